@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ * io/checkpoint.h - a Hugging Face model directory: config.json, and its tensors in one
+ * model.safetensors or in the shards of model.safetensors.index.json.
+ *
+ * Opening checks everything that can be known without reading weights: the index names files of
+ * this directory only, each shard is sound, each expected tensor is there once, in the shard that
+ * the index says, with the expected shape and a weight's dtype; no tensor is unknown (buffers that
+ * old exporters wrote, `rotary_emb.inv_freq`, are ignored; so is lm_head.weight of a tied model).
+ */
+#ifndef AWQ_IO_CHECKPOINT_H
+#define AWQ_IO_CHECKPOINT_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "io/model.h"
+#include "io/problems.h"
+#include "io/safetensors.h"
+
+typedef struct awq_checkpoint awq_checkpoint;
+
+/* Opens a directory, full precision or AWQ GEMM. Everything wrong becomes a problem, one line
+ * each; returns NULL if any was added. Close the result. */
+awq_checkpoint *awq_checkpoint_open(const char *directory, awq_problems *problems);
+void awq_checkpoint_close(awq_checkpoint *checkpoint);
+
+const awq_model *awq_checkpoint_model(const awq_checkpoint *checkpoint);
+const json_t *awq_checkpoint_config(const awq_checkpoint *checkpoint);
+const char *awq_checkpoint_directory(const awq_checkpoint *checkpoint);
+/* A tensor by name; NULL: the model has no such tensor. */
+const awq_tensor *awq_checkpoint_find(const awq_checkpoint *checkpoint, const char *name);
+/* The same for a tensor that opening has proved to be there. */
+const awq_tensor *awq_checkpoint_linear(const awq_checkpoint *checkpoint, int64_t layer,
+                                        awq_linear linear, const char *suffix);
+const awq_tensor *awq_checkpoint_norm(const awq_checkpoint *checkpoint, int64_t layer,
+                                      awq_norm norm);
+/* The head: lm_head.weight, or the embedding when tied. */
+const awq_tensor *awq_checkpoint_head(const awq_checkpoint *checkpoint);
+/* Bytes of all tensors. */
+uint64_t awq_checkpoint_bytes(const awq_checkpoint *checkpoint);
+
+/* A job's fingerprint of the model: per shard (sorted by name) its file name, size and header
+ * crc32, as a JSON array of objects {"file", "bytes", "header_crc32"}; plus config.json's crc32
+ * under {"file": "config.json", "bytes", "crc32"}. NULL: no memory. The caller decrefs. */
+json_t *awq_checkpoint_fingerprint(const awq_checkpoint *checkpoint);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT
+ * io/layer_record.h - the durable result of one layer, in a run directory's layers/.
+ *
+ *   00017.safetensors   the layer's tensors as the output checkpoint will hold them
+ *   00017.h5            statistics, and bytes + crc32 of the .safetensors
+ *
+ * The .h5 is published after its .safetensors; its presence with a matching crc is what makes a
+ * layer done. HDF5 layout, all little-endian, object times off so that equal content is equal
+ * bytes:
+ *
+ *   /                    attributes: layer int64, fingerprint string, tensors_bytes uint64,
+ *                        tensors_crc32 uint32, tokens int64, fold_error float64
+ *   /groups/NAME         NAME is a scale group: "qkv", "o", "gate_up", "down"
+ *     mean_abs float32 [in]; scales float32 [in] (as folded, 1 where not smoothed)
+ *     alpha float64 [candidates]; duo uint8 [candidates]; loss float64 [candidates]
+ *     attributes: chosen int64 (index of the winner; -1: fell back to the identity)
+ *   /linears/NAME        NAME is "q_proj" ... "down_proj"
+ *     attributes: loss_rounding, loss float64 (summed squared output error over all tokens of
+ *     plain rounding, and of what was written), energy float64 (summed squared output),
+ *     clipped_groups int64 (groups whose range was cut), groups int64
+ *   /seconds             attributes: forward, gram, search, clip, quantize, write float64; the only
+ *                        part that differs between two runs of one job */
+#ifndef AWQ_IO_LAYER_RECORD_H
+#define AWQ_IO_LAYER_RECORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io/error.h"
+#include "io/model.h"
+
+/* Scale groups of a dense decoder layer (AWQ.md 1), in search order. */
+#define AWQ_GROUP_LIST(X)                                                                          \
+    X(AWQ_GROUP_QKV, "qkv")                                                                        \
+    X(AWQ_GROUP_O, "o")                                                                            \
+    X(AWQ_GROUP_GATE_UP, "gate_up")                                                                \
+    X(AWQ_GROUP_DOWN, "down")
+
+typedef enum awq_group {
+#define AWQ_GROUP_ENUM(name, text) name,
+    AWQ_GROUP_LIST(AWQ_GROUP_ENUM)
+#undef AWQ_GROUP_ENUM
+        AWQ_GROUPS
+} awq_group;
+
+const char *awq_group_name(awq_group group);
+
+/* X(field, name): where a layer's time goes. */
+#define AWQ_PHASE_LIST(X)                                                                          \
+    X(AWQ_PHASE_READ, "read")                                                                      \
+    X(AWQ_PHASE_FORWARD, "forward")                                                                \
+    X(AWQ_PHASE_GRAM, "gram")                                                                      \
+    X(AWQ_PHASE_SEARCH, "search")                                                                  \
+    X(AWQ_PHASE_CLIP, "clip")                                                                      \
+    X(AWQ_PHASE_PACK, "pack")                                                                      \
+    X(AWQ_PHASE_WRITE, "write")
+
+typedef enum awq_phase {
+#define AWQ_PHASE_ENUM(name, text) name,
+    AWQ_PHASE_LIST(AWQ_PHASE_ENUM)
+#undef AWQ_PHASE_ENUM
+        AWQ_PHASES
+} awq_phase;
+
+const char *awq_phase_name(awq_phase phase);
+
+typedef struct awq_group_record {
+    int64_t channels;   /* in */
+    int64_t candidates; /* 0: the group was not searched (o with o-proj skip) */
+    int64_t chosen;     /* index into the candidates; -1: identity by fallback */
+    float *mean_abs;    /* [channels], owned */
+    float *scales;      /* [channels], owned */
+    double *alpha;      /* [candidates], owned */
+    uint8_t *duo;       /* [candidates], owned: 1 for the duo rule */
+    double *loss;       /* [candidates], owned: mean squared output error, AWQ.md 2.5 */
+} awq_group_record;
+
+typedef struct awq_linear_record {
+    double loss_rounding; /* trace(D G D^T), D of plain rounding */
+    double loss;          /* the same of what was written */
+    double energy;        /* trace(W G W^T) */
+    int64_t groups;       /* rows times groups a row */
+    int64_t clipped_groups;
+} awq_linear_record;
+
+typedef struct awq_layer_record {
+    int64_t layer;
+    int64_t tokens;    /* that counted */
+    double fold_error; /* relative, AWQ.md 1's self-check */
+    awq_group_record group[AWQ_GROUPS];
+    awq_linear_record linear[AWQ_LINEARS];
+    double seconds[AWQ_PHASES];
+    uint64_t tensors_bytes;
+    uint32_t tensors_crc;
+} awq_layer_record;
+
+void awq_layer_record_init(awq_layer_record *record);
+void awq_layer_record_release(awq_layer_record *record);
+
+/* sqrt(sum of loss / sum of energy) over the layer's linears: what a person reads. */
+double awq_layer_record_relative_error(const awq_layer_record *record);
+/* The same for plain rounding. */
+double awq_layer_record_rounding_error(const awq_layer_record *record);
+
+/* Publishes the statistics as `path` (an .h5); `fingerprint` says which job it belongs to. */
+awq_status awq_layer_record_write(const char *path, const awq_layer_record *record,
+                                  const char *fingerprint, awq_error *err);
+/* Reads them back; a fingerprint other than `fingerprint` (NULL: any) is AWQ_ERR_CORRUPT, as is
+ * anything not as described above. Release the result. */
+awq_status awq_layer_record_read(const char *path, const char *fingerprint, awq_layer_record *out,
+                                 awq_error *err);
+
+/* Gathers the statistics of layers 0..layers-1, read from directory/%05d.h5, into one file:
+ * /layers/NNNNN as above; attributes on / : awqrun string (version), job string (JSON). */
+awq_status awq_layer_records_gather(const char *directory, int64_t layers, const char *version,
+                                    const char *job, const char *path, awq_error *err);
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT
+ * kernels/backend.h - the table of what a device can do.
+ *
+ * Verbs enqueue work in call order and may return before it is done; the CPU's return when it is.
+ * The first failure sticks to the device: later verbs do nothing, and `sync` and `download` report
+ * it. So layer code reads as arithmetic and checks once.
+ *
+ * Device arrays come in two kinds: `float` (residual, norms, statistics, scales), and the compute
+ * type (weights, activations), `void *` here, compute_bytes an element: float32 on the CPU, the
+ * model's 16-bit type on a GPU. All are row-major and contiguous. No verb allocates device memory.
+ * Where an argument may alias another, its comment says so.
+ *
+ * The same bytes, always: a verb's result depends on its arguments alone, not on the number of
+ * threads; sums have a fixed order; nothing is summed by atomics. The CPU backend is the
+ * definition: every other is tested against it. Formulas: AWQ.md's numbers are given as "A 2.4". */
+#ifndef AWQ_KERNELS_BACKEND_H
+#define AWQ_KERNELS_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "io/dtype.h"
+#include "io/error.h"
+
+typedef struct awq_backend awq_backend;
+
+/* One opened device. Backends extend it: it is the first member of their own struct. */
+typedef struct awq_device {
+    const awq_backend *backend;
+    char name[96];         /* "CPU, 8 threads", "NVIDIA H200" */
+    uint64_t memory_bytes; /* what the device has */
+    int threads;           /* CPU threads that compute; 0 on a GPU */
+} awq_device;
+
+typedef struct awq_device_options {
+    int threads;       /* CPU: threads that compute, at least 1 */
+    int index;         /* GPU: ordinal among the visible ones */
+    awq_dtype compute; /* GPU: F16 or BF16 */
+} awq_device_options;
+
+/* How weights are rounded to integers (A 2.4). */
+typedef struct awq_grid {
+    int bits;           /* 2..8; codes are 0 .. 2^bits - 1 */
+    int64_t group_size; /* weights along `in` that share a scale; divides in */
+    bool zero_point;    /* false: symmetric, zero = 2^(bits - 1) */
+} awq_grid;
+
+/* A linear's weight: [out, in]. groups = in / group_size. */
+typedef struct awq_extent {
+    int64_t out;
+    int64_t in;
+} awq_extent;
+
+struct awq_backend {
+    const char *name; /* as --backend takes it */
+    size_t compute_bytes;
+
+    awq_status (*open)(const awq_device_options *options, awq_device **out, awq_error *err);
+    void (*close)(awq_device *device); /* NULL is fine */
+
+    /* ---- memory ---- */
+
+    /* `what` names the array in the message when there is no room for it. Contents undefined. */
+    awq_status (*alloc)(awq_device *device, size_t bytes, const char *what, void **out,
+                        awq_error *err);
+    void (*release)(awq_device *device, void *array); /* NULL is fine */
+    void (*zero)(awq_device *device, void *array, size_t bytes);
+    void (*copy)(awq_device *device, void *to, const void *from, size_t bytes);
+    void (*upload)(awq_device *device, void *to, const void *host, size_t bytes);
+    awq_status (*download)(awq_device *device, void *host, const void *from, size_t bytes,
+                           awq_error *err);
+    awq_status (*sync)(awq_device *device, awq_error *err);
+
+    /* Host elements of a weight's dtype (F32, F16, BF16; may be unaligned) to the compute type. */
+    void (*load)(awq_device *device, void *to, const void *host, awq_dtype dtype, size_t count);
+    /* float to compute type. */
+    void (*narrow)(awq_device *device, void *to, const float *from, size_t count);
+    /* Index of the first element that is NaN or infinite, -1 when all are finite. Waits. */
+    awq_status (*find_nonfinite)(awq_device *device, const void *array, size_t count,
+                                 int64_t *index, awq_error *err);
+
+    /* ---- forward pass (A 4) ---- */
+
+    /* y[r, c] = x[r, c] / sqrt(mean_c x[r, c]^2 + eps) * w[c]. y compute type. */
+    void (*rmsnorm)(awq_device *device, void *y, const float *x, const float *w, int64_t rows,
+                    int64_t cols, float eps);
+    /* The same on the compute type, in place: q_norm and k_norm, a row a head. */
+    void (*rmsnorm_heads)(awq_device *device, void *x, const float *w, int64_t rows, int64_t cols,
+                          float eps);
+    /* y[rows, out] = x[rows, in] w^T (+ bias[out], may be NULL). */
+    void (*linear)(awq_device *device, void *y, const void *x, const void *w, const float *bias,
+                   int64_t rows, awq_extent extent);
+    /* sum[rows, out] += x w^T (+ bias): into the float32 residual. */
+    void (*linear_add)(awq_device *device, float *sum, const void *x, const void *w,
+                       const float *bias, int64_t rows, awq_extent extent);
+    /* In place, rotate-half: x [rows, heads, head_dim]; cos, sin [length, head_dim / 2]; a row's
+     * position is row % length. */
+    void (*rope)(awq_device *device, void *x, const float *cos, const float *sin, int64_t rows,
+                 int64_t heads, int64_t head_dim, int64_t length);
+    /* Causal attention within each sequence, softmax in float32, scale head_dim^-1/2: q and y
+     * [sequences * length, heads * head_dim]; k, v [sequences * length, kv_heads * head_dim]. Head
+     * h reads kv head h / (heads / kv_heads). */
+    void (*attention)(awq_device *device, void *y, const void *q, const void *k, const void *v,
+                      int64_t sequences, int64_t length, int64_t heads, int64_t kv_heads,
+                      int64_t head_dim);
+    /* y = gate / (1 + exp(-gate)) * up; y may be gate or up. */
+    void (*silu_mul)(awq_device *device, void *y, const void *gate, const void *up, size_t count);
+
+    /* ---- statistics (A 2.2). mask [rows], NULL: all rows count; a row with 0 does not ---- */
+
+    /* sum[c] += sum over rows of |x[r, c]|, in float64. */
+    void (*abs_sum)(awq_device *device, double *sum, const void *x, const uint8_t *mask,
+                    int64_t rows, int64_t cols);
+    /* gram[i, j] += sum over rows of x[r, i] x[r, j], j >= i at least (whole blocks on the
+     * diagonal); the rest is undefined until gram_finish. */
+    void (*gram)(awq_device *device, float *gram, const void *x, const uint8_t *mask, int64_t rows,
+                 int64_t cols);
+    /* Mirrors the upper triangle into the lower. */
+    void (*gram_finish)(awq_device *device, float *gram, int64_t cols);
+
+    /* ---- search, clip, quantize. Q is A 2.4's quantizer ---- */
+
+    /* d = w - Q(w * s) / s, [out, in]; s [in], applied per column. d compute type. A group whose
+     * scale overflows float16 gives NaN. */
+    void (*rounding_error)(awq_device *device, void *d, const void *w, const float *s,
+                           awq_extent extent, const awq_grid *grid);
+    /* sum over rows of d G d^T, float32 products, rows summed in float64: A 2.5's trace. gram
+     * [in, in] finished. Waits; the result is in host memory. NaN and infinity pass through. */
+    awq_status (*quadratic_form)(awq_device *device, const void *d, const float *gram,
+                                 awq_extent extent, double *sum, awq_error *err);
+    /* folded[o, i] = w[o, i] * columns[i] / rows[o], float32. columns or rows NULL: ones. */
+    void (*fold)(awq_device *device, float *folded, const void *w, const float *columns,
+                 const float *rows, awq_extent extent);
+    /* A 2.8: limit[o, group] = the M_j that minimises d^T G_gg d over j = 0..9, for folded weights
+     * and the Gram matrix divided by s_i s_j. */
+    void (*clip_search)(awq_device *device, float *limit, const float *folded, const float *gram,
+                        const float *s, awq_extent extent, const awq_grid *grid);
+    /* codes [out, in], scales [out, groups] (float16 bits), zeros [out, groups] of
+     * Q(clamp(folded, -limit, limit)); limit NULL: no clamp. A scale beyond float16 is stored as
+     * infinity. */
+    void (*quantize)(awq_device *device, uint8_t *codes, uint16_t *scales, uint8_t *zeros,
+                     const float *folded, const float *limit, awq_extent extent,
+                     const awq_grid *grid);
+    /* d = (folded - (codes - zeros) * scales) / s: the error in the original input's terms. */
+    void (*coded_error)(awq_device *device, void *d, const float *folded, const uint8_t *codes,
+                        const uint16_t *scales, const uint8_t *zeros, const float *s,
+                        awq_extent extent, const awq_grid *grid);
+    /* w = (codes - zeros) * scales: to run a quantized checkpoint. w compute type. */
+    void (*dequantize)(awq_device *device, void *w, const uint8_t *codes, const uint16_t *scales,
+                       const uint8_t *zeros, awq_extent extent, const awq_grid *grid);
+
+    /* ---- evaluation: logits float32 [rows, vocab]; results in host memory; these wait ---- */
+
+    /* nll[r] = log(sum_v exp(logits[r, v])) - logits[r, target[r]]; target in host memory. */
+    awq_status (*nll)(awq_device *device, double *nll, const float *logits, const int32_t *target,
+                      int64_t rows, int64_t vocab, awq_error *err);
+    /* kl[r] = sum_v p log(p / q), p and q the softmax of the two logits. */
+    awq_status (*kl)(awq_device *device, double *kl, const float *p_logits, const float *q_logits,
+                     int64_t rows, int64_t vocab, awq_error *err);
+};
+
+/* Backends in this build, best first; NULL-terminated. */
+const awq_backend *const *awq_backends(void);
+/* By name; "auto" is the best one that opens here. NULL: not in this build. */
+const awq_backend *awq_backend_find(const char *name);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ * layers/decoder.h - one decoder layer on a device: its weights, and the forward pass (AWQ.md 4).
+ *
+ * Hidden states are float32 [rows, hidden] on the device, rows = sequences * length, and stay
+ * float32 from layer to layer. */
+#ifndef AWQ_LAYERS_DECODER_H
+#define AWQ_LAYERS_DECODER_H
+
+#include <stdint.h>
+
+#include "io/checkpoint.h"
+#include "kernels/backend.h"
+#include "layers/statistics.h"
+
+typedef struct awq_decoder {
+    int64_t index;
+    void *weight[AWQ_LINEARS]; /* compute type [out, in] */
+    float *bias[AWQ_LINEARS];  /* [out]; NULL: none */
+    float *norm[AWQ_NORMS];    /* NULL: none */
+    void *arena;               /* the one device array that all of these point into */
+} awq_decoder;
+
+/* Device bytes of a layer's weights. */
+uint64_t awq_decoder_bytes(const awq_model *model, size_t compute_bytes);
+
+/* Loads layer `index`. AWQ GEMM checkpoints are dequantized. A weight that is NaN or infinite is
+ * AWQ_ERR_NUMERIC and named by tensor, row and column. Release the result. */
+awq_status awq_decoder_load(awq_device *device, const awq_checkpoint *checkpoint, int64_t index,
+                            awq_decoder *out, awq_error *err);
+void awq_decoder_release(awq_device *device, awq_decoder *decoder);
+
+/* Device memory for the activations of one tile, and the RoPE table: shared by all layers. */
+typedef struct awq_scratch awq_scratch;
+
+uint64_t awq_scratch_bytes(const awq_model *model, int64_t rows, int64_t length,
+                           size_t compute_bytes);
+/* For tiles of at most `rows` rows of sequences of `length` tokens. */
+awq_status awq_scratch_create(awq_device *device, const awq_model *model, int64_t rows,
+                              int64_t length, awq_scratch **out, awq_error *err);
+void awq_scratch_free(awq_scratch *scratch);
+
+/* hidden = layer(hidden), in place. `statistics` (NULL: none) gathers each linear input; `mask`
+ * (device, [rows], NULL: all) says which rows count there. seconds (NULL: do not measure) has
+ * AWQ_PHASE_FORWARD and AWQ_PHASE_GRAM added to. */
+awq_status awq_decoder_forward(awq_device *device, const awq_model *model,
+                               const awq_decoder *decoder, awq_scratch *scratch, float *hidden,
+                               int64_t sequences, awq_statistics *statistics, const uint8_t *mask,
+                               double *seconds, awq_error *err);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ * layers/head.h - the ends of a model: embedding rows in, logits out; and the scores of eval.
+ *
+ * Logits are never all in memory: rows go through the head in fixed blocks. */
+#ifndef AWQ_LAYERS_HEAD_H
+#define AWQ_LAYERS_HEAD_H
+
+#include <stdint.h>
+
+#include "io/checkpoint.h"
+#include "kernels/backend.h"
+
+/* hidden (device, float32 [rows, hidden]) = the embedding rows of ids (host, [rows], all below
+ * vocab: checked by the caller). */
+awq_status awq_embed(awq_device *device, const awq_checkpoint *checkpoint, const int32_t *ids,
+                     int64_t rows, float *hidden, awq_error *err);
+
+/* The final norm and the head of one model, on the device, with room for one block of logits. */
+typedef struct awq_head awq_head;
+
+uint64_t awq_head_bytes(const awq_model *model, size_t compute_bytes);
+awq_status awq_head_load(awq_device *device, const awq_checkpoint *checkpoint, awq_head **out,
+                         awq_error *err);
+void awq_head_free(awq_head *head);
+
+/* What eval adds up over sequences; all sums, so that tiles can be added in tile order. */
+typedef struct awq_score {
+    double nll;        /* of the model, positions 1..length-1 */
+    double other_nll;  /* of the model it is compared with, likewise */
+    double kl;         /* KL(other || model), positions 0..length-1 */
+    int64_t predicted; /* terms in nll */
+    int64_t compared;  /* terms in kl; 0: nothing to compare with */
+} awq_score;
+
+void awq_score_add(awq_score *sum, const awq_score *part);
+
+/* Adds to *score. hidden: device, float32 [sequences * length, hidden], after the last layer; ids:
+ * host, the same rows. `other` (NULL: none) is the full-precision model that the KL is against,
+ * other_hidden its states on the same tokens. */
+awq_status awq_head_score(awq_head *head, const float *hidden, awq_head *other,
+                          const float *other_hidden, const int32_t *ids, int64_t sequences,
+                          int64_t length, awq_score *score, awq_error *err);
+
+/* Logits of one row: host, float32 [vocab]. For tests and single questions. */
+awq_status awq_head_logits(awq_head *head, const float *hidden_row, float *logits, awq_error *err);
+
+#endif

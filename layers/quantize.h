@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ * layers/quantize.h - AWQ of one decoder layer: search the scale groups, fold the scales, clip,
+ * quantize, prove the folding (AWQ.md 2). Pure computation: no files, no MPI. */
+#ifndef AWQ_LAYERS_QUANTIZE_H
+#define AWQ_LAYERS_QUANTIZE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io/layer_record.h"
+#include "layers/candidates.h"
+#include "layers/decoder.h"
+#include "layers/statistics.h"
+
+typedef struct awq_quantize_options {
+    awq_grid grid;    /* group_size -1: one group a row */
+    int alpha_steps;  /* 0..1000, default 20; 0: the identity only, plain rounding */
+    awq_duo duo;      /* default off */
+    double smooth;    /* 0..1, default 0: m = (1 - smooth) m + smooth mean(m) */
+    bool o_proj_tied; /* default true; false: o is not smoothed under grouped-query attention */
+    bool clip;        /* default true */
+} awq_quantize_options;
+
+awq_quantize_options awq_quantize_options_default(void);
+
+/* One linear's result, host memory, owned. */
+typedef struct awq_quantized_linear {
+    uint8_t *codes;   /* [out, in] */
+    uint16_t *scales; /* [out, groups], float16 bits */
+    uint8_t *zeros;   /* [out, groups] */
+    float *bias;      /* [out]; NULL: none */
+} awq_quantized_linear;
+
+typedef struct awq_quantized_layer {
+    awq_quantized_linear linear[AWQ_LINEARS];
+    float *norm[AWQ_NORMS]; /* exact in the model's dtype; NULL: the model has none */
+    awq_layer_record record;
+} awq_quantized_layer;
+
+void awq_quantized_layer_init(awq_quantized_layer *layer);
+void awq_quantized_layer_release(awq_quantized_layer *layer);
+
+/* The layer's input and output on the first tile, for the folding self-check: device, float32
+ * [sequences * length, hidden]; owned by the caller. */
+typedef struct awq_fold_check {
+    const float *input;
+    const float *output;
+    int64_t sequences;
+    int64_t length;
+} awq_fold_check;
+
+/* What a quantization reports while it runs; may be NULL. flops is what was executed since the
+ * last call. Returning false asks to stop: the result is AWQ_ERR_INTERRUPTED. */
+typedef struct awq_quantize_watch {
+    bool (*step)(void *context, awq_phase phase, double flops);
+    void *context;
+} awq_quantize_watch;
+
+/* Device bytes beyond weights, statistics and scratch: one linear twice over, and small change. */
+uint64_t awq_quantize_bytes(const awq_model *model, size_t compute_bytes);
+
+/* Quantizes a layer that has seen all tiles. Changes decoder's weights (folded) and statistics
+ * (finished); both are of no further use. The record lacks tensors_bytes and tensors_crc. Errors
+ * name the linear ("up_proj") or scale group, not the layer: callers add that. */
+awq_status awq_quantize_layer(awq_device *device, const awq_model *model, awq_decoder *decoder,
+                              awq_statistics *statistics, awq_scratch *scratch,
+                              const awq_fold_check *check, const awq_quantize_options *options,
+                              const awq_quantize_watch *watch, awq_quantized_layer *out,
+                              awq_error *err);
+
+#endif
