@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void resolve(char **path, awq_problems *problems)
+{
+    char resolved[AWQ_PATH_BYTES];
+    awq_error err;
+    if (!*path) return;
+    if (awq_path_resolve(resolved, *path, &err)) {
+        awq_problems_add_error(problems, &err);
+        return;
+    }
+    char *copy = strdup(resolved);
+    if (!copy) return;
+    free(*path);
+    *path = copy;
+}
+
+static void check_tokens(const awq_options *options, const awq_inputs *inputs,
+                         awq_problems *problems)
+{
+    const awq_model *model = inputs->model ? awq_checkpoint_model(inputs->model) : NULL;
+    if (!model || !inputs->tokens.ids) return;
+    awq_tokens_check(&inputs->tokens, options->tokens, model->vocab, model->max_positions,
+                     problems);
+    if (model->sliding_window && model->sliding_window < inputs->tokens.length)
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "sequences of %lld tokens in '%s' are longer than the model's sliding "
+                         "window of %lld; use tokens of that length at most",
+                         (long long)inputs->tokens.length, options->tokens,
+                         (long long)model->sliding_window);
+}
+
+/* Two models can be compared token by token when these agree. */
+static void check_comparable(const awq_options *options, const awq_inputs *inputs,
+                             awq_problems *problems)
+{
+    if (!inputs->model || !inputs->against) return;
+    const awq_model *a = awq_checkpoint_model(inputs->model);
+    const awq_model *b = awq_checkpoint_model(inputs->against);
+    if (a->vocab != b->vocab || a->hidden != b->hidden || a->layers != b->layers ||
+        a->heads != b->heads || a->kv_heads != b->kv_heads || a->head_dim != b->head_dim ||
+        a->intermediate != b->intermediate)
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "--against '%s' is another model than '%s': vocabulary or layer sizes "
+                         "differ",
+                         options->against, options->model);
+}
+
+void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *problems)
+{
+    *out = (awq_inputs){0};
+    resolve(&options->model, problems);
+    resolve(&options->tokens, problems);
+    resolve(&options->against, problems);
+    resolve(&options->out, problems);
+    awq_error err;
+    out->model = awq_checkpoint_open(options->model, problems);
+    if (options->against) out->against = awq_checkpoint_open(options->against, problems);
+    if (awq_tokens_read(options->tokens, options->sequences, &out->tokens, &err))
+        awq_problems_add_error(problems, &err);
+    check_tokens(options, out, problems);
+    check_comparable(options, out, problems);
+}
+
+void awq_inputs_release(awq_inputs *inputs)
+{
+    awq_checkpoint_close(inputs->model);
+    awq_checkpoint_close(inputs->against);
+    awq_tokens_release(&inputs->tokens);
+    *inputs = (awq_inputs){0};
+}
+
+/* ---- what a quantization asks of its model ---- */
+
+static int64_t group_of(const awq_options *options, int64_t in)
+{
+    return options->group_size < 0 ? in : options->group_size;
+}
+
+/* One line for each width that does not fit, with the first linear that has it. */
+static void check_groups(const awq_options *options, const awq_model *model, awq_problems *problems)
+{
+    for (int i = 0; i < AWQ_LINEARS; i++) {
+        int64_t out, in, earlier_out, earlier_in;
+        bool seen_in = false, seen_out = false;
+        awq_linear_shape(model, (awq_linear)i, &out, &in);
+        for (int j = 0; j < i; j++) {
+            awq_linear_shape(model, (awq_linear)j, &earlier_out, &earlier_in);
+            seen_in = seen_in || earlier_in == in;
+            seen_out = seen_out || earlier_out == out;
+        }
+        if (in % group_of(options, in) && !seen_in)
+            awq_problems_add(problems, AWQ_ERR_INPUT,
+                             "--group-size %lld does not divide the %lld inputs of %s; use one "
+                             "that does, or -1",
+                             (long long)options->group_size, (long long)in,
+                             awq_linear_name((awq_linear)i));
+        if (out % 8 && !seen_out)
+            awq_problems_add(problems, AWQ_ERR_INPUT,
+                             "%s has %lld outputs, and the AWQ GEMM format needs a multiple of 8",
+                             awq_linear_name((awq_linear)i), (long long)out);
+    }
+}
+
+void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
+                           awq_problems *problems)
+{
+    static const int64_t sizes[] = {-1, 32, 64, 128, 256};
+    bool known = false;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        known = known || options->group_size == sizes[i];
+    if (!known)
+        awq_problems_add(problems, AWQ_ERR_USAGE,
+                         "--group-size takes 32, 64, 128, 256 or -1, not %lld",
+                         (long long)options->group_size);
+    if (!inputs->model) return;
+    const awq_model *model = awq_checkpoint_model(inputs->model);
+    if (model->quantized)
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "model '%s' is already quantized to %d bits; give the full-precision one",
+                         options->model, model->quantized_bits);
+    else if (known)
+        check_groups(options, model, problems);
+}
+
+/* ---- sizes ---- */
+
+/* Words, zeros and scales of one layer; norms and biases as they are. */
+static uint64_t record_bytes(const awq_options *options, const awq_model *model)
+{
+    double bytes = 64 * 1024; /* header and statistics */
+    for (int i = 0; i < AWQ_LINEARS; i++) {
+        int64_t out, in;
+        awq_linear_shape(model, (awq_linear)i, &out, &in);
+        double groups = (double)out * ((double)in / (double)group_of(options, in));
+        bytes += 0.5 * (double)out * (double)in + 2.5 * groups;
+        if (model->bias[i]) bytes += 4.0 * (double)out;
+    }
+    for (int i = 0; i < AWQ_NORMS; i++)
+        if (awq_model_has_norm(model, (awq_norm)i))
+            bytes += 4.0 * (double)awq_norm_elements(model, (awq_norm)i);
+    return (uint64_t)bytes;
+}
+
+uint64_t awq_output_bytes(const awq_options *options, const awq_checkpoint *model)
+{
+    const awq_model *m = awq_checkpoint_model(model);
+    uint64_t bytes = awq_checkpoint_find(model, AWQ_EMBEDDING_NAME)->bytes +
+                     awq_checkpoint_find(model, AWQ_FINAL_NORM_NAME)->bytes;
+    if (!m->tied) bytes += awq_checkpoint_head(model)->bytes;
+    return bytes + (uint64_t)m->layers * record_bytes(options, m);
+}
+
+/* The records of all layers, their statistics, and two boundaries: one in use, one arriving. */
+uint64_t awq_run_bytes(const awq_options *options, const awq_inputs *inputs)
+{
+    const awq_model *model = awq_checkpoint_model(inputs->model);
+    uint64_t boundary = (uint64_t)(inputs->tokens.sequences * inputs->tokens.length) *
+                        (uint64_t)model->hidden * sizeof(float);
+    return (uint64_t)model->layers * record_bytes(options, model) + 2 * boundary;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ * coordinator/check.h - everything that can be known before the first multiplication.
+ *
+ * A job that cannot finish is refused with one sentence per problem, all of them at once. */
+#ifndef AWQ_COORDINATOR_CHECK_H
+#define AWQ_COORDINATOR_CHECK_H
+
+#include "io/checkpoint.h"
+#include "io/path.h"
+#include "io/problems.h"
+#include "io/tokens.h"
+#include "jobs/options.h"
+#include "jobs/run_directory.h"
+
+/* What a job reads, opened. */
+typedef struct awq_inputs {
+    awq_checkpoint *model;
+    awq_checkpoint *against; /* NULL: none */
+    awq_tokens tokens;
+} awq_inputs;
+
+/* Makes --model, --tokens, --against and --out absolute, opens the inputs and checks that the
+ * tokens fit the models. Release *out in any case. */
+void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *problems);
+void awq_inputs_release(awq_inputs *inputs);
+
+/* What a quantization asks of its model: not quantized yet, sizes that the format can hold. */
+void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
+                           awq_problems *problems);
+/* The output directory: not the source, nothing foreign in it, writable, room on its disk. Sets
+ * *state. */
+void awq_check_output(const awq_options *options, const awq_inputs *inputs, awq_out_state *state,
+                      awq_problems *problems);
+
+/* Bytes of the checkpoint that will be written, and of the run directory beside it. */
+uint64_t awq_output_bytes(const awq_options *options, const awq_checkpoint *model);
+uint64_t awq_run_bytes(const awq_options *options, const awq_inputs *inputs);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "coordinator/check.h"
+#include "jobs/format.h"
+
+/* The nearest directory at or above `path` that exists. */
+static void existing_parent(char out[AWQ_PATH_BYTES], const char *path)
+{
+    snprintf(out, AWQ_PATH_BYTES, "%s", path);
+    while (!awq_path_exists(out)) {
+        char *slash = strrchr(out, '/');
+        if (!slash || slash == out) {
+            snprintf(out, AWQ_PATH_BYTES, "/");
+            return;
+        }
+        *slash = '\0';
+    }
+}
+
+static bool check_place(const awq_options *options, awq_problems *problems)
+{
+    const char *sources[] = {options->model, options->against};
+    for (int i = 0; i < 2; i++) {
+        if (!sources[i] || !awq_path_inside(options->out, sources[i])) continue;
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "output directory '%s' is %s the source '%s'; give another one",
+                         options->out, strcmp(options->out, sources[i]) ? "inside" : "the same as",
+                         sources[i]);
+        return false;
+    }
+    return true;
+}
+
+static bool check_writable(const char *out, awq_problems *problems)
+{
+    char parent[AWQ_PATH_BYTES];
+    existing_parent(parent, out);
+    if (!awq_path_is_directory(parent)) {
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "output directory '%s' cannot be made: '%s' is not a directory", out,
+                         parent);
+        return false;
+    }
+    if (!access(parent, W_OK | X_OK)) return true;
+    awq_problems_add(problems, AWQ_ERR_IO, "cannot write into '%s' for output directory '%s': %s",
+                     parent, out, strerror(errno));
+    return false;
+}
+
+static void check_disk(const awq_options *options, const awq_inputs *inputs, awq_problems *problems)
+{
+    char parent[AWQ_PATH_BYTES], needed_text[32], free_text[32];
+    uint64_t free_bytes, present = 0;
+    awq_error err;
+    existing_parent(parent, options->out);
+    if (awq_path_free_bytes(parent, &free_bytes, &err) ||
+        (awq_path_exists(options->out) && awq_path_tree_bytes(options->out, &present, &err))) {
+        awq_problems_add_error(problems, &err);
+        return;
+    }
+    uint64_t needed = awq_output_bytes(options, inputs->model) + awq_run_bytes(options, inputs);
+    if (needed <= free_bytes + present) return;
+    awq_format_bytes(needed_text, (double)(needed - present));
+    awq_format_bytes(free_text, (double)free_bytes);
+    awq_problems_add(problems, AWQ_ERR_IO,
+                     "output directory '%s' needs %s more while the job runs, and its disk has %s "
+                     "free; make room or give another one",
+                     options->out, needed_text, free_text);
+}
+
+void awq_check_output(const awq_options *options, const awq_inputs *inputs, awq_out_state *state,
+                      awq_problems *problems)
+{
+    char foreign[256];
+    awq_error err;
+    *state = AWQ_OUT_FREE;
+    if (!check_place(options, problems) || !check_writable(options->out, problems)) return;
+    if (awq_out_inspect(options->out, state, foreign, &err)) {
+        awq_problems_add_error(problems, &err);
+        return;
+    }
+    if (*state == AWQ_OUT_FOREIGN)
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "output directory '%s' holds '%s', which is no file of an awqrun job; "
+                         "give an empty or a new directory",
+                         options->out, foreign);
+    else if (*state != AWQ_OUT_COMPLETE && inputs->model && inputs->tokens.ids && !problems->count)
+        check_disk(options, inputs, problems);
+}

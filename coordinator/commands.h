@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ * coordinator/commands.h - the subcommands: one file each, one function each.
+ *
+ * A command reports its own errors and returns the exit code: 0 done, 1 failed, 2 usage, 75
+ * interrupted and resumable. */
+#ifndef AWQ_COORDINATOR_COMMANDS_H
+#define AWQ_COORDINATOR_COMMANDS_H
+
+#include "coordinator/crew.h"
+#include "jobs/options.h"
+
+enum { AWQ_EXIT_DONE = 0, AWQ_EXIT_FAILED = 1, AWQ_EXIT_USAGE = 2, AWQ_EXIT_RESUMABLE = 75 };
+
+/* What a command gets: its options, and the workers when it computes (else NULL). */
+typedef struct awq_call {
+    awq_options *options;
+    awq_crew *crew;
+    const awq_worker_half *half;
+} awq_call;
+
+int awq_command_quantize(const awq_call *call);
+int awq_command_plan(const awq_call *call);
+int awq_command_eval(const awq_call *call);
+int awq_command_status(const awq_call *call);
+int awq_command_version(const awq_call *call);
+
+/* Reports an error and gives the exit code that goes with it. */
+int awq_exit_failed(const awq_error *err);
+/* The same for problems: usage if any is one. */
+int awq_exit_problems(const awq_problems *problems);
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT
+ * awqrun: the one file that sees both halves. Finds the subcommand, starts MPI where it computes,
+ * makes rank 0 the coordinator and the others workers, and ends the job. */
+#include <mpi.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/commands.h"
+#include "coordinator/interrupt.h"
+#include "io/log.h"
+#include "worker/worker.h"
+
+typedef struct command {
+    const char *name;
+    const char *arguments;
+    const char *summary;
+    awq_command bit; /* 0: takes no options */
+    bool computes;   /* on the workers */
+    int (*run)(const awq_call *call);
+} command;
+
+static const command commands[] = {
+    {"quantize", "--model DIR --tokens FILE --out DIR [options]",
+     "quantize a checkpoint, or go on with it", AWQ_COMMAND_QUANTIZE, true, awq_command_quantize},
+    {"plan", "--model DIR --tokens FILE [options]", "check a job and say what it would do",
+     AWQ_COMMAND_PLAN, false, awq_command_plan},
+    {"status", "OUT [options]", "say how a job is doing", AWQ_COMMAND_STATUS, false,
+     awq_command_status},
+    {"eval", "--model DIR --tokens FILE [options]",
+     "perplexity of a checkpoint, KL divergence from another", AWQ_COMMAND_EVAL, true,
+     awq_command_eval},
+    {"version", "", "print versions", 0, false, awq_command_version},
+    {NULL, NULL, NULL, 0, false, NULL},
+};
+
+static const awq_worker_half worker_half = {awq_worker_start, awq_worker_receive, awq_worker_tick,
+                                            awq_worker_free, awq_worker_needs};
+
+/* Workers have so long to say goodbye; what is durable does not depend on it. */
+static const double goodbye_seconds = 5;
+
+static void print_usage(FILE *file)
+{
+    fprintf(file, "awqrun %s - AWQ quantization of large models over MPI\n\n", AWQ_VERSION);
+    for (const command *c = commands; c->name; c++)
+        fprintf(file, "  awqrun %-9s %s\n", c->name, c->summary);
+    fprintf(file, "\n'awqrun COMMAND --help' lists a command's options. To use several workers:\n"
+                  "  mpirun -n 9 awqrun quantize ...    one coordinator and eight workers\n");
+}
+
+static void print_help(const command *c)
+{
+    printf("usage: awqrun %s %s\n\n%s\n\n", c->name, c->arguments, c->summary);
+    awq_options_print_help(stdout, c->bit);
+}
+
+static const command *find(const char *name)
+{
+    for (const command *c = commands; c->name; c++)
+        if (!strcmp(c->name, name)) return c;
+    return NULL;
+}
+
+/* Parses and runs a command; `crew` is NULL where it does not compute. */
+static int run_command(const command *c, int argc, char **argv, awq_crew *crew)
+{
+    awq_options options;
+    awq_problems problems;
+    awq_error err;
+    int code = AWQ_EXIT_DONE;
+    awq_problems_init(&problems);
+    if (awq_options_init(&options, &err)) return awq_exit_failed(&err);
+    bool help = awq_options_parse(&options, c->bit, argc, argv, &problems);
+    awq_log_init(crew ? awq_mail_rank(crew->mail) : -1, options.quiet     ? AWQ_LOG_QUIET
+                                                        : options.verbose ? AWQ_LOG_VERBOSE
+                                                                          : AWQ_LOG_INFO);
+    awq_call call = {&options, crew, &worker_half};
+    if (help)
+        print_help(c);
+    else if (problems.count)
+        code = awq_exit_problems(&problems);
+    else
+        code = c->run(&call);
+    awq_problems_release(&problems);
+    awq_options_release(&options);
+    return code;
+}
+
+static int coordinate(const command *c, int argc, char **argv, awq_mail *mail, bool *clean)
+{
+    awq_crew crew;
+    awq_error err;
+    *clean = false;
+    if (awq_crew_open(mail, &worker_half, &crew, &err)) return awq_exit_failed(&err);
+    int code = run_command(c, argc, argv, &crew);
+    *clean = awq_crew_dismiss(&crew, code, goodbye_seconds);
+    if (*clean) awq_crew_close(&crew);
+    return code;
+}
+
+static int work(awq_mail *mail, bool *clean)
+{
+    awq_error err;
+    int code = AWQ_EXIT_FAILED;
+    awq_log_init(awq_mail_rank(mail), AWQ_LOG_INFO);
+    *clean = !awq_worker_run(mail, &code, &err);
+    return *clean ? code : awq_exit_failed(&err);
+}
+
+static int run_distributed(const command *c, int argc, char **argv)
+{
+    awq_mail *mail;
+    awq_error err;
+    int provided, code;
+    bool clean;
+    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided)) return AWQ_EXIT_FAILED;
+    if (awq_mail_open(MPI_COMM_WORLD, &mail, &err)) {
+        awq_report_error(&err);
+        MPI_Abort(MPI_COMM_WORLD, AWQ_EXIT_FAILED);
+    }
+    awq_interrupt_install(awq_mail_rank(mail));
+    if (awq_mail_rank(mail) == 0)
+        code = coordinate(c, argc, argv, mail, &clean);
+    else
+        code = work(mail, &clean);
+    fflush(stdout);
+    if (!clean) MPI_Abort(MPI_COMM_WORLD, code ? code : AWQ_EXIT_FAILED);
+    awq_mail_close(mail, false);
+    MPI_Finalize();
+    return code;
+}
+
+/* A command that does not compute, started by mpirun or srun on many ranks, speaks once. */
+static bool is_silent_rank(void)
+{
+    const char *rank = getenv("PMIX_RANK");
+    return rank && strcmp(rank, "0");
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is a write error, with a message */
+    signal(SIGPIPE, SIG_IGN);
+    const char *name = argc > 1 ? argv[1] : "--help";
+    if (!strcmp(name, "--version")) name = "version";
+    const command *c = find(name);
+    if (!c) {
+        bool help = !strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help");
+        if (is_silent_rank()) return help ? AWQ_EXIT_DONE : AWQ_EXIT_USAGE;
+        if (help && argc > 1) {
+            print_usage(stdout);
+            return AWQ_EXIT_DONE;
+        }
+        if (argc > 1) fprintf(stderr, "awqrun: error: unknown command '%s'\n\n", name);
+        print_usage(stderr);
+        return AWQ_EXIT_USAGE;
+    }
+    if (c->computes) return run_distributed(c, argc - 1, argv + 1);
+    return is_silent_rank() ? AWQ_EXIT_DONE : run_command(c, argc - 1, argv + 1, NULL);
+}

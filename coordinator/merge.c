@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT
+ * From layer records to a checkpoint. Each file appears whole; config.json is the last, so that a
+ * directory without it is not a checkpoint. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "coordinator/run.h"
+#include "io/awq_format.h"
+#include "io/json.h"
+#include "io/layer_record.h"
+#include "io/log.h"
+#include "io/publish.h"
+#include "jobs/format.h"
+#include "jobs/output.h"
+
+/* ---- shards, by the workers ---- */
+
+static void give_shard(awq_run *run, int worker, size_t *next, const awq_output *output)
+{
+    if (*next >= output->shards.count) return;
+    awq_crew_send(run->crew, worker, awq_letter_create(AWQ_LETTER_SHARD, (int64_t)(*next)++, 0, 0));
+}
+
+static awq_status write_shards(awq_run *run, const awq_output *output, awq_error *err)
+{
+    size_t next = 0, done = 0;
+    for (int i = 0; i < run->crew->count; i++) give_shard(run, i, &next, output);
+    while (done < output->shards.count) {
+        awq_letter *letter;
+        int worker;
+        if (awq_run_next(run, AWQ_RUN_MERGING, &letter, &worker, err)) return err->status;
+        if (letter && letter->kind == AWQ_LETTER_SHARD_DONE) {
+            done++;
+            give_shard(run, worker, &next, output);
+        }
+        awq_letter_free(letter);
+    }
+    return AWQ_OK;
+}
+
+/* ---- the small files, here ---- */
+
+static awq_status out_path(const awq_run *run, const char *name, char path[AWQ_PATH_BYTES],
+                           awq_error *err)
+{
+    return awq_path_join(path, run->options->out, name, err);
+}
+
+/* One shard needs no index; one of an earlier attempt must not stay. */
+static awq_status write_index(const awq_run *run, const awq_output *output, awq_error *err)
+{
+    char path[AWQ_PATH_BYTES];
+    if (out_path(run, "model.safetensors.index.json", path, err)) return err->status;
+    if (output->shards.count == 1) return AWQ_OK;
+    json_t *index = awq_shards_index(&output->shards, output->tensors);
+    if (!index) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);
+    awq_status status = awq_json_write(path, index, err);
+    json_decref(index);
+    return status;
+}
+
+static awq_status copy_stream(FILE *from, const char *source, awq_publish *to, awq_error *err)
+{
+    char buffer[65536];
+    size_t bytes;
+    while ((bytes = fread(buffer, 1, sizeof buffer, from)))
+        if (awq_publish_write(to, buffer, bytes, err)) return err->status;
+    if (ferror(from))
+        return awq_fail(err, AWQ_ERR_IO, "cannot read '%s': %s", source, strerror(errno));
+    return awq_publish_commit(to, NULL, NULL, err);
+}
+
+static awq_status copy_file(const awq_run *run, const char *name, awq_error *err)
+{
+    char source[AWQ_PATH_BYTES], target[AWQ_PATH_BYTES];
+    struct stat info;
+    if (awq_path_join(source, run->options->model, name, err) || out_path(run, name, target, err))
+        return err->status;
+    if (stat(source, &info) || !S_ISREG(info.st_mode)) return AWQ_OK;
+    FILE *from = fopen(source, "rb");
+    if (!from) return awq_fail(err, AWQ_ERR_IO, "cannot open '%s': %s", source, strerror(errno));
+    awq_publish *to = NULL;
+    awq_status status = awq_publish_open(target, (uint64_t)info.st_size, &to, err);
+    if (!status) status = copy_stream(from, source, to, err);
+    awq_publish_free(to);
+    fclose(from);
+    return status;
+}
+
+static awq_status copy_companions(const awq_run *run, awq_error *err)
+{
+    DIR *directory = opendir(run->options->model);
+    if (!directory)
+        return awq_fail(err, AWQ_ERR_IO, "cannot open '%s': %s", run->options->model,
+                        strerror(errno));
+    awq_status status = AWQ_OK;
+    for (struct dirent *entry; !status && (entry = readdir(directory));)
+        if (awq_output_is_companion(entry->d_name)) status = copy_file(run, entry->d_name, err);
+    closedir(directory);
+    return status;
+}
+
+static awq_status gather_statistics(const awq_run *run, awq_error *err)
+{
+    char layers[AWQ_PATH_BYTES], path[AWQ_PATH_BYTES];
+    if (awq_path_join(layers, run->directory, "layers", err) ||
+        out_path(run, AWQ_STATISTICS_NAME, path, err))
+        return err->status;
+    json_t *options = awq_options_to_json(run->options, true);
+    char *text = options ? json_dumps(options, JSON_COMPACT) : NULL;
+    json_decref(options);
+    if (!text) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);
+    awq_status status =
+        awq_layer_records_gather(layers, run->plan.layers, AWQ_VERSION, text, path, err);
+    free(text);
+    return status;
+}
+
+static awq_status write_config(const awq_run *run, awq_error *err)
+{
+    char path[AWQ_PATH_BYTES];
+    if (out_path(run, "config.json", path, err)) return err->status;
+    json_t *config = awq_format_config(awq_checkpoint_config(run->inputs.model),
+                                       (int)run->options->bits, run->options->group_size, true);
+    if (!config) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);
+    awq_status status = awq_json_write(path, config, err);
+    json_decref(config);
+    return status;
+}
+
+static awq_status merge(awq_run *run, const awq_output *output, awq_error *err)
+{
+    if (write_shards(run, output, err) || write_index(run, output, err) ||
+        copy_companions(run, err) || gather_statistics(run, err))
+        return err->status;
+    return write_config(run, err);
+}
+
+awq_status awq_run_merge(awq_run *run, awq_error *err)
+{
+    awq_output output;
+    int removed;
+    awq_run_tell(run, AWQ_RUN_MERGING, NULL);
+    if (awq_publish_sweep(run->options->out, &removed, err) ||
+        awq_output_open(run->directory, run->inputs.model, (uint64_t)run->options->max_shard_size,
+                        &output, err))
+        return err->status;
+    awq_log(AWQ_LOG_INFO, "merging shards=%zu", output.shards.count);
+    awq_status status = merge(run, &output, err);
+    awq_output_release(&output);
+    return status;
+}
+
+/* ---- what was written ---- */
+
+/* Means over the layers. */
+static awq_status mean_errors(const awq_run *run, double *error, double *rounding, awq_error *err)
+{
+    double errors = 0, roundings = 0;
+    for (int64_t layer = 0; layer < run->plan.layers; layer++) {
+        char path[AWQ_PATH_BYTES];
+        awq_layer_record record;
+        if (awq_run_layer_path(path, run->directory, layer, "h5", err) ||
+            awq_layer_record_read(path, run->fingerprint, &record, err))
+            return err->status;
+        errors += awq_layer_record_relative_error(&record);
+        roundings += awq_layer_record_rounding_error(&record);
+        awq_layer_record_release(&record);
+    }
+    *error = errors / (double)run->plan.layers;
+    *rounding = roundings / (double)run->plan.layers;
+    return AWQ_OK;
+}
+
+awq_status awq_run_summary(const awq_run *run, awq_error *err)
+{
+    awq_output output;
+    double error, rounding;
+    char elapsed[32];
+    if (mean_errors(run, &error, &rounding, err) ||
+        awq_output_open(run->directory, run->inputs.model, (uint64_t)run->options->max_shard_size,
+                        &output, err))
+        return err->status;
+    awq_format_seconds(elapsed, awq_progress_elapsed(&run->view));
+    printf("%s: AWQ checkpoint of %lld layers, %lld bits, groups of %lld, in %s\n",
+           run->options->out, (long long)run->plan.layers, (long long)run->options->bits,
+           (long long)run->options->group_size, elapsed);
+    for (size_t i = 0; i < output.shards.count; i++) {
+        char bytes[32];
+        awq_format_bytes(bytes, (double)output.shards.items[i].bytes);
+        printf("  %-34s %10s\n", output.shards.items[i].name, bytes);
+    }
+    printf("  mean relative error of a layer's linears: %.2f%% (plain rounding: %.2f%%)\n",
+           100 * error, 100 * rounding);
+    awq_output_release(&output);
+    return AWQ_OK;
+}

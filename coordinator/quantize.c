@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT
+ * awqrun quantize: check, find what is done, plan, let the workers work, merge. Resuming is the
+ * same: there is just less left to plan. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "coordinator/commands.h"
+#include "coordinator/run.h"
+#include "io/clock.h"
+#include "io/log.h"
+#include "jobs/format.h"
+#include "jobs/work.h"
+
+/* ---- before the work ---- */
+
+/* The tightest of the crew decides: stages are the same for all. */
+static awq_status stage_layers(const awq_run *run, int64_t layers, int64_t *out, awq_error *err)
+{
+    int64_t least = layers;
+    for (int i = 0; i < run->crew->count; i++) {
+        const awq_hello *hello = &run->crew->members[i].hello;
+        int64_t fits;
+        if (awq_plan_stage_layers(layers, run->crew->count, run->options->stage_layers,
+                                  hello->budget_bytes, hello->layer_bytes, hello->fixed_bytes,
+                                  &fits, err)) {
+            char who[256];
+            awq_crew_describe(run->crew, i, who, sizeof who);
+            return awq_error_wrap(err, "%s", who);
+        }
+        if (fits < least) least = fits;
+    }
+    *out = least > 0 ? least : 1;
+    return AWQ_OK;
+}
+
+static awq_status check_backends(const awq_run *run, awq_error *err)
+{
+    const awq_member *first = &run->crew->members[0];
+    for (int i = 1; i < run->crew->count; i++) {
+        const awq_member *member = &run->crew->members[i];
+        if (!strcmp(first->hello.backend, member->hello.backend)) continue;
+        return awq_fail(err, AWQ_ERR_INPUT,
+                        "worker 1 on %s has backend %s and worker %d on %s has %s; give --backend, "
+                        "or nodes of one kind",
+                        first->hello.host, first->hello.backend, i + 1, member->hello.host,
+                        member->hello.backend);
+    }
+    return AWQ_OK;
+}
+
+static awq_status prepare_directory(awq_run *run, awq_problems *problems, awq_error *err)
+{
+    json_t *fingerprint = awq_job_fingerprint(run->options, run->inputs.model, &run->inputs.tokens,
+                                              run->crew->members[0].hello.backend);
+    if (!fingerprint) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the job's fingerprint");
+    awq_status status = awq_job_fingerprint_text(fingerprint, run->fingerprint, err);
+    if (!status && run->options->restart) status = awq_run_discard(run->directory, err);
+    if (!status) status = awq_run_prepare(run->directory, fingerprint, run->options, problems, err);
+    json_decref(fingerprint);
+    if (!status && problems->count)
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "'%s' holds the run of another job (differences above); give its options "
+                         "again, another --out, or --restart to discard it",
+                         run->directory);
+    return status;
+}
+
+static awq_status plan(awq_run *run, awq_error *err)
+{
+    int64_t layers = awq_checkpoint_model(run->inputs.model)->layers, left = 0, count;
+    bool *done = calloc((size_t)layers, sizeof *done);
+    run->boundary = calloc((size_t)layers + 1, sizeof *run->boundary);
+    run->workers = calloc((size_t)run->crew->count, sizeof *run->workers);
+    awq_status status = AWQ_OK;
+    if (!done || !run->boundary || !run->workers)
+        status = awq_fail(err, AWQ_ERR_MEMORY, "no memory to plan");
+    if (!status)
+        status = awq_run_scan(run->directory, run->fingerprint, layers, done, run->boundary, err);
+    for (int64_t i = 0; !status && i < layers; i++) left += !done[i];
+    if (!status) status = stage_layers(run, left, &count, err);
+    if (!status)
+        status =
+            awq_plan_create(layers, done, run->boundary, count, run->crew->count, &run->plan, err);
+    free(done);
+    return status;
+}
+
+static void begin_progress(awq_run *run)
+{
+    const awq_model *model = awq_checkpoint_model(run->inputs.model);
+    int64_t tokens = run->inputs.tokens.sequences * run->inputs.tokens.length;
+    double forward = awq_work_forward(model, tokens, run->inputs.tokens.length);
+    double search = awq_work_gram(model, tokens) + awq_work_search(model, run->options);
+    int64_t done = run->plan.layers - run->plan.layers_left;
+    double skipped = (double)(done - run->plan.forward_only) * forward + (double)done * search;
+    run->layers_done = done;
+    awq_progress_begin(&run->view, (double)run->plan.layers * (forward + search), skipped,
+                       run->options->quiet);
+}
+
+static void send_plan(awq_run *run)
+{
+    size_t stages = (size_t)run->plan.stage_count * sizeof *run->plan.stages;
+    size_t layers = (size_t)run->plan.layers * sizeof *run->plan.done;
+    awq_plan_head head = {{0}};
+    memcpy(head.fingerprint, run->fingerprint, sizeof head.fingerprint);
+    for (int i = 0; i < run->crew->count; i++) {
+        awq_letter *letter = awq_letter_create(AWQ_LETTER_PLAN, run->plan.stage_count,
+                                               run->plan.layers, sizeof head + stages + layers);
+        if (letter) {
+            memcpy(letter->payload, &head, sizeof head);
+            memcpy(letter->payload + sizeof head, run->plan.stages, stages);
+            memcpy(letter->payload + sizeof head + stages, run->plan.done, layers);
+        }
+        awq_crew_send(run->crew, i, letter);
+    }
+}
+
+/* ---- while the workers work ---- */
+
+/* A boundary has served when every layer up to the next durable one is done. */
+static void drop_served_boundaries(awq_run *run)
+{
+    for (int64_t layer = 1; layer < run->plan.layers; layer++) {
+        if (!run->boundary[layer]) continue;
+        int64_t next = layer;
+        while (next < run->plan.layers && run->plan.done[next] &&
+               (next == layer || !run->boundary[next]))
+            next++;
+        if (next < run->plan.layers && !run->boundary[next]) continue;
+        if (next == layer) continue;
+        char path[AWQ_PATH_BYTES];
+        awq_error ignored;
+        if (!awq_run_boundary_path(path, run->directory, layer, &ignored)) unlink(path);
+        run->boundary[layer] = false;
+    }
+}
+
+static void layer_done(awq_run *run, int64_t layer, const awq_layer_summary *summary)
+{
+    run->plan.done[layer] = true;
+    run->layers_done++;
+    char alphas[128];
+    size_t used = 0;
+    for (int group = 0; group < AWQ_GROUPS; group++)
+        used += (size_t)snprintf(alphas + used, sizeof alphas - used, " %s=%.3g",
+                                 awq_group_name((awq_group)group), summary->alpha[group]);
+    awq_log(AWQ_LOG_VERBOSE, "layer done layer=%lld error=%.2f%% rounding=%.2f%%%s seconds=%.1f",
+            (long long)layer, 100 * summary->relative_error, 100 * summary->rounding_error, alphas,
+            summary->seconds);
+}
+
+static awq_status work(awq_run *run, awq_error *err)
+{
+    while (run->layers_done < run->plan.layers) {
+        awq_letter *letter;
+        if (awq_run_next(run, AWQ_RUN_RUNNING, &letter, NULL, err)) return err->status;
+        if (!letter) continue;
+        if (letter->kind == AWQ_LETTER_LAYER_DONE)
+            layer_done(run, letter->a, (const awq_layer_summary *)(const void *)letter->payload);
+        else if (letter->kind == AWQ_LETTER_BOUNDARY_DONE)
+            run->boundary[letter->a] = true;
+        awq_letter_free(letter);
+        drop_served_boundaries(run);
+    }
+    return AWQ_OK;
+}
+
+/* ---- the whole ---- */
+
+static void announce(const awq_run *run)
+{
+    const awq_plan *p = &run->plan;
+    awq_log(AWQ_LOG_INFO,
+            "quantizing layers=%lld done=%lld forward_only=%lld stages=%lld stage_layers=%lld "
+            "workers=%d sequences=%lld length=%lld",
+            (long long)p->layers, (long long)(p->layers - p->layers_left),
+            (long long)p->forward_only, (long long)p->stage_count, (long long)p->stage_layers,
+            run->crew->count, (long long)run->inputs.tokens.sequences,
+            (long long)run->inputs.tokens.length);
+}
+
+static awq_status hire(awq_run *run, awq_error *err)
+{
+    awq_job job = {.command = AWQ_COMMAND_QUANTIZE, .options = *run->options};
+    memcpy(job.run_directory, run->directory, sizeof job.run_directory);
+    return awq_crew_hire(run->crew, &job, err) ? err->status : check_backends(run, err);
+}
+
+/* With the lock held. Problems are found only where a job.json is of another job. */
+static awq_status go(awq_run *run, awq_problems *problems, awq_error *err)
+{
+    if (hire(run, err) || prepare_directory(run, problems, err)) return err->status;
+    if (problems->count) return AWQ_OK;
+    if (plan(run, err)) return err->status;
+    begin_progress(run);
+    announce(run);
+    awq_run_tell(run, AWQ_RUN_RUNNING, NULL);
+    send_plan(run);
+    if (work(run, err) || awq_run_merge(run, err)) {
+        awq_progress_end(&run->view);
+        awq_run_tell(run, err->status == AWQ_ERR_INTERRUPTED ? AWQ_RUN_INTERRUPTED : AWQ_RUN_FAILED,
+                     err->text);
+        return err->status;
+    }
+    awq_progress_end(&run->view);
+    return awq_run_summary(run, err);
+}
+
+static awq_status finish_directory(awq_run *run, awq_error *err)
+{
+    if (run->options->keep_run) {
+        awq_run_tell(run, AWQ_RUN_COMPLETE, NULL);
+        return AWQ_OK;
+    }
+    return awq_path_remove_tree(run->directory, err);
+}
+
+static int quantize(awq_run *run, awq_problems *problems)
+{
+    awq_error err;
+    awq_status status = awq_path_make_directory(run->directory, &err);
+    if (!status) status = awq_run_lock_take(run->directory, &run->lock, &err);
+    if (!status) status = go(run, problems, &err);
+    if (!status && !problems->count) status = finish_directory(run, &err);
+    awq_run_lock_release(run->lock);
+    if (problems->count) return awq_exit_problems(problems);
+    if (!status) return AWQ_EXIT_DONE;
+    int code = awq_exit_failed(&err);
+    if (run->plan.layers && err.status != AWQ_ERR_USAGE)
+        fprintf(stderr,
+                "awqrun: %lld of %lld layers are done and kept in '%s'; run the same "
+                "command again to go on\n",
+                (long long)run->layers_done, (long long)run->plan.layers, run->directory);
+    return code;
+}
+
+static int complete(const awq_options *options)
+{
+    printf("%s: complete already; nothing to do (--restart makes it anew)\n", options->out);
+    return AWQ_EXIT_DONE;
+}
+
+static void release(awq_run *run)
+{
+    awq_inputs_release(&run->inputs);
+    awq_plan_release(&run->plan);
+    free(run->boundary);
+    free(run->workers);
+}
+
+int awq_command_quantize(const awq_call *call)
+{
+    awq_run *run = calloc(1, sizeof *run);
+    awq_out_state state;
+    awq_problems problems;
+    awq_error err;
+    int code = AWQ_EXIT_FAILED;
+    if (!run) return AWQ_EXIT_FAILED;
+    awq_problems_init(&problems);
+    run->options = call->options;
+    run->crew = call->crew;
+    awq_check_inputs(run->options, &run->inputs, &problems);
+    awq_check_quantizable(run->options, &run->inputs, &problems);
+    awq_check_output(run->options, &run->inputs, &state, &problems);
+    if (problems.count)
+        code = awq_exit_problems(&problems);
+    else if (state == AWQ_OUT_COMPLETE && !run->options->restart)
+        code = complete(run->options);
+    else if (awq_path_join(run->directory, run->options->out, AWQ_RUN_DIRECTORY_NAME, &err) ||
+             (state == AWQ_OUT_COMPLETE && awq_out_discard(run->options->out, &err)))
+        code = awq_exit_failed(&err);
+    else
+        code = quantize(run, &problems);
+    awq_problems_release(&problems);
+    release(run);
+    free(run);
+    return code;
+}

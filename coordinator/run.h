@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ * coordinator/run.h - a quantization under way: its inputs, its run directory, its plan, its
+ * progress. Shared by quantize.c (the layers) and merge.c (the checkpoint). */
+#ifndef AWQ_COORDINATOR_RUN_H
+#define AWQ_COORDINATOR_RUN_H
+
+#include "coordinator/check.h"
+#include "coordinator/crew.h"
+#include "coordinator/progress.h"
+#include "jobs/job.h"
+#include "jobs/plan.h"
+#include "jobs/run_lock.h"
+
+typedef struct awq_run {
+    awq_options *options; /* borrowed */
+    awq_crew *crew;       /* borrowed */
+    awq_inputs inputs;
+    char directory[AWQ_PATH_BYTES]; /* OUT/.awqrun */
+    char fingerprint[AWQ_FINGERPRINT_BYTES];
+    awq_run_lock *lock;
+    awq_plan plan;
+    bool *boundary; /* [layers]: durable input of the layer */
+    awq_progress_view view;
+    awq_worker_status *workers; /* [crew->count] */
+    double last_status;         /* clock seconds */
+    int64_t layers_done;
+} awq_run;
+
+/* Waits for the next letter of the crew while keeping progress, status.json and the lock fresh. */
+awq_status awq_run_next(awq_run *run, awq_run_state state, awq_letter **out, int *worker,
+                        awq_error *err);
+/* Writes status.json now; a failure to do so is a warning only. */
+void awq_run_tell(awq_run *run, awq_run_state state, const char *error);
+
+/* From layer records to a checkpoint: shards (by the workers), index, companions, statistics, and
+ * config.json last. */
+awq_status awq_run_merge(awq_run *run, awq_error *err);
+/* Prints what was written, for stdout. */
+awq_status awq_run_summary(const awq_run *run, awq_error *err);
+
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ * io/clock.h - monotonic seconds, for time-outs, rates and ETAs. */
+#ifndef AWQ_IO_CLOCK_H
+#define AWQ_IO_CLOCK_H
+
+#include <time.h>
+
+static inline double awq_clock_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ * jobs/letters.h - what coordinator and workers say to each other.
+ *
+ * Payloads are plain structs of fixed size, little-endian hosts of one kind: a cluster job runs
+ * one binary. Arrows say who sends to whom; a and b are the letter's two numbers. */
+#ifndef AWQ_JOBS_LETTERS_H
+#define AWQ_JOBS_LETTERS_H
+
+#include <stdint.h>
+
+#include "io/error.h"
+#include "io/layer_record.h"
+
+typedef enum awq_letter_kind {
+    /* coordinator -> worker */
+    AWQ_LETTER_JOB = 1, /* a: awq_command; payload: the job as JSON text (jobs/job.h) */
+    AWQ_LETTER_PLAN,    /* a: stages, b: layers; payload: awq_plan_head, awq_stage[a], bool[b] */
+    AWQ_LETTER_SHARD,   /* a: index of the output shard to assemble */
+    AWQ_LETTER_STOP,    /* a: exit code; stop computing and say goodbye */
+    /* worker -> worker */
+    AWQ_LETTER_TILE, /* a: layer that the states enter, b: tile; payload: float32 states */
+    /* worker -> coordinator */
+    AWQ_LETTER_HELLO,         /* payload: awq_hello */
+    AWQ_LETTER_ALIVE,         /* payload: awq_progress; every two seconds */
+    AWQ_LETTER_LAYER_DONE,    /* a: layer; payload: awq_layer_summary */
+    AWQ_LETTER_BOUNDARY_DONE, /* a: layer whose input is now on disk */
+    AWQ_LETTER_SCORE,         /* a: tile; payload: awq_tile_score */
+    AWQ_LETTER_SHARD_DONE,    /* a: index */
+    AWQ_LETTER_ERROR,         /* payload: awq_error */
+    AWQ_LETTER_BYE            /* a: exit code that STOP brought */
+} awq_letter_kind;
+
+/* Whether a letter is for the worker half of a rank (else for the coordinator half). */
+static inline int awq_letter_is_for_worker(int32_t kind)
+{
+    return kind <= AWQ_LETTER_TILE;
+}
+
+enum { AWQ_HOST_BYTES = 64 };
+
+/* Who a worker is and what it needs: sent once the job is known and the device open. */
+typedef struct awq_hello {
+    char host[AWQ_HOST_BYTES];
+    char device[96];
+    char backend[16];
+    int64_t pid;
+    int64_t threads;
+    uint64_t budget_bytes; /* what --device-memory leaves it */
+    uint64_t layer_bytes;  /* one layer of a stage: weights and statistics */
+    uint64_t fixed_bytes;  /* beside layers: activations, one layer in flight, a tile */
+} awq_hello;
+
+/* What comes before the stages in a PLAN: the run that they belong to. After them, for each layer,
+ * whether it is done. */
+typedef struct awq_plan_head {
+    char fingerprint[16]; /* awq_job_fingerprint_text */
+} awq_plan_head;
+
+/* Where a worker is. */
+typedef struct awq_progress {
+    int64_t stage; /* -1: none */
+    int64_t layer;
+    int64_t tile;  /* -1: not a matter of tiles */
+    int64_t phase; /* awq_phase */
+    double flops;  /* done since the job began */
+} awq_progress;
+
+typedef struct awq_layer_summary {
+    double relative_error;
+    double rounding_error;
+    double alpha[AWQ_GROUPS]; /* chosen; -1: not searched or identity by fallback */
+    double seconds;
+} awq_layer_summary;
+
+typedef struct awq_tile_score {
+    double nll;
+    double other_nll;
+    double kl;
+    int64_t predicted;
+    int64_t compared;
+} awq_tile_score;
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ * The command line: getopt_long over the option table. */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "jobs/options.h"
+
+enum { HELP = 1000 };
+
+/* Levenshtein distance of two short words, at most 63 letters of the second. */
+static int distance(const char *a, const char *b)
+{
+    int row[64], length = (int)strlen(b);
+    if (length > 63) length = 63;
+    for (int j = 0; j <= length; j++) row[j] = j;
+    for (int i = 1; a[i - 1]; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= length; j++) {
+            int above = row[j];
+            int best = diagonal + (a[i - 1] != b[j - 1]);
+            if (above + 1 < best) best = above + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            row[j] = best;
+            diagonal = above;
+        }
+    }
+    return row[length];
+}
+
+static const char *nearest(const char *word, int commands)
+{
+    const char *best = NULL;
+    int best_distance = 4;
+    for (int i = 0; i < awq_option_count; i++) {
+        int d = distance(word, awq_option_table[i].name);
+        if (!(awq_option_table[i].commands & commands) || d >= best_distance) continue;
+        best = awq_option_table[i].name;
+        best_distance = d;
+    }
+    return best;
+}
+
+static void unknown_option(const char *argument, awq_command command, awq_problems *problems)
+{
+    char word[64];
+    const char *name = argument + strspn(argument, "-");
+    size_t length = strcspn(name, "=");
+    if (length >= sizeof word) length = sizeof word - 1;
+    memcpy(word, name, length);
+    word[length] = '\0';
+    const char *guess = nearest(word, command);
+    if (guess)
+        awq_problems_add(problems, AWQ_ERR_USAGE, "unknown option '%s', did you mean '--%s'?",
+                         argument, guess);
+    else
+        awq_problems_add(problems, AWQ_ERR_USAGE, "unknown option '%s'; --help lists all",
+                         argument);
+}
+
+static struct option *long_options(awq_command command)
+{
+    struct option *list = calloc((size_t)awq_option_count + 2, sizeof *list);
+    int count = 0;
+    for (int i = 0; list && i < awq_option_count; i++) {
+        const awq_option *option = &awq_option_table[i];
+        if (!(option->commands & command)) continue;
+        list[count++] = (struct option){
+            option->name, option->type == AWQ_OPTION_FLAG ? no_argument : required_argument, NULL,
+            i};
+    }
+    if (list) list[count] = (struct option){"help", no_argument, NULL, HELP};
+    return list;
+}
+
+static void set(awq_options *options, int index, const char *text, awq_problems *problems)
+{
+    awq_error err;
+    if (awq_option_set(options, &awq_option_table[index], text ? text : "true", &err))
+        awq_problems_add_error(problems, &err);
+}
+
+static void require(const awq_options *options, awq_command command, awq_problems *problems)
+{
+    for (int i = 0; i < awq_option_count; i++) {
+        const awq_option *option = &awq_option_table[i];
+        if (!option->required || !(option->commands & command)) continue;
+        if (command == AWQ_COMMAND_PLAN && option->offset == offsetof(awq_options, out)) continue;
+        char *text = awq_option_text(options, option);
+        if (text && !*text)
+            awq_problems_add(problems, AWQ_ERR_USAGE, "--%s %s is missing", option->name,
+                             option->argument);
+        free(text);
+    }
+}
+
+static void positional(awq_options *options, awq_command command, int argc, char **argv,
+                       awq_problems *problems)
+{
+    int first = optind;
+    if (command == AWQ_COMMAND_STATUS) {
+        if (first >= argc)
+            awq_problems_add(problems, AWQ_ERR_USAGE, "which job? give its output directory");
+        else
+            options->out = strdup(argv[first++]);
+    }
+    for (; first < argc; first++)
+        awq_problems_add(problems, AWQ_ERR_USAGE, "unexpected argument '%s'", argv[first]);
+}
+
+bool awq_options_parse(awq_options *options, awq_command command, int argc, char **argv,
+                       awq_problems *problems)
+{
+    struct option *list = long_options(command);
+    if (!list) {
+        awq_problems_add(problems, AWQ_ERR_MEMORY, "no memory for the command line");
+        return false;
+    }
+    bool help = false;
+    opterr = 0;
+    optind = 1;
+    for (;;) {
+        int before = optind;
+        int code = getopt_long(argc, argv, ":hvq", list, NULL);
+        if (code == -1) break;
+        if (code == HELP || code == 'h')
+            help = true;
+        else if (code == 'v')
+            options->verbose = true;
+        else if (code == 'q')
+            options->quiet = true;
+        else if (code == ':')
+            awq_problems_add(problems, AWQ_ERR_USAGE, "'%s' needs a value", argv[optind - 1]);
+        else if (code == '?')
+            unknown_option(argv[before < argc ? before : argc - 1], command, problems);
+        else
+            set(options, code, optarg, problems);
+    }
+    free(list);
+    if (help) return true;
+    positional(options, command, argc, argv, problems);
+    if (!problems->count) require(options, command, problems);
+    return false;
+}
+
+void awq_options_print_help(FILE *file, awq_command command)
+{
+    for (int i = 0; i < awq_option_count; i++) {
+        const awq_option *option = &awq_option_table[i];
+        if (!(option->commands & command)) continue;
+        char left[64];
+        snprintf(left, sizeof left, "--%s%s%s", option->name, option->argument ? " " : "",
+                 option->argument ? option->argument : "");
+        fprintf(file, "  %-26s %s", left, option->help);
+        if (option->fallback) fprintf(file, " (default %s)", option->fallback);
+        fputc('\n', file);
+    }
+    fprintf(file, "  %-26s %s\n", "-h, --help", "print this");
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+#include <stddef.h>
+
+#include "jobs/options.h"
+
+#define FIELD(name)  offsetof(awq_options, name)
+#define QUANTIZE     AWQ_COMMAND_QUANTIZE
+#define PLAN         AWQ_COMMAND_PLAN
+#define EVAL         AWQ_COMMAND_EVAL
+#define STATUS       AWQ_COMMAND_STATUS
+#define JOB          (QUANTIZE | PLAN)
+#define COMPUTE      (QUANTIZE | PLAN | EVAL)
+#define ANY          (COMPUTE | STATUS)
+#define REQUIRED     true
+#define OPTIONAL     false
+#define CHANGES      true
+#define SAME         false
+#define UNBOUNDED    -1e18, 1e18
+#define MAX_SEQUENCE 1e9
+
+/* clang-format off */
+const awq_option awq_option_table[] = {
+    {"model", "DIR", AWQ_OPTION_PATH, FIELD(model), NULL, UNBOUNDED, COMPUTE, REQUIRED, SAME,
+     "Hugging Face checkpoint: config.json and safetensors"},
+    {"tokens", "FILE", AWQ_OPTION_PATH, FIELD(tokens), NULL, UNBOUNDED, COMPUTE, REQUIRED, SAME,
+     "HDF5 file of token ids, /input_ids int32 [sequences, length]"},
+    {"out", "DIR", AWQ_OPTION_PATH, FIELD(out), NULL, UNBOUNDED, JOB, REQUIRED, SAME,
+     "directory of the AWQ checkpoint to write; DIR/.awqrun keeps what a resumed run needs"},
+    {"against", "DIR", AWQ_OPTION_PATH, FIELD(against), NULL, UNBOUNDED, EVAL, OPTIONAL, SAME,
+     "full-precision checkpoint to compare with: prints KL(DIR || model)"},
+    {"sequences", "N", AWQ_OPTION_INTEGER, FIELD(sequences), "0", 0, MAX_SEQUENCE, COMPUTE, OPTIONAL, SAME,
+     "use the first N sequences of the tokens; 0: all"},
+    {"bits", "N", AWQ_OPTION_INTEGER, FIELD(bits), "4", 4, 4, JOB, OPTIONAL, CHANGES,
+     "bits of a quantized weight"},
+    {"group-size", "N", AWQ_OPTION_INTEGER, FIELD(group_size), "128", -1, 65536, JOB, OPTIONAL, CHANGES,
+     "weights along the input that share a scale: 32, 64, 128, 256, or -1 for a whole row"},
+    {"alpha-steps", "N", AWQ_OPTION_INTEGER, FIELD(alpha_steps), "20", 0, 1000, JOB, OPTIONAL, CHANGES,
+     "try alpha = 0, 1/N .. 1; 0 tries the identity only, which is plain rounding"},
+    {"duo", "off|on|both", AWQ_OPTION_CHOICE, FIELD(duo), "off", UNBOUNDED, JOB, OPTIONAL, CHANGES,
+     "scales from activations alone, from activations and weights, or the better of both"},
+    {"smooth", "X", AWQ_OPTION_NUMBER, FIELD(smooth), "0", 0, 1, JOB, OPTIONAL, CHANGES,
+     "draw mean|x| towards its mean over channels, 0 not at all, 1 wholly"},
+    {"o-proj", "tied|skip", AWQ_OPTION_CHOICE, FIELD(o_proj), "tied", UNBOUNDED, JOB, OPTIONAL, CHANGES,
+     "under grouped-query attention, tie o_proj's scales over the heads of a group, or skip it"},
+    {"clip", "off|after", AWQ_OPTION_CHOICE, FIELD(clip), "after", UNBOUNDED, JOB, OPTIONAL, CHANGES,
+     "search a smaller range for each group of weights after the scales are chosen"},
+    {"max-shard-size", "BYTES", AWQ_OPTION_BYTES, FIELD(max_shard_size), "5GB", 1e3, 1e15, JOB, OPTIONAL, CHANGES,
+     "largest output shard"},
+    {"tile-tokens", "N", AWQ_OPTION_INTEGER, FIELD(tile_tokens), "4096", 1, 1e9, COMPUTE, OPTIONAL, CHANGES,
+     "tokens that flow through the stages together, rounded down to whole sequences"},
+    {"backend", "auto|cpu", AWQ_OPTION_TEXT, FIELD(backend), "auto", UNBOUNDED, COMPUTE, OPTIONAL, SAME,
+     "what computes"},
+    {"threads", "N", AWQ_OPTION_INTEGER, FIELD(threads), "0", 0, 4096, COMPUTE, OPTIONAL, SAME,
+     "CPU threads of a worker; 0: its share of the cores it may run on"},
+    {"stage-layers", "N", AWQ_OPTION_INTEGER, FIELD(stage_layers), "0", 0, 1e6, COMPUTE, OPTIONAL, SAME,
+     "decoder layers that a worker holds at once; 0: its share of them, if they fit"},
+    {"workers", "N", AWQ_OPTION_INTEGER, FIELD(workers), "1", 1, 1e6, PLAN, OPTIONAL, SAME,
+     "plan for N workers"},
+    {"device-memory", "BYTES|N%", AWQ_OPTION_MEMORY, FIELD(device_memory), "90%", UNBOUNDED, COMPUTE, OPTIONAL, SAME,
+     "memory that a worker may plan for: of its GPU, or its share of the node's free memory"},
+    {"worker-timeout", "TIME", AWQ_OPTION_SECONDS, FIELD(worker_timeout), "300s", 1, 1e9, QUANTIZE | EVAL, OPTIONAL, SAME,
+     "end the job when a worker has been silent for so long"},
+    {"restart", NULL, AWQ_OPTION_FLAG, FIELD(restart), NULL, UNBOUNDED, QUANTIZE, OPTIONAL, SAME,
+     "discard what an earlier run of this job has done"},
+    {"keep-run", NULL, AWQ_OPTION_FLAG, FIELD(keep_run), NULL, UNBOUNDED, QUANTIZE, OPTIONAL, SAME,
+     "keep DIR/.awqrun when the checkpoint is complete"},
+    {"json", NULL, AWQ_OPTION_FLAG, FIELD(json), NULL, UNBOUNDED, EVAL | STATUS, OPTIONAL, SAME,
+     "print the result as JSON"},
+    {"verbose", NULL, AWQ_OPTION_FLAG, FIELD(verbose), NULL, UNBOUNDED, ANY, OPTIONAL, SAME,
+     "log each layer: alphas and relative errors"},
+    {"quiet", NULL, AWQ_OPTION_FLAG, FIELD(quiet), NULL, UNBOUNDED, ANY, OPTIONAL, SAME,
+     "log errors and warnings only"},
+};
+/* clang-format on */
+
+const int awq_option_count = sizeof awq_option_table / sizeof *awq_option_table;

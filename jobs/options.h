@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ * jobs/options.h - every option of every subcommand: one struct, one table.
+ *
+ * The table drives the parser, --help, the man page's list, job.json and the fingerprint. An
+ * option is added by one field here and one row in option_table.c. */
+#ifndef AWQ_JOBS_OPTIONS_H
+#define AWQ_JOBS_OPTIONS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "io/error.h"
+#include "io/problems.h"
+
+/* Subcommands that an option belongs to. */
+typedef enum awq_command {
+    AWQ_COMMAND_QUANTIZE = 1,
+    AWQ_COMMAND_PLAN = 2,
+    AWQ_COMMAND_EVAL = 4,
+    AWQ_COMMAND_STATUS = 8
+} awq_command;
+
+/* Enumerated values, in the order of their names in option_table.c. */
+enum { AWQ_OPTION_DUO_OFF, AWQ_OPTION_DUO_ON, AWQ_OPTION_DUO_BOTH };
+enum { AWQ_OPTION_O_PROJ_TIED, AWQ_OPTION_O_PROJ_SKIP };
+enum { AWQ_OPTION_CLIP_OFF, AWQ_OPTION_CLIP_AFTER };
+
+/* An amount of memory: bytes, or a share of what there is. */
+typedef struct awq_memory {
+    double amount;
+    bool percent;
+} awq_memory;
+
+typedef struct awq_options {
+    /* what goes in and out; owned strings */
+    char *model;
+    char *tokens;
+    char *out;
+    char *against;
+    int64_t sequences; /* 0: all */
+    /* what changes the result */
+    int64_t bits;
+    int64_t group_size;
+    int64_t alpha_steps;
+    int64_t duo;
+    double smooth;
+    int64_t o_proj;
+    int64_t clip;
+    int64_t max_shard_size; /* bytes */
+    int64_t tile_tokens;
+    char *backend;
+    /* how it is run */
+    int64_t threads;      /* 0: the cores this worker may use */
+    int64_t stage_layers; /* 0: as many as fit */
+    int64_t workers;      /* plan: how many to plan for */
+    awq_memory device_memory;
+    double worker_timeout; /* seconds */
+    bool restart;
+    bool keep_run;
+    bool json;
+    /* what is said */
+    bool verbose;
+    bool quiet;
+} awq_options;
+
+typedef enum awq_option_type {
+    AWQ_OPTION_TEXT,
+    AWQ_OPTION_PATH,
+    AWQ_OPTION_INTEGER,
+    AWQ_OPTION_NUMBER,
+    AWQ_OPTION_BYTES,   /* "5GB", "512MiB", "4096" */
+    AWQ_OPTION_MEMORY,  /* as bytes, or "90%" */
+    AWQ_OPTION_SECONDS, /* "90", "90s", "5m", "2h" */
+    AWQ_OPTION_CHOICE,
+    AWQ_OPTION_FLAG
+} awq_option_type;
+
+typedef struct awq_option {
+    const char *name;     /* without the dashes */
+    const char *argument; /* what --help calls its value; choices as "off|on|both" */
+    awq_option_type type;
+    size_t offset;        /* of its field in awq_options */
+    const char *fallback; /* the default, as a user would write it; NULL: none */
+    double min, max;      /* of numbers, inclusive */
+    int commands;         /* awq_command bits */
+    bool required;        /* where it belongs, except for plan's --out */
+    bool changes_result;  /* part of the fingerprint */
+    const char *help;     /* one sentence, no full stop */
+} awq_option;
+
+extern const awq_option awq_option_table[];
+extern const int awq_option_count;
+
+/* All options at their defaults. Release the result. */
+awq_status awq_options_init(awq_options *options, awq_error *err);
+void awq_options_release(awq_options *options);
+
+/* Sets one option from text; AWQ_ERR_USAGE says what the option takes. */
+awq_status awq_option_set(awq_options *options, const awq_option *option, const char *text,
+                          awq_error *err);
+/* Its value as text that awq_option_set takes; "" for a path that is not set. Free the result;
+ * NULL: no memory. */
+char *awq_option_text(const awq_options *options, const awq_option *option);
+
+/* Parses argv[1..argc-1]; argv[0] is the subcommand. One positional argument is taken as --out by
+ * status, none elsewhere. Adds problems of status AWQ_ERR_USAGE. Returns whether --help was asked
+ * for. */
+bool awq_options_parse(awq_options *options, awq_command command, int argc, char **argv,
+                       awq_problems *problems);
+
+/* {"model": "...", ...}: all options as text, or only those that change the result. NULL: no
+ * memory. The caller decrefs. */
+json_t *awq_options_to_json(const awq_options *options, bool only_changing);
+awq_status awq_options_from_json(awq_options *options, const json_t *object, awq_error *err);
+
+/* The list of a subcommand's options, for --help. */
+void awq_options_print_help(FILE *file, awq_command command);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ * jobs/run_directory.h - OUT/.awqrun: what a job needs to go on after a crash.
+ *
+ *   job.json                     {"awqrun": version, "fingerprint": {...}, "options": {...}}
+ *   lock                         who works here (jobs/run_lock.h)
+ *   status.json                  progress (jobs/run_status.h)
+ *   layers/00017.safetensors     io/layer_record.h
+ *   layers/00017.h5
+ *   boundaries/00040.h5          io/boundary.h
+ *
+ * A run directory belongs to one fingerprint. Everything in it appears whole or not at all. */
+#ifndef AWQ_JOBS_RUN_DIRECTORY_H
+#define AWQ_JOBS_RUN_DIRECTORY_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io/path.h"
+#include "io/problems.h"
+#include "jobs/options.h"
+
+#define AWQ_RUN_DIRECTORY_NAME ".awqrun"
+#define AWQ_STATISTICS_NAME    "awqrun.h5"
+
+/* Paths inside; each fits or fails with the path too long. */
+awq_status awq_run_layer_path(char out[AWQ_PATH_BYTES], const char *run, int64_t layer,
+                              const char *extension, awq_error *err);
+awq_status awq_run_boundary_path(char out[AWQ_PATH_BYTES], const char *run, int64_t layer,
+                                 awq_error *err);
+
+/* What an output directory is, by what lies in it. */
+typedef enum awq_out_state {
+    AWQ_OUT_FREE,     /* missing or empty */
+    AWQ_OUT_STARTED,  /* holds a run directory with a job.json */
+    AWQ_OUT_COMPLETE, /* a checkpoint of ours: config.json and awqrun.h5 */
+    AWQ_OUT_FOREIGN   /* holds something that is not ours */
+} awq_out_state;
+
+/* Finds out; `foreign` is set to the first name that is not ours. */
+awq_status awq_out_inspect(const char *out, awq_out_state *state, char foreign[256],
+                           awq_error *err);
+
+/* Makes the directories and job.json where they are missing; sweeps stale temporaries. The lock
+ * must be held. A job.json with another fingerprint is refused: each difference is a problem. */
+awq_status awq_run_prepare(const char *run, const json_t *fingerprint, const awq_options *options,
+                           awq_problems *problems, awq_error *err);
+
+/* done[layers], boundary[layers]: what is durable and sound. A record or boundary that is torn,
+ * foreign or corrupt is logged as a warning and removed: it is done again. */
+awq_status awq_run_scan(const char *run, const char *fingerprint, int64_t layers, bool *done,
+                        bool *boundary, awq_error *err);
+
+/* Removes a complete checkpoint of ours, config.json first: --restart. */
+awq_status awq_out_discard(const char *out, awq_error *err);
+/* Removes all but the lock: --restart. */
+awq_status awq_run_discard(const char *run, awq_error *err);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+#include "jobs/work.h"
+
+double awq_work_forward(const awq_model *model, int64_t tokens, int64_t length)
+{
+    double linears = 0;
+    for (int i = 0; i < AWQ_LINEARS; i++) {
+        int64_t out, in;
+        awq_linear_shape(model, (awq_linear)i, &out, &in);
+        linears += 2.0 * (double)out * (double)in;
+    }
+    double attention = 2.0 * (double)(model->heads * model->head_dim) * (double)length;
+    return (double)tokens * (linears + attention);
+}
+
+double awq_work_gram(const awq_model *model, int64_t tokens)
+{
+    static const awq_linear inputs[] = {AWQ_Q, AWQ_O, AWQ_GATE, AWQ_DOWN}; /* one per group */
+    double sum = 0;
+    for (int i = 0; i < 4; i++) {
+        int64_t out, in;
+        awq_linear_shape(model, inputs[i], &out, &in);
+        sum += (double)in * (double)in;
+    }
+    return (double)tokens * sum;
+}
+
+double awq_work_search(const awq_model *model, const awq_options *options)
+{
+    double candidates = (double)options->alpha_steps + 1;
+    if (options->duo == AWQ_OPTION_DUO_ON) candidates += 1;
+    if (options->duo == AWQ_OPTION_DUO_BOTH) candidates *= 2;
+    double sum = 0;
+    for (int i = 0; i < AWQ_LINEARS; i++) {
+        int64_t out, in;
+        awq_linear_shape(model, (awq_linear)i, &out, &in);
+        double weights = (double)out * (double)in;
+        double group = options->group_size < 0 ? (double)in : (double)options->group_size;
+        /* two more: the output's energy, and the error of what is written */
+        sum += weights * (double)in * (candidates + 2);
+        if (options->clip != AWQ_OPTION_CLIP_OFF && i != AWQ_Q && i != AWQ_K)
+            sum += 20 * weights * group;
+    }
+    return sum;
+}
+
+double awq_work_head(const awq_model *model, int64_t tokens)
+{
+    return 2.0 * (double)tokens * (double)model->vocab * (double)model->hidden;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ * _GNU_SOURCE: sched_getaffinity and CPU_COUNT are Linux's own. */
+#define _GNU_SOURCE
+#include "worker/cores.h"
+
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+int awq_cores_share(int workers_on_node)
+{
+    cpu_set_t set;
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    int allowed = (int)online;
+    if (!sched_getaffinity(0, sizeof set, &set)) allowed = CPU_COUNT(&set);
+    int share = allowed < online ? allowed : allowed / (workers_on_node > 0 ? workers_on_node : 1);
+    return share > 0 ? share : 1;
+}
+
+/* A number in a file such as /sys/fs/cgroup/memory.max; 0 when there is none. */
+static uint64_t read_number(const char *path, const char *format)
+{
+    unsigned long long value = 0;
+    char line[256];
+    FILE *file = fopen(path, "r");
+    if (!file) return 0;
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, format, &value) == 1) break;
+    fclose(file);
+    return value;
+}
+
+/* The limit of this process's control group (version 2), 0 when there is none. */
+static uint64_t group_limit(void)
+{
+    char line[1024], path[1200];
+    FILE *file = fopen("/proc/self/cgroup", "r");
+    if (!file) return 0;
+    bool found = false;
+    while (!found && fgets(line, sizeof line, file)) found = !strncmp(line, "0::/", 4);
+    fclose(file);
+    if (!found) return 0;
+    line[strcspn(line, "\n")] = '\0';
+    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", line + 3);
+    return read_number(path, "%llu");
+}
+
+uint64_t awq_memory_share(int workers_on_node)
+{
+    uint64_t bytes = 1024 * read_number("/proc/meminfo", "MemAvailable: %llu kB");
+    uint64_t limit = group_limit();
+    if (limit && limit < bytes) bytes = limit;
+    return bytes / (uint64_t)(workers_on_node > 0 ? workers_on_node : 1);
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT
+ * One stage of a quantization: load its layers, let all tiles flow through them, then search and
+ * publish layer by layer (DESIGN 3.4 and 3.5). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/clock.h"
+#include "io/log.h"
+#include "jobs/run_directory.h"
+#include "jobs/work.h"
+#include "layers/quantize.h"
+#include "worker/hidden.h"
+#include "worker/record.h"
+
+typedef struct stage_run {
+    awq_worker *worker;
+    const awq_stage *stage;
+    const awq_stage *next; /* NULL: nobody waits for the output */
+    int64_t index;
+    const bool *done; /* by layer */
+    const awq_model *model;
+    awq_device *device;
+    awq_decoder *decoders;      /* [count] */
+    awq_statistics *statistics; /* [count]; empty where the layer is done */
+    double (*seconds)[AWQ_PHASES];
+    float **first_tile; /* [count + 1]: tile 0 before each layer, and after the last; device */
+    float *hidden;      /* the tile, device */
+    uint8_t *mask;      /* device; NULL: all tokens count */
+    awq_scratch *scratch;
+} stage_run;
+
+static bool is_searched(const stage_run *run, int64_t i)
+{
+    return !run->done[run->stage->first + i];
+}
+
+/* Whether tile 0 before layer i is wanted by a self-check: i is searched, or the one before is. */
+static bool is_checked(const stage_run *run, int64_t i)
+{
+    return (i < run->stage->count && is_searched(run, i)) || (i > 0 && is_searched(run, i - 1));
+}
+
+/* ---- load ---- */
+
+static awq_status alloc_hosts(stage_run *run, awq_error *err)
+{
+    size_t count = (size_t)run->stage->count;
+    run->decoders = calloc(count, sizeof *run->decoders);
+    run->statistics = calloc(count, sizeof *run->statistics);
+    run->seconds = calloc(count, sizeof *run->seconds);
+    run->first_tile = calloc(count + 1, sizeof *run->first_tile);
+    if (run->decoders && run->statistics && run->seconds && run->first_tile) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a stage of %zu layers", count);
+}
+
+static awq_status alloc_tile(stage_run *run, awq_error *err)
+{
+    awq_worker *worker = run->worker;
+    const awq_backend *backend = run->device->backend;
+    int64_t rows = worker->tile_sequences * worker->tokens.length;
+    size_t bytes = awq_hidden_count(worker, 0) * sizeof(float);
+    if (awq_scratch_create(run->device, run->model, rows, worker->tokens.length, &run->scratch,
+                           err) ||
+        backend->alloc(run->device, bytes, "hidden states", (void **)&run->hidden, err))
+        return err->status;
+    if (worker->tokens.mask &&
+        backend->alloc(run->device, (size_t)rows, "token mask", (void **)&run->mask, err))
+        return err->status;
+    for (int64_t i = 0; i <= run->stage->count; i++)
+        if (is_checked(run, i) && backend->alloc(run->device, bytes, "hidden states of tile 0",
+                                                 (void **)&run->first_tile[i], err))
+            return err->status;
+    return AWQ_OK;
+}
+
+static awq_status load_layer(stage_run *run, int64_t i, awq_error *err)
+{
+    int64_t layer = run->stage->first + i;
+    double start = awq_clock_seconds();
+    awq_worker_progress(run->worker, run->index, layer, -1, AWQ_PHASE_READ, 0);
+    if (awq_worker_check(run->worker, err) ||
+        awq_decoder_load(run->device, run->worker->checkpoint[0], layer, &run->decoders[i], err))
+        return err->status;
+    run->seconds[i][AWQ_PHASE_READ] = awq_clock_seconds() - start;
+    if (!is_searched(run, i)) return AWQ_OK;
+    return awq_statistics_init(run->device, run->model, &run->statistics[i], err);
+}
+
+static awq_status load(stage_run *run, awq_error *err)
+{
+    if (alloc_hosts(run, err) || alloc_tile(run, err)) return err->status;
+    for (int64_t i = 0; i < run->stage->count; i++)
+        if (load_layer(run, i, err))
+            return awq_error_wrap(err, "layer %lld", (long long)(run->stage->first + i));
+    return AWQ_OK;
+}
+
+static void release(stage_run *run)
+{
+    const awq_backend *backend = run->device->backend;
+    for (int64_t i = 0; run->decoders && i < run->stage->count; i++)
+        awq_decoder_release(run->device, &run->decoders[i]);
+    for (int64_t i = 0; run->statistics && i < run->stage->count; i++)
+        awq_statistics_release(run->device, &run->statistics[i]);
+    for (int64_t i = 0; run->first_tile && i <= run->stage->count; i++)
+        backend->release(run->device, run->first_tile[i]);
+    backend->release(run->device, run->hidden);
+    backend->release(run->device, run->mask);
+    awq_scratch_free(run->scratch);
+    free(run->decoders);
+    free(run->statistics);
+    free(run->seconds);
+    free(run->first_tile);
+}
+
+/* ---- flow ---- */
+
+static void keep_first_tile(stage_run *run, int64_t tile, int64_t i)
+{
+    if (tile == 0 && run->first_tile[i])
+        run->device->backend->copy(run->device, run->first_tile[i], run->hidden,
+                                   awq_hidden_count(run->worker, 0) * sizeof(float));
+}
+
+static awq_status flow_layer(stage_run *run, int64_t i, int64_t tile, awq_error *err)
+{
+    awq_worker *worker = run->worker;
+    int64_t layer = run->stage->first + i;
+    int64_t sequences = awq_worker_tile_sequences(worker, tile);
+    int64_t tokens = sequences * worker->tokens.length;
+    awq_statistics *statistics = is_searched(run, i) ? &run->statistics[i] : NULL;
+    keep_first_tile(run, tile, i);
+    if (awq_worker_check(worker, err)) return err->status;
+    if (awq_decoder_forward(run->device, run->model, &run->decoders[i], run->scratch, run->hidden,
+                            sequences, statistics, run->mask, run->seconds[i], err))
+        return awq_error_wrap(err, "layer %lld", (long long)layer);
+    double flops = awq_work_forward(run->model, tokens, worker->tokens.length);
+    if (statistics) flops += awq_work_gram(run->model, tokens);
+    awq_worker_progress(worker, run->index, layer, tile, AWQ_PHASE_FORWARD, flops);
+    return AWQ_OK;
+}
+
+static awq_status flow_tile(stage_run *run, awq_source *source, int64_t tile, awq_error *err)
+{
+    awq_worker *worker = run->worker;
+    int64_t rows = awq_worker_tile_sequences(worker, tile) * worker->tokens.length;
+    if (awq_source_read(source, tile, &run->hidden, err)) return err->status;
+    if (run->mask)
+        run->device->backend->upload(run->device, run->mask,
+                                     worker->tokens.mask +
+                                         tile * worker->tile_sequences * worker->tokens.length,
+                                     (size_t)rows);
+    for (int64_t i = 0; i < run->stage->count; i++)
+        if (flow_layer(run, i, tile, err)) return err->status;
+    keep_first_tile(run, tile, run->stage->count);
+    return run->next ? awq_hidden_send(worker, run->next, tile, &run->hidden, err) : AWQ_OK;
+}
+
+static awq_status flow(stage_run *run, awq_error *err)
+{
+    awq_source source;
+    if (awq_source_open(run->worker, run->stage, &source, err)) return err->status;
+    awq_status status = AWQ_OK;
+    for (int64_t tile = 0; !status && tile < run->worker->tiles_in_job; tile++)
+        status = flow_tile(run, &source, tile, err);
+    awq_source_close(&source);
+    return status;
+}
+
+/* ---- search and publish ---- */
+
+/* The context of a watch: which layer is searched. */
+typedef struct watched_layer {
+    const stage_run *run;
+    int64_t layer;
+} watched_layer;
+
+static bool watch_step(void *context, awq_phase phase, double flops)
+{
+    const watched_layer *watched = context;
+    const stage_run *run = watched->run;
+    awq_worker_progress(run->worker, run->index, watched->layer, -1, phase, flops);
+    return !atomic_load(&run->worker->stop);
+}
+
+static awq_quantize_options quantize_options(const awq_options *options)
+{
+    awq_quantize_options out = awq_quantize_options_default();
+    out.grid.bits = (int)options->bits;
+    out.grid.group_size = options->group_size;
+    out.alpha_steps = (int)options->alpha_steps;
+    out.duo = (awq_duo)options->duo;
+    out.smooth = options->smooth;
+    out.o_proj_tied = options->o_proj == AWQ_OPTION_O_PROJ_TIED;
+    out.clip = options->clip != AWQ_OPTION_CLIP_OFF;
+    return out;
+}
+
+static void tell_layer_done(const stage_run *run, const awq_layer_record *record)
+{
+    awq_layer_summary summary = {
+        .relative_error = awq_layer_record_relative_error(record),
+        .rounding_error = awq_layer_record_rounding_error(record),
+    };
+    for (int group = 0; group < AWQ_GROUPS; group++) {
+        const awq_group_record *searched = &record->group[group];
+        bool chosen = searched->candidates > 0 && searched->chosen >= 0;
+        summary.alpha[group] = chosen ? searched->alpha[searched->chosen] : -1;
+    }
+    for (int phase = 0; phase < AWQ_PHASES; phase++) summary.seconds += record->seconds[phase];
+    awq_mail_post(
+        run->worker->mail, AWQ_COORDINATOR,
+        awq_letter_write(AWQ_LETTER_LAYER_DONE, record->layer, 0, &summary, sizeof summary));
+}
+
+static awq_status publish_layer(stage_run *run, int64_t layer, awq_quantized_layer *result,
+                                awq_error *err)
+{
+    awq_worker_progress(run->worker, run->index, layer, -1, AWQ_PHASE_WRITE, 0);
+    if (awq_record_publish(run->worker->job.run_directory, run->worker->fingerprint,
+                           run->worker->checkpoint[0], result, err))
+        return err->status;
+    tell_layer_done(run, &result->record);
+    return AWQ_OK;
+}
+
+static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
+{
+    awq_worker *worker = run->worker;
+    int64_t layer = run->stage->first + i;
+    awq_quantize_options options = quantize_options(&worker->job.options);
+    watched_layer watched = {run, layer};
+    awq_quantize_watch watch = {watch_step, &watched};
+    awq_fold_check check = {.input = run->first_tile[i],
+                            .output = run->first_tile[i + 1],
+                            .sequences = awq_worker_tile_sequences(worker, 0),
+                            .length = worker->tokens.length};
+    awq_quantized_layer result;
+    awq_quantized_layer_init(&result);
+    if (awq_worker_check(worker, err)) return err->status;
+    awq_status status =
+        awq_quantize_layer(run->device, run->model, &run->decoders[i], &run->statistics[i],
+                           run->scratch, &check, &options, &watch, &result, err);
+    awq_decoder_release(run->device, &run->decoders[i]);
+    awq_statistics_release(run->device, &run->statistics[i]);
+    if (!status) {
+        result.record.layer = layer;
+        for (int phase = 0; phase < AWQ_PHASES; phase++)
+            result.record.seconds[phase] += run->seconds[i][phase];
+        status = publish_layer(run, layer, &result, err);
+    }
+    awq_quantized_layer_release(&result);
+    return status ? awq_error_wrap(err, "layer %lld", (long long)layer) : AWQ_OK;
+}
+
+awq_status awq_quantize_stage(awq_worker *worker, const awq_stage *stages, int64_t index,
+                              const bool *done, awq_error *err)
+{
+    const awq_stage *stage = &stages[index];
+    stage_run run = {.worker = worker,
+                     .stage = stage,
+                     .next = stage->sends_on ? stage + 1 : NULL,
+                     .index = index,
+                     .done = done,
+                     .model = awq_checkpoint_model(worker->checkpoint[0]),
+                     .device = worker->device};
+    awq_status status = load(&run, err);
+    if (!status) status = flow(&run, err);
+    for (int64_t i = 0; !status && i < stage->count; i++)
+        if (is_searched(&run, i)) status = search_layer(&run, i, err);
+    release(&run);
+    return status;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ * One output shard, assembled from layer records and the source checkpoint. */
+#include "io/crc.h"
+#include "io/path.h"
+#include "jobs/output.h"
+#include "jobs/run_directory.h"
+#include "worker/state.h"
+
+/* A record is whole: its bytes are those that its statistics vouch for. */
+static awq_status check_record(awq_worker *worker, const awq_output *output, int64_t layer,
+                               awq_error *err)
+{
+    char path[AWQ_PATH_BYTES];
+    if (awq_run_layer_path(path, worker->job.run_directory, layer, "h5", err)) return err->status;
+    return awq_layer_record_check(path, awq_safetensors_path(output->records[layer]), layer,
+                                  worker->fingerprint, err);
+}
+
+static awq_status check_records(awq_worker *worker, const awq_output *output,
+                                const awq_shard *shard, awq_error *err)
+{
+    int64_t checked = -1;
+    for (size_t i = shard->first; i < shard->first + shard->count; i++) {
+        int64_t layer = output->layer[i];
+        if (layer <= checked) continue;
+        if (awq_worker_check(worker, err) || check_record(worker, output, layer, err))
+            return err->status;
+        checked = layer;
+    }
+    return AWQ_OK;
+}
+
+static awq_status copy_tensors(awq_worker *worker, const awq_output *output, const awq_shard *shard,
+                               awq_safetensors_writer *writer, awq_error *err)
+{
+    for (size_t i = 0; i < shard->count; i++) {
+        const awq_tensor *tensor = &output->tensors[shard->first + i];
+        if (awq_worker_check(worker, err) ||
+            awq_safetensors_append(writer, tensor->data, tensor->bytes, err))
+            return err->status;
+        awq_safetensors_dont_need(tensor);
+    }
+    return awq_safetensors_commit(writer, NULL, NULL, err);
+}
+
+static awq_status write_shard(awq_worker *worker, const awq_output *output, const awq_shard *shard,
+                              awq_error *err)
+{
+    char path[AWQ_PATH_BYTES];
+    awq_safetensors_writer *writer;
+    if (awq_path_join(path, worker->job.options.out, shard->name, err) ||
+        check_records(worker, output, shard, err) ||
+        awq_safetensors_create(path, output->tensors + shard->first, shard->count, &writer, err))
+        return err->status;
+    awq_status status = copy_tensors(worker, output, shard, writer, err);
+    awq_safetensors_writer_free(writer);
+    return status;
+}
+
+awq_status awq_worker_assemble(awq_worker *worker, int64_t shard, awq_error *err)
+{
+    awq_output output;
+    awq_worker_progress(worker, -1, -1, -1, AWQ_PHASE_WRITE, 0);
+    if (awq_output_open(worker->job.run_directory, worker->checkpoint[0],
+                        (uint64_t)worker->job.options.max_shard_size, &output, err))
+        return err->status;
+    awq_status status = write_shard(worker, &output, &output.shards.items[shard], err);
+    awq_output_release(&output);
+    if (!status)
+        awq_mail_post(worker->mail, AWQ_COORDINATOR,
+                      awq_letter_create(AWQ_LETTER_SHARD_DONE, shard, 0, 0));
+    return status;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+ * worker/state.h - what the parts of a worker share. Private to this folder.
+ *
+ * Each field belongs to one thread, or to the mutex; the comment says which. */
+#ifndef AWQ_WORKER_STATE_H
+#define AWQ_WORKER_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "io/checkpoint.h"
+#include "io/tokens.h"
+#include "jobs/job.h"
+#include "jobs/letters.h"
+#include "jobs/mail.h"
+#include "jobs/plan.h"
+#include "kernels/backend.h"
+#include "worker/keeper.h"
+#include "worker/queue.h"
+#include "worker/worker.h"
+
+enum { AWQ_COORDINATOR = 0, AWQ_MODELS = 2 };
+
+struct awq_worker {
+    awq_mail *mail;
+    pthread_t compute;
+    bool compute_joined;   /* main thread */
+    atomic_bool stop;      /* set once, by STOP */
+    atomic_bool finished;  /* the compute thread has left */
+    atomic_bool failed;    /* an error was posted: only the first is */
+    int exit_code;         /* main thread: what STOP brought */
+    bool said_goodbye;     /* main thread */
+    double last_heartbeat; /* main thread */
+    awq_command command;   /* main thread: of the JOB that came; 0: none yet */
+
+    pthread_mutex_t mutex; /* progress */
+    awq_progress progress;
+
+    awq_queue *tasks;   /* letters for the compute thread, in order */
+    awq_queue *tiles;   /* hidden states for the compute thread, by layer and tile */
+    awq_queue *to_keep; /* the same hidden states for the keeper, in order of arrival */
+    awq_keeper *keeper; /* the compute thread's; NULL: boundaries are not kept */
+
+    /* the compute thread's own, set up by the JOB letter */
+    bool ready;
+    awq_job job;
+    char fingerprint[AWQ_FINGERPRINT_BYTES]; /* from the PLAN */
+    int models;                              /* 1, or 2 when eval compares */
+    awq_checkpoint *checkpoint[AWQ_MODELS];  /* the model; what it is compared with */
+    awq_tokens tokens;
+    int64_t tile_sequences;
+    int64_t tiles_in_job;
+    awq_device *device;
+};
+
+/* worker/setup.c: the JOB letter. Says HELLO. */
+awq_status awq_worker_setup(awq_worker *worker, const awq_letter *letter, awq_error *err);
+/* Starts keeping boundaries; once the plan has told the fingerprint. */
+awq_status awq_worker_start_keeper(awq_worker *worker, awq_error *err);
+void awq_worker_teardown(awq_worker *worker);
+
+/* worker/quantize_stage.c and worker/eval_stage.c: one stage of the PLAN letter. */
+awq_status awq_quantize_stage(awq_worker *worker, const awq_stage *stages, int64_t index,
+                              const bool *done, awq_error *err);
+awq_status awq_eval_stage(awq_worker *worker, const awq_stage *stages, int64_t index,
+                          awq_error *err);
+
+/* worker/shard.c: the SHARD letter. */
+awq_status awq_worker_assemble(awq_worker *worker, int64_t shard, awq_error *err);
+
+/* worker/worker.c: for the stages. */
+
+/* AWQ_ERR_INTERRUPTED once STOP has come. */
+awq_status awq_worker_check(awq_worker *worker, awq_error *err);
+void awq_worker_progress(awq_worker *worker, int64_t stage, int64_t layer, int64_t tile,
+                         awq_phase phase, double flops);
+/* Reports an error to the coordinator, the first one only; from any thread. */
+void awq_worker_fail(awq_worker *worker, const awq_error *err);
+
+/* Sequences in tile `tile`: all tiles but the last have the same. */
+static inline int64_t awq_worker_tile_sequences(const awq_worker *worker, int64_t tile)
+{
+    int64_t left = worker->tokens.sequences - tile * worker->tile_sequences;
+    return left < worker->tile_sequences ? left : worker->tile_sequences;
+}
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/clock.h"
+#include "io/log.h"
+#include "worker/state.h"
+
+static const double heartbeat_seconds = 1;
+
+awq_status awq_worker_check(awq_worker *worker, awq_error *err)
+{
+    if (!atomic_load(&worker->stop)) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_INTERRUPTED, "told to stop");
+}
+
+void awq_worker_progress(awq_worker *worker, int64_t stage, int64_t layer, int64_t tile,
+                         awq_phase phase, double flops)
+{
+    pthread_mutex_lock(&worker->mutex);
+    awq_progress *progress = &worker->progress;
+    *progress = (awq_progress){stage, layer, tile, phase, progress->flops + flops};
+    pthread_mutex_unlock(&worker->mutex);
+}
+
+void awq_worker_fail(awq_worker *worker, const awq_error *err)
+{
+    if (atomic_exchange(&worker->failed, true)) return;
+    awq_mail_post(worker->mail, AWQ_COORDINATOR,
+                  awq_letter_write(AWQ_LETTER_ERROR, 0, 0, err, sizeof *err));
+}
+
+/* ---- the compute thread ---- */
+
+static awq_status run_stages(awq_worker *worker, const awq_stage *stages, int64_t count,
+                             const bool *done, awq_error *err)
+{
+    int self = awq_mail_size(worker->mail) == 1 ? 0 : awq_mail_rank(worker->mail) - 1;
+    for (int64_t i = 0; i < count; i++) {
+        if (stages[i].worker != self) continue;
+        awq_status status = worker->job.command == AWQ_COMMAND_EVAL
+                                ? awq_eval_stage(worker, stages, i, err)
+                                : awq_quantize_stage(worker, stages, i, done, err);
+        if (status) return status;
+    }
+    awq_worker_progress(worker, -1, -1, -1, AWQ_PHASE_WRITE, 0);
+    return AWQ_OK;
+}
+
+static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_error *err)
+{
+    const awq_plan_head *head = (const awq_plan_head *)(const void *)letter->payload;
+    const awq_stage *stages = (const awq_stage *)(const void *)(head + 1);
+    const bool *done = (const bool *)(stages + letter->a);
+    memcpy(worker->fingerprint, head->fingerprint, sizeof worker->fingerprint);
+    if (worker->job.command == AWQ_COMMAND_QUANTIZE && awq_worker_start_keeper(worker, err))
+        return err->status;
+    return run_stages(worker, stages, letter->a, done, err);
+}
+
+static awq_status run_task(awq_worker *worker, const awq_letter *letter, awq_error *err)
+{
+    switch (letter->kind) {
+    case AWQ_LETTER_JOB:
+        return awq_worker_setup(worker, letter, err);
+    case AWQ_LETTER_PLAN:
+        return run_plan(worker, letter, err);
+    case AWQ_LETTER_SHARD:
+        return awq_worker_assemble(worker, letter->a, err);
+    default:
+        return awq_fail(err, AWQ_ERR_INTERNAL, "a letter of kind %d came to a worker",
+                        letter->kind);
+    }
+}
+
+static void *compute(void *argument)
+{
+    awq_worker *worker = argument;
+    awq_error err;
+    for (awq_letter *letter; (letter = awq_queue_take(worker->tasks));) {
+        if (!atomic_load(&worker->failed) && run_task(worker, letter, &err) &&
+            err.status != AWQ_ERR_INTERRUPTED)
+            awq_worker_fail(worker, &err);
+        awq_letter_free(letter);
+    }
+    awq_worker_teardown(worker);
+    atomic_store(&worker->finished, true);
+    return NULL;
+}
+
+/* ---- the main thread ---- */
+
+awq_status awq_worker_start(awq_mail *mail, awq_worker **out, awq_error *err)
+{
+    awq_worker *worker = calloc(1, sizeof *worker);
+    if (!worker) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a worker");
+    worker->mail = mail;
+    worker->progress = (awq_progress){.stage = -1, .layer = -1, .tile = -1};
+    pthread_mutex_init(&worker->mutex, NULL);
+    worker->tasks = awq_queue_create();
+    worker->tiles = awq_queue_create();
+    worker->to_keep = awq_queue_create();
+    if (!worker->tasks || !worker->tiles || !worker->to_keep ||
+        pthread_create(&worker->compute, NULL, compute, worker)) {
+        worker->compute_joined = true;
+        awq_worker_free(worker);
+        return awq_fail(err, AWQ_ERR_MEMORY, "cannot start the compute thread");
+    }
+    *out = worker;
+    return AWQ_OK;
+}
+
+static void stop(awq_worker *worker, const awq_letter *letter)
+{
+    worker->exit_code = (int)letter->a;
+    atomic_store(&worker->stop, true);
+    awq_queue_close(worker->tasks);
+    awq_queue_close(worker->tiles);
+    awq_queue_close(worker->to_keep);
+    awq_mail_release_waiters(worker->mail);
+}
+
+void awq_worker_receive(awq_worker *worker, awq_letter *letter)
+{
+    bool kept = true;
+    if (letter->kind == AWQ_LETTER_STOP) {
+        stop(worker, letter);
+        awq_letter_free(letter);
+    } else if (letter->kind == AWQ_LETTER_TILE) {
+        if (worker->command == AWQ_COMMAND_QUANTIZE)
+            kept = awq_queue_put(worker->to_keep, awq_letter_share(letter));
+        kept = awq_queue_put(worker->tiles, letter) && kept;
+    } else {
+        if (letter->kind == AWQ_LETTER_JOB) worker->command = (awq_command)letter->a;
+        kept = awq_queue_put(worker->tasks, letter);
+    }
+    if (!kept) {
+        awq_error err;
+        awq_fail(&err, AWQ_ERR_MEMORY, "no memory for a letter that arrived");
+        awq_worker_fail(worker, &err);
+    }
+}
+
+static void heartbeat(awq_worker *worker)
+{
+    double now = awq_clock_seconds();
+    if (!worker->command || now - worker->last_heartbeat < heartbeat_seconds) return;
+    worker->last_heartbeat = now;
+    pthread_mutex_lock(&worker->mutex);
+    awq_progress progress = worker->progress;
+    pthread_mutex_unlock(&worker->mutex);
+    awq_mail_post(worker->mail, AWQ_COORDINATOR,
+                  awq_letter_write(AWQ_LETTER_ALIVE, 0, 0, &progress, sizeof progress));
+}
+
+bool awq_worker_tick(awq_worker *worker, int *exit_code)
+{
+    if (!worker->said_goodbye) heartbeat(worker);
+    if (!worker->said_goodbye && atomic_load(&worker->finished)) {
+        worker->said_goodbye = true;
+        awq_mail_post(worker->mail, AWQ_COORDINATOR,
+                      awq_letter_create(AWQ_LETTER_BYE, worker->exit_code, 0, 0));
+    }
+    *exit_code = worker->exit_code;
+    return worker->said_goodbye;
+}
+
+void awq_worker_free(awq_worker *worker)
+{
+    if (!worker) return;
+    if (!worker->compute_joined) pthread_join(worker->compute, NULL);
+    awq_queue_free(worker->tasks);
+    awq_queue_free(worker->tiles);
+    awq_queue_free(worker->to_keep);
+    pthread_mutex_destroy(&worker->mutex);
+    free(worker);
+}
+
+awq_status awq_worker_run(awq_mail *mail, int *exit_code, awq_error *err)
+{
+    awq_worker *worker;
+    if (awq_worker_start(mail, &worker, err)) return err->status;
+    do {
+        awq_letter *letter;
+        if (awq_mail_pump(mail, &letter, err)) return err->status; /* main.c ends the job */
+        if (letter) awq_worker_receive(worker, letter);
+    } while (!awq_worker_tick(worker, exit_code));
+    awq_status status = awq_mail_flush(mail, 5, err);
+    awq_worker_free(worker);
+    return status;
+}

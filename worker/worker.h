@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ * worker/worker.h - the half of awqrun that computes: one GPU, or one share of the CPU cores.
+ *
+ * Three threads. The main one moves letters and never computes, so a worker always answers. The
+ * compute thread does one task after another: the job, the plan's stages, output shards. The
+ * keeper writes boundaries to the run directory as they arrive. */
+#ifndef AWQ_WORKER_WORKER_H
+#define AWQ_WORKER_WORKER_H
+
+#include <stdbool.h>
+
+#include "io/checkpoint.h"
+#include "io/tokens.h"
+#include "jobs/letters.h"
+#include "jobs/mail.h"
+#include "jobs/options.h"
+
+typedef struct awq_worker awq_worker;
+
+/* Starts the threads. Letters to the coordinator are posted on `mail`. */
+awq_status awq_worker_start(awq_mail *mail, awq_worker **out, awq_error *err);
+/* Gives it a letter that is for a worker; takes the letter over. Main thread. */
+void awq_worker_receive(awq_worker *worker, awq_letter *letter);
+/* Posts what is due (heartbeat, goodbye); true once the goodbye is posted. Main thread. */
+bool awq_worker_tick(awq_worker *worker, int *exit_code);
+/* Joins the threads of a worker that said goodbye and frees it. NULL is fine. */
+void awq_worker_free(awq_worker *worker);
+
+/* A rank that is nothing but a worker: runs until the coordinator says stop; returns the exit code
+ * that it gave. */
+awq_status awq_worker_run(awq_mail *mail, int *exit_code, awq_error *err);
+
+/* What a worker on this machine would say in its HELLO: for `awqrun plan`. */
+awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *checkpoint,
+                            const awq_tokens *tokens, awq_hello *out, awq_error *err);
+
+#endif
