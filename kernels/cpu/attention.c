@@ -6,6 +6,7 @@
  * A NaN or infinity in v reaches every query of its block (0 times NaN): visible, never hidden.
  * 2 length^2 d flops a head and sequence (half of the square, two products). */
 #include <cblas.h>
+#include <math.h>
 #include <string.h>
 
 #include "kernels/cpu/softmax.h"

@@ -2,7 +2,7 @@
  * kernels/cpu/quantizer.h - the quantizer Q of AWQ.md 2.4, in one place.
  *
  *   zero point:  scale = max(mx - mn, 1e-5) / qmax, mx >= 0 >= mn the group's range
- *                zero = clamp(-rint(mn / scale), 0, qmax)
+ *                zero = clamp(-rint(mn / scale), 0, qmax)   (rint is odd: rint(-mn / scale))
  *   symmetric:   scale = max|w| / (2^(bits-1) - 1), zero = 2^(bits-1)
  *   both:        q = clamp(rint(w / scale) + zero, 0, qmax), w_hat = (q - zero) * scale
  *
@@ -16,9 +16,10 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/exp.h"
 
-/* The least range that holds the group's weights and zero; max is NaN if any weight is. */
+/* How far the group's weights reach from zero: max w and max -w, neither below 0. A NaN among the
+ * weights is in one of them, by its sign. */
 typedef struct group_range {
-    float max, min;
+    float above, below;
 } group_range;
 
 typedef struct group_code {
@@ -28,58 +29,50 @@ typedef struct group_code {
     float qmax;
 } group_code;
 
-AWQ_INLINE float max_or_nan(float a, float b)
-{
-    return (b > a) | (b != b) ? b : a; /* a NaN in a stays: nothing is greater */
-}
-
-AWQ_INLINE float min_of(float a, float b)
-{
-    return b < a ? b : a;
-}
-
 AWQ_INLINE float clamp_between(float x, float low, float high)
 {
     x = x < low ? low : x;
     return x > high ? high : x;
 }
 
+AWQ_INLINE int32_t max_bits(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* As integers, floats from 0 up are in order, with NaN above infinity, and those with a sign are
+ * negative: an integer maximum vectorizes and loses no NaN. */
 AWQ_INLINE group_range range_of(const float *w, int64_t count)
 {
-    float high[AWQ_LANES] = {0}, low[AWQ_LANES] = {0};
-    int64_t i = 0;
-    for (; i + AWQ_LANES <= count; i += AWQ_LANES) {
-        for (int l = 0; l < AWQ_LANES; l++) high[l] = max_or_nan(high[l], w[i + l]);
-        for (int l = 0; l < AWQ_LANES; l++) low[l] = min_of(low[l], w[i + l]);
+    int32_t above = 0, below = 0;
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits = awq_float_bits(w[i]);
+        above = max_bits(above, (int32_t)bits);
+        below = max_bits(below, (int32_t)(bits ^ 0x80000000u));
     }
-    for (; i < count; i++) {
-        high[0] = max_or_nan(high[0], w[i]);
-        low[0] = min_of(low[0], w[i]);
-    }
-    for (int l = 1; l < AWQ_LANES; l++) {
-        high[0] = max_or_nan(high[0], high[l]);
-        low[0] = min_of(low[0], low[l]);
-    }
-    return (group_range){high[0], low[0]};
+    return (group_range){awq_float_from_bits((uint32_t)above),
+                         awq_float_from_bits((uint32_t)below)};
 }
 
 /* max|w|; NaN if any is. */
 AWQ_INLINE float range_magnitude(group_range range)
 {
-    return -range.min > range.max ? -range.min : range.max;
+    int32_t above = (int32_t)awq_float_bits(range.above);
+    int32_t below = (int32_t)awq_float_bits(range.below);
+    return awq_float_from_bits((uint32_t)max_bits(above, below));
 }
 
 /* The range of the weights clamped to [-limit, limit]. */
 AWQ_INLINE group_range range_clamped(group_range range, float limit)
 {
-    return (group_range){range.max > limit ? limit : range.max,
-                         range.min < -limit ? -limit : range.min};
+    return (group_range){range.above > limit ? limit : range.above,
+                         range.below > limit ? limit : range.below};
 }
 
 static inline float exact_scale(group_range range, const awq_grid *grid)
 {
     if (!grid->zero_point) return range_magnitude(range) / (float)((1 << (grid->bits - 1)) - 1);
-    float width = range.max - range.min;
+    float width = range.above + range.below;
     return (width < 1e-5f ? 1e-5f : width) / (float)((1 << grid->bits) - 1);
 }
 
@@ -92,7 +85,7 @@ static inline group_code group_code_of(group_range range, const awq_grid *grid)
     if (code.half < SMALLEST_NORMAL_HALF) code.half = SMALLEST_NORMAL_HALF;
     code.scale = awq_float_from_f16(code.half);
     if (grid->zero_point)
-        code.zero = clamp_between(-round_even(range.min / code.scale), 0.0f, code.qmax);
+        code.zero = clamp_between(round_even(range.below / code.scale), 0.0f, code.qmax);
     return code;
 }
 

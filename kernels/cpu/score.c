@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * kernels/cpu/score.c - what logits are worth: nll[r] = log sum_v e^x[v] - x[target], and
  * kl[r] = sum_v p log(p / q). Exponentials in float32, sums and logarithms in float64. */
+#include <math.h>
+
 #include "kernels/cpu/softmax.h"
 #include "kernels/cpu/verbs.h"
 
@@ -17,18 +19,22 @@ AWQ_VECTORIZE static double log_sum_exp(const float *x, int64_t count)
     return (double)largest + log(row_sum_exp(x, largest, count));
 }
 
-/* sum_v e^(p - p_log) ((p - p_log) - (q - q_log)); a logarithm is its row's log_sum_exp. */
+/* p log(p / q) of one token; a logarithm is its row's log_sum_exp. */
+AWQ_INLINE double divergence_term(float p, float q, double p_log, double q_log)
+{
+    double p_nat = (double)p - p_log, q_nat = (double)q - q_log;
+    return (double)exp_float((float)p_nat) * (p_nat - q_nat);
+}
+
 AWQ_VECTORIZE static double divergence(const float *p, const float *q, double p_log, double q_log,
                                        int64_t count)
 {
     double lane[AWQ_LANES] = {0};
-    for (int64_t i = 0; i < count; i += AWQ_LANES) {
-        int lanes = count - i < AWQ_LANES ? (int)(count - i) : AWQ_LANES;
-        for (int l = 0; l < lanes; l++) {
-            double p_nat = (double)p[i + l] - p_log, q_nat = (double)q[i + l] - q_log;
-            lane[l] += (double)exp_float((float)p_nat) * (p_nat - q_nat);
-        }
-    }
+    int64_t i = 0;
+    for (; i + AWQ_LANES <= count; i += AWQ_LANES)
+        for (int l = 0; l < AWQ_LANES; l++)
+            lane[l] += divergence_term(p[i + l], q[i + l], p_log, q_log);
+    for (int l = 0; i < count; i++, l++) lane[l] += divergence_term(p[i], q[i], p_log, q_log);
     return lanes_sum(lane);
 }
 
