@@ -133,7 +133,7 @@ struct awq_backend {
     void (*fold)(awq_device *device, float *folded, const void *w, const float *columns,
                  const float *rows, awq_extent extent);
     /* A 2.8: limit[o, group] = the M_j that minimises d^T G_gg d over j = 0..9, for folded weights
-     * and the Gram matrix divided by s_i s_j. */
+     * and the Gram matrix divided by s_i s_j; infinity where j = 0 wins: nothing is cut. */
     void (*clip_search)(awq_device *device, float *limit, const float *folded, const float *gram,
                         const float *s, awq_extent extent, const awq_grid *grid);
     /* codes [out, in], scales [out, groups] (float16 bits), zeros [out, groups] of

@@ -57,7 +57,7 @@ typedef struct awq_quantize_watch {
 } awq_quantize_watch;
 
 /* Device bytes beyond weights, statistics and scratch: one linear twice over, and small change. */
-uint64_t awq_quantize_bytes(const awq_model *model, size_t compute_bytes);
+uint64_t awq_quantize_bytes(const awq_model *model, const awq_grid *grid, size_t compute_bytes);
 
 /* Quantizes a layer that has seen all tiles. Changes decoder's weights (folded) and statistics
  * (finished); both are of no further use. The record lacks tensors_bytes and tensors_crc. Errors

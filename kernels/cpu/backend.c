@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ * kernels/cpu/backend.c - the CPU's table. */
+#include "kernels/backend_list.h"
+#include "kernels/cpu/verbs.h"
+
+const awq_backend awq_backend_cpu = {
+    .name = "cpu",
+    .compute_bytes = sizeof(float),
+    .open = open_cpu,
+    .close = close_cpu,
+    .alloc = alloc_cpu,
+    .release = release_cpu,
+    .zero = zero_cpu,
+    .copy = copy_cpu,
+    .upload = copy_cpu,
+    .download = download_cpu,
+    .sync = cpu_status,
+    .narrow = narrow_cpu,
+    .load = load_cpu,
+    .find_nonfinite = find_nonfinite_cpu,
+    .rmsnorm = rmsnorm_cpu,
+    .rmsnorm_heads = rmsnorm_heads_cpu,
+    .linear = linear_cpu,
+    .linear_add = linear_add_cpu,
+    .rope = rope_cpu,
+    .attention = attention_cpu,
+    .silu_mul = silu_mul_cpu,
+    .abs_sum = abs_sum_cpu,
+    .gram = gram_cpu,
+    .gram_finish = gram_finish_cpu,
+    .rounding_error = rounding_error_cpu,
+    .quadratic_form = quadratic_form_cpu,
+    .fold = fold_cpu,
+    .clip_search = clip_search_cpu,
+    .quantize = quantize_cpu,
+    .coded_error = coded_error_cpu,
+    .dequantize = dequantize_cpu,
+    .nll = nll_cpu,
+    .kl = kl_cpu,
+};

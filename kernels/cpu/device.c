@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+#include "kernels/cpu/device.h"
+
+#include <cblas.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "kernels/backend_list.h"
+
+static cpu_device *cpu(awq_device *device)
+{
+    return (cpu_device *)device;
+}
+
+awq_status open_cpu(const awq_device_options *options, awq_device **out, awq_error *err)
+{
+    int threads = options->threads;
+    if (threads < 1) return awq_fail(err, AWQ_ERR_USAGE, "%d CPU threads: at least 1", threads);
+    cpu_device *device = calloc(1, sizeof *device);
+    if (!device) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the CPU backend");
+    if (cpu_pool_create(threads, &device->pool, err)) {
+        free(device);
+        return err->status;
+    }
+    openblas_set_num_threads(1); /* our threads call it, on blocks that do not depend on them */
+    device->base.backend = &awq_backend_cpu;
+    device->base.threads = threads;
+    device->base.memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    snprintf(device->base.name, sizeof device->base.name, "CPU, %d thread%s", threads,
+             threads == 1 ? "" : "s");
+    *out = &device->base;
+    return AWQ_OK;
+}
+
+void close_cpu(awq_device *device)
+{
+    if (!device) return;
+    cpu_pool_free(cpu(device)->pool);
+    free(cpu(device)->scratch);
+    free(device);
+}
+
+void cpu_run(awq_device *device, int64_t blocks, cpu_block *run, void *context)
+{
+    if (atomic_load(&cpu(device)->failed)) return;
+    cpu_pool_run(cpu(device)->pool, blocks, run, context);
+}
+
+bool cpu_reserve(awq_device *device, size_t bytes, const char *what)
+{
+    cpu_device *self = cpu(device);
+    if (atomic_load(&self->failed)) return false;
+    bytes = (bytes + 63) & ~(size_t)63;
+    if (bytes <= self->scratch_bytes) return true;
+    free(self->scratch);
+    self->scratch_bytes = 0;
+    self->scratch = aligned_alloc(64, bytes * (size_t)device->threads);
+    if (!self->scratch) {
+        awq_fail(&self->error, AWQ_ERR_MEMORY,
+                 "no memory for the scratch of %s: %d times %zu bytes", what, device->threads,
+                 bytes);
+        atomic_store(&self->failed, true);
+        return false;
+    }
+    self->scratch_bytes = bytes;
+    return true;
+}
+
+void *cpu_scratch(awq_device *device, int thread)
+{
+    return cpu(device)->scratch + cpu(device)->scratch_bytes * (size_t)thread;
+}
+
+awq_status cpu_status(awq_device *device, awq_error *err)
+{
+    if (!atomic_load(&cpu(device)->failed)) return AWQ_OK;
+    *err = cpu(device)->error;
+    return err->status;
+}

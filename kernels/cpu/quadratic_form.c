@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ * kernels/cpu/quadratic_form.c - sum over rows of d G d^T, with G's upper triangle only.
+ *
+ * With G symmetric, d G d^T = sum over column blocks j of (2 d[0:j] G[0:j, j] + d[j] G[j, j]) d[j].
+ * out in (in + COLS) flops by sgemm instead of 2 out in in. A block is (row block, column block):
+ * its sum goes to its own place in float64, and the places are added in order. */
+#include <cblas.h>
+#include <stdlib.h>
+
+#include "kernels/cpu/dot.h"
+#include "kernels/cpu/verbs.h"
+
+enum { FORM_ROWS = 512, FORM_COLS = 256 };
+
+typedef struct form_job {
+    awq_device *device;
+    const float *d, *gram;
+    awq_extent extent;
+    int64_t column_blocks;
+    double *partial; /* [row blocks, column blocks] */
+} form_job;
+
+AWQ_VECTORIZE static double dot(const float *a, const float *b, int64_t count)
+{
+    return dot_product(a, b, count);
+}
+
+static void form_block(void *context, int64_t block, int thread)
+{
+    const form_job *job = context;
+    int64_t in = job->extent.in, last = job->column_blocks - 1;
+    int64_t j = last - block % job->column_blocks; /* long ones first */
+    int64_t row = block / job->column_blocks * FORM_ROWS;
+    int64_t rows = cpu_min(FORM_ROWS, job->extent.out - row);
+    int64_t col = j * FORM_COLS, cols = cpu_min(FORM_COLS, in - col);
+    const float *d = job->d + row * in, *gram = job->gram + col;
+    float *e = cpu_scratch(job->device, thread);
+    if (col)
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)cols, (int)col, 2.0f,
+                    d, (int)in, gram, (int)in, 0.0f, e, (int)cols);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)cols, (int)cols, 1.0f,
+                d + col, (int)in, gram + col * in, (int)in, col ? 1.0f : 0.0f, e, (int)cols);
+    double sum = 0;
+    for (int64_t r = 0; r < rows; r++) sum += dot(e + r * cols, d + r * in + col, cols);
+    job->partial[row / FORM_ROWS * job->column_blocks + j] = sum;
+}
+
+awq_status quadratic_form_cpu(awq_device *device, const void *d, const float *gram,
+                              awq_extent extent, double *sum, awq_error *err)
+{
+    form_job job = {device, d, gram, extent, cpu_blocks(extent.in, FORM_COLS), NULL};
+    int64_t blocks = cpu_blocks(extent.out, FORM_ROWS) * job.column_blocks;
+    cpu_reserve(device, sizeof(float) * FORM_ROWS * FORM_COLS, "quadratic_form");
+    if (cpu_status(device, err)) return err->status;
+    job.partial = malloc((size_t)blocks * sizeof *job.partial);
+    if (!job.partial)
+        return awq_fail(err, AWQ_ERR_MEMORY, "no memory for %lld sums", (long long)blocks);
+    cpu_run(device, blocks, form_block, &job);
+    double total = 0;
+    for (int64_t i = 0; i < blocks; i++) total += job.partial[i];
+    free(job.partial);
+    *sum = total;
+    return AWQ_OK;
+}

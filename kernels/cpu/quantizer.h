@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT
+ * kernels/cpu/quantizer.h - the quantizer Q of AWQ.md 2.4, in one place.
+ *
+ *   zero point:  scale = max(mx - mn, 1e-5) / qmax, mx >= 0 >= mn the group's range
+ *                zero = clamp(-rint(mn / scale), 0, qmax)   (rint is odd: rint(-mn / scale))
+ *   symmetric:   scale = max|w| / (2^(bits-1) - 1), zero = 2^(bits-1)
+ *   both:        q = clamp(rint(w / scale) + zero, 0, qmax), w_hat = (q - zero) * scale
+ *
+ * The scale is rounded to float16 before anything is divided by it; below the smallest normal it
+ * becomes that; beyond the largest it is infinity, and then every w_hat is 0 * inf = NaN. A NaN
+ * among the weights makes the range, hence the scale and the whole group, NaN. Every clamp is
+ * written so that a NaN fails both comparisons and passes. */
+#ifndef AWQ_KERNELS_CPU_QUANTIZER_H
+#define AWQ_KERNELS_CPU_QUANTIZER_H
+
+#include "kernels/backend.h"
+#include "kernels/cpu/exp.h"
+
+/* How far the group's weights reach from zero: max w and max -w, neither below 0. A NaN among the
+ * weights is in one of them, by its sign. */
+typedef struct group_range {
+    float above, below;
+} group_range;
+
+typedef struct group_code {
+    uint16_t half; /* the scale as it is stored */
+    float scale;
+    float zero;
+    float qmax;
+} group_code;
+
+AWQ_INLINE float clamp_between(float x, float low, float high)
+{
+    x = x < low ? low : x;
+    return x > high ? high : x;
+}
+
+AWQ_INLINE int32_t max_bits(int32_t a, int32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* As integers, floats from 0 up are in order, with NaN above infinity, and those with a sign are
+ * negative: an integer maximum vectorizes and loses no NaN. */
+AWQ_INLINE group_range range_of(const float *w, int64_t count)
+{
+    int32_t above = 0, below = 0;
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t bits = awq_float_bits(w[i]);
+        above = max_bits(above, (int32_t)bits);
+        below = max_bits(below, (int32_t)(bits ^ 0x80000000u));
+    }
+    return (group_range){awq_float_from_bits((uint32_t)above),
+                         awq_float_from_bits((uint32_t)below)};
+}
+
+/* max|w|; NaN if any is. */
+AWQ_INLINE float range_magnitude(group_range range)
+{
+    int32_t above = (int32_t)awq_float_bits(range.above);
+    int32_t below = (int32_t)awq_float_bits(range.below);
+    return awq_float_from_bits((uint32_t)max_bits(above, below));
+}
+
+/* The range of the weights clamped to [-limit, limit]. */
+AWQ_INLINE group_range range_clamped(group_range range, float limit)
+{
+    return (group_range){range.above > limit ? limit : range.above,
+                         range.below > limit ? limit : range.below};
+}
+
+static inline float exact_scale(group_range range, const awq_grid *grid)
+{
+    if (!grid->zero_point) return range_magnitude(range) / (float)((1 << (grid->bits - 1)) - 1);
+    float width = range.above + range.below;
+    return (width < 1e-5f ? 1e-5f : width) / (float)((1 << grid->bits) - 1);
+}
+
+static inline group_code group_code_of(group_range range, const awq_grid *grid)
+{
+    enum { SMALLEST_NORMAL_HALF = 0x0400 };
+    group_code code = {.half = awq_f16_from_float(exact_scale(range, grid)),
+                       .zero = (float)(1 << (grid->bits - 1)),
+                       .qmax = (float)((1 << grid->bits) - 1)};
+    if (code.half < SMALLEST_NORMAL_HALF) code.half = SMALLEST_NORMAL_HALF;
+    code.scale = awq_float_from_f16(code.half);
+    if (grid->zero_point)
+        code.zero = clamp_between(round_even(range.below / code.scale), 0.0f, code.qmax);
+    return code;
+}
+
+/* w to its code, still a float; NaN stays NaN. */
+AWQ_INLINE float value_code(float w, const group_code *code)
+{
+    return clamp_between(round_even(w / code->scale) + code->zero, 0.0f, code->qmax);
+}
+
+/* A code to its value w_hat. */
+AWQ_INLINE float code_value(float q, const group_code *code)
+{
+    return (q - code->zero) * code->scale;
+}
+
+/* A code or zero as it is stored; NaN as 0, its scale says that it is one. */
+AWQ_INLINE uint8_t code_byte(float q)
+{
+    return (uint8_t)(int32_t)(q > 0.0f ? q : 0.0f);
+}
+
+#endif

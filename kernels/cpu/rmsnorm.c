@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ * kernels/cpu/rmsnorm.c - y[r, c] = x[r, c] / sqrt(mean_c x[r, c]^2 + eps) * w[c].
+ *
+ * Squares are summed in float64. Moves 8 bytes an element. A NaN or infinity in a row makes the
+ * whole row NaN or 0 and NaN: it is never lost. */
+#include <math.h>
+
+#include "kernels/cpu/dot.h"
+#include "kernels/cpu/verbs.h"
+
+enum { RMSNORM_BLOCK_ELEMENTS = 1 << 14 };
+
+typedef struct rmsnorm_job {
+    float *y;
+    const float *x, *w;
+    int64_t rows, cols, block_rows;
+    float eps;
+} rmsnorm_job;
+
+AWQ_VECTORIZE static double sum_of_squares(const float *x, int64_t count)
+{
+    return dot_product(x, x, count);
+}
+
+AWQ_VECTORIZE static void scale_row(float *y, const float *x, const float *restrict w, float scale,
+                                    int64_t count)
+{
+    AWQ_SAME_OR_APART
+    for (int64_t i = 0; i < count; i++) y[i] = x[i] * scale * w[i];
+}
+
+static void rmsnorm_block(void *context, int64_t block, int thread)
+{
+    (void)thread;
+    const rmsnorm_job *job = context;
+    int64_t begin = block * job->block_rows, end = cpu_min(begin + job->block_rows, job->rows);
+    for (int64_t row = begin; row < end; row++) {
+        const float *x = job->x + row * job->cols;
+        double mean = sum_of_squares(x, job->cols) / (double)job->cols;
+        float scale = (float)(1.0 / sqrt(mean + (double)job->eps));
+        scale_row(job->y + row * job->cols, x, job->w, scale, job->cols);
+    }
+}
+
+static void run_rmsnorm(awq_device *device, rmsnorm_job job)
+{
+    job.block_rows = 1 + RMSNORM_BLOCK_ELEMENTS / job.cols;
+    cpu_run(device, cpu_blocks(job.rows, job.block_rows), rmsnorm_block, &job);
+}
+
+void rmsnorm_cpu(awq_device *device, void *y, const float *x, const float *w, int64_t rows,
+                 int64_t cols, float eps)
+{
+    run_rmsnorm(device,
+                (rmsnorm_job){.y = y, .x = x, .w = w, .rows = rows, .cols = cols, .eps = eps});
+}
+
+void rmsnorm_heads_cpu(awq_device *device, void *x, const float *w, int64_t rows, int64_t cols,
+                       float eps)
+{
+    run_rmsnorm(device,
+                (rmsnorm_job){.y = x, .x = x, .w = w, .rows = rows, .cols = cols, .eps = eps});
+}

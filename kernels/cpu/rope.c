@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ * kernels/cpu/rope.c - rotary embedding, rotate-half, in place on x [rows, heads, head_dim]:
+ * (a, b) = (x[j], x[j + d/2]) becomes (a cos - b sin, b cos + a sin). Moves 8 bytes an element. */
+#include "kernels/cpu/vectorize.h"
+#include "kernels/cpu/verbs.h"
+
+enum { ROPE_BLOCK_ROWS = 8 };
+
+typedef struct rope_job {
+    float *x;
+    const float *cos, *sin;
+    int64_t rows, heads, head_dim, length;
+} rope_job;
+
+AWQ_VECTORIZE static void rotate(float *restrict a, float *restrict b, const float *restrict cos,
+                                 const float *restrict sin, int64_t half)
+{
+    for (int64_t j = 0; j < half; j++) {
+        float first = a[j], second = b[j];
+        a[j] = first * cos[j] - second * sin[j];
+        b[j] = second * cos[j] + first * sin[j];
+    }
+}
+
+static void rope_block(void *context, int64_t block, int thread)
+{
+    (void)thread;
+    const rope_job *job = context;
+    int64_t half = job->head_dim / 2;
+    int64_t begin = block * ROPE_BLOCK_ROWS, end = cpu_min(begin + ROPE_BLOCK_ROWS, job->rows);
+    for (int64_t row = begin; row < end; row++) {
+        int64_t position = row % job->length;
+        for (int64_t head = 0; head < job->heads; head++) {
+            float *x = job->x + (row * job->heads + head) * job->head_dim;
+            rotate(x, x + half, job->cos + position * half, job->sin + position * half, half);
+        }
+    }
+}
+
+void rope_cpu(awq_device *device, void *x, const float *cos, const float *sin, int64_t rows,
+              int64_t heads, int64_t head_dim, int64_t length)
+{
+    rope_job job = {x, cos, sin, rows, heads, head_dim, length};
+    cpu_run(device, cpu_blocks(rows, ROPE_BLOCK_ROWS), rope_block, &job);
+}

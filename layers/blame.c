@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ * layers/blame.c - whose fault it is that a squared error is not a finite number. */
+#include <math.h>
+
+#include "layers/extent.h"
+#include "layers/quantizer.h"
+
+static awq_status blame_activations(const awq_quantizer *quantizer, awq_linear linear,
+                                    awq_error *err)
+{
+    const char *name = awq_linear_short_name(linear);
+    const awq_group_record *record = &quantizer->out->record.group[awq_linear_group(linear)];
+    for (int64_t i = 0; i < record->channels; i++)
+        if (!isfinite(record->mean_abs[i]))
+            return awq_fail(err, AWQ_ERR_NUMERIC,
+                            "%s: its calibration activations are not finite in channel %lld: the "
+                            "model overflows in the compute type",
+                            name, (long long)i);
+    return awq_fail(err, AWQ_ERR_NUMERIC,
+                    "%s: the squares of its calibration activations overflow float32", name);
+}
+
+awq_status awq_blame_nonfinite(awq_quantizer *quantizer, awq_linear linear, awq_error *err)
+{
+    awq_extent extent = awq_linear_extent(quantizer->model, linear);
+    int64_t index;
+    if (quantizer->be->find_nonfinite(quantizer->device, quantizer->d,
+                                      (size_t)awq_extent_elements(extent), &index, err))
+        return err->status;
+    if (index < 0) return blame_activations(quantizer, linear, err);
+    int64_t group_size = awq_quantizer_grid(quantizer, linear).group_size;
+    return awq_fail(err, AWQ_ERR_NUMERIC,
+                    "%s: its weights' group scale overflows float16 at row %lld, group %lld",
+                    awq_linear_short_name(linear), (long long)(index / extent.in),
+                    (long long)(index % extent.in / group_size));
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ * layers/clock.h - where the time of a layer goes. */
+#ifndef AWQ_LAYERS_CLOCK_H
+#define AWQ_LAYERS_CLOCK_H
+
+#include <time.h>
+
+/* Seconds of the monotonic clock. */
+static inline double awq_clock_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Adds the time since *mark to *seconds and moves the mark. */
+static inline void awq_clock_lap(double *mark, double *seconds)
+{
+    double now = awq_clock_seconds();
+    *seconds += now - *mark;
+    *mark = now;
+}
+
+#endif

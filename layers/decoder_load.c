@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+#include "layers/decoder_load.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "io/awq_format.h"
+#include "layers/extent.h"
+
+/* The names and shapes of one linear that is AWQ GEMM in the checkpoint. */
+typedef struct packed_linear {
+    const awq_tensor *qweight, *qzeros, *scales;
+    awq_extent extent;
+    awq_grid grid;
+    int64_t groups; /* a row */
+} packed_linear;
+
+static float tensor_value(const awq_tensor *tensor, int64_t index)
+{
+    float value;
+    size_t bytes = awq_dtype_bytes(tensor->dtype);
+    awq_widen(&value, (const char *)tensor->data + (size_t)index * bytes, tensor->dtype, 1);
+    return value;
+}
+
+static const char *value_text(float value)
+{
+    return isnan(value) ? "nan" : "infinity";
+}
+
+static awq_status damaged_matrix(const awq_tensor *tensor, int64_t index, awq_error *err)
+{
+    long long row = (long long)(index / tensor->shape[1]);
+    long long column = (long long)(index % tensor->shape[1]);
+    float value = tensor_value(tensor, index);
+    if (isfinite(value))
+        return awq_fail(err, AWQ_ERR_NUMERIC,
+                        "'%s' holds %g at row %lld, column %lld: beyond the GPU's compute type, "
+                        "use bfloat16",
+                        tensor->name, (double)value, row, column);
+    return awq_fail(err, AWQ_ERR_NUMERIC,
+                    "'%s' holds %s at row %lld, column %lld; the checkpoint is damaged",
+                    tensor->name, value_text(value), row, column);
+}
+
+awq_status awq_matrix_load(awq_device *device, const awq_tensor *tensor, void *to, awq_error *err)
+{
+    const awq_backend *be = device->backend;
+    size_t count = (size_t)awq_tensor_elements(tensor);
+    int64_t index;
+    be->load(device, to, tensor->data, tensor->dtype, count);
+    if (be->find_nonfinite(device, to, count, &index, err)) return err->status;
+    return index < 0 ? AWQ_OK : damaged_matrix(tensor, index, err);
+}
+
+awq_status awq_vector_load(awq_device *device, const awq_tensor *tensor, float *to, awq_error *err)
+{
+    int64_t count = awq_tensor_elements(tensor);
+    float *host = malloc((size_t)count * sizeof *host + 1);
+    if (!host) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to read '%s'", tensor->name);
+    awq_widen(host, tensor->data, tensor->dtype, (size_t)count);
+    int64_t bad = 0;
+    while (bad < count && isfinite(host[bad])) bad++;
+    awq_status status = AWQ_OK;
+    if (bad < count)
+        status = awq_fail(err, AWQ_ERR_NUMERIC,
+                          "'%s' holds %s at element %lld; the checkpoint is damaged", tensor->name,
+                          value_text(host[bad]), (long long)bad);
+    else
+        device->backend->upload(device, to, host, (size_t)count * sizeof *host);
+    free(host);
+    return status;
+}
+
+/* The packed words [n, out / 8] of a tensor to device values [out, n]. */
+static awq_status load_packed(awq_device *device, const awq_tensor *tensor, int64_t out, int64_t n,
+                              uint8_t *to, awq_error *err)
+{
+    size_t count = (size_t)(out * n);
+    uint32_t *words = malloc(tensor->bytes + 1); /* a mapping need not be aligned */
+    uint8_t *values = malloc(count + 1);
+    awq_status status = AWQ_OK;
+    if (words && values) {
+        memcpy(words, tensor->data, tensor->bytes);
+        awq_gemm_unpack(values, words, out, n);
+        device->backend->upload(device, to, values, count);
+    } else {
+        status = awq_fail(err, AWQ_ERR_MEMORY, "no memory to unpack '%s'", tensor->name);
+    }
+    free(values);
+    free(words);
+    return status;
+}
+
+/* Float16 scales [groups, out] to device [out, groups]; not finite is refused. */
+static awq_status load_scales(awq_device *device, const packed_linear *packed, uint16_t *to,
+                              awq_error *err)
+{
+    const awq_tensor *tensor = packed->scales;
+    int64_t count = awq_tensor_elements(tensor), bad = 0;
+    while (bad < count && isfinite(tensor_value(tensor, bad))) bad++;
+    if (bad < count) return damaged_matrix(tensor, bad, err);
+    uint16_t *from = malloc(2 * tensor->bytes + 1);
+    if (!from) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to read '%s'", tensor->name);
+    uint16_t *turned = from + count;
+    memcpy(from, tensor->data, tensor->bytes);
+    awq_gemm_transpose_scales(turned, from, packed->groups, packed->extent.out);
+    device->backend->upload(device, to, turned, tensor->bytes);
+    free(from);
+    return AWQ_OK;
+}
+
+static packed_linear find_packed(const awq_checkpoint *checkpoint, int64_t layer, awq_linear linear)
+{
+    const awq_model *model = awq_checkpoint_model(checkpoint);
+    packed_linear packed = {
+        .qweight = awq_checkpoint_linear(checkpoint, layer, linear, "qweight"),
+        .qzeros = awq_checkpoint_linear(checkpoint, layer, linear, "qzeros"),
+        .scales = awq_checkpoint_linear(checkpoint, layer, linear, "scales"),
+        .extent = awq_linear_extent(model, linear),
+    };
+    packed.grid = awq_grid_resolve(
+        (awq_grid){model->quantized_bits, model->quantized_group_size, true}, packed.extent.in);
+    packed.groups = packed.extent.in / packed.grid.group_size;
+    return packed;
+}
+
+static awq_status read_packed(awq_device *device, const packed_linear *packed,
+                              const awq_staging *staging, void *weight, awq_error *err)
+{
+    awq_extent extent = packed->extent;
+    if (load_packed(device, packed->qweight, extent.out, extent.in, staging->codes, err) ||
+        load_packed(device, packed->qzeros, extent.out, packed->groups, staging->zeros, err) ||
+        load_scales(device, packed, staging->scales, err))
+        return err->status;
+    device->backend->dequantize(device, weight, staging->codes, staging->scales, staging->zeros,
+                                extent, &packed->grid);
+    return AWQ_OK;
+}
+
+static awq_status read_linear(awq_device *device, const awq_checkpoint *checkpoint,
+                              const awq_decoder *decoder, const awq_staging *staging,
+                              awq_linear linear, awq_error *err)
+{
+    int64_t layer = decoder->index;
+    void *weight = decoder->weight[linear];
+    if (awq_checkpoint_model(checkpoint)->quantized) {
+        packed_linear packed = find_packed(checkpoint, layer, linear);
+        if (read_packed(device, &packed, staging, weight, err)) return err->status;
+    } else {
+        const awq_tensor *tensor = awq_checkpoint_linear(checkpoint, layer, linear, "weight");
+        if (awq_matrix_load(device, tensor, weight, err)) return err->status;
+    }
+    if (!decoder->bias[linear]) return AWQ_OK;
+    const awq_tensor *bias = awq_checkpoint_linear(checkpoint, layer, linear, "bias");
+    return awq_vector_load(device, bias, decoder->bias[linear], err);
+}
+
+awq_status awq_decoder_read(awq_device *device, const awq_checkpoint *checkpoint,
+                            const awq_decoder *decoder, const awq_staging *staging, awq_error *err)
+{
+    for (int linear = 0; linear < AWQ_LINEARS; linear++)
+        if (read_linear(device, checkpoint, decoder, staging, (awq_linear)linear, err))
+            return err->status;
+    for (int norm = 0; norm < AWQ_NORMS; norm++)
+        if (decoder->norm[norm] &&
+            awq_vector_load(device, awq_checkpoint_norm(checkpoint, decoder->index, (awq_norm)norm),
+                            decoder->norm[norm], err))
+            return err->status;
+    return device->backend->sync(device, err);
+}

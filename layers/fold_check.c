@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT
+ * layers/fold_check.c - the proof of the folding (AWQ.md 1): the layer with folded weights must
+ * give the output that it gave before, up to rounding, on one tile.
+ *
+ * The error is measured against what the layer adds to the residual, which would mask it. When it
+ * is too large, groups are unfolded one after the other until it is not: the last one is named. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "layers/extent.h"
+#include "layers/quantizer.h"
+#include "layers/scratch.h"
+
+enum { CHECK_ROWS = 64 }; /* that come to the host at a time */
+
+typedef struct difference {
+    double error; /* sum of (new output - output)^2 */
+    double added; /* sum of (output - input)^2 */
+} difference;
+
+static awq_status nonfinite_output(int64_t index, int64_t hidden, awq_error *err)
+{
+    return awq_fail(err, AWQ_ERR_NUMERIC,
+                    "the layer's output is not finite at token %lld, channel %lld of the first "
+                    "tile: the model overflows in the compute type",
+                    (long long)(index / hidden), (long long)(index % hidden));
+}
+
+/* Adds `rows` rows from `row` on; host has room for three times CHECK_ROWS rows. */
+static awq_status add_rows(const awq_quantizer *quantizer, const awq_fold_check *check, int64_t row,
+                           int64_t rows, float *host, difference *sum, awq_error *err)
+{
+    int64_t hidden = quantizer->model->hidden, count = rows * hidden, first = row * hidden;
+    size_t bytes = (size_t)count * sizeof *host;
+    float *before = host, *after = host + CHECK_ROWS * hidden, *input = after + CHECK_ROWS * hidden;
+    const awq_backend *be = quantizer->be;
+    if (be->download(quantizer->device, before, check->output + first, bytes, err) ||
+        be->download(quantizer->device, after, quantizer->scratch->trial + first, bytes, err) ||
+        be->download(quantizer->device, input, check->input + first, bytes, err))
+        return err->status;
+    for (int64_t i = 0; i < count; i++) {
+        if (!isfinite(before[i])) return nonfinite_output(first + i, hidden, err);
+        double error = (double)after[i] - (double)before[i];
+        double added = (double)before[i] - (double)input[i];
+        sum->error += error * error;
+        sum->added += added * added;
+    }
+    return AWQ_OK;
+}
+
+static awq_status compare(const awq_quantizer *quantizer, const awq_fold_check *check,
+                          double *relative, awq_error *err)
+{
+    int64_t rows = check->sequences * check->length;
+    float *host;
+    size_t bytes = 3 * CHECK_ROWS * (size_t)quantizer->model->hidden * sizeof *host;
+    if (awq_allocate(bytes, "the folding check", &host, err)) return err->status;
+    difference sum = {0};
+    awq_status status = AWQ_OK;
+    for (int64_t row = 0; !status && row < rows; row += CHECK_ROWS) {
+        int64_t count = rows - row < CHECK_ROWS ? rows - row : CHECK_ROWS;
+        status = add_rows(quantizer, check, row, count, host, &sum, err);
+    }
+    free(host);
+    if (!status) *relative = sum.error == 0 ? 0 : sqrt(sum.error / sum.added);
+    return status;
+}
+
+/* ||new output - output|| / ||output - input|| of the decoder as it is now. */
+static awq_status relative_error(const awq_quantizer *quantizer, const awq_fold_check *check,
+                                 double *relative, awq_error *err)
+{
+    float *trial = quantizer->scratch->trial;
+    int64_t elements = check->sequences * check->length * quantizer->model->hidden;
+    if (check->length != quantizer->scratch->length ||
+        check->sequences * check->length > quantizer->scratch->rows)
+        return awq_fail(err, AWQ_ERR_INTERNAL, "the folding check does not fit the scratch");
+    quantizer->be->copy(quantizer->device, trial, check->input, (size_t)elements * sizeof *trial);
+    if (awq_decoder_forward(quantizer->device, quantizer->model, quantizer->decoder,
+                            quantizer->scratch, trial, check->sequences, NULL, NULL, NULL, err))
+        return err->status;
+    return compare(quantizer, check, relative, err);
+}
+
+/* weight = weight / columns * rows: what folding did to it, undone. Either may be NULL. */
+static awq_status unfold_weight(awq_quantizer *quantizer, awq_linear linear, const float *columns,
+                                const float *rows, awq_error *err)
+{
+    awq_extent extent = awq_linear_extent(quantizer->model, linear);
+    int64_t count = columns ? extent.in : extent.out;
+    size_t bytes = (size_t)count * sizeof(float);
+    float *inverse;
+    if (awq_allocate(bytes, "unfolding", &inverse, err)) return err->status;
+    for (int64_t i = 0; i < count; i++) inverse[i] = 1 / (columns ? columns[i] : rows[i]);
+    float *device = columns ? quantizer->columns : quantizer->rows;
+    void *weight = quantizer->decoder->weight[linear];
+    quantizer->be->upload(quantizer->device, device, inverse, bytes);
+    quantizer->be->fold(quantizer->device, quantizer->folded, weight, columns ? device : NULL,
+                        columns ? NULL : device, extent);
+    quantizer->be->narrow(quantizer->device, weight, quantizer->folded,
+                          (size_t)awq_extent_elements(extent));
+    free(inverse);
+    return quantizer->be->sync(quantizer->device, err);
+}
+
+static void unfold_norm(awq_quantizer *quantizer, awq_norm norm)
+{
+    size_t bytes = (size_t)awq_norm_elements(quantizer->model, norm) * sizeof(float);
+    quantizer->be->upload(quantizer->device, quantizer->decoder->norm[norm],
+                          quantizer->original_norm[norm], bytes);
+}
+
+static awq_status unfold_rows(awq_quantizer *quantizer, awq_linear producer, awq_error *err)
+{
+    float *bias = quantizer->decoder->bias[producer];
+    size_t bytes = (size_t)awq_linear_extent(quantizer->model, producer).out * sizeof(float);
+    if (bias)
+        quantizer->be->upload(quantizer->device, bias, quantizer->original_bias[producer], bytes);
+    return unfold_weight(quantizer, producer, NULL, quantizer->row_divisors[producer], err);
+}
+
+static awq_status unfold_group(awq_quantizer *quantizer, awq_group group, awq_error *err)
+{
+    awq_linear first;
+    int count;
+    awq_group_consumers(group, &first, &count);
+    for (int i = 0; i < count; i++)
+        if (unfold_weight(quantizer, (awq_linear)(first + i),
+                          quantizer->out->record.group[group].scales, NULL, err))
+            return err->status;
+    switch (group) {
+    case AWQ_GROUP_QKV:
+        unfold_norm(quantizer, AWQ_INPUT_NORM);
+        break;
+    case AWQ_GROUP_O:
+        return unfold_rows(quantizer, AWQ_V, err);
+    case AWQ_GROUP_GATE_UP:
+        unfold_norm(quantizer, AWQ_POST_NORM);
+        break;
+    case AWQ_GROUP_DOWN:
+        return unfold_rows(quantizer, AWQ_UP, err);
+    case AWQ_GROUPS:
+        break;
+    }
+    return AWQ_OK;
+}
+
+static awq_status name_culprit(awq_quantizer *quantizer, const awq_fold_check *check,
+                               double tolerance, double error, awq_error *err)
+{
+    for (int group = 0; group < AWQ_GROUPS; group++) {
+        double left;
+        if (unfold_group(quantizer, (awq_group)group, err) ||
+            relative_error(quantizer, check, &left, err))
+            return err->status;
+        if (left <= tolerance)
+            return awq_fail(err, AWQ_ERR_NUMERIC,
+                            "scale group '%s': folding changes the layer's output by %.1e (at "
+                            "most %.0e); a reader of its input may be missing",
+                            awq_group_name((awq_group)group), error, tolerance);
+    }
+    return awq_fail(err, AWQ_ERR_NUMERIC,
+                    "the layer's output differs by %.1e (at most %.0e) from the one kept, with no "
+                    "scales folded too",
+                    error, tolerance);
+}
+
+awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_fold_check *check,
+                                awq_error *err)
+{
+    double tolerance = quantizer->be->compute_bytes == sizeof(float) ? 1e-5 : 1e-3, error;
+    if (relative_error(quantizer, check, &error, err)) return err->status;
+    quantizer->out->record.fold_error = error;
+    if (!(error <= tolerance)) return name_culprit(quantizer, check, tolerance, error, err);
+    return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
+}

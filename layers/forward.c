@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ * layers/forward.c - the forward pass of a decoder layer (AWQ.md 4):
+ *   hidden += o(attention(rope(q, k), v)),  q, k, v = linears of rmsnorm(hidden)
+ *   hidden += down(silu(gate) * up),        gate, up = linears of rmsnorm(hidden) */
+#include "layers/clock.h"
+#include "layers/extent.h"
+#include "layers/scratch.h"
+
+typedef struct forward_pass {
+    awq_device *device;
+    const awq_backend *be;
+    const awq_model *model;
+    const awq_decoder *decoder;
+    awq_scratch *scratch;
+    float *hidden;
+    int64_t sequences, rows;
+    awq_statistics *statistics;
+    const uint8_t *mask;
+    double *seconds;
+    double mark;
+} forward_pass;
+
+/* Books the time since the last call; device failures stick and are reported at the end. */
+static void lap(forward_pass *pass, awq_phase phase)
+{
+    if (!pass->seconds) return;
+    awq_error later;
+    pass->be->sync(pass->device, &later);
+    awq_clock_lap(&pass->mark, &pass->seconds[phase]);
+}
+
+static void gather(forward_pass *pass, awq_group group, const void *x)
+{
+    awq_statistics *statistics = pass->statistics;
+    if (!statistics) return;
+    int64_t channels = awq_group_channels(pass->model, group);
+    lap(pass, AWQ_PHASE_FORWARD);
+    pass->be->abs_sum(pass->device, statistics->abs_sum[group], x, pass->mask, pass->rows,
+                      channels);
+    pass->be->gram(pass->device, statistics->gram[group], x, pass->mask, pass->rows, channels);
+    lap(pass, AWQ_PHASE_GRAM);
+}
+
+static void linear(const forward_pass *pass, awq_linear which, void *y, const void *x)
+{
+    pass->be->linear(pass->device, y, x, pass->decoder->weight[which], pass->decoder->bias[which],
+                     pass->rows, awq_linear_extent(pass->model, which));
+}
+
+static void linear_to_residual(const forward_pass *pass, awq_linear which, const void *x)
+{
+    pass->be->linear_add(pass->device, pass->hidden, x, pass->decoder->weight[which],
+                         pass->decoder->bias[which], pass->rows,
+                         awq_linear_extent(pass->model, which));
+}
+
+static void normalize(const forward_pass *pass, awq_norm norm, void *y)
+{
+    pass->be->rmsnorm(pass->device, y, pass->hidden, pass->decoder->norm[norm], pass->rows,
+                      pass->model->hidden, pass->model->norm_eps);
+}
+
+/* q_norm or k_norm where the model has them, then positions. */
+static void turn_heads(const forward_pass *pass, void *x, int64_t heads, awq_norm norm)
+{
+    int64_t head_dim = pass->model->head_dim;
+    if (pass->decoder->norm[norm])
+        pass->be->rmsnorm_heads(pass->device, x, pass->decoder->norm[norm], pass->rows * heads,
+                                head_dim, pass->model->norm_eps);
+    pass->be->rope(pass->device, x, pass->scratch->cos, pass->scratch->sin, pass->rows, heads,
+                   head_dim, pass->scratch->length);
+}
+
+static void attention_half(forward_pass *pass)
+{
+    const awq_model *model = pass->model;
+    awq_scratch *scratch = pass->scratch;
+    normalize(pass, AWQ_INPUT_NORM, scratch->normed);
+    gather(pass, AWQ_GROUP_QKV, scratch->normed);
+    linear(pass, AWQ_Q, scratch->q, scratch->normed);
+    linear(pass, AWQ_K, scratch->k, scratch->normed);
+    linear(pass, AWQ_V, scratch->v, scratch->normed);
+    turn_heads(pass, scratch->q, model->heads, AWQ_Q_NORM);
+    turn_heads(pass, scratch->k, model->kv_heads, AWQ_K_NORM);
+    pass->be->attention(pass->device, scratch->normed, scratch->q, scratch->k, scratch->v,
+                        pass->sequences, scratch->length, model->heads, model->kv_heads,
+                        model->head_dim);
+    gather(pass, AWQ_GROUP_O, scratch->normed);
+    linear_to_residual(pass, AWQ_O, scratch->normed);
+}
+
+static void mlp_half(forward_pass *pass)
+{
+    awq_scratch *scratch = pass->scratch;
+    normalize(pass, AWQ_POST_NORM, scratch->normed);
+    gather(pass, AWQ_GROUP_GATE_UP, scratch->normed);
+    linear(pass, AWQ_GATE, scratch->gate, scratch->normed);
+    linear(pass, AWQ_UP, scratch->up, scratch->normed);
+    pass->be->silu_mul(pass->device, scratch->gate, scratch->gate, scratch->up,
+                       (size_t)(pass->rows * pass->model->intermediate));
+    gather(pass, AWQ_GROUP_DOWN, scratch->gate);
+    linear_to_residual(pass, AWQ_DOWN, scratch->gate);
+}
+
+/* Rows whose mask is not 0. */
+static awq_status count_tokens(const forward_pass *pass, int64_t *tokens, awq_error *err)
+{
+    uint8_t part[4096];
+    *tokens = pass->mask ? 0 : pass->rows;
+    for (int64_t row = 0; pass->mask && row < pass->rows; row += (int64_t)sizeof part) {
+        int64_t left = pass->rows - row,
+                count = left < (int64_t)sizeof part ? left : (int64_t)sizeof part;
+        if (pass->be->download(pass->device, part, pass->mask + row, (size_t)count, err))
+            return err->status;
+        for (int64_t i = 0; i < count; i++) *tokens += part[i] != 0;
+    }
+    return AWQ_OK;
+}
+
+awq_status awq_decoder_forward(awq_device *device, const awq_model *model,
+                               const awq_decoder *decoder, awq_scratch *scratch, float *hidden,
+                               int64_t sequences, awq_statistics *statistics, const uint8_t *mask,
+                               double *seconds, awq_error *err)
+{
+    forward_pass pass = {device,     device->backend,
+                         model,      decoder,
+                         scratch,    hidden,
+                         sequences,  sequences * scratch->length,
+                         statistics, mask,
+                         seconds,    awq_clock_seconds()};
+    if (pass.rows > scratch->rows)
+        return awq_fail(err, AWQ_ERR_INTERNAL, "a tile of %lld rows, scratch for %lld",
+                        (long long)pass.rows, (long long)scratch->rows);
+    int64_t tokens = 0;
+    if (statistics && count_tokens(&pass, &tokens, err)) return err->status;
+    attention_half(&pass);
+    mlp_half(&pass);
+    lap(&pass, AWQ_PHASE_FORWARD);
+    if (statistics) statistics->tokens += tokens;
+    return seconds ? pass.be->sync(device, err) : AWQ_OK;
+}

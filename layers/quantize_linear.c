@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT
+ * layers/quantize_linear.c - one linear: fold, clip, quantize, and measure what it costs.
+ *
+ * Losses are in the units of the original output: the error is divided by the column scales, and
+ * multiplied back by what the rows were divided by. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "layers/extent.h"
+#include "layers/quantizer.h"
+
+typedef struct linear_job {
+    awq_quantizer *quantizer;
+    awq_linear linear;
+    awq_extent extent;
+    awq_grid grid;
+    int64_t groups;       /* in all: rows times groups a row */
+    const float *gram;    /* device */
+    const float *columns; /* device */
+    const float *rows;    /* device; NULL: ones */
+    awq_linear_record *record;
+    awq_quantized_linear *out;
+} linear_job;
+
+static awq_status measure(const linear_job *job, const void *d, double *sum, awq_error *err)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    if (quantizer->be->quadratic_form(quantizer->device, d, job->gram, job->extent, sum, err))
+        return err->status;
+    double flops = (double)awq_extent_elements(job->extent) * (double)job->extent.in;
+    return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, flops, err);
+}
+
+/* Column scales and row divisors to the device; folded = weight * columns / rows. */
+static void fold(linear_job *job)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    const float *scales = quantizer->out->record.group[awq_linear_group(job->linear)].scales;
+    const float *divisors = quantizer->row_divisors[job->linear];
+    quantizer->be->upload(quantizer->device, quantizer->columns, scales,
+                          (size_t)job->extent.in * sizeof *scales);
+    job->columns = quantizer->columns;
+    if (divisors) {
+        quantizer->be->upload(quantizer->device, quantizer->rows, divisors,
+                              (size_t)job->extent.out * sizeof *divisors);
+        job->rows = quantizer->rows;
+    }
+    quantizer->be->fold(quantizer->device, quantizer->folded,
+                        quantizer->decoder->weight[job->linear], job->columns, job->rows,
+                        job->extent);
+}
+
+static awq_status count_clipped(const linear_job *job, awq_error *err)
+{
+    float *limit =
+        awq_vector_download(job->quantizer->device, job->quantizer->limit, job->groups, err);
+    if (!limit) return err->status;
+    for (int64_t i = 0; i < job->groups; i++)
+        job->record->clipped_groups += isfinite(limit[i]) != 0;
+    free(limit);
+    return AWQ_OK;
+}
+
+static awq_status clip(const linear_job *job, awq_error *err)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    quantizer->be->clip_search(quantizer->device, quantizer->limit, quantizer->folded, job->gram,
+                               job->columns, job->extent, &job->grid);
+    double flops = 20.0 * (double)awq_extent_elements(job->extent) * (double)job->grid.group_size;
+    if (count_clipped(job, err)) return err->status;
+    return awq_quantizer_step(quantizer, AWQ_PHASE_CLIP, flops, err);
+}
+
+static awq_status download_codes(const linear_job *job, awq_error *err)
+{
+    const awq_quantizer *quantizer = job->quantizer;
+    const awq_backend *be = quantizer->be;
+    awq_quantized_linear *out = job->out;
+    size_t weights = (size_t)awq_extent_elements(job->extent), groups = (size_t)job->groups;
+    if (awq_allocate(weights, "codes", &out->codes, err) ||
+        awq_allocate(groups * sizeof *out->scales, "group scales", &out->scales, err) ||
+        awq_allocate(groups, "zero points", &out->zeros, err) ||
+        be->download(quantizer->device, out->codes, quantizer->codes, weights, err) ||
+        be->download(quantizer->device, out->scales, quantizer->steps, groups * sizeof *out->scales,
+                     err) ||
+        be->download(quantizer->device, out->zeros, quantizer->zeros, groups, err))
+        return err->status;
+    return AWQ_OK;
+}
+
+static awq_status quantize(const linear_job *job, bool clipped, awq_error *err)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    quantizer->be->quantize(quantizer->device, quantizer->codes, quantizer->steps, quantizer->zeros,
+                            quantizer->folded, clipped ? quantizer->limit : NULL, job->extent,
+                            &job->grid);
+    if (download_codes(job, err)) return err->status;
+    return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
+}
+
+/* d *= the row divisors. Overwrites folded. */
+static awq_status restore_rows(const linear_job *job, awq_error *err)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    const float *divisors = quantizer->row_divisors[job->linear];
+    size_t bytes = (size_t)job->extent.out * sizeof(float);
+    float *inverse;
+    if (awq_allocate(bytes, "row divisors", &inverse, err)) return err->status;
+    for (int64_t i = 0; i < job->extent.out; i++) inverse[i] = 1 / divisors[i];
+    quantizer->be->upload(quantizer->device, quantizer->rows, inverse, bytes);
+    quantizer->be->fold(quantizer->device, quantizer->folded, quantizer->d, NULL, quantizer->rows,
+                        job->extent);
+    quantizer->be->narrow(quantizer->device, quantizer->d, quantizer->folded,
+                          (size_t)awq_extent_elements(job->extent));
+    free(inverse);
+    return AWQ_OK;
+}
+
+static awq_status measure_loss(const linear_job *job, awq_error *err)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    quantizer->be->coded_error(quantizer->device, quantizer->d, quantizer->folded, quantizer->codes,
+                               quantizer->steps, quantizer->zeros, job->columns, job->extent,
+                               &job->grid);
+    if (job->rows && restore_rows(job, err)) return err->status;
+    if (measure(job, quantizer->d, &job->record->loss, err)) return err->status;
+    if (isfinite(job->record->loss)) return AWQ_OK;
+    awq_blame_nonfinite(quantizer, job->linear, err);
+    return awq_error_wrap(err, "with the scales folded in");
+}
+
+awq_status awq_quantize_linear(awq_quantizer *quantizer, awq_linear linear, awq_error *err)
+{
+    linear_job job = {.quantizer = quantizer,
+                      .linear = linear,
+                      .extent = awq_linear_extent(quantizer->model, linear),
+                      .grid = awq_quantizer_grid(quantizer, linear),
+                      .gram = quantizer->statistics->gram[awq_linear_group(linear)],
+                      .record = &quantizer->out->record.linear[linear],
+                      .out = &quantizer->out->linear[linear]};
+    void *weight = quantizer->decoder->weight[linear];
+    bool clipped = quantizer->options->clip && linear != AWQ_Q && linear != AWQ_K;
+    job.groups = awq_extent_elements(job.extent) / job.grid.group_size;
+    job.record->groups = job.groups;
+    if (measure(&job, weight, &job.record->energy, err)) return err->status;
+    fold(&job);
+    if (clipped && clip(&job, err)) return err->status;
+    if (quantize(&job, clipped, err)) return err->status;
+    quantizer->be->narrow(quantizer->device, weight, quantizer->folded,
+                          (size_t)awq_extent_elements(job.extent));
+    return measure_loss(&job, err);
+}

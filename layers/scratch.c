@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#include "layers/scratch.h"
+
+#include <stdlib.h>
+
+#include "layers/arena.h"
+#include "layers/rope.h"
+
+static uint64_t table_bytes(const awq_model *model, int64_t length)
+{
+    return sizeof(float) * (uint64_t)(length * (model->head_dim / 2));
+}
+
+static void place(awq_arena *arena, const awq_model *model, size_t compute_bytes, awq_scratch *to)
+{
+    uint64_t column = compute_bytes * (uint64_t)to->rows;
+    uint64_t q = (uint64_t)(model->heads * model->head_dim), hidden = (uint64_t)model->hidden;
+    uint64_t kv = (uint64_t)(model->kv_heads * model->head_dim);
+    to->normed = awq_arena_take(arena, column * (hidden > q ? hidden : q));
+    to->q = awq_arena_take(arena, column * q);
+    to->k = awq_arena_take(arena, column * kv);
+    to->v = awq_arena_take(arena, column * kv);
+    to->gate = awq_arena_take(arena, column * (uint64_t)model->intermediate);
+    to->up = awq_arena_take(arena, column * (uint64_t)model->intermediate);
+    to->trial = awq_arena_take(arena, sizeof(float) * (uint64_t)to->rows * hidden);
+    to->cos = awq_arena_take(arena, table_bytes(model, to->length));
+    to->sin = awq_arena_take(arena, table_bytes(model, to->length));
+}
+
+uint64_t awq_scratch_bytes(const awq_model *model, int64_t rows, int64_t length,
+                           size_t compute_bytes)
+{
+    awq_arena measure = {0};
+    awq_scratch scratch = {.rows = rows, .length = length};
+    place(&measure, model, compute_bytes, &scratch);
+    return measure.used;
+}
+
+static awq_status upload_table(awq_scratch *scratch, const awq_model *model, awq_error *err)
+{
+    const awq_backend *be = scratch->device->backend;
+    size_t bytes = table_bytes(model, scratch->length);
+    float *host = malloc(2 * bytes + 1);
+    if (!host) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the rotary embedding's table");
+    float *sine = host + bytes / sizeof *host;
+    awq_rope_table(&model->rope, model->head_dim, scratch->length, host, sine);
+    be->upload(scratch->device, scratch->cos, host, bytes);
+    be->upload(scratch->device, scratch->sin, sine, bytes);
+    awq_status status = be->sync(scratch->device, err);
+    free(host);
+    return status;
+}
+
+awq_status awq_scratch_create(awq_device *device, const awq_model *model, int64_t rows,
+                              int64_t length, awq_scratch **out, awq_error *err)
+{
+    const awq_backend *be = device->backend;
+    awq_scratch *scratch = calloc(1, sizeof *scratch);
+    if (!scratch) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the activations' record");
+    *scratch = (awq_scratch){.device = device, .rows = rows, .length = length};
+    uint64_t bytes = awq_scratch_bytes(model, rows, length, be->compute_bytes);
+    if (be->alloc(device, bytes, "the activations of a tile", &scratch->arena, err)) goto fail;
+    place(&(awq_arena){.base = scratch->arena}, model, be->compute_bytes, scratch);
+    if (upload_table(scratch, model, err)) goto fail;
+    *out = scratch;
+    return AWQ_OK;
+fail:
+    awq_scratch_free(scratch);
+    return err->status;
+}
+
+void awq_scratch_free(awq_scratch *scratch)
+{
+    if (!scratch) return;
+    scratch->device->backend->release(scratch->device, scratch->arena);
+    free(scratch);
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ * layers/search.c - choose the scales of one group (AWQ.md 2.3, 2.5): for each candidate, the exact
+ * output error of all consumers over the calibration tokens, from their input's Gram matrix.
+ * Strictly smaller wins, so ties go to the smaller alpha and NaN never wins. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "io/log.h"
+#include "layers/channel_means.h"
+#include "layers/extent.h"
+
+typedef struct group_search {
+    awq_quantizer *quantizer;
+    awq_group group;
+    awq_linear first; /* consumer */
+    int consumers;
+    awq_group_record *record;
+    awq_candidate *candidates;
+    int count;
+    float *m, *w, *s; /* [free channels]; w NULL without duo */
+} group_search;
+
+static void release(group_search *search)
+{
+    free(search->candidates);
+    free(search->m);
+    free(search->w);
+    free(search->s);
+}
+
+/* mean|x| and, with duo, mean relative weight, of the free channels. */
+static awq_status load_means(group_search *search, awq_error *err)
+{
+    awq_quantizer *quantizer = search->quantizer;
+    const awq_model *model = quantizer->model;
+    float *all = search->record->scales; /* not in use yet */
+    size_t bytes = sizeof(float) * (size_t)awq_free_channels(model, search->group);
+    if (awq_mean_abs(quantizer, search->group, search->record->mean_abs, err) ||
+        awq_allocate(bytes, "mean|x|", &search->m, err) ||
+        awq_allocate(bytes, "scales", &search->s, err))
+        return err->status;
+    awq_tie_channels(model, search->group, search->record->mean_abs, search->m);
+    awq_smooth_means(search->m, awq_free_channels(model, search->group),
+                     quantizer->options->smooth);
+    if (quantizer->options->duo == AWQ_DUO_OFF) return AWQ_OK;
+    if (awq_allocate(bytes, "mean weights", &search->w, err) ||
+        awq_mean_weight(quantizer, search->group, all, err))
+        return err->status;
+    awq_tie_channels(model, search->group, all, search->w);
+    return AWQ_OK;
+}
+
+static awq_status allocate_record(awq_group_record *record, int64_t channels, int candidates,
+                                  awq_error *err)
+{
+    size_t count = (size_t)candidates;
+    record->channels = channels;
+    if (awq_allocate((size_t)channels * sizeof(float), "mean|x|", &record->mean_abs, err) ||
+        awq_allocate((size_t)channels * sizeof(float), "scales", &record->scales, err) ||
+        awq_allocate(count * sizeof(double), "alphas", &record->alpha, err) ||
+        awq_allocate(count, "rules", &record->duo, err) ||
+        awq_allocate(count * sizeof(double), "losses", &record->loss, err))
+        return err->status;
+    return AWQ_OK;
+}
+
+/* Grouped-query attention with --o-proj skip: o keeps its scales. */
+static bool is_skipped(const group_search *search)
+{
+    const awq_model *model = search->quantizer->model;
+    return search->group == AWQ_GROUP_O && model->heads != model->kv_heads &&
+           !search->quantizer->options->o_proj_tied;
+}
+
+static awq_status prepare(group_search *search, awq_error *err)
+{
+    const awq_quantize_options *options = search->quantizer->options;
+    int64_t channels = awq_group_channels(search->quantizer->model, search->group);
+    size_t bytes = AWQ_MAX_CANDIDATES * sizeof *search->candidates;
+    awq_group_consumers(search->group, &search->first, &search->consumers);
+    if (awq_allocate(bytes, "the candidates", &search->candidates, err)) return err->status;
+    bool skipped = is_skipped(search); /* then only plain rounding, for its loss */
+    search->count = awq_candidates_list(skipped ? 0 : options->alpha_steps,
+                                        skipped ? AWQ_DUO_OFF : options->duo, search->candidates);
+    if (allocate_record(search->record, channels, search->count, err)) return err->status;
+    return load_means(search, err);
+}
+
+/* The candidate's scales, to record->scales and the device. */
+static void set_scales(group_search *search, int candidate)
+{
+    awq_quantizer *quantizer = search->quantizer;
+    const awq_model *model = quantizer->model;
+    awq_candidate_scales(&search->candidates[candidate], search->m, search->w,
+                         awq_free_channels(model, search->group), search->s);
+    awq_group_record *record = search->record;
+    for (int64_t i = 0; i < record->channels; i++)
+        record->scales[i] = search->s[awq_free_channel(model, search->group, i)];
+    quantizer->be->upload(quantizer->device, quantizer->columns, record->scales,
+                          (size_t)record->channels * sizeof *record->scales);
+}
+
+/* trace(D G D^T) of one consumer at the scales on the device. */
+static awq_status consumer_error(group_search *search, awq_linear linear, double *error,
+                                 awq_error *err)
+{
+    awq_quantizer *quantizer = search->quantizer;
+    awq_extent extent = awq_linear_extent(quantizer->model, linear);
+    awq_grid grid = awq_quantizer_grid(quantizer, linear);
+    quantizer->be->rounding_error(quantizer->device, quantizer->d,
+                                  quantizer->decoder->weight[linear], quantizer->columns, extent,
+                                  &grid);
+    if (quantizer->be->quadratic_form(quantizer->device, quantizer->d,
+                                      quantizer->statistics->gram[search->group], extent, error,
+                                      err))
+        return err->status;
+    double flops = (double)awq_extent_elements(extent) * (double)extent.in;
+    return awq_quantizer_step(quantizer, AWQ_PHASE_SEARCH, flops, err);
+}
+
+static awq_status try_candidate(group_search *search, int candidate, awq_error *err)
+{
+    awq_quantizer *quantizer = search->quantizer;
+    double sum = 0;
+    int64_t outputs = 0;
+    set_scales(search, candidate);
+    for (int i = 0; i < search->consumers; i++) {
+        awq_linear linear = (awq_linear)(search->first + i);
+        double error;
+        if (consumer_error(search, linear, &error, err)) return err->status;
+        if (candidate == 0) {
+            if (!isfinite(error)) return awq_blame_nonfinite(quantizer, linear, err);
+            quantizer->out->record.linear[linear].loss_rounding = error;
+        }
+        sum += error;
+        outputs += awq_linear_extent(quantizer->model, linear).out;
+    }
+    awq_group_record *record = search->record;
+    record->alpha[candidate] = search->candidates[candidate].alpha;
+    record->duo[candidate] = search->candidates[candidate].duo;
+    record->loss[candidate] = sum / ((double)quantizer->statistics->tokens * (double)outputs);
+    return AWQ_OK;
+}
+
+/* -1: no loss is finite. */
+static int choose(const double *loss, int count)
+{
+    int best = -1;
+    double least = INFINITY;
+    for (int i = 0; i < count; i++) {
+        if (!(loss[i] < least)) continue;
+        least = loss[i];
+        best = i;
+    }
+    return best;
+}
+
+static awq_status run(group_search *search, awq_error *err)
+{
+    awq_group_record *record = search->record;
+    if (prepare(search, err)) return err->status;
+    for (int i = 0; i < search->count; i++)
+        if (try_candidate(search, i, err)) return err->status;
+    record->candidates = is_skipped(search) ? 0 : search->count;
+    record->chosen = choose(record->loss, search->count);
+    if (record->chosen < 0)
+        awq_log(AWQ_LOG_INFO, "no candidate is finite, identity kept layer=%lld group=%s",
+                (long long)search->quantizer->decoder->index, awq_group_name(search->group));
+    set_scales(search, record->chosen < 0 ? 0 : (int)record->chosen);
+    return AWQ_OK;
+}
+
+awq_status awq_search_group(awq_quantizer *quantizer, awq_group group, awq_error *err)
+{
+    group_search search = {
+        .quantizer = quantizer, .group = group, .record = &quantizer->out->record.group[group]};
+    awq_status status = run(&search, err);
+    release(&search);
+    return status;
+}
