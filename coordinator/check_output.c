@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "coordinator/check.h"
@@ -51,14 +54,36 @@ static bool check_writable(const char *out, awq_problems *problems)
     return false;
 }
 
+/* Bytes of the files in one directory; 0 when it cannot be read. */
+static uint64_t directory_bytes(const char *out, const char *below)
+{
+    char path[AWQ_PATH_BYTES];
+    awq_error ignored;
+    uint64_t bytes = 0;
+    if (awq_path_join(path, out, below, &ignored)) return 0;
+    DIR *directory = opendir(path);
+    if (!directory) return 0;
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        struct stat info;
+        if (!fstatat(dirfd(directory), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) &&
+            S_ISREG(info.st_mode))
+            bytes += (uint64_t)info.st_size;
+    }
+    closedir(directory);
+    return bytes;
+}
+
+/* What an earlier run has written counts as room: it will be used or replaced. */
 static void check_disk(const awq_options *options, const awq_inputs *inputs, awq_problems *problems)
 {
     char parent[AWQ_PATH_BYTES], needed_text[32], free_text[32];
-    uint64_t free_bytes, present = 0;
+    uint64_t free_bytes;
+    uint64_t present = directory_bytes(options->out, "") +
+                       directory_bytes(options->out, AWQ_RUN_DIRECTORY_NAME "/layers") +
+                       directory_bytes(options->out, AWQ_RUN_DIRECTORY_NAME "/boundaries");
     awq_error err;
     existing_parent(parent, options->out);
-    if (awq_path_free_bytes(parent, &free_bytes, &err) ||
-        (awq_path_exists(options->out) && awq_path_tree_bytes(options->out, &present, &err))) {
+    if (awq_path_free_bytes(parent, &free_bytes, &err)) {
         awq_problems_add_error(problems, &err);
         return;
     }

@@ -16,6 +16,8 @@
 #include "jobs/mail.h"
 #include "jobs/run_status.h"
 
+struct awq_worker; /* worker/worker.h */
+
 /* The worker half of a process, which this folder does not see: worker/worker.h's functions,
  * filled in by main.c. */
 typedef struct awq_worker_half {

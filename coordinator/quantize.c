@@ -69,7 +69,12 @@ static awq_status prepare_directory(awq_run *run, awq_problems *problems, awq_er
 
 static awq_status plan(awq_run *run, awq_error *err)
 {
-    int64_t layers = awq_checkpoint_model(run->inputs.model)->layers, left = 0, count;
+    int64_t layers = awq_checkpoint_model(run->inputs.model)->layers, left = 0, count = 1;
+    awq_boundary_shape shape = {.sequences = run->inputs.tokens.sequences,
+                                .tile_sequences =
+                                    awq_job_tile_sequences(run->options, &run->inputs.tokens),
+                                .length = run->inputs.tokens.length,
+                                .hidden = awq_checkpoint_model(run->inputs.model)->hidden};
     bool *done = calloc((size_t)layers, sizeof *done);
     run->boundary = calloc((size_t)layers + 1, sizeof *run->boundary);
     run->workers = calloc((size_t)run->crew->count, sizeof *run->workers);
@@ -77,7 +82,8 @@ static awq_status plan(awq_run *run, awq_error *err)
     if (!done || !run->boundary || !run->workers)
         status = awq_fail(err, AWQ_ERR_MEMORY, "no memory to plan");
     if (!status)
-        status = awq_run_scan(run->directory, run->fingerprint, layers, done, run->boundary, err);
+        status = awq_run_scan(run->directory, run->fingerprint, layers, &shape, done, run->boundary,
+                              err);
     for (int64_t i = 0; !status && i < layers; i++) left += !done[i];
     if (!status) status = stage_layers(run, left, &count, err);
     if (!status)

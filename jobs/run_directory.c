@@ -9,7 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/boundary.h"
 #include "io/json.h"
 #include "io/layer_record.h"
 #include "io/log.h"
@@ -184,31 +183,51 @@ static awq_status scan_layer(const char *run, const char *fingerprint, int64_t l
         return err->status;
     *done = false;
     if (!awq_path_exists(h5)) return AWQ_OK;
-    *done = !awq_layer_record_check(h5, tensors, layer, fingerprint, err);
+    *done = !awq_layer_record_check(h5, tensors, fingerprint, err);
     if (*done) return AWQ_OK;
     remove_bad(h5, err->text);
     if (awq_path_exists(tensors)) unlink(tensors);
     return AWQ_OK;
 }
 
-static awq_status scan_boundary(const char *run, const char *fingerprint, int64_t layer,
-                                bool *present, awq_error *err)
+/* Reads it all, so that a damaged one is found now and not in the middle of a stage. */
+static awq_status check_boundary(const char *path, const awq_boundary_shape *shape,
+                                 const char *fingerprint, awq_error *err)
+{
+    awq_boundary *boundary;
+    int64_t tiles = (shape->sequences + shape->tile_sequences - 1) / shape->tile_sequences;
+    size_t floats = (size_t)(shape->tile_sequences * shape->length * shape->hidden);
+    float *tile = malloc(floats * sizeof *tile);
+    if (!tile) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to check '%s'", path);
+    awq_status status = awq_boundary_open(path, shape, fingerprint, &boundary, err);
+    if (!status) {
+        for (int64_t i = 0; !status && i < tiles; i++)
+            status = awq_boundary_read(boundary, i, tile, err);
+        awq_boundary_close(boundary);
+    }
+    free(tile);
+    return status;
+}
+
+static awq_status scan_boundary(const char *run, const char *fingerprint,
+                                const awq_boundary_shape *shape, bool *present, awq_error *err)
 {
     char path[AWQ_PATH_BYTES];
-    if (awq_run_boundary_path(path, run, layer, err)) return err->status;
+    if (awq_run_boundary_path(path, run, shape->layer, err)) return err->status;
     *present = false;
     if (!awq_path_exists(path)) return AWQ_OK;
-    *present = !awq_boundary_check(path, layer, fingerprint, err);
+    *present = !check_boundary(path, shape, fingerprint, err);
     if (!*present) remove_bad(path, err->text);
     return AWQ_OK;
 }
 
-awq_status awq_run_scan(const char *run, const char *fingerprint, int64_t layers, bool *done,
-                        bool *boundary, awq_error *err)
+awq_status awq_run_scan(const char *run, const char *fingerprint, int64_t layers,
+                        const awq_boundary_shape *shape, bool *done, bool *boundary, awq_error *err)
 {
-    for (int64_t layer = 0; layer < layers; layer++)
-        if (scan_layer(run, fingerprint, layer, &done[layer], err) ||
-            scan_boundary(run, fingerprint, layer, &boundary[layer], err))
+    awq_boundary_shape at = *shape;
+    for (at.layer = 0; at.layer < layers; at.layer++)
+        if (scan_layer(run, fingerprint, at.layer, &done[at.layer], err) ||
+            scan_boundary(run, fingerprint, &at, &boundary[at.layer], err))
             return err->status;
     return AWQ_OK;
 }

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "io/boundary.h"
 #include "io/path.h"
 #include "io/problems.h"
 #include "jobs/options.h"
@@ -47,9 +48,11 @@ awq_status awq_run_prepare(const char *run, const json_t *fingerprint, const awq
                            awq_problems *problems, awq_error *err);
 
 /* done[layers], boundary[layers]: what is durable and sound. A record or boundary that is torn,
- * foreign or corrupt is logged as a warning and removed: it is done again. */
-awq_status awq_run_scan(const char *run, const char *fingerprint, int64_t layers, bool *done,
-                        bool *boundary, awq_error *err);
+ * foreign or corrupt is reported as a warning and removed: it is done again. `shape` is that of
+ * the job's boundaries, its layer is not read. */
+awq_status awq_run_scan(const char *run, const char *fingerprint, int64_t layers,
+                        const awq_boundary_shape *shape, bool *done, bool *boundary,
+                        awq_error *err);
 
 /* Removes a complete checkpoint of ours, config.json first: --restart. */
 awq_status awq_out_discard(const char *out, awq_error *err);

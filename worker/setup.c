@@ -62,13 +62,15 @@ static uint64_t budget_bytes(const awq_options *options, int neighbours)
 }
 
 /* A stage of a quantization: DESIGN 3.4. `rows` are those of a tile, `all` those of all tiles. */
-static void quantize_needs(const awq_model *model, int64_t rows, int64_t all, int64_t length,
-                           size_t compute_bytes, awq_hello *hello)
+static void quantize_needs(const awq_options *options, const awq_model *model, int64_t rows,
+                           int64_t all, int64_t length, size_t compute_bytes, awq_hello *hello)
 {
+    awq_grid grid = {
+        .bits = (int)options->bits, .group_size = options->group_size, .zero_point = true};
     hello->layer_bytes = awq_decoder_bytes(model, compute_bytes) + awq_statistics_bytes(model) +
                          hidden_bytes(model, rows);
     hello->fixed_bytes = awq_scratch_bytes(model, rows, length, compute_bytes) +
-                         awq_quantize_bytes(model, compute_bytes) + result_bytes(model) +
+                         awq_quantize_bytes(model, &grid, compute_bytes) + result_bytes(model) +
                          3 * hidden_bytes(model, rows) + hidden_bytes(model, all);
 }
 
@@ -90,7 +92,7 @@ static void needs(const awq_options *options, const awq_model *model, const awq_
     if (models)
         eval_needs(model, rows, all, tokens->length, compute_bytes, models, hello);
     else
-        quantize_needs(model, rows, all, tokens->length, compute_bytes, hello);
+        quantize_needs(options, model, rows, all, tokens->length, compute_bytes, hello);
     hello->fixed_bytes += PROCESS_BYTES + (uint64_t)threads * BLAS_BYTES_PER_THREAD;
 }
 
