@@ -18,8 +18,11 @@
  *     attributes: loss_rounding, loss float64 (summed squared output error over all tokens of
  *     plain rounding, and of what was written), energy float64 (summed squared output),
  *     clipped_groups int64 (groups whose range was cut), groups int64
- *   /seconds             attributes: forward, gram, search, clip, quantize, write float64; the only
- *                        part that differs between two runs of one job */
+ *   /seconds             attributes: read, forward, gram, search, clip, pack, write float64; the
+ *                        only part that differs between two runs of one job
+ *
+ * The first 512 bytes are a user block, which HDF5 readers skip: a line of text with the size and
+ * crc32 of all that follows. A file that does not match it is corrupt. */
 #ifndef AWQ_IO_LAYER_RECORD_H
 #define AWQ_IO_LAYER_RECORD_H
 
@@ -109,6 +112,11 @@ awq_status awq_layer_record_write(const char *path, const awq_layer_record *reco
  * anything not as described above. Release the result. */
 awq_status awq_layer_record_read(const char *path, const char *fingerprint, awq_layer_record *out,
                                  awq_error *err);
+
+/* Whether a layer is done: reads its record `h5_path` and compares `tensors_path` with the size and
+ * crc32 in it. AWQ_ERR_CORRUPT when either is not as written; a missing file is AWQ_ERR_IO. */
+awq_status awq_layer_record_check(const char *h5_path, const char *tensors_path,
+                                  const char *fingerprint, awq_error *err);
 
 /* Gathers the statistics of layers 0..layers-1, read from directory/%05d.h5, into one file:
  * /layers/NNNNN as above; attributes on / : awqrun string (version), job string (JSON). */

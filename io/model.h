@@ -79,6 +79,7 @@ typedef struct awq_model {
     int64_t head_dim;
     int64_t vocab;
     int64_t max_positions;
+    int64_t sliding_window; /* tokens that a token attends to; 0: all before it */
     float norm_eps;
     awq_rope rope;
     bool bias[AWQ_LINEARS]; /* which linears carry a bias */

@@ -22,6 +22,10 @@ awq_status awq_publish_open(const char *path, uint64_t expected_bytes, awq_publi
 /* Appends; keeps the running crc32 and byte count. */
 awq_status awq_publish_write(awq_publish *file, const void *data, size_t bytes, awq_error *err);
 
+/* The sentence for a write to `path` that failed with an errno: a full disk, an exceeded quota and
+ * a file size limit say how many bytes are needed (0: unknown) and what to do. */
+awq_status awq_publish_fail(awq_error *err, const char *path, int errnum, uint64_t needed);
+
 /* Makes the file durable under its final name. crc and bytes (each may be NULL) tell what it
  * holds. On failure the temporary is removed and the final name untouched. Frees nothing. */
 awq_status awq_publish_commit(awq_publish *file, uint32_t *crc, uint64_t *bytes, awq_error *err);
@@ -33,7 +37,8 @@ void awq_publish_free(awq_publish *file);
 awq_status awq_publish_bytes(const char *path, const void *data, size_t bytes, awq_error *err);
 
 /* For files made by a library (HDF5): the temporary's name for `path`, to be freed by the caller
- * (NULL: no memory), and its publication: fsync, rename, fsync of the directory. */
+ * (NULL: no memory), and its publication: fsync, rename, fsync of the directory.
+ * On failure the temporary is removed. */
 char *awq_publish_temporary(const char *path);
 awq_status awq_publish_rename(const char *temporary, const char *path, awq_error *err);
 

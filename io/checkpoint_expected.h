@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ * io/checkpoint_expected.h - the tensors that a model must have, one after another. Inside io
+ * only. */
+#ifndef AWQ_IO_CHECKPOINT_EXPECTED_H
+#define AWQ_IO_CHECKPOINT_EXPECTED_H
+
+#include <stdbool.h>
+
+#include "io/model.h"
+#include "io/safetensors.h"
+
+typedef enum awq_expected_type {
+    AWQ_EXPECT_WEIGHT, /* F32, F16 or BF16 */
+    AWQ_EXPECT_I32,
+    AWQ_EXPECT_F16
+} awq_expected_type;
+
+typedef struct awq_expected {
+    awq_expected_type type;
+    awq_tensor tensor; /* name, dims and shape are set; the name lives during the visit */
+} awq_expected;
+
+/* Visits every tensor of the model, full precision or AWQ GEMM, in the order of the forward
+ * pass. */
+void awq_expected_visit(const awq_model *model,
+                        void (*visit)(const awq_expected *expected, void *context), void *context);
+
+bool awq_expected_dtype_fits(const awq_expected *expected, awq_dtype dtype);
+/* "F32, F16 or BF16" */
+const char *awq_expected_dtype_text(const awq_expected *expected);
+
+/* Buffers that old exporters wrote, and the head of a tied model: there or not, not read. */
+bool awq_expected_ignores(const char *name, bool tied);
+
+#endif

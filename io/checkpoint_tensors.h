@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ * io/checkpoint_tensors.h - the tensors of all shards, checked against the index and the model.
+ * Inside io only. */
+#ifndef AWQ_IO_CHECKPOINT_TENSORS_H
+#define AWQ_IO_CHECKPOINT_TENSORS_H
+
+#include "io/checkpoint_files.h"
+#include "io/model.h"
+
+typedef struct awq_checkpoint_tensor {
+    const awq_tensor *tensor;
+    size_t shard;  /* index into the files' shards */
+    bool settled;  /* expected, ignored, or named in a problem already */
+    bool expected; /* the model has it */
+} awq_checkpoint_tensor;
+
+typedef struct awq_checkpoint_tensors {
+    awq_checkpoint_tensor *items; /* owned, sorted by name */
+    size_t count;
+} awq_checkpoint_tensors;
+
+/* Gathers the tensors and checks them. model NULL: unknown, only the index is checked. Without a
+ * problem, exactly the model's tensors are left. Free items. */
+void awq_checkpoint_tensors_check(const awq_checkpoint_files *files, const awq_model *model,
+                                  const char *directory, awq_checkpoint_tensors *out,
+                                  awq_problems *problems);
+
+/* NULL: not there. */
+awq_checkpoint_tensor *awq_checkpoint_tensors_find(const awq_checkpoint_tensors *tensors,
+                                                   const char *name);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/layer_record.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/file.h"
+#include "io/layer_record_layout.h"
+
+const char *awq_group_name(awq_group group)
+{
+    static const char *const names[] = {
+#define AWQ_GROUP_TEXT(name, text) text,
+        AWQ_GROUP_LIST(AWQ_GROUP_TEXT)
+#undef AWQ_GROUP_TEXT
+    };
+    return names[group];
+}
+
+const char *awq_phase_name(awq_phase phase)
+{
+    static const char *const names[] = {
+#define AWQ_PHASE_TEXT(name, text) text,
+        AWQ_PHASE_LIST(AWQ_PHASE_TEXT)
+#undef AWQ_PHASE_TEXT
+    };
+    return names[phase];
+}
+
+const char *awq_layer_record_linear_name(awq_linear linear)
+{
+    return strchr(awq_linear_name(linear), '.') + 1;
+}
+
+void awq_layer_record_init(awq_layer_record *record)
+{
+    *record = (awq_layer_record){0};
+    for (awq_group group = 0; group < AWQ_GROUPS; group++) record->group[group].chosen = -1;
+}
+
+void awq_layer_record_release(awq_layer_record *record)
+{
+    for (awq_group group = 0; group < AWQ_GROUPS; group++) {
+#define AWQ_ARRAY_FREE(field, count, file_type, memory_type) free(record->group[group].field);
+        AWQ_GROUP_ARRAY_LIST(AWQ_ARRAY_FREE)
+#undef AWQ_ARRAY_FREE
+    }
+    awq_layer_record_init(record);
+}
+
+/* sqrt(loss / energy); a layer that puts nothing out has no error. */
+static double relative(double loss, double energy)
+{
+    return energy > 0 ? sqrt(loss / energy) : 0;
+}
+
+double awq_layer_record_relative_error(const awq_layer_record *record)
+{
+    double loss = 0, energy = 0;
+    for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
+        loss += record->linear[linear].loss;
+        energy += record->linear[linear].energy;
+    }
+    return relative(loss, energy);
+}
+
+double awq_layer_record_rounding_error(const awq_layer_record *record)
+{
+    double loss = 0, energy = 0;
+    for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
+        loss += record->linear[linear].loss_rounding;
+        energy += record->linear[linear].energy;
+    }
+    return relative(loss, energy);
+}
+
+awq_status awq_layer_record_check(const char *h5_path, const char *tensors_path,
+                                  const char *fingerprint, awq_error *err)
+{
+    awq_layer_record record;
+    uint32_t crc;
+    uint64_t bytes;
+    if (awq_layer_record_read(h5_path, fingerprint, &record, err)) return err->status;
+    uint64_t expected_bytes = record.tensors_bytes;
+    uint32_t expected_crc = record.tensors_crc;
+    awq_layer_record_release(&record);
+    if (awq_file_crc32(tensors_path, &crc, &bytes, err)) return err->status;
+    if (bytes != expected_bytes)
+        return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' has %llu bytes, its record says %llu",
+                        tensors_path, (unsigned long long)bytes,
+                        (unsigned long long)expected_bytes);
+    if (crc != expected_crc)
+        return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' has another crc32 than its record says",
+                        tensors_path);
+    return AWQ_OK;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ * io/layer_record_layout.h - what a layer record's file holds, once, for its writer and its reader.
+ * Inside io only. */
+#ifndef AWQ_IO_LAYER_RECORD_LAYOUT_H
+#define AWQ_IO_LAYER_RECORD_LAYOUT_H
+
+#include "io/h5.h"
+#include "io/layer_record.h"
+
+/* X(field, size's field, type in the file, type in memory): the arrays of /groups/NAME. */
+#define AWQ_GROUP_ARRAY_LIST(X)                                                                    \
+    X(mean_abs, channels, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT)                                        \
+    X(scales, channels, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT)                                          \
+    X(alpha, candidates, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE)                                        \
+    X(duo, candidates, H5T_STD_U8LE, H5T_NATIVE_UINT8)                                             \
+    X(loss, candidates, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE)
+
+/* X(field, kind): the attributes of /linears/NAME. */
+#define AWQ_LINEAR_FIELD_LIST(X)                                                                   \
+    X(loss_rounding, double)                                                                       \
+    X(loss, double)                                                                                \
+    X(energy, double)                                                                              \
+    X(clipped_groups, int64)                                                                       \
+    X(groups, int64)
+
+#define AWQ_RECORD_EXPECTED "the record of a layer"
+
+/* "q_proj": a linear's name in the record. */
+const char *awq_layer_record_linear_name(awq_linear linear);
+
+#endif
