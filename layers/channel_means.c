@@ -25,8 +25,8 @@ awq_status awq_mean_abs(awq_quantizer *quantizer, awq_group group, float *mean_a
 {
     int64_t channels = awq_group_channels(quantizer->model, group);
     size_t bytes = (size_t)channels * sizeof(double);
-    double *sum;
-    if (awq_allocate(bytes, "mean|x|", &sum, err)) return err->status;
+    double *sum = awq_allocate(bytes, "mean|x|", err);
+    if (!sum) return err->status;
     awq_status status = quantizer->be->download(quantizer->device, sum,
                                                 quantizer->statistics->abs_sum[group], bytes, err);
     for (int64_t i = 0; !status && i < channels; i++)

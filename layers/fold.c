@@ -44,9 +44,8 @@ static awq_status plan_rows(awq_quantizer *quantizer, awq_linear producer, awq_g
 {
     const awq_group_record *record = &quantizer->out->record.group[group];
     int64_t rows = awq_free_channels(quantizer->model, group);
-    float *divisors;
-    if (awq_allocate((size_t)rows * sizeof *divisors, "row divisors", &divisors, err))
-        return err->status;
+    float *divisors = awq_allocate((size_t)rows * sizeof *divisors, "row divisors", err);
+    if (!divisors) return err->status;
     quantizer->row_divisors[producer] = divisors;
     for (int64_t i = 0; i < record->channels; i++)
         divisors[awq_free_channel(quantizer->model, group, i)] = record->scales[i];

@@ -53,9 +53,9 @@ static awq_status compare(const awq_quantizer *quantizer, const awq_fold_check *
                           double *relative, awq_error *err)
 {
     int64_t rows = check->sequences * check->length;
-    float *host;
-    size_t bytes = 3 * CHECK_ROWS * (size_t)quantizer->model->hidden * sizeof *host;
-    if (awq_allocate(bytes, "the folding check", &host, err)) return err->status;
+    size_t bytes = 3 * CHECK_ROWS * (size_t)quantizer->model->hidden * sizeof(float);
+    float *host = awq_allocate(bytes, "the folding check", err);
+    if (!host) return err->status;
     difference sum = {0};
     awq_status status = AWQ_OK;
     for (int64_t row = 0; !status && row < rows; row += CHECK_ROWS) {
@@ -90,8 +90,8 @@ static awq_status unfold_weight(awq_quantizer *quantizer, awq_linear linear, con
     awq_extent extent = awq_linear_extent(quantizer->model, linear);
     int64_t count = columns ? extent.in : extent.out;
     size_t bytes = (size_t)count * sizeof(float);
-    float *inverse;
-    if (awq_allocate(bytes, "unfolding", &inverse, err)) return err->status;
+    float *inverse = awq_allocate(bytes, "unfolding", err);
+    if (!inverse) return err->status;
     for (int64_t i = 0; i < count; i++) inverse[i] = 1 / (columns ? columns[i] : rows[i]);
     float *device = columns ? quantizer->columns : quantizer->rows;
     void *weight = quantizer->decoder->weight[linear];

@@ -77,9 +77,9 @@ static awq_status download_codes(const linear_job *job, awq_error *err)
     const awq_backend *be = quantizer->be;
     awq_quantized_linear *out = job->out;
     size_t weights = (size_t)awq_extent_elements(job->extent), groups = (size_t)job->groups;
-    if (awq_allocate(weights, "codes", &out->codes, err) ||
-        awq_allocate(groups * sizeof *out->scales, "group scales", &out->scales, err) ||
-        awq_allocate(groups, "zero points", &out->zeros, err) ||
+    if (!(out->codes = awq_allocate(weights, "codes", err)) ||
+        !(out->scales = awq_allocate(groups * sizeof *out->scales, "group scales", err)) ||
+        !(out->zeros = awq_allocate(groups, "zero points", err)) ||
         be->download(quantizer->device, out->codes, quantizer->codes, weights, err) ||
         be->download(quantizer->device, out->scales, quantizer->steps, groups * sizeof *out->scales,
                      err) ||
@@ -104,8 +104,8 @@ static awq_status restore_rows(const linear_job *job, awq_error *err)
     awq_quantizer *quantizer = job->quantizer;
     const float *divisors = quantizer->row_divisors[job->linear];
     size_t bytes = (size_t)job->extent.out * sizeof(float);
-    float *inverse;
-    if (awq_allocate(bytes, "row divisors", &inverse, err)) return err->status;
+    float *inverse = awq_allocate(bytes, "row divisors", err);
+    if (!inverse) return err->status;
     for (int64_t i = 0; i < job->extent.out; i++) inverse[i] = 1 / divisors[i];
     quantizer->be->upload(quantizer->device, quantizer->rows, inverse, bytes);
     quantizer->be->fold(quantizer->device, quantizer->folded, quantizer->d, NULL, quantizer->rows,

@@ -102,20 +102,18 @@ awq_status awq_quantizer_step(awq_quantizer *quantizer, awq_phase phase, double 
     return AWQ_OK;
 }
 
-awq_status awq_allocate(size_t bytes, const char *what, void *out, awq_error *err)
+void *awq_allocate(size_t bytes, const char *what, awq_error *err)
 {
     void *memory = malloc(bytes + !bytes);
-    if (!memory) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for %s: %zu bytes", what, bytes);
-    *(void **)out = memory;
-    return AWQ_OK;
+    if (!memory) awq_fail(err, AWQ_ERR_MEMORY, "no memory for %s: %zu bytes", what, bytes);
+    return memory;
 }
 
 float *awq_vector_download(awq_device *device, const float *from, int64_t count, awq_error *err)
 {
     size_t bytes = (size_t)count * sizeof(float);
-    float *host;
-    if (awq_allocate(bytes, "a vector", &host, err)) return NULL;
-    if (device->backend->download(device, host, from, bytes, err)) {
+    float *host = awq_allocate(bytes, "a vector", err);
+    if (host && device->backend->download(device, host, from, bytes, err)) {
         free(host);
         return NULL;
     }

@@ -66,7 +66,7 @@ awq_status awq_blame_nonfinite(awq_quantizer *quantizer, awq_linear linear, awq_
 
 /* A copy of a device vector on the heap; NULL and *err set: failed. */
 float *awq_vector_download(awq_device *device, const float *from, int64_t count, awq_error *err);
-/* Heap memory or AWQ_ERR_MEMORY; `what` is named. */
-awq_status awq_allocate(size_t bytes, const char *what, void *out, awq_error *err);
+/* Heap memory; NULL and *err, which names `what`: there is none. */
+void *awq_allocate(size_t bytes, const char *what, awq_error *err);
 
 #endif

@@ -36,14 +36,14 @@ static awq_status load_means(group_search *search, awq_error *err)
     float *all = search->record->scales; /* not in use yet */
     size_t bytes = sizeof(float) * (size_t)awq_free_channels(model, search->group);
     if (awq_mean_abs(quantizer, search->group, search->record->mean_abs, err) ||
-        awq_allocate(bytes, "mean|x|", &search->m, err) ||
-        awq_allocate(bytes, "scales", &search->s, err))
+        !(search->m = awq_allocate(bytes, "mean|x|", err)) ||
+        !(search->s = awq_allocate(bytes, "scales", err)))
         return err->status;
     awq_tie_channels(model, search->group, search->record->mean_abs, search->m);
     awq_smooth_means(search->m, awq_free_channels(model, search->group),
                      quantizer->options->smooth);
     if (quantizer->options->duo == AWQ_DUO_OFF) return AWQ_OK;
-    if (awq_allocate(bytes, "mean weights", &search->w, err) ||
+    if (!(search->w = awq_allocate(bytes, "mean weights", err)) ||
         awq_mean_weight(quantizer, search->group, all, err))
         return err->status;
     awq_tie_channels(model, search->group, all, search->w);
@@ -55,11 +55,11 @@ static awq_status allocate_record(awq_group_record *record, int64_t channels, in
 {
     size_t count = (size_t)candidates;
     record->channels = channels;
-    if (awq_allocate((size_t)channels * sizeof(float), "mean|x|", &record->mean_abs, err) ||
-        awq_allocate((size_t)channels * sizeof(float), "scales", &record->scales, err) ||
-        awq_allocate(count * sizeof(double), "alphas", &record->alpha, err) ||
-        awq_allocate(count, "rules", &record->duo, err) ||
-        awq_allocate(count * sizeof(double), "losses", &record->loss, err))
+    if (!(record->mean_abs = awq_allocate((size_t)channels * sizeof(float), "mean|x|", err)) ||
+        !(record->scales = awq_allocate((size_t)channels * sizeof(float), "scales", err)) ||
+        !(record->alpha = awq_allocate(count * sizeof(double), "alphas", err)) ||
+        !(record->duo = awq_allocate(count, "rules", err)) ||
+        !(record->loss = awq_allocate(count * sizeof(double), "losses", err)))
         return err->status;
     return AWQ_OK;
 }
@@ -78,7 +78,7 @@ static awq_status prepare(group_search *search, awq_error *err)
     int64_t channels = awq_group_channels(search->quantizer->model, search->group);
     size_t bytes = AWQ_MAX_CANDIDATES * sizeof *search->candidates;
     awq_group_consumers(search->group, &search->first, &search->consumers);
-    if (awq_allocate(bytes, "the candidates", &search->candidates, err)) return err->status;
+    if (!(search->candidates = awq_allocate(bytes, "the candidates", err))) return err->status;
     bool skipped = is_skipped(search); /* then only plain rounding, for its loss */
     search->count = awq_candidates_list(skipped ? 0 : options->alpha_steps,
                                         skipped ? AWQ_DUO_OFF : options->duo, search->candidates);
