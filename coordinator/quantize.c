@@ -67,23 +67,37 @@ static awq_status prepare_directory(awq_run *run, awq_problems *problems, awq_er
     return status;
 }
 
-static awq_status plan(awq_run *run, awq_error *err)
+/* What an earlier run left; layer by layer, since reading it all can take minutes and the crew
+ * must not think that its coordinator hangs. */
+static awq_status scan(awq_run *run, int64_t layers, bool *done, awq_error *err)
 {
-    int64_t layers = awq_checkpoint_model(run->inputs.model)->layers, left = 0, count = 1;
     awq_boundary_shape shape = {.sequences = run->inputs.tokens.sequences,
                                 .tile_sequences =
                                     awq_job_tile_sequences(run->options, &run->inputs.tokens),
                                 .length = run->inputs.tokens.length,
                                 .hidden = awq_checkpoint_model(run->inputs.model)->hidden};
+    for (; shape.layer < layers; shape.layer++) {
+        awq_letter *letter;
+        if (awq_run_scan(run->directory, run->fingerprint, &shape, &done[shape.layer],
+                         &run->boundary[shape.layer], err) ||
+            awq_crew_next(run->crew, 0, &letter, NULL, err))
+            return err->status;
+        awq_letter_free(letter);
+        awq_run_lock_touch(run->lock);
+    }
+    return AWQ_OK;
+}
+
+static awq_status plan(awq_run *run, awq_error *err)
+{
+    int64_t layers = awq_checkpoint_model(run->inputs.model)->layers, left = 0, count = 1;
     bool *done = calloc((size_t)layers, sizeof *done);
     run->boundary = calloc((size_t)layers + 1, sizeof *run->boundary);
     run->workers = calloc((size_t)run->crew->count, sizeof *run->workers);
     awq_status status = AWQ_OK;
     if (!done || !run->boundary || !run->workers)
         status = awq_fail(err, AWQ_ERR_MEMORY, "no memory to plan");
-    if (!status)
-        status = awq_run_scan(run->directory, run->fingerprint, layers, &shape, done, run->boundary,
-                              err);
+    if (!status) status = scan(run, layers, done, err);
     for (int64_t i = 0; !status && i < layers; i++) left += !done[i];
     if (!status) status = stage_layers(run, left, &count, err);
     if (!status)
