@@ -170,36 +170,49 @@ static void every_truncation_is_refused(void **state)
     free(content);
 }
 
-/* In a child, because the limit stays. Exits 0 if the error is as wanted. */
-static int write_over_the_limit(const char *path)
+/* Writes four tiles under a file size limit, in a child, because the limit stays; small tiles are
+ * kept by HDF5 until the end. Exits 0 if the error is as wanted. */
+static int write_over_the_limit(const char *path, int64_t hidden, const char *needed)
 {
-    static float tile[1 << 16];
     const awq_boundary_shape large = {
-        .layer = 1, .sequences = 4, .tile_sequences = 1, .length = 1 << 6, .hidden = 1 << 10};
+        .layer = 1, .sequences = 4, .tile_sequences = 1, .length = 64, .hidden = hidden};
     awq_error err;
     awq_boundary_writer *writer;
     struct rlimit limit = {300000, 300000};
+    float *tile = calloc((size_t)hidden, 64 * sizeof *tile);
     signal(SIGXFSZ, SIG_IGN);
     setrlimit(RLIMIT_FSIZE, &limit);
     if (awq_boundary_create(path, &large, "job", &writer, &err)) return 1;
     awq_status status = AWQ_OK;
     for (int i = 0; i < 4 && !status; i++) status = awq_boundary_write(writer, i, tile, &err);
-    if (!status) return 2;
-    if (!strstr(err.text, "file size limit reached, 1048576 bytes needed")) return 3;
+    if (!status) status = awq_boundary_commit(writer, &err);
+    free(tile);
+    if (status != AWQ_ERR_IO) return 2;
+    if (!strstr(err.text, "file size limit reached") || !strstr(err.text, needed)) return 3;
     if (awq_boundary_commit(writer, &err) != AWQ_ERR_INTERNAL) return 4;
     awq_boundary_writer_free(writer);
     return 0;
 }
 
-static void a_full_disk_names_path_and_bytes(void **state)
+static void expect_full(void **state, int64_t hidden, const char *needed)
 {
+    int status;
     const char *path = scratch_path(state, "a.h5");
     pid_t child = fork();
-    if (!child) _exit(write_over_the_limit(path));
-    int status;
+    if (!child) _exit(write_over_the_limit(path, hidden, needed));
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     assert_int_equal(scratch_count(*state), 0);
+}
+
+static void a_full_disk_names_path_and_bytes(void **state)
+{
+    expect_full(state, 1 << 13, "8388608 bytes needed");
+}
+
+static void a_disk_that_is_full_at_the_end_does_so_too(void **state)
+{
+    expect_full(state, 1 << 10, "1048576 bytes needed");
 }
 
 int main(void)
@@ -212,6 +225,7 @@ int main(void)
         scratch_test(a_flipped_byte_never_changes_what_is_read),
         scratch_test(every_truncation_is_refused),
         scratch_test(a_full_disk_names_path_and_bytes),
+        scratch_test(a_disk_that_is_full_at_the_end_does_so_too),
     };
     return cmocka_run_group_tests_name("boundary", tests, fill, NULL);
 }

@@ -51,7 +51,7 @@ static void numbers_are_written_as_people_write_them(void **state)
 {
     awq_error err;
     const char *path = scratch_path(state, "a.json");
-    const char *text = "{\n  \"eps\": 1e-05,\n  \"b\": [\n    0.1,\n    10000.0\n  ],\n"
+    const char *text = "{\n  \"eps\": 1e-5,\n  \"b\": [\n    0.1,\n    10000.0\n  ],\n"
                        "  \"a\": 4096\n}\n";
     json_t *object = parsed(text);
     assert_int_equal(awq_json_write(path, object, &err), AWQ_OK);
