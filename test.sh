@@ -1,0 +1,44 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=cmake/setup.sh
+. cmake/setup.sh
+
+usage() {
+    cat <<'END'
+usage: ./test.sh [dev|asan|release] [ctest options]
+
+Installs the Debian packages that are missing, builds and runs the test suite.
+
+  dev       asserts on, warnings are errors (default)
+  asan      address and undefined behaviour sanitizers
+  release   the program as it is installed
+
+Further arguments go to ctest, for example:
+
+  ./test.sh -L cli              tests of the command line; labels: unit mpi cli golden lint
+  ./test.sh asan -R safetensors
+END
+}
+
+preset=dev
+case ${1-} in
+-h | --help)
+    usage
+    exit
+    ;;
+dev | asan | release)
+    preset=$1
+    shift
+    ;;
+-* | '') ;;
+*)
+    usage >&2
+    exit 2
+    ;;
+esac
+
+install_packages "${build_packages[@]}" "${test_packages[@]}"
+build "$preset" ON
+exec ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j2 "$@"
