@@ -9,6 +9,7 @@
 #include "coordinator/commands.h"
 #include "coordinator/run.h"
 #include "io/clock.h"
+#include "io/fault.h"
 #include "io/log.h"
 #include "jobs/format.h"
 #include "jobs/work.h"
@@ -209,6 +210,7 @@ static awq_status finish_directory(awq_run *run, awq_error *err)
         awq_run_tell(run, AWQ_RUN_COMPLETE, NULL);
         return AWQ_OK;
     }
+    AWQ_FAULT_POINT("finish-before-removal");
     return awq_path_remove_tree(run->directory, err);
 }
 
