@@ -154,6 +154,7 @@ static void foreign_and_missing_records_are_refused(void **state)
     write_record(path, 1);
     expect_corrupt(path, "job 2", "belongs to another job");
     expect_corrupt(path, "job", "belongs to another job");
+    expect_corrupt(*state, "job 1", "not a regular file");
     scratch_write_text(path, "short");
     expect_corrupt(path, "job 1", "is truncated");
     hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
