@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/crew.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/interrupt.h"
 #include "io/clock.h"
+
+static const double ping_seconds = 1;
 
 static int rank_of(const awq_crew *crew, int worker)
 {
@@ -33,11 +36,12 @@ awq_status awq_crew_open(awq_mail *mail, const awq_worker_half *half, awq_crew *
     return AWQ_OK;
 }
 
-void awq_crew_close(awq_crew *crew)
+bool awq_crew_close(awq_crew *crew)
 {
-    if (crew->own) crew->half->free(crew->own);
+    bool freed = !crew->own || crew->half->free(crew->own);
     free(crew->members);
     *crew = (awq_crew){0};
+    return freed;
 }
 
 void awq_crew_describe(const awq_crew *crew, int worker, char *out, size_t bytes)
@@ -88,6 +92,9 @@ static awq_status read_letter(awq_crew *crew, awq_letter *letter, awq_letter **o
         memcpy(&member->hello, letter->payload, sizeof member->hello);
         member->greeted = true;
         break;
+    case AWQ_LETTER_WOUND_DOWN:
+        member->wound_down = true;
+        break;
     case AWQ_LETTER_BYE:
         member->gone = true;
         break;
@@ -103,11 +110,20 @@ static awq_status read_letter(awq_crew *crew, awq_letter *letter, awq_letter **o
     return status;
 }
 
+static void ping(awq_crew *crew)
+{
+    double now = awq_clock_seconds();
+    if (!crew->timeout || now - crew->pinged < ping_seconds) return;
+    crew->pinged = now;
+    awq_crew_broadcast(crew, AWQ_LETTER_PING, 0, 0, NULL, 0);
+}
+
 /* One turn of the mail: at most one letter, for whichever half it is. */
 static awq_status turn(awq_crew *crew, awq_letter **out, int *worker, awq_error *err)
 {
     awq_letter *letter;
     int ignored;
+    ping(crew);
     if (awq_mail_pump(crew->mail, &letter, err)) return err->status;
     if (crew->own) crew->half->tick(crew->own, &ignored);
     if (!letter) return AWQ_OK;
@@ -118,9 +134,12 @@ static awq_status turn(awq_crew *crew, awq_letter **out, int *worker, awq_error 
     return read_letter(crew, letter, out, worker, err);
 }
 
-static awq_status check_silence(const awq_crew *crew, awq_error *err)
+/* Time during which this process itself did not run is nobody's silence. */
+static awq_status check_silence(awq_crew *crew, awq_error *err)
 {
-    double now = awq_clock_seconds();
+    double now = awq_clock_seconds(), away = now - crew->last_turn;
+    crew->last_turn = now;
+    for (int i = 0; away > ping_seconds && i < crew->count; i++) crew->members[i].heard = now;
     for (int i = 0; i < crew->count; i++) {
         const awq_member *member = &crew->members[i];
         if (!crew->timeout || member->gone || !member->heard || now - member->heard < crew->timeout)
@@ -135,17 +154,59 @@ static awq_status check_silence(const awq_crew *crew, awq_error *err)
     return AWQ_OK;
 }
 
-awq_status awq_crew_next(awq_crew *crew, double seconds, awq_letter **out, int *worker,
-                         awq_error *err)
+static awq_status check_interrupt(const awq_crew *crew, awq_error *err)
+{
+    if (awq_interrupt_count()) return awq_fail(err, AWQ_ERR_INTERRUPTED, "interrupted by a signal");
+    if (crew->deadline && awq_clock_seconds() > crew->deadline)
+        return awq_fail(err, AWQ_ERR_INTERRUPTED, "the time limit is reached");
+    return AWQ_OK;
+}
+
+static awq_status listen(awq_crew *crew, double seconds, bool interruptible, awq_letter **out,
+                         int *worker, awq_error *err)
 {
     double end = awq_clock_seconds() + seconds;
     *out = NULL;
     do {
-        if (turn(crew, out, worker, err) || check_silence(crew, err)) return err->status;
-        if (awq_interrupt_count())
-            return awq_fail(err, AWQ_ERR_INTERRUPTED, "interrupted by a signal");
+        if (turn(crew, out, worker, err) || check_silence(crew, err) ||
+            (interruptible && check_interrupt(crew, err))) {
+            awq_letter_free(*out);
+            *out = NULL;
+            return err->status;
+        }
     } while (!*out && awq_clock_seconds() < end);
     return AWQ_OK;
+}
+
+awq_status awq_crew_next(awq_crew *crew, double seconds, awq_letter **out, int *worker,
+                         awq_error *err)
+{
+    return listen(crew, seconds, true, out, worker, err);
+}
+
+awq_status awq_crew_listen(awq_crew *crew, double seconds, awq_letter **out, int *worker,
+                           awq_error *err)
+{
+    return listen(crew, seconds, false, out, worker, err);
+}
+
+void awq_crew_wind_down(awq_crew *crew)
+{
+    awq_crew_broadcast(crew, AWQ_LETTER_WIND_DOWN, 0, 0, NULL, 0);
+}
+
+bool awq_crew_wound_down(const awq_crew *crew)
+{
+    for (int i = 0; i < crew->count; i++)
+        if (!crew->members[i].wound_down) return false;
+    return true;
+}
+
+int awq_crew_unheard(const awq_crew *crew, double since)
+{
+    for (int i = 0; i < crew->count; i++)
+        if (crew->members[i].heard < since) return i;
+    return -1;
 }
 
 awq_status awq_crew_hire(awq_crew *crew, const awq_job *job, awq_error *err)
@@ -154,7 +215,8 @@ awq_status awq_crew_hire(awq_crew *crew, const awq_job *job, awq_error *err)
     if (!text) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to tell the workers their job");
     crew->timeout = job->options.worker_timeout;
     for (int i = 0; i < crew->count; i++) crew->members[i].heard = awq_clock_seconds();
-    awq_crew_broadcast(crew, AWQ_LETTER_JOB, job->command, 0, text, strlen(text));
+    awq_crew_broadcast(crew, AWQ_LETTER_JOB, job->command, (int64_t)ceil(crew->timeout), text,
+                       strlen(text));
     free(text);
     int greeted = 0;
     while (greeted < crew->count) {
@@ -205,5 +267,5 @@ bool awq_crew_dismiss(awq_crew *crew, int exit_code, double seconds)
         awq_letter_free(letter);
         if (awq_clock_seconds() > end) return false;
     }
-    return !awq_mail_flush(crew->mail, seconds, &err);
+    return !awq_mail_flush(crew->mail, -1, seconds, &err);
 }

@@ -24,7 +24,7 @@ typedef struct awq_worker_half {
     awq_status (*start)(awq_mail *mail, struct awq_worker **out, awq_error *err);
     void (*receive)(struct awq_worker *worker, awq_letter *letter);
     bool (*tick)(struct awq_worker *worker, int *exit_code);
-    void (*free)(struct awq_worker *worker);
+    bool (*free)(struct awq_worker *worker);
     awq_status (*needs)(const awq_options *options, const awq_checkpoint *checkpoint,
                         const awq_tokens *tokens, awq_hello *out, awq_error *err);
 } awq_worker_half;
@@ -34,6 +34,7 @@ typedef struct awq_member {
     awq_progress progress;
     double heard; /* clock seconds */
     bool greeted;
+    bool wound_down;
     bool gone; /* said goodbye */
 } awq_member;
 
@@ -43,13 +44,16 @@ typedef struct awq_crew {
     struct awq_worker *own; /* NULL: all workers are other ranks */
     awq_member *members;    /* owned, [count] */
     int count;
-    double timeout; /* seconds of silence that end the job; 0: none */
+    double timeout;   /* seconds of silence that end the job; 0: none */
+    double deadline;  /* clock seconds at which the job is interrupted; 0: none */
+    double pinged;    /* clock seconds */
+    double last_turn; /* clock seconds: when the mail was last looked at */
 } awq_crew;
 
 awq_status awq_crew_open(awq_mail *mail, const awq_worker_half *half, awq_crew *out,
                          awq_error *err);
-/* Frees what is left once everybody is dismissed. */
-void awq_crew_close(awq_crew *crew);
+/* Frees what is left once everybody is dismissed; false: as awq_worker_free. */
+bool awq_crew_close(awq_crew *crew);
 
 /* Sends the job to all and waits until all have said hello. */
 awq_status awq_crew_hire(awq_crew *crew, const awq_job *job, awq_error *err);
@@ -60,9 +64,18 @@ void awq_crew_broadcast(awq_crew *crew, int32_t kind, int64_t a, int64_t b, cons
                         size_t bytes);
 
 /* Waits up to `seconds` for a letter that is not a heartbeat: *out, to be freed, or NULL. *worker
- * (may be NULL) is who sent it. */
+ * (may be NULL) is who sent it. A signal or the deadline is AWQ_ERR_INTERRUPTED. */
 awq_status awq_crew_next(awq_crew *crew, double seconds, awq_letter **out, int *worker,
                          awq_error *err);
+
+/* After an interrupt: tells all to begin nothing new, once. */
+void awq_crew_wind_down(awq_crew *crew);
+/* As awq_crew_next, when interrupts are no news. */
+awq_status awq_crew_listen(awq_crew *crew, double seconds, awq_letter **out, int *worker,
+                           awq_error *err);
+bool awq_crew_wound_down(const awq_crew *crew);
+/* The first worker not heard since `since` (clock seconds); -1: all were. */
+int awq_crew_unheard(const awq_crew *crew, double since);
 
 /* Floating-point operations that all workers have done. */
 double awq_crew_flops(const awq_crew *crew);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "coordinator/commands.h"
 #include "coordinator/interrupt.h"
@@ -40,6 +41,13 @@ static const awq_worker_half worker_half = {awq_worker_start, awq_worker_receive
 
 /* Workers have so long to say goodbye; what is durable does not depend on it. */
 static const double goodbye_seconds = 5;
+
+/* How a rank ended. */
+typedef struct ending {
+    int code;
+    bool silent;      /* a rank did not say goodbye: the job must be ended by force */
+    bool left_behind; /* a thread still computes: the process must end by _exit */
+} ending;
 
 static void print_usage(FILE *file)
 {
@@ -88,48 +96,50 @@ static int run_command(const command *c, int argc, char **argv, awq_crew *crew)
     return code;
 }
 
-static int coordinate(const command *c, int argc, char **argv, awq_mail *mail, bool *clean)
+static ending coordinate(const command *c, int argc, char **argv, awq_mail *mail)
 {
     awq_crew crew;
     awq_error err;
-    *clean = false;
-    if (awq_crew_open(mail, &worker_half, &crew, &err)) return awq_exit_failed(&err);
-    int code = run_command(c, argc, argv, &crew);
-    *clean = awq_crew_dismiss(&crew, code, goodbye_seconds);
-    if (*clean) awq_crew_close(&crew);
-    return code;
+    ending end = {.silent = true};
+    if (awq_crew_open(mail, &worker_half, &crew, &err)) {
+        end.code = awq_exit_failed(&err);
+        return end;
+    }
+    end.code = run_command(c, argc, argv, &crew);
+    fflush(stdout);
+    end.silent = !awq_crew_dismiss(&crew, end.code, goodbye_seconds);
+    end.left_behind = !awq_crew_close(&crew);
+    return end;
 }
 
-static int work(awq_mail *mail, bool *clean)
+static ending work(awq_mail *mail)
 {
     awq_error err;
-    int code = AWQ_EXIT_FAILED;
+    ending end = {.code = AWQ_EXIT_FAILED};
     awq_log_init(awq_mail_rank(mail), AWQ_LOG_INFO);
-    *clean = !awq_worker_run(mail, &code, &err);
-    return *clean ? code : awq_exit_failed(&err);
+    if (!awq_worker_run(mail, &end.code, &end.left_behind, &err)) return end;
+    end.silent = true;
+    end.code = awq_exit_failed(&err);
+    return end;
 }
 
 static int run_distributed(const command *c, int argc, char **argv)
 {
     awq_mail *mail;
     awq_error err;
-    int provided, code;
-    bool clean;
+    int provided;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided)) return AWQ_EXIT_FAILED;
     if (awq_mail_open(MPI_COMM_WORLD, &mail, &err)) {
         awq_report_error(&err);
         MPI_Abort(MPI_COMM_WORLD, AWQ_EXIT_FAILED);
     }
     awq_interrupt_install(awq_mail_rank(mail));
-    if (awq_mail_rank(mail) == 0)
-        code = coordinate(c, argc, argv, mail, &clean);
-    else
-        code = work(mail, &clean);
-    fflush(stdout);
-    if (!clean) MPI_Abort(MPI_COMM_WORLD, code ? code : AWQ_EXIT_FAILED);
+    ending end = awq_mail_rank(mail) == 0 ? coordinate(c, argc, argv, mail) : work(mail);
+    if (end.silent) MPI_Abort(MPI_COMM_WORLD, end.code ? end.code : AWQ_EXIT_FAILED);
     awq_mail_close(mail, false);
     MPI_Finalize();
-    return code;
+    if (end.left_behind) _exit(end.code);
+    return end.code;
 }
 
 /* A command that does not compute, started by mpirun or srun on many ranks, speaks once. */

@@ -11,6 +11,7 @@
 
 #include "coordinator/run.h"
 #include "io/awq_format.h"
+#include "io/fault.h"
 #include "io/json.h"
 #include "io/layer_record.h"
 #include "io/log.h"
@@ -135,9 +136,11 @@ static awq_status write_config(const awq_run *run, awq_error *err)
 
 static awq_status merge(awq_run *run, const awq_output *output, awq_error *err)
 {
-    if (write_shards(run, output, err) || write_index(run, output, err) ||
-        copy_companions(run, err) || gather_statistics(run, err))
+    if (write_shards(run, output, err)) return err->status;
+    AWQ_FAULT_POINT("merge-after-shards");
+    if (write_index(run, output, err) || copy_companions(run, err) || gather_statistics(run, err))
         return err->status;
+    AWQ_FAULT_POINT("merge-before-config");
     return write_config(run, err);
 }
 

@@ -9,6 +9,7 @@
 #include "coordinator/commands.h"
 #include "coordinator/run.h"
 #include "io/clock.h"
+#include "io/fault.h"
 #include "io/log.h"
 #include "jobs/format.h"
 #include "jobs/work.h"
@@ -67,23 +68,37 @@ static awq_status prepare_directory(awq_run *run, awq_problems *problems, awq_er
     return status;
 }
 
-static awq_status plan(awq_run *run, awq_error *err)
+/* What an earlier run left; layer by layer, since reading it all can take minutes and the crew
+ * must not think that its coordinator hangs. */
+static awq_status scan(awq_run *run, int64_t layers, bool *done, awq_error *err)
 {
-    int64_t layers = awq_checkpoint_model(run->inputs.model)->layers, left = 0, count = 1;
     awq_boundary_shape shape = {.sequences = run->inputs.tokens.sequences,
                                 .tile_sequences =
                                     awq_job_tile_sequences(run->options, &run->inputs.tokens),
                                 .length = run->inputs.tokens.length,
                                 .hidden = awq_checkpoint_model(run->inputs.model)->hidden};
+    for (; shape.layer < layers; shape.layer++) {
+        awq_letter *letter;
+        if (awq_run_scan(run->directory, run->fingerprint, &shape, &done[shape.layer],
+                         &run->boundary[shape.layer], err) ||
+            awq_crew_next(run->crew, 0, &letter, NULL, err))
+            return err->status;
+        awq_letter_free(letter);
+        awq_run_lock_touch(run->lock);
+    }
+    return AWQ_OK;
+}
+
+static awq_status plan(awq_run *run, awq_error *err)
+{
+    int64_t layers = awq_checkpoint_model(run->inputs.model)->layers, left = 0, count = 1;
     bool *done = calloc((size_t)layers, sizeof *done);
     run->boundary = calloc((size_t)layers + 1, sizeof *run->boundary);
     run->workers = calloc((size_t)run->crew->count, sizeof *run->workers);
     awq_status status = AWQ_OK;
     if (!done || !run->boundary || !run->workers)
         status = awq_fail(err, AWQ_ERR_MEMORY, "no memory to plan");
-    if (!status)
-        status = awq_run_scan(run->directory, run->fingerprint, layers, &shape, done, run->boundary,
-                              err);
+    if (!status) status = scan(run, layers, done, err);
     for (int64_t i = 0; !status && i < layers; i++) left += !done[i];
     if (!status) status = stage_layers(run, left, &count, err);
     if (!status)
@@ -124,52 +139,13 @@ static void send_plan(awq_run *run)
     }
 }
 
-/* ---- while the workers work ---- */
-
-/* A boundary has served when every layer up to the next durable one is done. */
-static void drop_served_boundaries(awq_run *run)
-{
-    for (int64_t layer = 1; layer < run->plan.layers; layer++) {
-        if (!run->boundary[layer]) continue;
-        int64_t next = layer;
-        while (next < run->plan.layers && run->plan.done[next] &&
-               (next == layer || !run->boundary[next]))
-            next++;
-        if (next < run->plan.layers && !run->boundary[next]) continue;
-        if (next == layer) continue;
-        char path[AWQ_PATH_BYTES];
-        awq_error ignored;
-        if (!awq_run_boundary_path(path, run->directory, layer, &ignored)) unlink(path);
-        run->boundary[layer] = false;
-    }
-}
-
-static void layer_done(awq_run *run, int64_t layer, const awq_layer_summary *summary)
-{
-    run->plan.done[layer] = true;
-    run->layers_done++;
-    char alphas[128];
-    size_t used = 0;
-    for (int group = 0; group < AWQ_GROUPS; group++)
-        used += (size_t)snprintf(alphas + used, sizeof alphas - used, " %s=%.3g",
-                                 awq_group_name((awq_group)group), summary->alpha[group]);
-    awq_log(AWQ_LOG_VERBOSE, "layer done layer=%lld error=%.2f%% rounding=%.2f%%%s seconds=%.1f",
-            (long long)layer, 100 * summary->relative_error, 100 * summary->rounding_error, alphas,
-            summary->seconds);
-}
-
 static awq_status work(awq_run *run, awq_error *err)
 {
     while (run->layers_done < run->plan.layers) {
         awq_letter *letter;
         if (awq_run_next(run, AWQ_RUN_RUNNING, &letter, NULL, err)) return err->status;
-        if (!letter) continue;
-        if (letter->kind == AWQ_LETTER_LAYER_DONE)
-            layer_done(run, letter->a, (const awq_layer_summary *)(const void *)letter->payload);
-        else if (letter->kind == AWQ_LETTER_BOUNDARY_DONE)
-            run->boundary[letter->a] = true;
+        awq_run_read(run, letter);
         awq_letter_free(letter);
-        drop_served_boundaries(run);
     }
     return AWQ_OK;
 }
@@ -195,24 +171,37 @@ static awq_status hire(awq_run *run, awq_error *err)
     return awq_crew_hire(run->crew, &job, err) ? err->status : check_backends(run, err);
 }
 
+/* A job that was ended by force could not say so itself; its status can. */
+static void tell_of_last_run(const awq_run *run)
+{
+    json_t *status = NULL;
+    awq_error err;
+    if (awq_run_status_read(run->directory, &status, &err)) return;
+    const char *error = json_string_value(json_object_get(status, "error"));
+    if (error && *error) awq_log(AWQ_LOG_INFO, "the last run ended: %s", error);
+    json_decref(status);
+}
+
 /* With the lock held. Problems are found only where a job.json is of another job. */
 static awq_status go(awq_run *run, awq_problems *problems, awq_error *err)
 {
+    tell_of_last_run(run);
     if (hire(run, err) || prepare_directory(run, problems, err)) return err->status;
     if (problems->count) return AWQ_OK;
     if (plan(run, err)) return err->status;
     begin_progress(run);
+    if (run->options->time_limit > 0)
+        run->crew->deadline = awq_clock_seconds() + run->options->time_limit;
     announce(run);
     awq_run_tell(run, AWQ_RUN_RUNNING, NULL);
     send_plan(run);
-    if (work(run, err) || awq_run_merge(run, err)) {
-        awq_progress_end(&run->view);
-        awq_run_tell(run, err->status == AWQ_ERR_INTERRUPTED ? AWQ_RUN_INTERRUPTED : AWQ_RUN_FAILED,
-                     err->text);
-        return err->status;
-    }
+    awq_status status = work(run, err) ? err->status : awq_run_merge(run, err);
     awq_progress_end(&run->view);
-    return awq_run_summary(run, err);
+    if (!status) return awq_run_summary(run, err);
+    if (status == AWQ_ERR_INTERRUPTED) awq_run_wind_down(run, err);
+    awq_run_tell(run, err->status == AWQ_ERR_INTERRUPTED ? AWQ_RUN_INTERRUPTED : AWQ_RUN_FAILED,
+                 err->text);
+    return err->status;
 }
 
 static awq_status finish_directory(awq_run *run, awq_error *err)
@@ -221,6 +210,7 @@ static awq_status finish_directory(awq_run *run, awq_error *err)
         awq_run_tell(run, AWQ_RUN_COMPLETE, NULL);
         return AWQ_OK;
     }
+    AWQ_FAULT_POINT("finish-before-removal");
     return awq_path_remove_tree(run->directory, err);
 }
 
@@ -234,17 +224,35 @@ static int quantize(awq_run *run, awq_problems *problems)
     awq_run_lock_release(run->lock);
     if (problems->count) return awq_exit_problems(problems);
     if (!status) return AWQ_EXIT_DONE;
-    int code = awq_exit_failed(&err);
-    if (run->plan.layers && err.status != AWQ_ERR_USAGE)
+    int code = err.status == AWQ_ERR_INTERRUPTED ? AWQ_EXIT_RESUMABLE : awq_exit_failed(&err);
+    if (run->plan.layers || code == AWQ_EXIT_RESUMABLE)
         fprintf(stderr,
                 "awqrun: %lld of %lld layers are done and kept in '%s'; run the same "
                 "command again to go on\n",
-                (long long)run->layers_done, (long long)run->plan.layers, run->directory);
+                (long long)run->layers_done,
+                (long long)awq_checkpoint_model(run->inputs.model)->layers, run->directory);
     return code;
 }
 
-static int complete(const awq_options *options)
+/* A run directory beside a complete checkpoint is what a job killed at its very end has left,
+ * unless --keep-run left it. */
+static void remove_leftover(const char *run)
 {
+    awq_run_lock *lock;
+    awq_error err;
+    json_t *status = NULL;
+    if (!awq_path_exists(run) || awq_run_status_read(run, &status, &err)) return;
+    const char *state = json_string_value(json_object_get(status, "state"));
+    bool kept = state && !strcmp(state, "complete");
+    json_decref(status);
+    if (kept || awq_run_lock_take(run, &lock, &err)) return;
+    if (awq_path_remove_tree(run, &err)) awq_report_warning("%s", err.text);
+    awq_run_lock_release(lock);
+}
+
+static int complete(const awq_options *options, const char *run)
+{
+    remove_leftover(run);
     printf("%s: complete already; nothing to do (--restart makes it anew)\n", options->out);
     return AWQ_EXIT_DONE;
 }
@@ -273,10 +281,11 @@ int awq_command_quantize(const awq_call *call)
     awq_check_output(run->options, &run->inputs, &state, &problems);
     if (problems.count)
         code = awq_exit_problems(&problems);
+    else if (awq_path_join(run->directory, run->options->out, AWQ_RUN_DIRECTORY_NAME, &err))
+        code = awq_exit_failed(&err);
     else if (state == AWQ_OUT_COMPLETE && !run->options->restart)
-        code = complete(run->options);
-    else if (awq_path_join(run->directory, run->options->out, AWQ_RUN_DIRECTORY_NAME, &err) ||
-             (state == AWQ_OUT_COMPLETE && awq_out_discard(run->options->out, &err)))
+        code = complete(run->options, run->directory);
+    else if (state == AWQ_OUT_COMPLETE && awq_out_discard(run->options->out, &err))
         code = awq_exit_failed(&err);
     else
         code = quantize(run, &problems);

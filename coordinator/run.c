@@ -2,9 +2,11 @@
 #include "coordinator/run.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "io/clock.h"
 #include "io/log.h"
+#include "jobs/run_directory.h"
 
 static const double status_seconds = 3, tick_seconds = 0.2;
 
@@ -37,4 +39,48 @@ awq_status awq_run_next(awq_run *run, awq_run_state state, awq_letter **out, int
     awq_progress_show(&run->view, "layers", run->layers_done, run->plan.layers,
                       awq_crew_flops(run->crew));
     return AWQ_OK;
+}
+
+/* A boundary has served when every layer up to the next durable one is done. */
+static void drop_served_boundaries(awq_run *run)
+{
+    for (int64_t layer = 1; layer < run->plan.layers; layer++) {
+        if (!run->boundary[layer]) continue;
+        int64_t next = layer;
+        while (next < run->plan.layers && run->plan.done[next] &&
+               (next == layer || !run->boundary[next]))
+            next++;
+        if (next < run->plan.layers && !run->boundary[next]) continue;
+        if (next == layer) continue;
+        char path[AWQ_PATH_BYTES];
+        awq_error ignored;
+        if (!awq_run_boundary_path(path, run->directory, layer, &ignored)) unlink(path);
+        run->boundary[layer] = false;
+    }
+}
+
+static void layer_done(awq_run *run, int64_t layer, const awq_layer_summary *summary)
+{
+    run->plan.done[layer] = true;
+    run->layers_done++;
+    char alphas[128];
+    size_t used = 0;
+    for (int group = 0; group < AWQ_GROUPS; group++)
+        used += (size_t)snprintf(alphas + used, sizeof alphas - used, " %s=%.3g",
+                                 awq_group_name((awq_group)group), summary->alpha[group]);
+    awq_log(AWQ_LOG_VERBOSE, "layer done layer=%lld error=%.2f%% rounding=%.2f%%%s seconds=%.1f",
+            (long long)layer, 100 * summary->relative_error, 100 * summary->rounding_error, alphas,
+            summary->seconds);
+}
+
+void awq_run_read(awq_run *run, const awq_letter *letter)
+{
+    if (!letter) return;
+    if (letter->kind == AWQ_LETTER_LAYER_DONE)
+        layer_done(run, letter->a, (const awq_layer_summary *)(const void *)letter->payload);
+    else if (letter->kind == AWQ_LETTER_BOUNDARY_DONE)
+        run->boundary[letter->a] = true;
+    else
+        return;
+    drop_served_boundaries(run);
 }

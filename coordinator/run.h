@@ -32,6 +32,12 @@ awq_status awq_run_next(awq_run *run, awq_run_state state, awq_letter **out, int
 /* Writes status.json now; a failure to do so is a warning only. */
 void awq_run_tell(awq_run *run, awq_run_state state, const char *error);
 
+/* Takes note of a letter: a layer or a boundary that is done. NULL is fine. */
+void awq_run_read(awq_run *run, const awq_letter *letter);
+/* After an interrupt (*err says which): lets the layers in search be finished. When a worker was
+ * lost, *err names it. */
+void awq_run_wind_down(awq_run *run, awq_error *err);
+
 /* From layer records to a checkpoint: shards (by the workers), index, companions, statistics, and
  * config.json last. */
 awq_status awq_run_merge(awq_run *run, awq_error *err);

@@ -13,6 +13,7 @@
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static char first_error[256]; /* under the mutex; empty: none */
+static bool started;          /* under the mutex */
 
 static herr_t keep_description(unsigned n, const H5E_error2_t *error, void *unused)
 {
@@ -33,6 +34,9 @@ static herr_t remember_error(hid_t stack, void *unused)
 void awq_h5_lock(void)
 {
     pthread_mutex_lock(&mutex);
+    /* we close what we open; its own clean-up at exit shouts on stderr after a torn file */
+    if (!started) H5dont_atexit();
+    started = true;
     first_error[0] = '\0';
     H5Eset_auto2(H5E_DEFAULT, remember_error, NULL); /* a setting of each thread */
 }

@@ -16,7 +16,9 @@ enum { SEAL_BYTES = 512, MAX_SEALED_BYTES = 1 << 30 };
 
 static awq_status read_content(const char *path, char **data, size_t *bytes, awq_error *err)
 {
-    if (awq_file_read(path, MAX_SEALED_BYTES, data, bytes, err)) return err->status;
+    awq_status status = awq_file_read(path, MAX_SEALED_BYTES, data, bytes, err);
+    if (status == AWQ_ERR_INPUT) err->status = AWQ_ERR_CORRUPT; /* no file of ours */
+    if (status) return err->status;
     if (*bytes >= SEAL_BYTES) return AWQ_OK;
     free(*data);
     return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' is truncated: it has %zu bytes", path, *bytes);

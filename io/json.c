@@ -57,7 +57,7 @@ awq_status awq_json_read(const char *path, size_t max_bytes, json_t **out, awq_e
     return status;
 }
 
-/* Fifteen digits print a number as people wrote it (1e-05); seventeen are exact for every double.
+/* Fifteen digits print a number as people wrote it (0.1); seventeen are exact for every double.
  * The shorter form is taken where it reads back as the same. */
 static char *dump_shortest(const json_t *object)
 {

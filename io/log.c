@@ -28,7 +28,7 @@ static const char *level_name(awq_log_level level)
     case AWQ_LOG_INFO:
         return "info";
     case AWQ_LOG_VERBOSE:
-        return "more";
+        return "verbose";
     case AWQ_LOG_DEBUG:
         return "debug";
     }

@@ -13,19 +13,23 @@
 
 typedef enum awq_letter_kind {
     /* coordinator -> worker */
-    AWQ_LETTER_JOB = 1, /* a: awq_command; payload: the job as JSON text (jobs/job.h) */
-    AWQ_LETTER_PLAN,    /* a: stages, b: layers; payload: awq_plan_head, awq_stage[a], bool[b] */
-    AWQ_LETTER_SHARD,   /* a: index of the output shard to assemble */
-    AWQ_LETTER_STOP,    /* a: exit code; stop computing and say goodbye */
+    AWQ_LETTER_JOB = 1,   /* a: awq_command, b: worker timeout in seconds; payload: the job as JSON
+                             text (jobs/job.h) */
+    AWQ_LETTER_PLAN,      /* a: stages, b: layers; payload: awq_plan_head, awq_stage[a], bool[b] */
+    AWQ_LETTER_SHARD,     /* a: index of the output shard to assemble */
+    AWQ_LETTER_PING,      /* every second: the coordinator is there */
+    AWQ_LETTER_WIND_DOWN, /* finish the layer being searched, begin nothing, then say so */
+    AWQ_LETTER_STOP,      /* a: exit code; stop computing and say goodbye */
     /* worker -> worker */
     AWQ_LETTER_TILE, /* a: layer that the states enter, b: tile; payload: float32 states */
     /* worker -> coordinator */
     AWQ_LETTER_HELLO,         /* payload: awq_hello */
-    AWQ_LETTER_ALIVE,         /* payload: awq_progress; every two seconds */
+    AWQ_LETTER_ALIVE,         /* payload: awq_progress; every second, and when told to wind down */
     AWQ_LETTER_LAYER_DONE,    /* a: layer; payload: awq_layer_summary */
     AWQ_LETTER_BOUNDARY_DONE, /* a: layer whose input is now on disk */
     AWQ_LETTER_SCORE,         /* a: tile; payload: awq_tile_score */
     AWQ_LETTER_SHARD_DONE,    /* a: index */
+    AWQ_LETTER_WOUND_DOWN,    /* nothing is under way any more */
     AWQ_LETTER_ERROR,         /* payload: awq_error */
     AWQ_LETTER_BYE            /* a: exit code that STOP brought */
 } awq_letter_kind;

@@ -16,6 +16,7 @@ enum { UNIT = 64, TAG = 1, POLL_NANOSECONDS = 300000 };
 typedef struct transfer {
     MPI_Request request;
     awq_letter *letter;
+    int to; /* rank, of a send */
     struct transfer *next;
 } transfer;
 
@@ -240,6 +241,7 @@ static awq_status begin_send(awq_mail *mail, awq_letter *letter, awq_error *err)
         return awq_fail(err, AWQ_ERR_MEMORY, "no memory to send a letter");
     }
     t->letter = letter;
+    t->to = to;
     append(&mail->sending, t);
     int code =
         MPI_Isend(letter, letter_units(letter), mail->unit, to, TAG, mail->comm, &t->request);
@@ -343,18 +345,27 @@ awq_status awq_mail_pump(awq_mail *mail, awq_letter **out, awq_error *err)
     return AWQ_OK;
 }
 
-awq_status awq_mail_flush(awq_mail *mail, double seconds, awq_error *err)
+/* Whether nothing for `to` waits in the outbox or is being sent. */
+static bool all_sent(awq_mail *mail, int to)
+{
+    bool idle = true;
+    pthread_mutex_lock(&mail->mutex);
+    for (const awq_letter *letter = mail->outbox; letter; letter = letter->next)
+        idle = idle && to >= 0 && letter->from != to;
+    pthread_mutex_unlock(&mail->mutex);
+    for (const transfer *t = mail->sending; t; t = t->next) idle = idle && to >= 0 && t->to != to;
+    return idle;
+}
+
+awq_status awq_mail_flush(awq_mail *mail, int to, double seconds, awq_error *err)
 {
     double end = awq_clock_seconds() + seconds;
-    for (;;) {
+    while (!all_sent(mail, to)) {
         awq_letter *letter;
         if (awq_mail_pump(mail, &letter, err)) return err->status;
         awq_letter_free(letter);
-        pthread_mutex_lock(&mail->mutex);
-        bool idle = mail->unsent == 0;
-        pthread_mutex_unlock(&mail->mutex);
-        if (idle) return AWQ_OK;
         if (awq_clock_seconds() > end)
             return awq_fail(err, AWQ_ERR_MPI, "letters could not be sent in %.0f s", seconds);
     }
+    return AWQ_OK;
 }

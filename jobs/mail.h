@@ -62,7 +62,8 @@ void awq_mail_release_waiters(awq_mail *mail);
 /* Moves letters on. *out is the next one received, the caller's to free, or NULL. Sleeps a moment
  * when nothing moved. */
 awq_status awq_mail_pump(awq_mail *mail, awq_letter **out, awq_error *err);
-/* Pumps until all posted letters are sent, at most `seconds`. Received ones are dropped. */
-awq_status awq_mail_flush(awq_mail *mail, double seconds, awq_error *err);
+/* Pumps until all letters posted to `to` (-1: to anybody) are sent, at most `seconds`. Received
+ * ones are dropped. */
+awq_status awq_mail_flush(awq_mail *mail, int to, double seconds, awq_error *err);
 
 #endif

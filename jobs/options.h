@@ -57,6 +57,8 @@ typedef struct awq_options {
     int64_t workers;      /* plan: how many to plan for */
     awq_memory device_memory;
     double worker_timeout; /* seconds */
+    double time_limit;     /* seconds, 0: none */
+    double grace;          /* seconds */
     bool restart;
     bool keep_run;
     bool json;

@@ -221,15 +221,11 @@ static awq_status scan_boundary(const char *run, const char *fingerprint,
     return AWQ_OK;
 }
 
-awq_status awq_run_scan(const char *run, const char *fingerprint, int64_t layers,
-                        const awq_boundary_shape *shape, bool *done, bool *boundary, awq_error *err)
+awq_status awq_run_scan(const char *run, const char *fingerprint, const awq_boundary_shape *shape,
+                        bool *done, bool *boundary, awq_error *err)
 {
-    awq_boundary_shape at = *shape;
-    for (at.layer = 0; at.layer < layers; at.layer++)
-        if (scan_layer(run, fingerprint, at.layer, &done[at.layer], err) ||
-            scan_boundary(run, fingerprint, &at, &boundary[at.layer], err))
-            return err->status;
-    return AWQ_OK;
+    if (scan_layer(run, fingerprint, shape->layer, done, err)) return err->status;
+    return scan_boundary(run, fingerprint, shape, boundary, err);
 }
 
 awq_status awq_run_discard(const char *run, awq_error *err)

@@ -47,12 +47,11 @@ awq_status awq_out_inspect(const char *out, awq_out_state *state, char foreign[2
 awq_status awq_run_prepare(const char *run, const json_t *fingerprint, const awq_options *options,
                            awq_problems *problems, awq_error *err);
 
-/* done[layers], boundary[layers]: what is durable and sound. A record or boundary that is torn,
- * foreign or corrupt is reported as a warning and removed: it is done again. `shape` is that of
- * the job's boundaries, its layer is not read. */
-awq_status awq_run_scan(const char *run, const char *fingerprint, int64_t layers,
-                        const awq_boundary_shape *shape, bool *done, bool *boundary,
-                        awq_error *err);
+/* Whether layer shape->layer is done, and whether its input is on disk: durable and sound, every
+ * byte read. A record or boundary that is torn, foreign or corrupt is reported as a warning and
+ * removed: it is done again. `shape` is that of the job's boundaries. */
+awq_status awq_run_scan(const char *run, const char *fingerprint, const awq_boundary_shape *shape,
+                        bool *done, bool *boundary, awq_error *err);
 
 /* Removes a complete checkpoint of ours, config.json first: --restart. */
 awq_status awq_out_discard(const char *out, awq_error *err);

@@ -6,6 +6,7 @@
 
 #include "io/awq_format.h"
 #include "io/clock.h"
+#include "io/fault.h"
 #include "jobs/run_directory.h"
 
 /* qweight, qzeros, scales and bias of each linear, and the norms */
@@ -128,5 +129,6 @@ awq_status awq_record_publish(const char *run, const char *fingerprint,
     record->seconds[AWQ_PHASE_WRITE] += awq_clock_seconds() - end;
     release(packed);
     free(packed);
+    AWQ_FAULT_POINT("record-before-statistics");
     return status ? status : awq_layer_record_write(statistics, record, fingerprint, err);
 }

@@ -24,13 +24,17 @@ enum { AWQ_COORDINATOR = 0, AWQ_MODELS = 2 };
 struct awq_worker {
     awq_mail *mail;
     pthread_t compute;
-    bool compute_joined;   /* main thread */
     atomic_bool stop;      /* set once, by STOP */
+    atomic_bool wind_down; /* set once, by WIND_DOWN */
     atomic_bool finished;  /* the compute thread has left */
     atomic_bool failed;    /* an error was posted: only the first is */
     int exit_code;         /* main thread: what STOP brought */
     bool said_goodbye;     /* main thread */
     double last_heartbeat; /* main thread */
+    double last_heard;     /* main thread: of the coordinator */
+    double last_turn;      /* main thread: when it last looked at its mail */
+    double timeout;        /* main thread: seconds of its silence that end this rank; 0: none */
+    double stopped;        /* main thread: when STOP came, 0: it has not */
     awq_command command;   /* main thread: of the JOB that came; 0: none yet */
 
     pthread_mutex_t mutex; /* progress */
@@ -70,7 +74,7 @@ awq_status awq_worker_assemble(awq_worker *worker, int64_t shard, awq_error *err
 
 /* worker/worker.c: for the stages. */
 
-/* AWQ_ERR_INTERRUPTED once STOP has come. */
+/* AWQ_ERR_INTERRUPTED once STOP or WIND_DOWN has come: nothing new may begin. */
 awq_status awq_worker_check(awq_worker *worker, awq_error *err);
 void awq_worker_progress(awq_worker *worker, int64_t stage, int64_t layer, int64_t tile,
                          awq_phase phase, double flops);

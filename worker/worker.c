@@ -9,10 +9,13 @@
 #include "worker/state.h"
 
 static const double heartbeat_seconds = 1;
+/* How long a compute thread may take to notice STOP before it is left behind. Whatever it was
+ * writing is not published, so nothing durable depends on it. */
+static const double patience_seconds = 2;
 
 awq_status awq_worker_check(awq_worker *worker, awq_error *err)
 {
-    if (!atomic_load(&worker->stop)) return AWQ_OK;
+    if (!atomic_load(&worker->stop) && !atomic_load(&worker->wind_down)) return AWQ_OK;
     return awq_fail(err, AWQ_ERR_INTERRUPTED, "told to stop");
 }
 
@@ -69,6 +72,10 @@ static awq_status run_task(awq_worker *worker, const awq_letter *letter, awq_err
         return run_plan(worker, letter, err);
     case AWQ_LETTER_SHARD:
         return awq_worker_assemble(worker, letter->a, err);
+    case AWQ_LETTER_WIND_DOWN:
+        awq_mail_post(worker->mail, AWQ_COORDINATOR,
+                      awq_letter_create(AWQ_LETTER_WOUND_DOWN, 0, 0, 0));
+        return AWQ_OK;
     default:
         return awq_fail(err, AWQ_ERR_INTERNAL, "a letter of kind %d came to a worker",
                         letter->kind);
@@ -92,6 +99,15 @@ static void *compute(void *argument)
 
 /* ---- the main thread ---- */
 
+static void release(awq_worker *worker)
+{
+    awq_queue_free(worker->tasks);
+    awq_queue_free(worker->tiles);
+    awq_queue_free(worker->to_keep);
+    pthread_mutex_destroy(&worker->mutex);
+    free(worker);
+}
+
 awq_status awq_worker_start(awq_mail *mail, awq_worker **out, awq_error *err)
 {
     awq_worker *worker = calloc(1, sizeof *worker);
@@ -104,8 +120,7 @@ awq_status awq_worker_start(awq_mail *mail, awq_worker **out, awq_error *err)
     worker->to_keep = awq_queue_create();
     if (!worker->tasks || !worker->tiles || !worker->to_keep ||
         pthread_create(&worker->compute, NULL, compute, worker)) {
-        worker->compute_joined = true;
-        awq_worker_free(worker);
+        release(worker);
         return awq_fail(err, AWQ_ERR_MEMORY, "cannot start the compute thread");
     }
     *out = worker;
@@ -115,6 +130,7 @@ awq_status awq_worker_start(awq_mail *mail, awq_worker **out, awq_error *err)
 static void stop(awq_worker *worker, const awq_letter *letter)
 {
     worker->exit_code = (int)letter->a;
+    worker->stopped = awq_clock_seconds();
     atomic_store(&worker->stop, true);
     awq_queue_close(worker->tasks);
     awq_queue_close(worker->tiles);
@@ -122,25 +138,60 @@ static void stop(awq_worker *worker, const awq_letter *letter)
     awq_mail_release_waiters(worker->mail);
 }
 
-void awq_worker_receive(awq_worker *worker, awq_letter *letter)
+/* Nothing new begins; who waits for tiles waits in vain. The answer at once tells that this rank
+ * is alive; the task behind the others tells that nothing is under way any more. */
+static bool wind_down(awq_worker *worker, awq_letter *letter)
+{
+    worker->last_heartbeat = 0;
+    atomic_store(&worker->wind_down, true);
+    awq_queue_close(worker->tiles);
+    awq_mail_release_waiters(worker->mail);
+    return awq_queue_put(worker->tasks, letter);
+}
+
+static bool receive_tile(awq_worker *worker, awq_letter *letter)
 {
     bool kept = true;
-    if (letter->kind == AWQ_LETTER_STOP) {
+    if (worker->command == AWQ_COMMAND_QUANTIZE)
+        kept = awq_queue_put(worker->to_keep, awq_letter_share(letter));
+    return awq_queue_put(worker->tiles, letter) && kept;
+}
+
+static bool receive_job(awq_worker *worker, awq_letter *letter)
+{
+    worker->command = (awq_command)letter->a;
+    worker->timeout = (double)letter->b;
+    return awq_queue_put(worker->tasks, letter);
+}
+
+static bool receive(awq_worker *worker, awq_letter *letter)
+{
+    switch (letter->kind) {
+    case AWQ_LETTER_STOP:
         stop(worker, letter);
         awq_letter_free(letter);
-    } else if (letter->kind == AWQ_LETTER_TILE) {
-        if (worker->command == AWQ_COMMAND_QUANTIZE)
-            kept = awq_queue_put(worker->to_keep, awq_letter_share(letter));
-        kept = awq_queue_put(worker->tiles, letter) && kept;
-    } else {
-        if (letter->kind == AWQ_LETTER_JOB) worker->command = (awq_command)letter->a;
-        kept = awq_queue_put(worker->tasks, letter);
+        return true;
+    case AWQ_LETTER_PING:
+        awq_letter_free(letter);
+        return true;
+    case AWQ_LETTER_WIND_DOWN:
+        return wind_down(worker, letter);
+    case AWQ_LETTER_TILE:
+        return receive_tile(worker, letter);
+    case AWQ_LETTER_JOB:
+        return receive_job(worker, letter);
+    default:
+        return awq_queue_put(worker->tasks, letter);
     }
-    if (!kept) {
-        awq_error err;
-        awq_fail(&err, AWQ_ERR_MEMORY, "no memory for a letter that arrived");
-        awq_worker_fail(worker, &err);
-    }
+}
+
+void awq_worker_receive(awq_worker *worker, awq_letter *letter)
+{
+    if (letter->from == AWQ_COORDINATOR) worker->last_heard = awq_clock_seconds();
+    if (receive(worker, letter)) return;
+    awq_error err;
+    awq_fail(&err, AWQ_ERR_MEMORY, "no memory for a letter that arrived");
+    awq_worker_fail(worker, &err);
 }
 
 static void heartbeat(awq_worker *worker)
@@ -157,8 +208,11 @@ static void heartbeat(awq_worker *worker)
 
 bool awq_worker_tick(awq_worker *worker, int *exit_code)
 {
+    bool finished = atomic_load(&worker->finished);
+    bool left_behind = worker->stopped && worker->exit_code &&
+                       awq_clock_seconds() - worker->stopped > patience_seconds;
     if (!worker->said_goodbye) heartbeat(worker);
-    if (!worker->said_goodbye && atomic_load(&worker->finished)) {
+    if (!worker->said_goodbye && (finished || left_behind)) {
         worker->said_goodbye = true;
         awq_mail_post(worker->mail, AWQ_COORDINATOR,
                       awq_letter_create(AWQ_LETTER_BYE, worker->exit_code, 0, 0));
@@ -167,27 +221,43 @@ bool awq_worker_tick(awq_worker *worker, int *exit_code)
     return worker->said_goodbye;
 }
 
-void awq_worker_free(awq_worker *worker)
+bool awq_worker_free(awq_worker *worker)
 {
-    if (!worker) return;
-    if (!worker->compute_joined) pthread_join(worker->compute, NULL);
-    awq_queue_free(worker->tasks);
-    awq_queue_free(worker->tiles);
-    awq_queue_free(worker->to_keep);
-    pthread_mutex_destroy(&worker->mutex);
-    free(worker);
+    if (!worker) return true;
+    if (!atomic_load(&worker->finished)) return false;
+    pthread_join(worker->compute, NULL);
+    release(worker);
+    return true;
 }
 
-awq_status awq_worker_run(awq_mail *mail, int *exit_code, awq_error *err)
+/* A coordinator that hangs would hold its workers for ever. Time during which this process itself
+ * did not run (it was stopped, or the node suspended) is not the coordinator's silence. */
+static awq_status check_coordinator(awq_worker *worker, awq_error *err)
+{
+    double now = awq_clock_seconds(), away = now - worker->last_turn;
+    worker->last_turn = now;
+    if (away > heartbeat_seconds) worker->last_heard = now;
+    double silent = now - worker->last_heard;
+    if (!worker->timeout || silent < worker->timeout) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_MPI,
+                    "the coordinator has been silent for %.0f s; look at its node, then run the "
+                    "same command again",
+                    silent);
+}
+
+awq_status awq_worker_run(awq_mail *mail, int *exit_code, bool *left_behind, awq_error *err)
 {
     awq_worker *worker;
+    *left_behind = true;
     if (awq_worker_start(mail, &worker, err)) return err->status;
     do {
         awq_letter *letter;
-        if (awq_mail_pump(mail, &letter, err)) return err->status; /* main.c ends the job */
+        if (awq_mail_pump(mail, &letter, err) || check_coordinator(worker, err))
+            return err->status; /* main.c ends the job */
         if (letter) awq_worker_receive(worker, letter);
     } while (!awq_worker_tick(worker, exit_code));
-    awq_status status = awq_mail_flush(mail, 5, err);
-    awq_worker_free(worker);
+    /* the goodbye alone, when the job has failed: another worker may hang, with a tile unread */
+    awq_status status = awq_mail_flush(mail, *exit_code ? AWQ_COORDINATOR : -1, 5, err);
+    *left_behind = !awq_worker_free(worker);
     return status;
 }

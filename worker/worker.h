@@ -23,12 +23,13 @@ awq_status awq_worker_start(awq_mail *mail, awq_worker **out, awq_error *err);
 void awq_worker_receive(awq_worker *worker, awq_letter *letter);
 /* Posts what is due (heartbeat, goodbye); true once the goodbye is posted. Main thread. */
 bool awq_worker_tick(awq_worker *worker, int *exit_code);
-/* Joins the threads of a worker that said goodbye and frees it. NULL is fine. */
-void awq_worker_free(awq_worker *worker);
+/* Joins the threads of a worker that said goodbye and frees it. False: its compute thread was left
+ * behind in the middle of something, and the process must end by _exit. NULL is fine. */
+bool awq_worker_free(awq_worker *worker);
 
 /* A rank that is nothing but a worker: runs until the coordinator says stop; returns the exit code
- * that it gave. */
-awq_status awq_worker_run(awq_mail *mail, int *exit_code, awq_error *err);
+ * that it gave. *left_behind: as awq_worker_free. */
+awq_status awq_worker_run(awq_mail *mail, int *exit_code, bool *left_behind, awq_error *err);
 
 /* What a worker on this machine would say in its HELLO: for `awqrun plan`. */
 awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *checkpoint,

@@ -28,14 +28,9 @@ static float clip_limit(float magnitude, int step)
     return magnitude * (1.0f - (float)step / 20.0f);
 }
 
-AWQ_VECTORIZE static group_range weights_range(const float *w, int64_t count)
-{
-    return range_of(w, count);
-}
-
-AWQ_VECTORIZE static void error_group(float *restrict e, const float *restrict w,
-                                      const float *restrict s, int64_t count, float limit,
-                                      const group_code *restrict group)
+AWQ_VECTORIZE static void clip_group(float *restrict e, const float *restrict w,
+                                     const float *restrict s, int64_t count, float limit,
+                                     const group_code *restrict group)
 {
     const group_code code = *group;
     for (int64_t i = 0; i < count; i++) {
@@ -44,21 +39,16 @@ AWQ_VECTORIZE static void error_group(float *restrict e, const float *restrict w
     }
 }
 
-AWQ_VECTORIZE static double dot(const float *a, const float *b, int64_t count)
-{
-    return dot_product(a, b, count);
-}
-
 /* The errors [CLIP_STEPS, g] of one row's group. */
 static void candidate_errors(const clip_job *job, int64_t row, int64_t first, float *e)
 {
     int64_t size = job->grid->group_size;
     const float *w = job->folded + row * job->extent.in + first;
-    group_range range = weights_range(w, size);
+    group_range range = range_of(w, size);
     for (int step = 0; step < CLIP_STEPS; step++) {
         float limit = clip_limit(range_magnitude(range), step);
         group_code code = group_code_of(range_clamped(range, limit), job->grid);
-        error_group(e + step * size, w, job->s + first, size, limit, &code);
+        clip_group(e + step * size, w, job->s + first, size, limit, &code);
     }
 }
 
@@ -68,7 +58,7 @@ static int best_step(const float *e, const float *ge, int64_t size)
     int best = 0;
     double least = INFINITY;
     for (int step = 0; step < CLIP_STEPS; step++) {
-        double error = dot(e + step * size, ge + step * size, size);
+        double error = cpu_dot(e + step * size, ge + step * size, size);
         if (error < least) {
             least = error;
             best = step;
@@ -92,8 +82,7 @@ static void clip_block(void *context, int64_t block, int thread)
                 (int)size);
     for (int64_t r = 0; r < rows; r++) {
         int step = best_step(e + r * CLIP_STEPS * size, ge + r * CLIP_STEPS * size, size);
-        float magnitude =
-            range_magnitude(weights_range(job->folded + (row + r) * in + first, size));
+        float magnitude = range_magnitude(range_of(job->folded + (row + r) * in + first, size));
         job->limit[(row + r) * groups + group] = step ? clip_limit(magnitude, step) : INFINITY;
     }
 }

@@ -24,7 +24,7 @@ AWQ_VECTORIZE static void value_group(float *restrict w, const uint8_t *restrict
     for (int64_t i = 0; i < count; i++) w[i] = stored_value(codes[i], zero, scale);
 }
 
-AWQ_VECTORIZE static void error_group(float *restrict d, const float *restrict folded,
+AWQ_VECTORIZE static void coded_group(float *restrict d, const float *restrict folded,
                                       const float *restrict s, const uint8_t *restrict codes,
                                       float zero, float scale, int64_t count)
 {
@@ -41,7 +41,7 @@ static void dequantize_block(void *context, int64_t row, int thread)
         int64_t group = row * groups + i, at = group * size;
         float zero = job->zeros[group], scale = awq_float_from_f16(job->scales[group]);
         if (job->folded)
-            error_group(job->to + at, job->folded + at, job->s + i * size, job->codes + at, zero,
+            coded_group(job->to + at, job->folded + at, job->s + i * size, job->codes + at, zero,
                         scale, size);
         else
             value_group(job->to + at, job->codes + at, zero, scale, size);

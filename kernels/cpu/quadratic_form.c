@@ -20,11 +20,6 @@ typedef struct form_job {
     double *partial; /* [row blocks, column blocks] */
 } form_job;
 
-AWQ_VECTORIZE static double dot(const float *a, const float *b, int64_t count)
-{
-    return dot_product(a, b, count);
-}
-
 static void form_block(void *context, int64_t block, int thread)
 {
     const form_job *job = context;
@@ -41,7 +36,7 @@ static void form_block(void *context, int64_t block, int thread)
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)cols, (int)cols, 1.0f,
                 d + col, (int)in, gram + col * in, (int)in, col ? 1.0f : 0.0f, e, (int)cols);
     double sum = 0;
-    for (int64_t r = 0; r < rows; r++) sum += dot(e + r * cols, d + r * in + col, cols);
+    for (int64_t r = 0; r < rows; r++) sum += cpu_dot(e + r * cols, d + r * in + col, cols);
     job->partial[row / FORM_ROWS * job->column_blocks + j] = sum;
 }
 

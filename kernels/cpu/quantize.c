@@ -14,11 +14,6 @@ typedef struct quantize_job {
     const awq_grid *grid;
 } quantize_job;
 
-AWQ_VECTORIZE static group_range weights_range(const float *w, int64_t count)
-{
-    return range_of(w, count);
-}
-
 AWQ_VECTORIZE static void code_group(uint8_t *restrict codes, const float *restrict w,
                                      int64_t count, float limit, const group_code *restrict group)
 {
@@ -36,7 +31,7 @@ static void quantize_block(void *context, int64_t row, int thread)
         int64_t group = row * groups + i;
         const float *w = job->folded + group * size;
         float limit = job->limit ? job->limit[group] : INFINITY;
-        group_code code = group_code_of(range_clamped(weights_range(w, size), limit), job->grid);
+        group_code code = group_code_of(range_clamped(range_of(w, size), limit), job->grid);
         code_group(job->codes + group * size, w, size, limit, &code);
         job->scales[group] = code.half;
         job->zeros[group] = code_byte(code.zero);

@@ -35,32 +35,8 @@ AWQ_INLINE float clamp_between(float x, float low, float high)
     return x > high ? high : x;
 }
 
-AWQ_INLINE int32_t max_bits(int32_t a, int32_t b)
-{
-    return a > b ? a : b;
-}
-
-/* As integers, floats from 0 up are in order, with NaN above infinity, and those with a sign are
- * negative: an integer maximum vectorizes and loses no NaN. */
-AWQ_INLINE group_range range_of(const float *w, int64_t count)
-{
-    int32_t above = 0, below = 0;
-    for (int64_t i = 0; i < count; i++) {
-        uint32_t bits = awq_float_bits(w[i]);
-        above = max_bits(above, (int32_t)bits);
-        below = max_bits(below, (int32_t)(bits ^ 0x80000000u));
-    }
-    return (group_range){awq_float_from_bits((uint32_t)above),
-                         awq_float_from_bits((uint32_t)below)};
-}
-
 /* max|w|; NaN if any is. */
-AWQ_INLINE float range_magnitude(group_range range)
-{
-    int32_t above = (int32_t)awq_float_bits(range.above);
-    int32_t below = (int32_t)awq_float_bits(range.below);
-    return awq_float_from_bits((uint32_t)max_bits(above, below));
-}
+float range_magnitude(group_range range);
 
 /* The range of the weights clamped to [-limit, limit]. */
 AWQ_INLINE group_range range_clamped(group_range range, float limit)
@@ -69,25 +45,8 @@ AWQ_INLINE group_range range_clamped(group_range range, float limit)
                          range.below > limit ? limit : range.below};
 }
 
-static inline float exact_scale(group_range range, const awq_grid *grid)
-{
-    if (!grid->zero_point) return range_magnitude(range) / (float)((1 << (grid->bits - 1)) - 1);
-    float width = range.above + range.below;
-    return (width < 1e-5f ? 1e-5f : width) / (float)((1 << grid->bits) - 1);
-}
-
-static inline group_code group_code_of(group_range range, const awq_grid *grid)
-{
-    enum { SMALLEST_NORMAL_HALF = 0x0400 };
-    group_code code = {.half = awq_f16_from_float(exact_scale(range, grid)),
-                       .zero = (float)(1 << (grid->bits - 1)),
-                       .qmax = (float)((1 << grid->bits) - 1)};
-    if (code.half < SMALLEST_NORMAL_HALF) code.half = SMALLEST_NORMAL_HALF;
-    code.scale = awq_float_from_f16(code.half);
-    if (grid->zero_point)
-        code.zero = clamp_between(round_even(range.below / code.scale), 0.0f, code.qmax);
-    return code;
-}
+group_range range_of(const float *w, int64_t count);
+group_code group_code_of(group_range range, const awq_grid *grid);
 
 /* w to its code, still a float; NaN stays NaN. */
 AWQ_INLINE float value_code(float w, const group_code *code)

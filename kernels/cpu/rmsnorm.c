@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "kernels/cpu/dot.h"
+#include "kernels/cpu/vectorize.h"
 #include "kernels/cpu/verbs.h"
 
 enum { RMSNORM_BLOCK_ELEMENTS = 1 << 14 };
@@ -17,13 +18,8 @@ typedef struct rmsnorm_job {
     float eps;
 } rmsnorm_job;
 
-AWQ_VECTORIZE static double sum_of_squares(const float *x, int64_t count)
-{
-    return dot_product(x, x, count);
-}
-
-AWQ_VECTORIZE static void scale_row(float *y, const float *x, const float *restrict w, float scale,
-                                    int64_t count)
+AWQ_VECTORIZE static void normalize_row(float *y, const float *x, const float *restrict w,
+                                        float scale, int64_t count)
 {
     AWQ_SAME_OR_APART
     for (int64_t i = 0; i < count; i++) y[i] = x[i] * scale * w[i];
@@ -36,9 +32,9 @@ static void rmsnorm_block(void *context, int64_t block, int thread)
     int64_t begin = block * job->block_rows, end = cpu_min(begin + job->block_rows, job->rows);
     for (int64_t row = begin; row < end; row++) {
         const float *x = job->x + row * job->cols;
-        double mean = sum_of_squares(x, job->cols) / (double)job->cols;
+        double mean = cpu_dot(x, x, job->cols) / (double)job->cols;
         float scale = (float)(1.0 / sqrt(mean + (double)job->eps));
-        scale_row(job->y + row * job->cols, x, job->w, scale, job->cols);
+        normalize_row(job->y + row * job->cols, x, job->w, scale, job->cols);
     }
 }
 

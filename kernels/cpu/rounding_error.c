@@ -11,16 +11,15 @@ typedef struct rounding_job {
     const awq_grid *grid;
 } rounding_job;
 
-AWQ_VECTORIZE static group_range scale_group(float *restrict d, const float *restrict w,
-                                             const float *restrict s, int64_t count)
+AWQ_VECTORIZE static void scale_group(float *restrict d, const float *restrict w,
+                                      const float *restrict s, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) d[i] = w[i] * s[i];
-    return range_of(d, count);
 }
 
-AWQ_VECTORIZE static void error_group(float *restrict d, const float *restrict w,
-                                      const float *restrict s, int64_t count,
-                                      const group_code *restrict group)
+AWQ_VECTORIZE static void rounding_group(float *restrict d, const float *restrict w,
+                                         const float *restrict s, int64_t count,
+                                         const group_code *restrict group)
 {
     const group_code code = *group;
     for (int64_t i = 0; i < count; i++)
@@ -35,8 +34,9 @@ static void rounding_block(void *context, int64_t row, int thread)
     for (int64_t i = 0; i < in; i += size) {
         float *d = job->d + row * in + i;
         const float *w = job->w + row * in + i;
-        group_code code = group_code_of(scale_group(d, w, job->s + i, size), job->grid);
-        error_group(d, w, job->s + i, size, &code);
+        scale_group(d, w, job->s + i, size);
+        group_code code = group_code_of(range_of(d, size), job->grid);
+        rounding_group(d, w, job->s + i, size, &code);
     }
 }
 

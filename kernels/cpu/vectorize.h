@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * kernels/cpu/vectorize.h - how the hot loops become vector code on every x86-64.
  *
- * AWQ_VECTORIZE compiles a function three times and picks one when the program starts. Each
- * version gives the same bits: no contraction, no reordering; sums run in AWQ_LANES lanes that the
- * source spells out. Loops whose output may be one of the inputs (never a shifted one) say
- * AWQ_SAME_OR_APART. */
+ * AWQ_VECTORIZE compiles a static function three times and picks one when the program starts; its
+ * name must be its own in the whole folder (clang 14's resolvers are global). Each version gives
+ * the same bits: no contraction, no reordering; sums run in AWQ_LANES lanes that the source spells
+ * out. Loops whose output may be one of the inputs (never a shifted one) say AWQ_SAME_OR_APART. */
 #ifndef AWQ_KERNELS_CPU_VECTORIZE_H
 #define AWQ_KERNELS_CPU_VECTORIZE_H
 
@@ -16,7 +16,7 @@
 #define AWQ_VECTORIZE
 #endif
 
-/* What vectorized functions call: must dissolve into each version. */
+/* For what vectorized functions call: must dissolve into each version. */
 #define AWQ_INLINE static inline __attribute__((always_inline))
 
 #if defined(__clang__)

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/log.h"
+#include "scratch.h"
+
+/* What `say` writes to stderr; the caller frees. */
+static char *captured(void **state, void (*say)(void))
+{
+    const char *path = scratch_path(state, "stderr");
+    int file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
+    int saved = dup(STDERR_FILENO);
+    assert_true(file >= 0 && saved >= 0);
+    dup2(file, STDERR_FILENO);
+    say();
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(file);
+    return scratch_read(path, NULL);
+}
+
+static void say_info(void)
+{
+    awq_log_init(3, AWQ_LOG_INFO);
+    awq_log(AWQ_LOG_INFO, "layer done layer=%d alpha=%.2f", 17, 0.55);
+    awq_log(AWQ_LOG_VERBOSE, "not shown");
+}
+
+static void a_line_has_time_level_rank_host_phrase(void **state)
+{
+    char *text = captured(state, say_info);
+    assert_int_equal(text[2], ':');
+    assert_int_equal(text[5], ':');
+    assert_memory_equal(text + 8, " info  [3 ", 10);
+    assert_contains(text, "] layer done layer=17 alpha=0.55\n");
+    assert_null(strstr(text, "not shown"));
+    free(text);
+}
+
+static void say_before_mpi(void)
+{
+    awq_log_init(-1, AWQ_LOG_DEBUG);
+    awq_log(AWQ_LOG_DEBUG, "early");
+}
+
+static void before_mpi_there_is_no_rank(void **state)
+{
+    char host[65] = "";
+    gethostname(host, sizeof host - 1);
+    host[strcspn(host, ".")] = '\0';
+    char *text = captured(state, say_before_mpi);
+    assert_contains(text, "debug [");
+    assert_contains(strchr(text, '['), host);
+    free(text);
+}
+
+static void say_reports(void)
+{
+    awq_log_init(0, AWQ_LOG_QUIET);
+    awq_error err;
+    awq_fail(&err, AWQ_ERR_INPUT, "no model");
+    awq_report_error(&err);
+    awq_report_warning("alpha %d", 3);
+    awq_log(AWQ_LOG_INFO, "not shown");
+    awq_problems problems;
+    awq_problems_init(&problems);
+    awq_problems_add(&problems, AWQ_ERR_INPUT, "first");
+    awq_problems_add(&problems, AWQ_ERR_INPUT, "second");
+    awq_report_problems(&problems);
+    awq_problems_release(&problems);
+}
+
+static void reports_appear_at_any_level(void **state)
+{
+    char *text = captured(state, say_reports);
+    assert_string_equal(text, "awqrun: error: no model\nawqrun: warning: alpha 3\n"
+                              "awqrun: error: first\nawqrun: error: second\n");
+    free(text);
+}
+
+static void say_forged(void)
+{
+    awq_error err;
+    awq_fail(&err, AWQ_ERR_INPUT, "tensor 'a\nawqrun: error: b\033[2J'");
+    awq_report_error(&err);
+}
+
+static void control_characters_cannot_forge_a_line(void **state)
+{
+    char *text = captured(state, say_forged);
+    assert_string_equal(text, "awqrun: error: tensor 'a?awqrun: error: b?[2J'\n");
+    free(text);
+}
+
+static void say_with_bar(void)
+{
+    awq_log_init(0, AWQ_LOG_QUIET);
+    awq_log_set_bar("50 %");
+    awq_report_warning("w");
+    awq_log_set_bar(NULL);
+    awq_log_set_bar(NULL);
+}
+
+static void a_bar_is_erased_and_redrawn_around_a_line(void **state)
+{
+    char *text = captured(state, say_with_bar);
+    assert_string_equal(text, "\r\033[K50 %\r\033[Kawqrun: warning: w\n50 %\r\033[K");
+    free(text);
+}
+
+static void *say_often(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 500; i++) awq_report_warning("a line that stays in one piece");
+    return NULL;
+}
+
+static void say_from_threads(void)
+{
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, say_often, NULL);
+    for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+}
+
+static void lines_of_threads_stay_whole(void **state)
+{
+    char *text = captured(state, say_from_threads);
+    int lines = 0;
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"), lines++)
+        assert_string_equal(line, "awqrun: warning: a line that stays in one piece");
+    assert_int_equal(lines, 2000);
+    free(text);
+}
+
+static void say_at_length(void)
+{
+    static char words[5000];
+    memset(words, 'x', sizeof words - 1);
+    awq_log_init(0, AWQ_LOG_INFO);
+    awq_log(AWQ_LOG_INFO, "%s", words);
+    awq_report_warning("%s", words);
+    awq_log_set_bar(words);
+    awq_log_set_bar(NULL);
+}
+
+static void long_lines_are_cut_and_end(void **state)
+{
+    char *text = captured(state, say_at_length);
+    char *end = strchr(text, '\n');
+    assert_non_null(end);
+    assert_true(end - text < 2048);
+    assert_memory_equal(end + 1, "awqrun: warning: x", 18);
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        scratch_test(a_line_has_time_level_rank_host_phrase),
+        scratch_test(before_mpi_there_is_no_rank),
+        scratch_test(reports_appear_at_any_level),
+        scratch_test(control_characters_cannot_forge_a_line),
+        scratch_test(a_bar_is_erased_and_redrawn_around_a_line),
+        scratch_test(lines_of_threads_stay_whole),
+        scratch_test(long_lines_are_cut_and_end),
+    };
+    return cmocka_run_group_tests_name("log", tests, NULL, NULL);
+}

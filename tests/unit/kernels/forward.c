@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT
+ * tests/unit/kernels/forward.c - the forward pass's verbs against naive float64 references.
+ * Tolerances: one rounding to the compute type, plus terms * 2^-24 for a sum of float32 products
+ * (product_tolerance), relative to the largest element. */
+#include <math.h>
+
+#include "tests/unit/kernels/bench.h"
+
+/* ---- linear ---- */
+
+static void check_linear(int64_t rows, int64_t out, int64_t in, bool with_bias)
+{
+    double *reference = host_doubles(rows * out);
+    float *x = host_activations(rows * in, 2), *w = host_activations(out * in, 1);
+    float *bias = with_bias ? host_random(out, 3) : NULL, *sum = host_random(rows * out, 5);
+    awq_extent extent = {out, in};
+    void *dx = device_compute(x, rows * in), *dw = device_compute(w, out * in);
+    void *y = device_array(compute_bytes(rows * out));
+    float *dsum = device_floats(sum, rows * out), *dbias = bias ? device_floats(bias, out) : NULL;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < out; c++) {
+            double dot = bias ? (double)bias[c] : 0;
+            for (int64_t i = 0; i < in; i++) dot += (double)x[r * in + i] * (double)w[c * in + i];
+            reference[r * out + c] = dot;
+        }
+    be->linear(device, y, dx, dw, dbias, rows, extent);
+    assert_close(fetch_compute(y, rows * out), reference, rows * out, product_tolerance(in));
+    be->linear_add(device, dsum, dx, dw, dbias, rows, extent);
+    for (int64_t i = 0; i < rows * out; i++) reference[i] += (double)sum[i];
+    assert_close(fetch_floats(dsum, rows * out), reference, rows * out, product_tolerance(in));
+}
+
+static void linear_is_a_product_with_the_transposed_weight(void **state)
+{
+    (void)state;
+    check_linear(37, 40, 96, false);
+}
+
+static void linear_adds_its_bias(void **state)
+{
+    (void)state;
+    check_linear(5, 24, 64, true);
+}
+
+static void linear_works_on_one_row(void **state)
+{
+    (void)state;
+    check_linear(1, 8, 16, true);
+}
+
+static void linear_works_across_blocks(void **state)
+{
+    (void)state;
+    check_linear(523, 1032, 72, true);
+}
+
+/* ---- norms ---- */
+
+static void check_rmsnorm(int64_t rows, int64_t cols)
+{
+    double *reference = host_doubles(rows * cols);
+    float eps = 1e-5f, *x = host_random(rows * cols, 4), *w = host_random(cols, 2);
+    for (int64_t r = 0; r < rows; r++) {
+        double square = 0;
+        for (int64_t c = 0; c < cols; c++) square += pow((double)x[r * cols + c], 2);
+        for (int64_t c = 0; c < cols; c++)
+            reference[r * cols + c] =
+                (double)x[r * cols + c] * (double)w[c] / sqrt(square / (double)cols + (double)eps);
+    }
+    void *y = device_array(compute_bytes(rows * cols));
+    be->rmsnorm(device, y, device_floats(x, rows * cols), device_floats(w, cols), rows, cols, eps);
+    assert_close(fetch_compute(y, rows * cols), reference, rows * cols, product_tolerance(4));
+}
+
+static void rmsnorm_divides_by_the_root_mean_square(void **state)
+{
+    (void)state;
+    check_rmsnorm(37, 257);
+    check_rmsnorm(1, 16);
+    check_rmsnorm(3, 4099);
+}
+
+static void rmsnorm_heads_works_in_place(void **state)
+{
+    (void)state;
+    int64_t rows = 77, cols = 32;
+    double *reference = host_doubles(rows * cols);
+    float *x = host_activations(rows * cols, 3), *w = host_random(cols, 2);
+    for (int64_t r = 0; r < rows; r++) {
+        double square = 0;
+        for (int64_t c = 0; c < cols; c++) square += pow((double)x[r * cols + c], 2);
+        for (int64_t c = 0; c < cols; c++)
+            reference[r * cols + c] =
+                (double)x[r * cols + c] * (double)w[c] / sqrt(square / (double)cols + 1e-6);
+    }
+    void *y = device_compute(x, rows * cols);
+    be->rmsnorm_heads(device, y, device_floats(w, cols), rows, cols, 1e-6f);
+    assert_close(fetch_compute(y, rows * cols), reference, rows * cols, product_tolerance(4));
+}
+
+static void rmsnorm_shows_nan_and_infinity(void **state)
+{
+    (void)state;
+    int64_t cols = 40;
+    float *x = host_random(3 * cols, 1), *w = host_random(cols, 1);
+    x[5] = NAN;
+    x[cols + 7] = INFINITY;
+    void *y = device_array(compute_bytes(3 * cols));
+    be->rmsnorm(device, y, device_floats(x, 3 * cols), device_floats(w, cols), 3, cols, 1e-5f);
+    float *result = fetch_compute(y, 3 * cols);
+    assert_true(isnan(result[5]) && isnan(result[0]));
+    assert_true(isnan(result[cols + 7]));
+    for (int64_t c = 0; c < cols; c++) assert_true(isfinite(result[2 * cols + c]));
+}
+
+/* ---- positions ---- */
+
+static void rope_rotates_halves_by_the_position(void **state)
+{
+    (void)state;
+    int64_t length = 7, rows = 3 * length, heads = 3, d = 16, half = d / 2;
+    double *reference = host_doubles(rows * heads * d);
+    float *x = host_activations(rows * heads * d, 2);
+    float *cosine = host_random(length * half, 1), *sine = host_random(length * half, 1);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t h = 0; h < heads; h++)
+            for (int64_t j = 0; j < half; j++) {
+                int64_t at = (r * heads + h) * d + j, angle = r % length * half + j;
+                double a = (double)x[at], b = (double)x[at + half];
+                double c = (double)cosine[angle], s = (double)sine[angle];
+                reference[at] = a * c - b * s;
+                reference[at + half] = b * c + a * s;
+            }
+    void *y = device_compute(x, rows * heads * d);
+    be->rope(device, y, device_floats(cosine, length * half), device_floats(sine, length * half),
+             rows, heads, d, length);
+    assert_close(fetch_compute(y, rows * heads * d), reference, rows * heads * d,
+                 product_tolerance(2));
+}
+
+/* ---- attention ---- */
+
+typedef struct attention_shape {
+    int64_t sequences, length, heads, kv_heads, d;
+} attention_shape;
+
+/* One query's output [d]; p is room for its probabilities. */
+static void attend(attention_shape s, const float *q, const float *k, const float *v,
+                   int64_t position, double *p, double *y)
+{
+    double largest = -INFINITY, sum = 0;
+    for (int64_t t = 0; t <= position; t++) {
+        p[t] = 0;
+        for (int64_t i = 0; i < s.d; i++)
+            p[t] += (double)q[i] * (double)k[t * s.kv_heads * s.d + i];
+        p[t] /= sqrt((double)s.d);
+        largest = fmax(largest, p[t]);
+    }
+    for (int64_t t = 0; t <= position; t++) sum += p[t] = exp(p[t] - largest);
+    for (int64_t t = 0; t <= position; t++)
+        for (int64_t i = 0; i < s.d; i++) y[i] += p[t] / sum * (double)v[t * s.kv_heads * s.d + i];
+}
+
+static void check_attention(attention_shape s)
+{
+    int64_t rows = s.sequences * s.length, stride = s.heads * s.d, kv = s.kv_heads * s.d;
+    double *reference = host_doubles(rows * stride), *p = host_doubles(s.length);
+    float *q = host_activations(rows * stride, 3), *k = host_activations(rows * kv, 3);
+    float *v = host_activations(rows * kv, 1);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t h = 0; h < s.heads; h++) {
+            int64_t first = r / s.length * s.length * kv + h / (s.heads / s.kv_heads) * s.d;
+            attend(s, q + r * stride + h * s.d, k + first, v + first, r % s.length, p,
+                   reference + r * stride + h * s.d);
+        }
+    void *y = device_array(compute_bytes(rows * stride));
+    be->attention(device, y, device_compute(q, rows * stride), device_compute(k, rows * kv),
+                  device_compute(v, rows * kv), s.sequences, s.length, s.heads, s.kv_heads, s.d);
+    double tolerance = under_test.compute == AWQ_F32 ? 4e-6 : 4 * product_tolerance(8);
+    assert_close(fetch_compute(y, rows * stride), reference, rows * stride, tolerance);
+}
+
+static void attention_is_causal_softmax_within_each_sequence(void **state)
+{
+    (void)state;
+    check_attention((attention_shape){3, 21, 4, 4, 8});
+}
+
+static void attention_shares_kv_heads(void **state)
+{
+    (void)state;
+    check_attention((attention_shape){2, 37, 6, 2, 16});
+}
+
+static void attention_works_across_query_blocks(void **state)
+{
+    (void)state;
+    check_attention((attention_shape){2, 523, 2, 1, 32});
+}
+
+static void attention_works_on_one_token(void **state)
+{
+    (void)state;
+    check_attention((attention_shape){1, 1, 2, 2, 8});
+}
+
+static void attention_shows_nan(void **state)
+{
+    (void)state;
+    int64_t length = 9, d = 8;
+    float *q = host_activations(length * d, 1), *k = host_activations(length * d, 1);
+    float *v = host_activations(length * d, 1);
+    q[5 * d + 2] = NAN;
+    void *y = device_array(compute_bytes(length * d));
+    be->attention(device, y, device_compute(q, length * d), device_compute(k, length * d),
+                  device_compute(v, length * d), 1, length, 1, 1, d);
+    float *result = fetch_compute(y, length * d);
+    for (int64_t i = 0; i < length * d; i++) assert_true(isnan(result[i]) == (i / d == 5));
+}
+
+/* ---- silu, narrow, load, find_nonfinite ---- */
+
+static void silu_mul_may_overwrite_either_argument(void **state)
+{
+    (void)state;
+    int64_t count = 20011;
+    double *reference = host_doubles(count);
+    float *gate = host_activations(count, 20), *up = host_activations(count, 2);
+    for (int64_t i = 0; i < count; i++)
+        reference[i] = (double)gate[i] / (1 + exp(-(double)gate[i])) * (double)up[i];
+    void *g = device_compute(gate, count), *u = device_compute(up, count);
+    void *y = device_array(compute_bytes(count));
+    be->silu_mul(device, y, g, u, (size_t)count);
+    assert_close(fetch_compute(y, count), reference, count, product_tolerance(4));
+    be->silu_mul(device, g, g, u, (size_t)count);
+    assert_memory_equal(fetch_bytes(g, compute_bytes(count)), fetch_bytes(y, compute_bytes(count)),
+                        compute_bytes(count));
+    g = device_compute(gate, count);
+    be->silu_mul(device, u, g, u, (size_t)count);
+    assert_memory_equal(fetch_bytes(u, compute_bytes(count)), fetch_bytes(y, compute_bytes(count)),
+                        compute_bytes(count));
+}
+
+static void silu_mul_shows_nan_and_survives_extremes(void **state)
+{
+    (void)state;
+    const float gate[] = {NAN, INFINITY, 100, -100, -1e4f, 0}, up[] = {1, 1, 2, 2, 2, NAN};
+    void *y = device_array(compute_bytes(6));
+    be->silu_mul(device, y, device_compute(gate, 6), device_compute(up, 6), 6);
+    float *result = fetch_compute(y, 6);
+    assert_true(isnan(result[0]) && isinf(result[1]) && result[2] == 200);
+    assert_true(result[3] <= 0 && result[3] > -1e-30f && result[4] == 0 && isnan(result[5]));
+}
+
+static void load_widens_every_half_exactly_from_any_address(void **state)
+{
+    (void)state;
+    enum { COUNT = 65536 };
+    unsigned char *bytes = host_array(2 * COUNT + 1);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        bytes[2 * i + 1] = (unsigned char)i;
+        bytes[2 * i + 2] = (unsigned char)(i >> 8);
+    }
+    const awq_dtype types[] = {AWQ_F16, AWQ_BF16};
+    for (int t = 0; t < 2; t++) {
+        float *expected = host_array(COUNT * sizeof *expected);
+        awq_widen(expected, bytes + 1, types[t], COUNT);
+        void *array = device_array(compute_bytes(COUNT));
+        be->load(device, array, bytes + 1, types[t], COUNT);
+        float *result = fetch_compute(array, COUNT);
+        if (under_test.compute != AWQ_F32 && under_test.compute != types[t]) continue;
+        for (int i = 0; i < COUNT; i++)
+            assert_true(isnan(expected[i])
+                            ? isnan(result[i])
+                            : awq_float_bits(expected[i]) == awq_float_bits(result[i]));
+    }
+}
+
+static void narrow_rounds_to_the_compute_type(void **state)
+{
+    (void)state;
+    int64_t count = 1001;
+    float *x = host_random(count, 3), *expected = host_array((size_t)count * sizeof *expected);
+    void *narrow = host_array((size_t)count * sizeof(float)),
+         *y = device_array(compute_bytes(count));
+    awq_narrow(narrow, x, under_test.compute, (size_t)count);
+    awq_widen(expected, narrow, under_test.compute, (size_t)count);
+    be->narrow(device, y, device_floats(x, count), (size_t)count);
+    assert_memory_equal(fetch_compute(y, count), expected, (size_t)count * sizeof *expected);
+}
+
+static void find_nonfinite_returns_the_first(void **state)
+{
+    (void)state;
+    awq_error err;
+    int64_t count = 300007, index = 0;
+    float *x = host_activations(count, 3);
+    must(be->find_nonfinite(device, device_compute(x, count), (size_t)count, &index, &err));
+    assert_int_equal(index, -1);
+    x[count - 1] = NAN;
+    must(be->find_nonfinite(device, device_compute(x, count), (size_t)count, &index, &err));
+    assert_int_equal(index, count - 1);
+    x[131] = -INFINITY;
+    x[70000] = NAN;
+    must(be->find_nonfinite(device, device_compute(x, count), (size_t)count, &index, &err));
+    assert_int_equal(index, 131);
+}
+
+/* ---- scores ---- */
+
+static double log_sum(const float *x, int64_t count)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) sum += exp((double)x[i]);
+    return log(sum);
+}
+
+static void nll_and_kl_are_those_of_softmax(void **state)
+{
+    (void)state;
+    awq_error err;
+    enum { ROWS = 5, VOCAB = 1003 };
+    double nll[ROWS], kl[ROWS];
+    int32_t target[ROWS] = {0, 1002, 17, 500, 3};
+    float *p = host_random(ROWS * VOCAB, 8), *q = host_random(ROWS * VOCAB, 8);
+    float *dp = device_floats(p, ROWS * VOCAB), *dq = device_floats(q, ROWS * VOCAB);
+    must(be->nll(device, nll, dp, target, ROWS, VOCAB, &err));
+    must(be->kl(device, kl, dp, dq, ROWS, VOCAB, &err));
+    for (int r = 0; r < ROWS; r++) {
+        const float *a = p + r * VOCAB, *b = q + r * VOCAB;
+        double a_log = log_sum(a, VOCAB), b_log = log_sum(b, VOCAB), sum = 0;
+        for (int i = 0; i < VOCAB; i++)
+            sum += exp((double)a[i] - a_log) * ((double)a[i] - a_log - (double)b[i] + b_log);
+        assert_true(fabs(nll[r] - (a_log - (double)a[target[r]])) < 1e-6 * fabs(nll[r]) + 1e-7);
+        assert_true(fabs(kl[r] - sum) < 1e-6 * fabs(sum));
+    }
+    must(be->kl(device, kl, dp, dp, ROWS, VOCAB, &err));
+    for (int r = 0; r < ROWS; r++) assert_true(kl[r] == 0);
+}
+
+static void nll_shows_nan(void **state)
+{
+    (void)state;
+    awq_error err;
+    double nll[2];
+    const int32_t target[] = {0, 0};
+    float *x = host_random(2 * 33, 1);
+    x[20] = NAN;
+    must(be->nll(device, nll, device_floats(x, 2 * 33), target, 2, 33, &err));
+    assert_true(isnan(nll[0]) && isfinite(nll[1]));
+}
+
+int main(void)
+{
+    const struct CMUnitTest forward[] = {
+        cmocka_unit_test(linear_is_a_product_with_the_transposed_weight),
+        cmocka_unit_test(linear_adds_its_bias),
+        cmocka_unit_test(linear_works_on_one_row),
+        cmocka_unit_test(linear_works_across_blocks),
+        cmocka_unit_test(rmsnorm_divides_by_the_root_mean_square),
+        cmocka_unit_test(rmsnorm_heads_works_in_place),
+        cmocka_unit_test(rmsnorm_shows_nan_and_infinity),
+        cmocka_unit_test(rope_rotates_halves_by_the_position),
+        cmocka_unit_test(attention_is_causal_softmax_within_each_sequence),
+        cmocka_unit_test(attention_shares_kv_heads),
+        cmocka_unit_test(attention_works_across_query_blocks),
+        cmocka_unit_test(attention_works_on_one_token),
+        cmocka_unit_test(attention_shows_nan),
+        cmocka_unit_test(silu_mul_may_overwrite_either_argument),
+        cmocka_unit_test(silu_mul_shows_nan_and_survives_extremes),
+        cmocka_unit_test(load_widens_every_half_exactly_from_any_address),
+        cmocka_unit_test(narrow_rounds_to_the_compute_type),
+        cmocka_unit_test(find_nonfinite_returns_the_first),
+        cmocka_unit_test(nll_and_kl_are_those_of_softmax),
+        cmocka_unit_test(nll_shows_nan),
+    };
+    return BENCH_RUN(forward);
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT
+ * tests/unit/layers/load.c - a layer from a checkpoint: full precision, AWQ GEMM, and damaged. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/awq_format.h"
+#include "layers/decoder.h"
+#include "layers/extent.h"
+#include "layers/head.h"
+#include "tests/unit/io/scratch.h"
+#include "tests/unit/io/tiny_model.h"
+#include "tests/unit/layers/check.h"
+
+enum { LAYER = 1 };
+
+static const awq_backend *be;
+static awq_device *device;
+
+static int open_device(void **state)
+{
+    (void)state;
+    awq_error err;
+    be = awq_backend_find("cpu");
+    return (int)be->open(&(awq_device_options){.threads = 2}, &device, &err);
+}
+
+static int close_device(void **state)
+{
+    (void)state;
+    be->close(device);
+    return 0;
+}
+
+static awq_checkpoint *open_checkpoint(const char *directory)
+{
+    awq_problems problems;
+    awq_problems_init(&problems);
+    awq_checkpoint *checkpoint = awq_checkpoint_open(directory, &problems);
+    if (!checkpoint) fail_msg("%s", problems.items[0].text);
+    awq_problems_release(&problems);
+    return checkpoint;
+}
+
+/* A tiny model on disk; quantized with groups of 8. */
+static void write_model(void **state, bool quantized)
+{
+    tiny_model model;
+    tiny_fill(&model, quantized);
+    tiny_write(&model, *state,
+               quantized ? ", \"quantization_config\": {\"quant_method\": \"awq\", \"bits\": 4, "
+                           "\"group_size\": 8, \"zero_point\": true, \"version\": \"gemm\"}"
+                         : "");
+}
+
+/* Overwrites a tensor's bytes from `at` on in the model's only shard. */
+static void patch(void **state, const char *name, size_t at, const void *bytes, size_t count)
+{
+    awq_error err;
+    awq_safetensors *file;
+    uint64_t header;
+    char path[512];
+    snprintf(path, sizeof path, "%s/model.safetensors", (const char *)*state);
+    must(awq_safetensors_open(path, &file, &err));
+    const awq_tensor *tensor = awq_safetensors_find(file, name);
+    assert_non_null(tensor);
+    assert_true(at + count <= tensor->bytes);
+    FILE *f = fopen(path, "r+b");
+    assert_int_equal(fread(&header, sizeof header, 1, f), 1);
+    assert_int_equal(fseek(f, (long)(8 + header + tensor->offset + at), SEEK_SET), 0);
+    assert_int_equal(fwrite(bytes, 1, count, f), count);
+    assert_int_equal(fclose(f), 0);
+    awq_safetensors_close(file);
+}
+
+/* One element of a bfloat16 tensor. */
+static void patch_bf16(void **state, const char *name, size_t element, float value)
+{
+    uint16_t half = awq_bf16_from_float(value);
+    patch(state, name, 2 * element, &half, sizeof half);
+}
+
+static void expect_damage(void **state, const char *sentence)
+{
+    awq_error err;
+    awq_decoder decoder;
+    awq_checkpoint *checkpoint = open_checkpoint(*state);
+    assert_int_equal(awq_decoder_load(device, checkpoint, LAYER, &decoder, &err), AWQ_ERR_NUMERIC);
+    assert_string_equal(err.text, sentence);
+    awq_checkpoint_close(checkpoint);
+}
+
+static void weights_arrive_as_stored(void **state)
+{
+    awq_error err;
+    awq_decoder decoder;
+    write_model(state, false);
+    patch_bf16(state, "model.layers.1.mlp.up_proj.weight", 3 * 16 + 5, 0.375f);
+    patch_bf16(state, "model.layers.1.post_attention_layernorm.weight", 7, -2.5f);
+    awq_checkpoint *checkpoint = open_checkpoint(*state);
+    must(awq_decoder_load(device, checkpoint, LAYER, &decoder, &err));
+    const float *up = decoder.weight[AWQ_UP];
+    assert_true(up[3 * 16 + 5] == 0.375f && up[0] == 0);
+    assert_true(decoder.norm[AWQ_POST_NORM][7] == -2.5f);
+    assert_null(decoder.norm[AWQ_Q_NORM]);
+    assert_null(decoder.bias[AWQ_Q]);
+    awq_decoder_release(device, &decoder);
+    awq_checkpoint_close(checkpoint);
+}
+
+static void a_nan_weight_is_named_by_row_and_column(void **state)
+{
+    write_model(state, false);
+    patch_bf16(state, "model.layers.1.mlp.up_proj.weight", 17 * 16 + 11, NAN);
+    expect_damage(state, "'model.layers.1.mlp.up_proj.weight' holds nan at row 17, column 11; the "
+                         "checkpoint is damaged");
+}
+
+static void an_infinite_weight_is_named_by_row_and_column(void **state)
+{
+    write_model(state, false);
+    patch_bf16(state, "model.layers.1.self_attn.q_proj.weight", 16, -INFINITY);
+    expect_damage(state, "'model.layers.1.self_attn.q_proj.weight' holds infinity at row 1, column "
+                         "0; the checkpoint is damaged");
+}
+
+static void a_nan_norm_is_named_by_element(void **state)
+{
+    write_model(state, false);
+    patch_bf16(state, "model.layers.1.input_layernorm.weight", 5, NAN);
+    expect_damage(state, "'model.layers.1.input_layernorm.weight' holds nan at element 5; the "
+                         "checkpoint is damaged");
+}
+
+/* Random codes, zeros and scales of down_proj [16, 32], groups of 8, put into the checkpoint. */
+static void patch_down(void **state, uint8_t *codes, uint8_t *zeros, uint16_t *scales)
+{
+    uint32_t words[32 * 2];
+    uint16_t turned[16 * 4];
+    for (int i = 0; i < 16 * 32; i++) codes[i] = (uint8_t)(i * 7 % 16);
+    for (int i = 0; i < 16 * 4; i++) zeros[i] = (uint8_t)(i * 5 % 16);
+    for (int i = 0; i < 16 * 4; i++) scales[i] = awq_f16_from_float(0.01f * (float)(i + 1));
+    awq_gemm_pack(words, codes, 16, 32);
+    patch(state, "model.layers.1.mlp.down_proj.qweight", 0, words, sizeof words);
+    awq_gemm_pack(words, zeros, 16, 4);
+    patch(state, "model.layers.1.mlp.down_proj.qzeros", 0, words, 16 * 4 / 2);
+    awq_gemm_transpose_scales(turned, scales, 16, 4);
+    patch(state, "model.layers.1.mlp.down_proj.scales", 0, turned, sizeof turned);
+}
+
+static void an_awq_checkpoint_is_dequantized(void **state)
+{
+    awq_error err;
+    awq_decoder decoder;
+    uint8_t codes[16 * 32], zeros[16 * 4];
+    uint16_t scales[16 * 4];
+    write_model(state, true);
+    patch_down(state, codes, zeros, scales);
+    awq_checkpoint *checkpoint = open_checkpoint(*state);
+    must(awq_decoder_load(device, checkpoint, LAYER, &decoder, &err));
+    const float *down = decoder.weight[AWQ_DOWN];
+    for (int i = 0; i < 16 * 32; i++) {
+        float scale = awq_float_from_f16(scales[i / 8]);
+        assert_true(down[i] == ((float)codes[i] - (float)zeros[i / 8]) * scale);
+    }
+    awq_decoder_release(device, &decoder);
+    awq_checkpoint_close(checkpoint);
+}
+
+static void a_nan_group_scale_is_named(void **state)
+{
+    uint16_t nan = 0x7e00;
+    write_model(state, true);
+    patch(state, "model.layers.1.mlp.down_proj.scales", 2 * (2 * 16 + 3), &nan, sizeof nan);
+    expect_damage(state, "'model.layers.1.mlp.down_proj.scales' holds nan at row 2, column 3; the "
+                         "checkpoint is damaged");
+}
+
+static uint64_t allocated;
+
+static awq_status counting_alloc(awq_device *self, size_t bytes, const char *what, void **out,
+                                 awq_error *err)
+{
+    allocated += bytes;
+    return be->alloc(self, bytes, what, out, err);
+}
+
+static void announced_bytes_are_allocated(void **state)
+{
+    awq_error err;
+    awq_backend counting = *be;
+    counting.alloc = counting_alloc;
+    device->backend = &counting;
+    for (int quantized = 0; quantized < 2; quantized++) {
+        awq_decoder decoder;
+        awq_head *head;
+        write_model(state, quantized);
+        awq_checkpoint *checkpoint = open_checkpoint(*state);
+        const awq_model *model = awq_checkpoint_model(checkpoint);
+        allocated = 0;
+        must(awq_decoder_load(device, checkpoint, LAYER, &decoder, &err));
+        assert_int_equal(allocated, awq_decoder_bytes(model, sizeof(float)));
+        allocated = 0;
+        must(awq_head_load(device, checkpoint, &head, &err));
+        assert_int_equal(allocated, awq_head_bytes(model, sizeof(float)));
+        awq_head_free(head);
+        awq_decoder_release(device, &decoder);
+        awq_checkpoint_close(checkpoint);
+    }
+    device->backend = be;
+}
+
+static void embedding_rows_are_widened(void **state)
+{
+    awq_error err;
+    const int32_t ids[] = {3, 0, 3};
+    float hidden[3 * 16];
+    write_model(state, false);
+    patch_bf16(state, "model.embed_tokens.weight", 3 * 16 + 2, 1.5f);
+    awq_checkpoint *checkpoint = open_checkpoint(*state);
+    must(awq_embed(device, checkpoint, ids, 3, hidden, &err));
+    for (int i = 0; i < 3 * 16; i++) assert_true(hidden[i] == (i == 2 || i == 34 ? 1.5f : 0));
+    awq_checkpoint_close(checkpoint);
+}
+
+int main(void)
+{
+    const struct CMUnitTest load[] = {
+        scratch_test(weights_arrive_as_stored),
+        scratch_test(a_nan_weight_is_named_by_row_and_column),
+        scratch_test(an_infinite_weight_is_named_by_row_and_column),
+        scratch_test(a_nan_norm_is_named_by_element),
+        scratch_test(an_awq_checkpoint_is_dequantized),
+        scratch_test(a_nan_group_scale_is_named),
+        scratch_test(announced_bytes_are_allocated),
+        scratch_test(embedding_rows_are_widened),
+    };
+    return cmocka_run_group_tests(load, open_device, close_device);
+}

@@ -1,0 +1,555 @@
+/* SPDX-License-Identifier: MIT
+ * tests/unit/layers/quantize.c - one layer, quantized: folding that loses nothing, losses that are
+ * what they say, and errors that name what is wrong. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "layers/channel_means.h"
+#include "layers/extent.h"
+#include "tests/unit/layers/check.h"
+#include "tests/unit/layers/synthetic.h"
+
+static synthetic s;
+
+static int close_layer(void **state)
+{
+    (void)state;
+    synthetic_close(&s);
+    return 0;
+}
+
+/* ---- folding ---- */
+
+static void check_norm(const awq_quantized_layer *layer, awq_norm norm, awq_group group,
+                       const float *original)
+{
+    for (int64_t i = 0; i < s.model.hidden; i++) {
+        float folded = layer->norm[norm][i], back;
+        unsigned char stored[sizeof(float)];
+        awq_narrow(stored, &folded, s.model.dtype, 1);
+        awq_widen(&back, stored, s.model.dtype, 1);
+        assert_true(back == folded);
+        double product = (double)folded * (double)layer->record.group[group].scales[i];
+        assert_true(fabs(product - (double)original[i]) <= 0x1p-23 * fabs((double)original[i]));
+    }
+}
+
+/* Quantizes a layer of this shape: the folded layer is the layer, its norms are exact. */
+static void check_folding(synthetic_shape shape)
+{
+    awq_error err;
+    awq_quantized_layer layer;
+    float input_norm[64], post_norm[64];
+    synthetic_open(&s, shape);
+    size_t bytes = (size_t)s.model.hidden * sizeof(float);
+    memcpy(input_norm, s.decoder.norm[AWQ_INPUT_NORM], bytes);
+    memcpy(post_norm, s.decoder.norm[AWQ_POST_NORM], bytes);
+    must(synthetic_quantize(&s, &layer, &err));
+    assert_true(layer.record.fold_error > 0 && layer.record.fold_error < 2e-6);
+    check_norm(&layer, AWQ_INPUT_NORM, AWQ_GROUP_QKV, input_norm);
+    check_norm(&layer, AWQ_POST_NORM, AWQ_GROUP_GATE_UP, post_norm);
+    for (int linear = 0; linear < AWQ_LINEARS; linear++)
+        assert_true((layer.linear[linear].bias != NULL) == s.model.bias[linear]);
+    awq_quantized_layer_release(&layer);
+}
+
+static void folding_loses_nothing_in_a_llama(void **state)
+{
+    (void)state;
+    check_folding((synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
+}
+
+static void folding_loses_nothing_without_grouped_queries(void **state)
+{
+    (void)state;
+    check_folding((synthetic_shape){.dtype = AWQ_F16});
+}
+
+static void folding_loses_nothing_with_biases(void **state)
+{
+    (void)state;
+    check_folding((synthetic_shape){.kv_heads = 2, .qkv_bias = true, .dtype = AWQ_BF16});
+}
+
+static void folding_loses_nothing_with_all_biases(void **state)
+{
+    (void)state;
+    check_folding((synthetic_shape){.kv_heads = 1, .all_bias = true, .dtype = AWQ_F32});
+}
+
+static void folding_loses_nothing_with_head_norms(void **state)
+{
+    (void)state;
+    check_folding((synthetic_shape){.kv_heads = 2, .qk_norm = true, .dtype = AWQ_BF16});
+}
+
+static void a_dead_norm_channel_keeps_scale_one(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
+    s.decoder.norm[AWQ_INPUT_NORM][7] = 0;
+    synthetic_measure(&s);
+    must(synthetic_quantize(&s, &layer, &err));
+    assert_true(layer.norm[AWQ_INPUT_NORM][7] == 0);
+    assert_true(layer.record.group[AWQ_GROUP_QKV].scales[7] == 1);
+    awq_quantized_layer_release(&layer);
+}
+
+/* ---- grouped-query attention ---- */
+
+static void grouped_heads_share_o_scales(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
+    must(synthetic_quantize(&s, &layer, &err));
+    const awq_group_record *o = &layer.record.group[AWQ_GROUP_O];
+    assert_int_equal(o->candidates, 21);
+    assert_true(o->chosen > 0);
+    for (int64_t i = 0; i < o->channels; i++) {
+        int64_t head = i / 16, first = head / 2 * 2 * 16 + i % 16; /* two heads a group */
+        assert_true(o->scales[i] == o->scales[first]);
+    }
+    assert_true(o->scales[0] != o->scales[2 * 16]);
+    awq_quantized_layer_release(&layer);
+}
+
+static void tied_means_are_means_over_the_heads(void **state)
+{
+    (void)state;
+    synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
+    float from[64], to[32];
+    for (int i = 0; i < 64; i++) from[i] = (float)(i / 16 * 100 + i % 16);
+    assert_int_equal(awq_free_channels(&s.model, AWQ_GROUP_O), 32);
+    awq_tie_channels(&s.model, AWQ_GROUP_O, from, to);
+    for (int i = 0; i < 16; i++) {
+        assert_true(to[i] == (float)(50 + i));
+        assert_true(to[16 + i] == (float)(250 + i));
+    }
+}
+
+static void o_is_skipped_when_asked(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
+    s.options.o_proj_tied = false;
+    must(synthetic_quantize(&s, &layer, &err));
+    const awq_group_record *o = &layer.record.group[AWQ_GROUP_O];
+    assert_int_equal(o->candidates, 0);
+    for (int64_t i = 0; i < o->channels; i++) assert_true(o->scales[i] == 1);
+    assert_true(layer.record.linear[AWQ_O].loss_rounding > 0);
+    assert_true(layer.record.linear[AWQ_O].loss <= layer.record.linear[AWQ_O].loss_rounding);
+    awq_quantized_layer_release(&layer);
+}
+
+static void o_is_not_skipped_without_groups(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, (synthetic_shape){.dtype = AWQ_BF16});
+    s.options.o_proj_tied = false;
+    must(synthetic_quantize(&s, &layer, &err));
+    assert_int_equal(layer.record.group[AWQ_GROUP_O].candidates, 21);
+    awq_quantized_layer_release(&layer);
+}
+
+/* ---- losses ---- */
+
+/* What a code stands for, in the terms of the original weight. */
+static double original_value(const awq_quantized_layer *layer, awq_linear linear, int64_t row,
+                             int64_t column)
+{
+    awq_extent extent = awq_linear_extent(&s.model, linear);
+    int64_t group_size = s.options.grid.group_size, groups = extent.in / group_size;
+    const awq_quantized_linear *q = &layer->linear[linear];
+    int64_t group = row * groups + column / group_size;
+    double value = ((double)q->codes[row * extent.in + column] - (double)q->zeros[group]) *
+                   (double)awq_float_from_f16(q->scales[group]);
+    if (linear == AWQ_UP) value *= (double)layer->record.group[AWQ_GROUP_DOWN].scales[row];
+    if (linear == AWQ_V) /* the first head of the group that reads this row */
+        value *= (double)layer->record.group[AWQ_GROUP_O]
+                     .scales[row / 16 * (s.model.heads / s.model.kv_heads) * 16 + row % 16];
+    return value / (double)layer->record.group[awq_linear_group(linear)].scales[column];
+}
+
+static double brute_force_loss(const awq_quantized_layer *layer, awq_linear linear)
+{
+    awq_extent extent = awq_linear_extent(&s.model, linear);
+    const float *gram = s.statistics.gram[awq_linear_group(linear)];
+    double loss = 0, d[128];
+    for (int64_t row = 0; row < extent.out; row++) {
+        for (int64_t i = 0; i < extent.in; i++)
+            d[i] = (double)s.original[linear][row * extent.in + i] -
+                   original_value(layer, linear, row, i);
+        for (int64_t i = 0; i < extent.in; i++)
+            for (int64_t j = 0; j < extent.in; j++)
+                loss += d[i] * (double)gram[i * extent.in + j] * d[j];
+    }
+    return loss;
+}
+
+static void losses_are_errors_of_the_original_outputs(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
+    must(synthetic_quantize(&s, &layer, &err));
+    for (int linear = 0; linear < AWQ_LINEARS; linear++) {
+        const awq_linear_record *record = &layer.record.linear[linear];
+        double loss = brute_force_loss(&layer, (awq_linear)linear);
+        assert_true(fabs(record->loss / loss - 1) < 1e-3);
+        assert_true(record->energy > record->loss_rounding);
+        assert_int_equal(record->groups,
+                         awq_extent_elements(awq_linear_extent(&s.model, (awq_linear)linear)) / 16);
+    }
+    assert_int_equal(layer.record.linear[AWQ_Q].clipped_groups, 0);
+    assert_int_equal(layer.record.linear[AWQ_K].clipped_groups, 0);
+    assert_true(layer.record.linear[AWQ_V].clipped_groups > 0);
+    assert_true(awq_layer_record_relative_error(&layer.record) <
+                awq_layer_record_rounding_error(&layer.record));
+    awq_quantized_layer_release(&layer);
+}
+
+/* Squared error of q, k, v by plain rounding is their part of the identity's loss. */
+static void the_identity_is_plain_rounding(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
+    s.options.alpha_steps = 0;
+    s.options.clip = false;
+    must(synthetic_quantize(&s, &layer, &err));
+    const awq_linear_record *linear = layer.record.linear;
+    for (int i = 0; i < AWQ_LINEARS; i++)
+        assert_true(fabs(linear[i].loss / linear[i].loss_rounding - 1) < 1e-5);
+    double outputs = 64 + 32 + 32, tokens = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH;
+    double sum =
+        linear[AWQ_Q].loss_rounding + linear[AWQ_K].loss_rounding + linear[AWQ_V].loss_rounding;
+    const awq_group_record *qkv = &layer.record.group[AWQ_GROUP_QKV];
+    assert_int_equal(qkv->candidates, 1);
+    assert_true(fabs(qkv->loss[0] / (sum / (tokens * outputs)) - 1) < 1e-12);
+    awq_quantized_layer_release(&layer);
+}
+
+static void duo_and_symmetric_and_whole_rows_work(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
+    s.options = (awq_quantize_options){{4, -1, false}, 5, AWQ_DUO_BOTH, 0.2, true, true};
+    must(synthetic_quantize(&s, &layer, &err));
+    assert_int_equal(layer.record.group[AWQ_GROUP_DOWN].candidates, 12);
+    assert_int_equal(layer.record.group[AWQ_GROUP_DOWN].duo[6], 1);
+    assert_int_equal(layer.record.linear[AWQ_DOWN].groups, s.model.hidden);
+    assert_int_equal(layer.linear[AWQ_DOWN].zeros[0], 8);
+    awq_quantized_layer_release(&layer);
+}
+
+/* ---- the same bytes ---- */
+
+static void the_number_of_threads_changes_nothing(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer[3];
+    for (int i = 0; i < 3; i++) {
+        synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16, .threads = i + 1});
+        must(synthetic_quantize(&s, &layer[i], &err));
+        for (int k = 0; k < AWQ_LINEARS; k++) {
+            size_t weights =
+                (size_t)awq_extent_elements(awq_linear_extent(&s.model, (awq_linear)k));
+            assert_memory_equal(layer[0].linear[k].codes, layer[i].linear[k].codes, weights);
+            assert_memory_equal(&layer[0].record.linear[k], &layer[i].record.linear[k],
+                                sizeof layer[0].record.linear[k]);
+        }
+        if (i < 2) synthetic_close(&s);
+    }
+    for (int i = 0; i < 3; i++) awq_quantized_layer_release(&layer[i]);
+}
+
+/* ---- what can be wrong ---- */
+
+static void expect(awq_status status, awq_status expected, const awq_error *err, const char *text)
+{
+    assert_int_equal(status, expected);
+    if (!strstr(err->text, text)) fail_msg("'%s' does not say '%s'", err->text, text);
+}
+
+/* The steps of awq_quantize_layer, with one group's scales spoiled after the plan. */
+static awq_status quantize_spoiled(awq_group group, awq_quantized_layer *layer, awq_error *out)
+{
+    awq_error err;
+    awq_quantizer quantizer = {.device = s.device,
+                               .model = &s.model,
+                               .decoder = &s.decoder,
+                               .statistics = &s.statistics,
+                               .scratch = s.scratch,
+                               .options = &s.options,
+                               .out = layer};
+    must(awq_quantizer_open(&quantizer, &err));
+    for (int i = 0; i < AWQ_GROUPS; i++) must(awq_search_group(&quantizer, (awq_group)i, &err));
+    must(awq_fold_plan(&quantizer, &err));
+    for (int64_t i = 0; i < 16; i++) layer->record.group[group].scales[i] *= 1.05f;
+    for (int i = 0; i < AWQ_LINEARS; i++)
+        must(awq_quantize_linear(&quantizer, (awq_linear)i, &err));
+    awq_status status = awq_fold_check_layer(&quantizer, &s.check, out);
+    awq_quantizer_close(&quantizer);
+    return status;
+}
+
+static void a_spoiled_scale_names_its_group(void **state)
+{
+    (void)state;
+    awq_error err;
+    for (int group = 0; group < AWQ_GROUPS; group++) {
+        char expected[64];
+        awq_quantized_layer layer;
+        awq_quantized_layer_init(&layer);
+        synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .all_bias = true, .dtype = AWQ_BF16});
+        snprintf(expected, sizeof expected, "scale group '%s': folding changes the layer's output",
+                 awq_group_name((awq_group)group));
+        expect(quantize_spoiled((awq_group)group, &layer, &err), AWQ_ERR_NUMERIC, &err, expected);
+        awq_quantized_layer_release(&layer);
+        if (group + 1 < AWQ_GROUPS) synthetic_close(&s);
+    }
+}
+
+static void another_output_is_not_blamed_on_a_group(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, (synthetic_shape){.dtype = AWQ_BF16});
+    s.output[100] += 3;
+    expect(synthetic_quantize(&s, &layer, &err), AWQ_ERR_NUMERIC, &err, "with no scales folded");
+}
+
+static void an_output_that_is_not_finite_is_named(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, (synthetic_shape){.dtype = AWQ_BF16});
+    s.output[2 * s.model.hidden + 5] = NAN;
+    expect(synthetic_quantize(&s, &layer, &err), AWQ_ERR_NUMERIC, &err,
+           "not finite at token 2, channel 5");
+}
+
+static void an_overflowing_weight_is_named(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, (synthetic_shape){.dtype = AWQ_BF16});
+    ((float *)s.decoder.weight[AWQ_UP])[3 * s.model.hidden + 17] = 3e6f;
+    expect(synthetic_quantize(&s, &layer, &err), AWQ_ERR_NUMERIC, &err,
+           "up_proj: its weights' group scale overflows float16 at row 3, group 1");
+}
+
+static void activations_that_are_not_finite_are_named(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, (synthetic_shape){.dtype = AWQ_BF16});
+    s.statistics.abs_sum[AWQ_GROUP_DOWN][9] = INFINITY;
+    for (int64_t i = 0; i < s.model.intermediate; i++)
+        s.statistics.gram[AWQ_GROUP_DOWN][i * s.model.intermediate + 9] = INFINITY;
+    expect(synthetic_quantize(&s, &layer, &err), AWQ_ERR_NUMERIC, &err,
+           "down_proj: its calibration activations are not finite in channel 9");
+}
+
+static void squares_that_overflow_are_named(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, (synthetic_shape){.dtype = AWQ_BF16});
+    s.statistics.gram[AWQ_GROUP_DOWN][0] = INFINITY;
+    expect(synthetic_quantize(&s, &layer, &err), AWQ_ERR_NUMERIC, &err,
+           "down_proj: the squares of its calibration activations overflow float32");
+}
+
+static void impossible_requests_are_refused(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, (synthetic_shape){.dtype = AWQ_BF16});
+    s.options.grid.group_size = 32;
+    expect(synthetic_quantize(&s, &layer, &err), AWQ_ERR_INPUT, &err,
+           "group size 32 does not divide the 48 columns of 'q_proj'");
+    s.options.grid.group_size = 16;
+    s.statistics.tokens = 0;
+    expect(synthetic_quantize(&s, &layer, &err), AWQ_ERR_INPUT, &err, "no calibration token");
+}
+
+/* ---- progress ---- */
+
+typedef struct progress {
+    double flops[AWQ_PHASES];
+    int calls, stop_after;
+} progress;
+
+static bool watch_step(void *context, awq_phase phase, double flops)
+{
+    progress *p = context;
+    p->flops[phase] += flops;
+    return ++p->calls != p->stop_after;
+}
+
+static void progress_counts_what_is_executed(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    progress p = {0};
+    awq_quantize_watch watch = {watch_step, &p};
+    synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
+    must(awq_quantize_layer(s.device, &s.model, &s.decoder, &s.statistics, s.scratch, &s.check,
+                            &s.options, &watch, &layer, &err));
+    double search = 0, clip = 0;
+    for (int i = 0; i < AWQ_LINEARS; i++) {
+        awq_extent extent = awq_linear_extent(&s.model, (awq_linear)i);
+        search += 21.0 * (double)(extent.out * extent.in * extent.in);
+        if (i != AWQ_Q && i != AWQ_K) clip += 20.0 * 16 * (double)(extent.out * extent.in);
+    }
+    assert_true(p.flops[AWQ_PHASE_SEARCH] == search);
+    assert_true(p.flops[AWQ_PHASE_CLIP] == clip);
+    assert_true(layer.record.seconds[AWQ_PHASE_SEARCH] > 0);
+    awq_quantized_layer_release(&layer);
+}
+
+static void a_watcher_can_stop_the_work(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    for (int after = 1; after < 300; after += 37) {
+        progress p = {.stop_after = after};
+        awq_quantize_watch watch = {watch_step, &p};
+        synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
+        awq_status status =
+            awq_quantize_layer(s.device, &s.model, &s.decoder, &s.statistics, s.scratch, &s.check,
+                               &s.options, &watch, &layer, &err);
+        if (status)
+            assert_int_equal(status, AWQ_ERR_INTERRUPTED);
+        else
+            awq_quantized_layer_release(&layer);
+        assert_true(status || p.calls < after);
+        if (after + 37 < 300) synthetic_close(&s);
+    }
+}
+
+/* ---- memory ---- */
+
+static uint64_t allocated;
+
+static awq_status counting_alloc(awq_device *device, size_t bytes, const char *what, void **out,
+                                 awq_error *err)
+{
+    allocated += bytes;
+    return awq_backend_find("cpu")->alloc(device, bytes, what, out, err);
+}
+
+static void announced_bytes_are_allocated(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    awq_statistics statistics;
+    awq_scratch *scratch;
+    synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
+    awq_backend counting = *s.be;
+    counting.alloc = counting_alloc;
+    s.device->backend = &counting;
+
+    allocated = 0;
+    must(awq_statistics_init(s.device, &s.model, &statistics, &err));
+    assert_int_equal(allocated, awq_statistics_bytes(&s.model));
+    allocated = 0;
+    must(awq_scratch_create(s.device, &s.model, 100, 25, &scratch, &err));
+    assert_int_equal(allocated, awq_scratch_bytes(&s.model, 100, 25, 4));
+    allocated = 0;
+    must(synthetic_quantize(&s, &layer, &err));
+    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options.grid, 4));
+
+    awq_quantized_layer_release(&layer);
+    awq_scratch_free(scratch);
+    awq_statistics_release(s.device, &statistics);
+    s.device->backend = s.be;
+}
+
+/* ---- masks ---- */
+
+static void masked_rows_do_not_count(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_statistics all, half;
+    int64_t rows = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH;
+    synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
+    uint8_t mask[SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH];
+    must(awq_statistics_init(s.device, &s.model, &all, &err));
+    must(awq_statistics_init(s.device, &s.model, &half, &err));
+    for (int pass = 0; pass < 2; pass++) {
+        for (int64_t i = 0; i < rows; i++) mask[i] = i % 2 == pass;
+        memcpy(s.output, s.input, (size_t)(rows * s.model.hidden) * sizeof *s.input);
+        must(awq_decoder_forward(s.device, &s.model, &s.decoder, s.scratch, s.output,
+                                 SYNTHETIC_SEQUENCES, &half, mask, NULL, &err));
+        assert_int_equal(half.tokens, rows / 2 * (pass + 1));
+    }
+    memcpy(s.output, s.input, (size_t)(rows * s.model.hidden) * sizeof *s.input);
+    must(awq_decoder_forward(s.device, &s.model, &s.decoder, s.scratch, s.output,
+                             SYNTHETIC_SEQUENCES, &all, NULL, NULL, &err));
+    for (int group = 0; group < AWQ_GROUPS; group++)
+        for (int64_t i = 0; i < awq_group_channels(&s.model, (awq_group)group); i++)
+            assert_true(fabs(all.abs_sum[group][i] - half.abs_sum[group][i]) <=
+                        1e-9 * all.abs_sum[group][i]);
+    awq_statistics_release(s.device, &all);
+    awq_statistics_release(s.device, &half);
+}
+
+int main(void)
+{
+#define LAYER_TEST(name) cmocka_unit_test_teardown(name, close_layer)
+    const struct CMUnitTest quantize[] = {
+        LAYER_TEST(folding_loses_nothing_in_a_llama),
+        LAYER_TEST(folding_loses_nothing_without_grouped_queries),
+        LAYER_TEST(folding_loses_nothing_with_biases),
+        LAYER_TEST(folding_loses_nothing_with_all_biases),
+        LAYER_TEST(folding_loses_nothing_with_head_norms),
+        LAYER_TEST(a_dead_norm_channel_keeps_scale_one),
+        LAYER_TEST(grouped_heads_share_o_scales),
+        LAYER_TEST(tied_means_are_means_over_the_heads),
+        LAYER_TEST(o_is_skipped_when_asked),
+        LAYER_TEST(o_is_not_skipped_without_groups),
+        LAYER_TEST(losses_are_errors_of_the_original_outputs),
+        LAYER_TEST(the_identity_is_plain_rounding),
+        LAYER_TEST(duo_and_symmetric_and_whole_rows_work),
+        LAYER_TEST(the_number_of_threads_changes_nothing),
+        LAYER_TEST(a_spoiled_scale_names_its_group),
+        LAYER_TEST(another_output_is_not_blamed_on_a_group),
+        LAYER_TEST(an_output_that_is_not_finite_is_named),
+        LAYER_TEST(an_overflowing_weight_is_named),
+        LAYER_TEST(activations_that_are_not_finite_are_named),
+        LAYER_TEST(squares_that_overflow_are_named),
+        LAYER_TEST(impossible_requests_are_refused),
+        LAYER_TEST(progress_counts_what_is_executed),
+        LAYER_TEST(a_watcher_can_stop_the_work),
+        LAYER_TEST(announced_bytes_are_allocated),
+        LAYER_TEST(masked_rows_do_not_count),
+    };
+    return cmocka_run_group_tests(quantize, NULL, NULL);
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/unit/layers/synthetic.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "layers/arena.h"
+#include "layers/extent.h"
+#include "tests/unit/layers/check.h"
+
+enum { HEADS = 4, HEAD_DIM = 16, HIDDEN = 48, INTERMEDIATE = 96 };
+
+/* A linear congruential generator's high bits, to (-1, 1). */
+static float next_random(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (float)((double)(*seed >> 11) * 0x1p-52 - 1);
+}
+
+static void fill(float *to, int64_t count, float magnitude, uint64_t seed)
+{
+    for (int64_t i = 0; i < count; i++) to[i] = magnitude * next_random(&seed);
+}
+
+static awq_model make_model(synthetic_shape shape)
+{
+    awq_model model = {
+        .layers = 1,
+        .hidden = HIDDEN,
+        .intermediate = INTERMEDIATE,
+        .heads = HEADS,
+        .kv_heads = shape.kv_heads ? shape.kv_heads : HEADS,
+        .head_dim = HEAD_DIM,
+        .vocab = 64,
+        .norm_eps = 1e-5f,
+        .rope = {.type = AWQ_ROPE_DEFAULT, .theta = 10000},
+        .qk_norm = shape.qk_norm,
+        .dtype = shape.dtype,
+    };
+    for (int linear = 0; linear < AWQ_LINEARS; linear++)
+        model.bias[linear] = shape.all_bias || (shape.qkv_bias && linear <= AWQ_V);
+    return model;
+}
+
+static void *allocate(synthetic *s, size_t bytes)
+{
+    awq_error err;
+    void *array;
+    must(s->be->alloc(s->device, bytes, "a test", &array, &err));
+    return array;
+}
+
+/* Norms in the model's type; those of the residual have some large channels. */
+static void fill_norm(const synthetic *s, float *norm, int64_t count, uint64_t seed)
+{
+    unsigned char stored[sizeof(float)];
+    fill(norm, count, 0.3f, seed);
+    for (int64_t i = 0; i < count; i++) {
+        norm[i] = (1 + norm[i]) * (count == HIDDEN && i % 11 == 3 ? 40.0f : 1.0f);
+        awq_narrow(stored, &norm[i], s->model.dtype, 1);
+        awq_widen(&norm[i], stored, s->model.dtype, 1);
+    }
+}
+
+/* Columns that read an outlier are small, as trained models have it. */
+static void fill_weight(synthetic *s, awq_linear linear, float *to)
+{
+    awq_extent extent = awq_linear_extent(&s->model, linear);
+    int64_t count = awq_extent_elements(extent);
+    fill(to, count, 0.3f, 17u + (uint64_t)linear);
+    for (int64_t i = 0; i < count; i++)
+        if (extent.in == HIDDEN && i % extent.in % 11 == 3) to[i] /= 20;
+    s->original[linear] = malloc((size_t)count * sizeof *to);
+    memcpy(s->original[linear], to, (size_t)count * sizeof *to);
+}
+
+static void make_decoder(synthetic *s)
+{
+    s->decoder = (awq_decoder){.index = 5};
+    s->decoder.arena = allocate(s, awq_decoder_bytes(&s->model, sizeof(float)));
+    awq_arena arena = {.base = s->decoder.arena};
+    for (int i = 0; i < AWQ_LINEARS; i++) {
+        awq_extent extent = awq_linear_extent(&s->model, (awq_linear)i);
+        s->decoder.weight[i] =
+            awq_arena_take(&arena, (uint64_t)awq_extent_elements(extent) * sizeof(float));
+        fill_weight(s, (awq_linear)i, s->decoder.weight[i]);
+        if (!s->model.bias[i]) continue;
+        s->decoder.bias[i] = awq_arena_take(&arena, (uint64_t)extent.out * sizeof(float));
+        fill(s->decoder.bias[i], extent.out, 0.5f, 91u + (uint64_t)i);
+    }
+    for (int i = 0; i < AWQ_NORMS; i++) {
+        if (!awq_model_has_norm(&s->model, (awq_norm)i)) continue;
+        int64_t count = awq_norm_elements(&s->model, (awq_norm)i);
+        s->decoder.norm[i] = awq_arena_take(&arena, (uint64_t)count * sizeof(float));
+        fill_norm(s, s->decoder.norm[i], count, 57u + (uint64_t)i);
+    }
+    assert_int_equal(arena.used, awq_decoder_bytes(&s->model, sizeof(float)));
+}
+
+void synthetic_open(synthetic *s, synthetic_shape shape)
+{
+    awq_error err;
+    awq_device_options options = {.threads = shape.threads ? shape.threads : 2};
+    *s = (synthetic){.be = awq_backend_find("cpu"), .model = make_model(shape)};
+    must(s->be->open(&options, &s->device, &err));
+    int64_t rows = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH;
+    make_decoder(s);
+    must(awq_scratch_create(s->device, &s->model, rows, SYNTHETIC_LENGTH, &s->scratch, &err));
+    must(awq_statistics_init(s->device, &s->model, &s->statistics, &err));
+    s->input = allocate(s, (size_t)(rows * HIDDEN) * sizeof(float));
+    s->output = allocate(s, (size_t)(rows * HIDDEN) * sizeof(float));
+    fill(s->input, rows * HIDDEN, 2, 3);
+    s->options = awq_quantize_options_default();
+    s->options.grid.group_size = 16;
+    s->check = (awq_fold_check){s->input, s->output, SYNTHETIC_SEQUENCES, SYNTHETIC_LENGTH};
+    synthetic_measure(s);
+}
+
+void synthetic_measure(synthetic *s)
+{
+    awq_error err;
+    size_t bytes = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH * HIDDEN * sizeof(float);
+    s->be->zero(s->device, s->statistics.arena, awq_statistics_bytes(&s->model));
+    s->statistics.tokens = 0;
+    memcpy(s->output, s->input, bytes);
+    must(awq_decoder_forward(s->device, &s->model, &s->decoder, s->scratch, s->output,
+                             SYNTHETIC_SEQUENCES, &s->statistics, NULL, NULL, &err));
+}
+
+void synthetic_close(synthetic *s)
+{
+    for (int linear = 0; linear < AWQ_LINEARS; linear++) free(s->original[linear]);
+    s->be->release(s->device, s->input);
+    s->be->release(s->device, s->output);
+    awq_statistics_release(s->device, &s->statistics);
+    awq_scratch_free(s->scratch);
+    awq_decoder_release(s->device, &s->decoder);
+    s->be->close(s->device);
+}
+
+awq_status synthetic_quantize(synthetic *s, awq_quantized_layer *out, awq_error *err)
+{
+    return awq_quantize_layer(s->device, &s->model, &s->decoder, &s->statistics, s->scratch,
+                              &s->check, &s->options, NULL, out, err);
+}

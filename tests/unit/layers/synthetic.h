@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ * tests/unit/layers/synthetic.h - one random decoder layer with outlier channels, seen by one tile
+ * of random hidden states: small enough to be checked by brute force. */
+#ifndef AWQ_TESTS_LAYERS_SYNTHETIC_H
+#define AWQ_TESTS_LAYERS_SYNTHETIC_H
+
+#include "layers/quantize.h"
+#include "layers/quantizer.h"
+
+enum { SYNTHETIC_SEQUENCES = 3, SYNTHETIC_LENGTH = 24 };
+
+typedef struct synthetic {
+    awq_device *device;
+    const awq_backend *be;
+    awq_model model;
+    awq_decoder decoder;
+    awq_scratch *scratch;
+    awq_statistics statistics;
+    float *input, *output;
+    float *original[AWQ_LINEARS]; /* host copies of the weights */
+    awq_quantize_options options; /* default, but groups of 16 */
+    awq_fold_check check;
+} synthetic;
+
+/* kv_heads 0: as many as heads. Opens, makes the layer, runs and measures the tile. */
+typedef struct synthetic_shape {
+    int64_t kv_heads;
+    bool qkv_bias, all_bias, qk_norm;
+    awq_dtype dtype;
+    int threads;
+} synthetic_shape;
+
+void synthetic_open(synthetic *s, synthetic_shape shape);
+void synthetic_close(synthetic *s);
+/* Runs the tile again, after a test has changed weights: statistics, output. */
+void synthetic_measure(synthetic *s);
+
+/* awq_quantize_layer with the synthetic's options. */
+awq_status synthetic_quantize(synthetic *s, awq_quantized_layer *out, awq_error *err);
+
+#endif
