@@ -155,7 +155,7 @@ class Streams(Case):
         self.assertIn("model.safetensors", result.out)
 
     def test_quiet_keeps_errors(self):
-        self.fails_with(self.quantize("--quiet", model=self.folder), "has no config.json")
+        self.fails_with(self.quantize("--quiet", model=DEMO.parent), "has no config.json")
 
     def test_a_result_that_cannot_be_printed_is_an_error(self):
         with open("/dev/full", "w", encoding="ascii") as full:
