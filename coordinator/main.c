@@ -128,6 +128,7 @@ static int run_distributed(const command *c, int argc, char **argv)
     awq_mail *mail;
     awq_error err;
     int provided;
+    awq_interrupt_install(0); /* before MPI takes its time: a signal then is not lost */
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided)) return AWQ_EXIT_FAILED;
     if (awq_mail_open(MPI_COMM_WORLD, &mail, &err)) {
         awq_report_error(&err);
