@@ -42,9 +42,11 @@ static const char *nearest(const char *word, int commands)
     return best;
 }
 
-static void unknown_option(const char *argument, awq_command command, awq_problems *problems)
+/* A short one may stand in a cluster; a long one is the argument that was just passed. */
+static void unknown_option(char **argv, awq_command command, awq_problems *problems)
 {
-    char word[64];
+    char word[64], letter[3] = {'-', (char)optopt};
+    const char *argument = optopt > ' ' ? letter : argv[optind - 1];
     const char *name = argument + strspn(argument, "-");
     size_t length = strcspn(name, "=");
     if (length >= sizeof word) length = sizeof word - 1;
@@ -117,11 +119,10 @@ bool awq_options_parse(awq_options *options, awq_command command, int argc, char
         awq_problems_add(problems, AWQ_ERR_MEMORY, "no memory for the command line");
         return false;
     }
-    bool help = false;
+    bool help = false, unknown = false;
     opterr = 0;
     optind = 1;
     for (;;) {
-        int before = optind;
         int code = getopt_long(argc, argv, ":hvq", list, NULL);
         if (code == -1) break;
         if (code == HELP || code == 'h')
@@ -132,14 +133,16 @@ bool awq_options_parse(awq_options *options, awq_command command, int argc, char
             options->quiet = true;
         else if (code == ':')
             awq_problems_add(problems, AWQ_ERR_USAGE, "'%s' needs a value", argv[optind - 1]);
-        else if (code == '?')
-            unknown_option(argv[before < argc ? before : argc - 1], command, problems);
-        else
+        else if (code != '?')
             set(options, code, optarg, problems);
+        else
+            unknown_option(argv, command, problems);
+        unknown = unknown || code == '?';
     }
     free(list);
     if (help) return true;
-    positional(options, command, argc, argv, problems);
+    if (!unknown) /* its value would look like an argument */
+        positional(options, command, argc, argv, problems);
     if (!problems->count) require(options, command, problems);
     return false;
 }
