@@ -70,7 +70,7 @@ const char *awq_phase_name(awq_phase phase);
 typedef struct awq_group_record {
     int64_t channels;   /* in */
     int64_t candidates; /* 0: the group was not searched (o with o-proj skip) */
-    int64_t chosen;     /* index into the candidates; -1: identity by fallback */
+    int64_t chosen;     /* index into the candidates; -1: the identity, by fallback or unsearched */
     float *mean_abs;    /* [channels], owned */
     float *scales;      /* [channels], owned */
     double *alpha;      /* [candidates], owned */
