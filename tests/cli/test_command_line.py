@@ -135,8 +135,10 @@ class Usage(Case):
         self.misused(("status", "a", "b"), "unexpected argument 'b'")
 
     def test_every_problem_of_a_command_line_is_told(self):
-        self.misused(self.given("--grop-size=64", "--bits", "five", "stray"), "--group-size",
-                     "--bits", "stray")
+        self.misused(self.given("--grop-size=64", "--bits", "five", "--clip", "on"),
+                     "--group-size", "--bits", "--clip")
+        self.misused(self.given("stray", "--bits", "five"), "--bits", "'stray'")
+        self.misused(self.given("stray", "--grop-size", "64"), "'--grop-size', did you mean")
 
 
 class Streams(Case):
