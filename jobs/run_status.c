@@ -22,6 +22,18 @@ static json_t *worker_object(const awq_worker_status *worker, int rank)
                      awq_phase_name((awq_phase)p->phase), "heard_seconds", worker->heard_seconds);
 }
 
+/* JSON holds UTF-8 only, and an error may quote a file or be cut inside of a character. */
+static json_t *error_object(const char *error)
+{
+    char ascii[AWQ_ERROR_TEXT_BYTES];
+    json_t *object = json_string(error);
+    if (object) return object;
+    snprintf(ascii, sizeof ascii, "%s", error);
+    for (char *c = ascii; *c; c++)
+        if ((unsigned char)*c >= 0x80) *c = '?';
+    return json_string(ascii);
+}
+
 static json_t *status_object(const awq_run_status *status)
 {
     char host[256] = "?";
@@ -30,13 +42,13 @@ static json_t *status_object(const awq_run_status *status)
     json_t *workers = json_array();
     for (int i = 0; i < status->worker_count; i++)
         json_array_append_new(workers, worker_object(&status->workers[i], i + 1));
-    return json_pack("{s:s, s:I, s:s, s:i, s:s, s:I, s:I, s:f, s:f, s:f, s:s, s:o}", "state",
+    return json_pack("{s:s, s:I, s:s, s:i, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o}", "state",
                      state_names[status->state], "updated", (json_int_t)time(NULL), "host", host,
                      "pid", (int)getpid(), "slurm_job", job ? job : "", "layers",
                      (json_int_t)status->layers, "layers_done", (json_int_t)status->layers_done,
                      "fraction", status->fraction, "eta_seconds", status->eta_seconds,
-                     "elapsed_seconds", status->elapsed_seconds, "error", status->error, "workers",
-                     workers);
+                     "elapsed_seconds", status->elapsed_seconds, "error",
+                     error_object(status->error), "workers", workers);
 }
 
 awq_status awq_run_status_write(const char *run, const awq_run_status *status, awq_error *err)
