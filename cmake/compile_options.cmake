@@ -9,9 +9,6 @@ target_compile_options(awq_compile_options INTERFACE
   -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wcast-qual
   -Wundef -Wvla -ffp-contract=off
   $<$<BOOL:${AWQ_WERROR}>:-Werror>)
-if(AWQ_FAULT_INJECTION)
-  target_compile_definitions(awq_compile_options INTERFACE AWQ_FAULT_INJECTION)
-endif()
 if(AWQ_SANITIZE)
   target_compile_options(awq_compile_options INTERFACE
     -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)

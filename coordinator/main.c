@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * awqrun: the one file that sees both halves. Finds the subcommand, starts MPI where it computes,
  * makes rank 0 the coordinator and the others workers, and ends the job. */
+#include <errno.h>
 #include <mpi.h>
 #include <signal.h>
 #include <stdio.h>
@@ -71,6 +72,17 @@ static const command *find(const char *name)
     return NULL;
 }
 
+/* A result that could not be printed is no result. */
+static int flush_result(int code)
+{
+    awq_error err;
+    bool failed = fflush(stdout) != 0;
+    if (!failed && !ferror(stdout)) return code;
+    awq_fail(&err, AWQ_ERR_IO, "cannot write the result to standard output: %s", strerror(errno));
+    awq_report_error(&err);
+    return code ? code : AWQ_EXIT_FAILED;
+}
+
 /* Parses and runs a command; `crew` is NULL where it does not compute. */
 static int run_command(const command *c, int argc, char **argv, awq_crew *crew)
 {
@@ -93,7 +105,7 @@ static int run_command(const command *c, int argc, char **argv, awq_crew *crew)
         code = c->run(&call);
     awq_problems_release(&problems);
     awq_options_release(&options);
-    return code;
+    return flush_result(code);
 }
 
 static ending coordinate(const command *c, int argc, char **argv, awq_mail *mail)
@@ -106,7 +118,6 @@ static ending coordinate(const command *c, int argc, char **argv, awq_mail *mail
         return end;
     }
     end.code = run_command(c, argc, argv, &crew);
-    fflush(stdout);
     end.silent = !awq_crew_dismiss(&crew, end.code, goodbye_seconds);
     end.left_behind = !awq_crew_close(&crew);
     return end;
@@ -128,6 +139,7 @@ static int run_distributed(const command *c, int argc, char **argv)
     awq_mail *mail;
     awq_error err;
     int provided;
+    awq_interrupt_install(0); /* before MPI takes its time: a signal then is not lost */
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided)) return AWQ_EXIT_FAILED;
     if (awq_mail_open(MPI_COMM_WORLD, &mail, &err)) {
         awq_report_error(&err);

@@ -75,16 +75,20 @@ double awq_layer_record_rounding_error(const awq_layer_record *record)
     return relative(loss, energy);
 }
 
-awq_status awq_layer_record_check(const char *h5_path, const char *tensors_path,
+awq_status awq_layer_record_check(const char *h5_path, const char *tensors_path, int64_t layer,
                                   const char *fingerprint, awq_error *err)
 {
     awq_layer_record record;
     uint32_t crc;
     uint64_t bytes;
     if (awq_layer_record_read(h5_path, fingerprint, &record, err)) return err->status;
+    int64_t recorded_layer = record.layer;
     uint64_t expected_bytes = record.tensors_bytes;
     uint32_t expected_crc = record.tensors_crc;
     awq_layer_record_release(&record);
+    if (recorded_layer != layer)
+        return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' is the record of layer %lld, not of layer %lld",
+                        h5_path, (long long)recorded_layer, (long long)layer);
     if (awq_file_crc32(tensors_path, &crc, &bytes, err)) return err->status;
     if (bytes != expected_bytes)
         return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' has %llu bytes, its record says %llu",

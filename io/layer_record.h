@@ -70,7 +70,7 @@ const char *awq_phase_name(awq_phase phase);
 typedef struct awq_group_record {
     int64_t channels;   /* in */
     int64_t candidates; /* 0: the group was not searched (o with o-proj skip) */
-    int64_t chosen;     /* index into the candidates; -1: identity by fallback */
+    int64_t chosen;     /* index into the candidates; -1: the identity, by fallback or unsearched */
     float *mean_abs;    /* [channels], owned */
     float *scales;      /* [channels], owned */
     double *alpha;      /* [candidates], owned */
@@ -114,8 +114,9 @@ awq_status awq_layer_record_read(const char *path, const char *fingerprint, awq_
                                  awq_error *err);
 
 /* Whether a layer is done: reads its record `h5_path` and compares `tensors_path` with the size and
- * crc32 in it. AWQ_ERR_CORRUPT when either is not as written; a missing file is AWQ_ERR_IO. */
-awq_status awq_layer_record_check(const char *h5_path, const char *tensors_path,
+ * crc32 in it. AWQ_ERR_CORRUPT when either is not as written or belongs to another layer; a missing
+ * file is AWQ_ERR_IO. */
+awq_status awq_layer_record_check(const char *h5_path, const char *tensors_path, int64_t layer,
                                   const char *fingerprint, awq_error *err);
 
 /* Gathers the statistics of layers 0..layers-1, read from directory/%05d.h5, into one file:

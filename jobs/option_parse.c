@@ -159,17 +159,49 @@ bool awq_options_parse(awq_options *options, awq_command command, int argc, char
     return false;
 }
 
+enum { HELP_INDENT = 28, HELP_COLUMNS = 80 };
+
+/* Prints words from column HELP_INDENT on, wrapped. `column` is where the line is now. */
+static void print_wrapped(FILE *file, const char *text, int column)
+{
+    while (*text) {
+        int word = (int)strcspn(text, " ");
+        if (column > HELP_INDENT && column + 1 + word > HELP_COLUMNS) {
+            fputc('\n', file);
+            column = 0;
+        }
+        if (column < HELP_INDENT)
+            fprintf(file, "%*s", HELP_INDENT - column, "");
+        else if (column > HELP_INDENT)
+            fputc(' ', file);
+        column = (column < HELP_INDENT ? HELP_INDENT : column + (column > HELP_INDENT)) + word;
+        fprintf(file, "%.*s", word, text);
+        text += word + strspn(text + word, " ");
+    }
+    fputc('\n', file);
+}
+
+static void print_option(FILE *file, const char *left, const char *help)
+{
+    int column = fprintf(file, "  %s", left);
+    if (column >= HELP_INDENT) {
+        fputc('\n', file);
+        column = 0;
+    }
+    print_wrapped(file, help, column);
+}
+
 void awq_options_print_help(FILE *file, awq_command command)
 {
     for (int i = 0; i < awq_option_count; i++) {
         const awq_option *option = &awq_option_table[i];
         if (!(option->commands & command)) continue;
-        char left[64];
+        char left[64], help[512];
         snprintf(left, sizeof left, "--%s%s%s", option->name, option->argument ? " " : "",
                  option->argument ? option->argument : "");
-        fprintf(file, "  %-26s %s", left, option->help);
-        if (option->fallback) fprintf(file, " (default %s)", option->fallback);
-        fputc('\n', file);
+        snprintf(help, sizeof help, option->fallback ? "%s (default %s)" : "%s", option->help,
+                 option->fallback);
+        print_option(file, left, help);
     }
-    fprintf(file, "  %-26s %s\n", "-h, --help", "print this");
+    print_option(file, "-h, --help", "print this");
 }

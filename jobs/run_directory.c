@@ -184,7 +184,7 @@ static awq_status scan_layer(const char *run, const char *fingerprint, int64_t l
         return err->status;
     *done = false;
     if (!awq_path_exists(h5)) return AWQ_OK;
-    *done = !awq_layer_record_check(h5, tensors, fingerprint, err);
+    *done = !awq_layer_record_check(h5, tensors, layer, fingerprint, err);
     if (*done) return AWQ_OK;
     if (err->status != AWQ_ERR_CORRUPT && awq_path_exists(tensors)) return err->status;
     remove_bad(h5, err->text);

@@ -96,11 +96,32 @@ static void print_worker(FILE *file, const json_t *worker, double age)
     fprintf(file, "  heard %s ago\n", heard);
 }
 
+static void print_workers(FILE *file, const json_t *status, double age)
+{
+    size_t index;
+    const json_t *worker;
+    json_array_foreach(json_object_get(status, "workers"), index, worker)
+    {
+        print_worker(file, worker, age);
+    }
+}
+
+bool awq_run_status_is_live(const json_t *status)
+{
+    const char *state = text(status, "state");
+    return !strcmp(state, "running") || !strcmp(state, "merging");
+}
+
+void awq_run_status_print_workers(FILE *file, const json_t *status)
+{
+    print_workers(file, status, (double)time(NULL) - number(status, "updated"));
+}
+
 void awq_run_status_print(FILE *file, const char *out, const json_t *status, double now)
 {
     double age = now - number(status, "updated");
     const char *state = text(status, "state"), *error = text(status, "error");
-    bool live = !strcmp(state, "running") || !strcmp(state, "merging");
+    bool live = awq_run_status_is_live(status);
     char elapsed[32], eta[32], since[32];
     awq_format_seconds(elapsed, number(status, "elapsed_seconds"));
     awq_format_seconds(eta, number(status, "eta_seconds"));
@@ -115,11 +136,6 @@ void awq_run_status_print(FILE *file, const char *out, const json_t *status, dou
     fprintf(file, ", updated %s ago\n", since);
     if (live && age > 30)
         fprintf(file, "  no news for %s: the job may be dead; start it again to go on\n", since);
-    size_t index;
-    const json_t *worker;
-    json_array_foreach(json_object_get(status, "workers"), index, worker)
-    {
-        print_worker(file, worker, age);
-    }
+    print_workers(file, status, age);
     if (*error) fprintf(file, "  last error: %s\n", error);
 }

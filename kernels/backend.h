@@ -67,6 +67,7 @@ struct awq_backend {
     void (*release)(awq_device *device, void *array); /* NULL is fine */
     void (*zero)(awq_device *device, void *array, size_t bytes);
     void (*copy)(awq_device *device, void *to, const void *from, size_t bytes);
+    /* `host` has been read when upload or load returns: the caller may free it. */
     void (*upload)(awq_device *device, void *to, const void *host, size_t bytes);
     awq_status (*download)(awq_device *device, void *host, const void *from, size_t bytes,
                            awq_error *err);
@@ -76,7 +77,8 @@ struct awq_backend {
     void (*load)(awq_device *device, void *to, const void *host, awq_dtype dtype, size_t count);
     /* float to compute type. */
     void (*narrow)(awq_device *device, void *to, const float *from, size_t count);
-    /* Index of the first element that is NaN or infinite, -1 when all are finite. Waits. */
+    /* Index of the first element of a compute-type array that is NaN or infinite, -1 when all are
+     * finite. Waits. */
     awq_status (*find_nonfinite)(awq_device *device, const void *array, size_t count,
                                  int64_t *index, awq_error *err);
 

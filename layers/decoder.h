@@ -41,7 +41,8 @@ void awq_scratch_free(awq_scratch *scratch);
 
 /* hidden = layer(hidden), in place. `statistics` (NULL: none) gathers each linear input; `mask`
  * (device, [rows], NULL: all) says which rows count there. seconds (NULL: do not measure) has
- * AWQ_PHASE_FORWARD and AWQ_PHASE_GRAM added to. */
+ * AWQ_PHASE_FORWARD and AWQ_PHASE_GRAM added to; without it the device may still be at work when
+ * this returns, and its failures are the next sync's to report. */
 awq_status awq_decoder_forward(awq_device *device, const awq_model *model,
                                const awq_decoder *decoder, awq_scratch *scratch, float *hidden,
                                int64_t sequences, awq_statistics *statistics, const uint8_t *mask,

@@ -12,7 +12,7 @@ static awq_status check_record(awq_worker *worker, const awq_output *output, int
 {
     char path[AWQ_PATH_BYTES];
     if (awq_run_layer_path(path, worker->job.run_directory, layer, "h5", err)) return err->status;
-    return awq_layer_record_check(path, awq_safetensors_path(output->records[layer]),
+    return awq_layer_record_check(path, awq_safetensors_path(output->records[layer]), layer,
                                   worker->fingerprint, err);
 }
 

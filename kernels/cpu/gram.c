@@ -8,7 +8,7 @@
 
 #include "kernels/cpu/verbs.h"
 
-enum { GRAM_BLOCK = 512, MIRROR_BLOCK = 64 };
+enum { GRAM_BLOCK = 256, MIRROR_BLOCK = 64 };
 
 typedef struct gram_job {
     awq_device *device;

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import random
+import resource
 import shutil
 import signal
 import socket
@@ -26,6 +27,8 @@ from support.program import AWQRUN, ENVIRONMENT, SLOWER, kill_session, run
 # and records.
 JOB = ["quantize", "--model", DEMO, "--tokens", DEMO / "calib.h5", "--sequences", 16,
        "--stage-layers", 1, "--tile-tokens", 1024, "--alpha-steps", 6, "--max-shard-size", "1MB"]
+
+LONG = 96  # sequences of a job that lasts long enough to be met in the middle
 
 FAULT_POINTS = ["publish-before-fsync", "publish-before-rename", "publish-before-directory-fsync",
                 "safetensors-append", "record-before-statistics", "merge-after-shards",
@@ -105,6 +108,13 @@ class Faults(Case):
     def job(self, *options, **how):
         return run(*JOB, "--out", self.out, *options, **how)
 
+    def runs(self):
+        """Whether a job has begun to work in the output directory."""
+        try:
+            return '"running"' in (self.out / ".awqrun/status.json").read_text()
+        except OSError:
+            return False
+
     def layers_done(self, out=None):
         return len(list((out or self.out).glob(".awqrun/layers/*.h5")))
 
@@ -141,7 +151,7 @@ class Faults(Case):
         while time.monotonic() < end if minutes else kills < wanted:
             ranks = dice.choice([1, 2, 3, 4, 6])
             started = self.start(ranks=ranks)
-            time.sleep(dice.uniform(0.3, 1.8) * SLOWER)
+            time.sleep(dice.uniform(0.2, 1.3) * SLOWER)
             targets = list(started.ranks().values()) + [started.process.pid]
             if started.process.poll() is None:
                 os.kill(dice.choice(targets), signal.SIGKILL)
@@ -159,20 +169,20 @@ class Faults(Case):
         print(f"{kills} kills, {finished} jobs finished in between, seed {seed}")
 
     def test_a_killed_worker_is_named_by_the_next_start_and_by_status(self):
-        started = self.start("--sequences", 128, ranks=3)
+        started = self.start("--sequences", LONG, ranks=3)
         self.assertTrue(started.wait_for(lambda: self.layers_done() >= 1))
         os.kill(started.ranks()[2], signal.SIGKILL)
         code, _, err = started.finish()
         self.assertNotEqual(code, 0)
         self.assertRegex(err, r"error: worker 2 \(.*\) was lost at layer \d")
         self.assertRegex(run("status", self.out).out, r"last error: worker 2 \(.*\) was lost")
-        again = self.job("--sequences", 128)
+        again = self.job("--sequences", LONG)
         self.assertEqual(again.code, 0, again)
         self.assertRegex(again.err, r"the last run ended: worker 2 \(.*\) was lost at layer \d")
 
     def test_a_hung_worker_is_named_and_ends_the_job(self):
         started = self.start("--worker-timeout", 2 * SLOWER, ranks=3)
-        self.assertTrue(started.wait_for(lambda: (self.out / ".awqrun/job.json").exists()))
+        self.assertTrue(started.wait_for(self.runs))
         os.kill(started.ranks()[2], signal.SIGSTOP)
         code, _, err = started.finish(40)
         self.assertEqual(code, 1)
@@ -181,7 +191,7 @@ class Faults(Case):
 
     def test_a_hung_coordinator_ends_the_job(self):
         started = self.start("--worker-timeout", 2 * SLOWER, ranks=3)
-        self.assertTrue(started.wait_for(lambda: (self.out / ".awqrun/job.json").exists()))
+        self.assertTrue(started.wait_for(self.runs))
         os.kill(started.ranks()[0], signal.SIGSTOP)
         code, _, err = started.finish(40)
         self.assertNotEqual(code, 0)
@@ -190,18 +200,20 @@ class Faults(Case):
 
     def test_a_kill_at_each_named_point_is_gone_on_from(self):
         for point in FAULT_POINTS:
-            for nth, ranks in ((1, 1), (2, 3)):
+            for nth, ranks in ((1, 3), (5, 1)):
                 with self.subTest(point=point, nth=nth, ranks=ranks):
                     shutil.rmtree(self.out, ignore_errors=True)
                     result = self.job(ranks=ranks, env={"AWQ_FAULT": f"{point}:{nth}"})
-                    if result.code == 0:  # reached fewer times than that by any one rank
+                    if result.code == 0:  # reached less often than that
                         self.assertGreater(nth, 1, result)
-                    self.goes_on(4 - ranks)
+                        self.same_bytes()
+                    else:
+                        self.goes_on()
 
     # ---- signals and limits ----
 
     def test_usr1_finishes_the_layers_in_search_and_exits_75(self):
-        started = self.start("--sequences", 128, ranks=3)
+        started = self.start("--sequences", LONG, ranks=3)
         self.assertTrue(started.wait_for(lambda: self.layers_done() >= 1))
         os.kill(started.process.pid, signal.SIGUSR1)
         code, _, err = started.finish()
@@ -213,62 +225,67 @@ class Faults(Case):
 
     def test_term_and_int_to_a_single_rank_exit_75(self):
         for number in (signal.SIGTERM, signal.SIGINT):
-            started = self.start("--sequences", 128, ranks=1)
-            self.assertTrue(started.wait_for(lambda: (self.out / ".awqrun/job.json").exists()))
+            started = self.start("--sequences", LONG, ranks=1)
+            self.assertTrue(started.wait_for(self.runs))
             os.kill(started.process.pid, number)
             code, _, err = started.finish()
             self.assertEqual(code, 75, err)
         shutil.rmtree(self.out)
 
     def test_int_to_mpirun_leaves_a_run_that_goes_on(self):
-        started = self.start("--sequences", 128, ranks=3)
-        self.assertTrue(started.wait_for(lambda: (self.out / ".awqrun/job.json").exists()))
+        started = self.start("--sequences", LONG, ranks=3)
+        self.assertTrue(started.wait_for(self.runs))
         os.kill(started.process.pid, signal.SIGINT)
         code, _, err = started.finish()
         self.assertNotEqual(code, 0)
         self.assertIn("run the same command again to go on", err)
-        self.succeeds(self.job("--sequences", 128))
+        self.succeeds(self.job("--sequences", LONG))
 
     def test_a_second_signal_ends_at_once_and_is_gone_on_from(self):
-        started = self.start("--sequences", 128, ranks=1)
-        self.assertTrue(started.wait_for(lambda: (self.out / ".awqrun/job.json").exists()))
+        started = self.start("--sequences", LONG, ranks=1)
+        self.assertTrue(started.wait_for(self.runs))
         os.kill(started.process.pid, signal.SIGTERM)
         time.sleep(0.05)
         os.kill(started.process.pid, signal.SIGTERM)
         code, _, _ = started.finish(5)
         self.assertEqual(code, 75)
-        self.assertEqual(self.job("--sequences", 128).code, 0)
+        self.assertEqual(self.job("--sequences", LONG).code, 0)
 
     def test_a_time_limit_exits_75_until_the_job_is_done(self):
         codes = []
         while not codes or codes[-1] == 75:
-            result = self.job("--sequences", 128, "--time-limit", f"{SLOWER}s", ranks=3)
+            result = self.job("--sequences", LONG, "--time-limit", f"{2 * SLOWER}s", ranks=2)
             codes.append(result.code)
-            self.assertLess(len(codes), 40, result)
+            self.assertLess(len(codes), 20, result)
         self.assertEqual(codes[-1], 0)
         self.assertIn(75, codes)
 
     # ---- files that are torn, wrong or missing ----
 
-    def damages(self, file):
+    @staticmethod
+    def damage(file, kind):
         data = file.read_bytes()
         middle = len(data) // 2
-        yield "truncated", lambda: file.write_bytes(data[:middle])
-        yield "emptied", lambda: file.write_bytes(b"")
-        yield "flipped", lambda: file.write_bytes(
-            data[:middle] + bytes([data[middle] ^ 0x10]) + data[middle + 1:])
-        yield "deleted", file.unlink
+        if kind == "truncated":
+            file.write_bytes(data[:middle])
+        elif kind == "emptied":
+            file.write_bytes(b"")
+        elif kind == "flipped":
+            file.write_bytes(data[:middle] + bytes([data[middle] ^ 0x10]) + data[middle + 1:])
+        else:
+            file.unlink()
 
     def test_damaged_files_of_a_run_directory_are_done_again_and_never_used(self):
         self.partial()
         names = [path.relative_to(self.out) for path in sorted(self.out.rglob("*"))
                  if path.is_file()]
         for name in names:
-            for kind, _ in self.damages(self.out / name):
+            for kind in ("truncated", "emptied", "flipped", "deleted"):
                 with self.subTest(file=str(name), damage=kind):
                     shutil.rmtree(self.out)
                     self.partial()
-                    dict(self.damages(self.out / name))[kind]()
+                    if (self.out / name).stat().st_size:
+                        self.damage(self.out / name, kind)
                     self.goes_on()
 
     def test_swapped_records_are_done_again(self):
@@ -290,20 +307,23 @@ class Faults(Case):
     # ---- disks that fill ----
 
     def test_a_file_size_limit_is_one_line_with_path_and_bytes_and_is_gone_on_from(self):
-        for ranks in (1, 3):
-            with self.subTest(ranks=ranks):
-                shutil.rmtree(self.out, ignore_errors=True)
-                result = self.job(ranks=ranks, file_size=200_000)
-                self.assertEqual(result.code, 1, result)
-                self.assertEqual(len(result.errors), 1, result)
-                self.assertRegex(result.errors[0], r"cannot write '.*'.*\d+ bytes")
-                self.goes_on(ranks)
+        """The limit comes while the job runs: MPI's own files need room at its start."""
+        started = self.start("--sequences", LONG, ranks=3)
+        self.assertTrue(started.wait_for(self.runs))
+        for process in started.ranks().values():
+            resource.prlimit(process, resource.RLIMIT_FSIZE, (200_000, 200_000))
+        code, _, err = started.finish()
+        errors = [line for line in err.splitlines() if line.startswith("awqrun: error:")]
+        self.assertEqual(code, 1, err)
+        self.assertEqual(len(errors), 1, err)
+        self.assertRegex(errors[0], r"cannot write '.*'.*\d+ bytes")
+        self.succeeds(self.job("--sequences", LONG))
 
     @unittest.skipUnless(os.geteuid() == 0, "mounting a small tmpfs takes root")
     def test_a_full_disk_is_gone_on_from_once_there_is_room(self):
         disk = self.folder / "disk"
         disk.mkdir()
-        mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk],
+        mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", disk],
                                capture_output=True, text=True, check=False)
         if mount.returncode:
             self.skipTest(f"cannot mount a tmpfs here: {mount.stderr.strip()}")
@@ -311,7 +331,7 @@ class Faults(Case):
         self.out = disk / "out"
         ballast = disk / "ballast"
         started = self.start("--sequences", 64, ranks=3)
-        self.assertTrue(started.wait_for(lambda: (self.out / ".awqrun/job.json").exists()))
+        self.assertTrue(started.wait_for(self.runs))
         with open(ballast, "wb") as file:
             try:
                 while True:
@@ -330,9 +350,9 @@ class Faults(Case):
     # ---- two at once ----
 
     def test_a_second_job_is_refused_while_the_first_lives(self):
-        started = self.start("--sequences", 128, ranks=3)
-        self.assertTrue(started.wait_for(lambda: (self.out / ".awqrun/job.json").exists()))
-        second = self.job("--sequences", 128)
+        started = self.start("--sequences", LONG, ranks=3)
+        self.assertTrue(started.wait_for(self.runs))
+        second = self.job("--sequences", LONG)
         self.assertEqual(second.code, 1, second)
         host = socket.gethostname()
         self.assertRegex(second.errors[0], rf"another job works .* \(host {host}, pid \d+")

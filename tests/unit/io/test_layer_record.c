@@ -195,15 +195,17 @@ static void a_layer_is_done_when_its_tensors_match(void **state)
     awq_error err;
     const char *h5 = scratch_path(state, "a.h5"), *tensors = scratch_path(state, "a.safetensors");
     write_record(h5, 1);
-    assert_int_equal(awq_layer_record_check(h5, tensors, "job 1", &err), AWQ_ERR_IO);
+    assert_int_equal(awq_layer_record_check(h5, tensors, 1, "job 1", &err), AWQ_ERR_IO);
     scratch_write_text(tensors, "123456789");
-    assert_int_equal(awq_layer_record_check(h5, tensors, "job 1", &err), AWQ_OK);
-    assert_int_equal(awq_layer_record_check(h5, tensors, "job 2", &err), AWQ_ERR_CORRUPT);
+    assert_int_equal(awq_layer_record_check(h5, tensors, 1, "job 1", &err), AWQ_OK);
+    assert_int_equal(awq_layer_record_check(h5, tensors, 1, "job 2", &err), AWQ_ERR_CORRUPT);
+    assert_int_equal(awq_layer_record_check(h5, tensors, 2, "job 1", &err), AWQ_ERR_CORRUPT);
+    assert_contains(err.text, "is the record of layer 1, not of layer 2");
     scratch_write_text(tensors, "123456780");
-    assert_int_equal(awq_layer_record_check(h5, tensors, "job 1", &err), AWQ_ERR_CORRUPT);
+    assert_int_equal(awq_layer_record_check(h5, tensors, 1, "job 1", &err), AWQ_ERR_CORRUPT);
     assert_contains(err.text, "another crc32");
     scratch_write_text(tensors, "12345678");
-    assert_int_equal(awq_layer_record_check(h5, tensors, "job 1", &err), AWQ_ERR_CORRUPT);
+    assert_int_equal(awq_layer_record_check(h5, tensors, 1, "job 1", &err), AWQ_ERR_CORRUPT);
     assert_contains(err.text, "has 8 bytes, its record says 9");
 }
 

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""The output is a function of model, tokens and options: not of ranks, threads or stages."""
+
+import unittest
+
+from support.case import DEMO, Case, digest
+from support.statistics import statistics
+
+SEQUENCES = 10
+COMMON = ("--sequences", SEQUENCES, "--tile-tokens", 1024, "--alpha-steps", 8, "--max-shard-size",
+          "900kB")
+
+# ranks, --threads, --stage-layers: each value of each with each other at least once; four layers,
+# so there are more stages than workers and more workers than layers.
+RUNS = [(1, 2, 1), (2, 1, 2), (2, 2, 1), (3, 1, 1), (3, 2, 0), (3, 1, 2), (5, 1, 0), (5, 2, 1),
+        (6, 1, 0), (1, 1, 2)]
+
+
+class Determinism(Case):
+    def make(self, ranks, threads, stage_layers, *more):
+        out = self.folder / f"out-{ranks}-{threads}-{stage_layers}"
+        result = self.succeeds(self.quantize(*COMMON, "--threads", threads, "--stage-layers",
+                                             stage_layers, *more, out=out, ranks=ranks))
+        files = digest(out)
+        del files["awqrun.h5"]
+        return result, files, statistics(out / "awqrun.h5")
+
+    def test_the_bytes_do_not_depend_on_ranks_threads_or_stages(self):
+        first, files, record = self.make(1, 1, 0)
+        self.assertRegex(first.err, "sequences=10 length=512")
+        self.assertGreater(len([name for name in files if name.startswith("model-")]), 2)
+        self.assertGreater(len(record), 4 * 4 * 5)
+        for run in RUNS:
+            with self.subTest(ranks=run[0], threads=run[1], stage_layers=run[2]):
+                _, ours, statistics_of_ours = self.make(*run)
+                self.assertEqual(ours, files)
+                self.assertEqual(statistics_of_ours, record)
+
+    def test_the_tile_size_is_part_of_the_job(self):
+        _, _, one = self.make(1, 1, 0)
+        _, _, other = self.make(2, 2, 1, "--tile-tokens", 512 * SEQUENCES)
+        self.assertEqual({name for name in one if "loss" in name},
+                         {name for name in other if "loss" in name})
+        self.assertNotEqual(one["@job"], other["@job"])
+
+
+class Evaluation(Case):
+    def test_perplexity_and_divergence_are_the_same_bit_for_bit(self):
+        self.succeeds(self.quantize("--sequences", 2, "--alpha-steps", 2, "--clip", "off"))
+        for model, options in ((DEMO, ()), (self.out, ("--against", DEMO))):
+            alone = self.evaluate(model, "--sequences", 6, "--tile-tokens", 1024, *options)
+            for ranks, threads, stage_layers in ((2, 2, 1), (3, 1, 1), (5, 1, 0), (3, 1, 3)):
+                with self.subTest(model=model.name, ranks=ranks, stage_layers=stage_layers):
+                    found = self.evaluate(model, "--sequences", 6, "--tile-tokens", 1024,
+                                          "--threads", threads, "--stage-layers", stage_layers,
+                                          *options, ranks=ranks)
+                    self.assertEqual(found, alone)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""Runs awqrun, alone or under mpirun, with a time limit that nothing survives."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+ROOT = pathlib.Path(os.environ.get("AWQ_SOURCE_DIR", pathlib.Path(__file__).parents[2]))
+AWQRUN = os.environ.get("AWQRUN", str(ROOT / "build/dev/bin/awqrun"))
+SLOWER = float(os.environ.get("AWQ_TEST_SLOWER", "1"))  # how much a sanitized program is
+
+ENVIRONMENT = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+    "LC_ALL": "C",
+}
+if not shutil.which("ssh"):  # without it mpirun wants another way to start daemons it never starts
+    ENVIRONMENT["OMPI_MCA_plm_rsh_agent"] = "/bin/false"
+
+
+class Result:
+    """How a run ended: code, out, err, seconds."""
+
+    def __init__(self, command, code, out, err, seconds):
+        self.command, self.code, self.seconds = command, code, seconds
+        self.out, self.err = out, err
+
+    @property
+    def errors(self):
+        """The sentences of its error lines."""
+        start = "awqrun: error: "
+        return [line[len(start):] for line in self.err.splitlines() if line.startswith(start)]
+
+    def __str__(self):
+        return (f"{' '.join(self.command)}\nexit {self.code} after {self.seconds:.1f} s\n"
+                f"-- stdout\n{self.out}-- stderr\n{self.err}--")
+
+
+def kill_session(leader):
+    """Kills every process of a session: mpirun's ranks have process groups of their own."""
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/stat", encoding="latin-1") as file:
+                fields = file.read().rpartition(")")[2].split()
+            if int(fields[3]) == leader:
+                os.kill(int(name), signal.SIGKILL)
+        except (OSError, IndexError, ValueError):
+            pass
+
+
+def run(*arguments, ranks=1, timeout=60, env=None, cwd=None, file_size=None):
+    """Runs `awqrun arguments`, under `mpirun -n ranks` if there are several.
+
+    file_size limits the bytes of every file that a rank writes, as a full disk would (mpirun has
+    larger files of its own)."""
+    command = [AWQRUN, *map(str, arguments)]
+    if file_size:
+        command = ["prlimit", f"--fsize={file_size}", *command]
+    if ranks > 1 or file_size:
+        command = ["mpirun", "-n", str(ranks), *command]
+    begin = time.monotonic()
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, errors="replace", cwd=cwd,
+                               env={**os.environ, **ENVIRONMENT, **(env or {})},
+                               start_new_session=True)
+    try:
+        out, err = process.communicate(timeout=timeout * SLOWER)
+    except subprocess.TimeoutExpired:
+        kill_session(process.pid)
+        out, err = process.communicate()
+        result = Result(command, process.returncode, out, err, time.monotonic() - begin)
+        raise AssertionError(f"still running after {timeout * SLOWER:.0f} s: {result}") from None
+    return Result(command, process.returncode, out, err, time.monotonic() - begin)
+
+
+def options_of(command):
+    """The long options that a subcommand's --help lists."""
+    return re.findall(r"^  (?:-\w, )?--([a-z-]+)", run(command, "--help").out, re.MULTILINE)

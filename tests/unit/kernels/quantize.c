@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT
+ * tests/unit/kernels/quantize.c - codes, scales and zeros are those of AWQ.md 2.4 to the bit, also
+ * where it was worked out by hand; and what they stand for. */
+#include <math.h>
+
+#include "tests/unit/kernels/bench.h"
+#include "tests/unit/kernels/reference.h"
+
+typedef struct coded {
+    uint8_t *codes, *zeros; /* device */
+    uint16_t *scales;
+    const uint8_t *host_codes, *host_zeros;
+    const uint16_t *host_scales;
+} coded;
+
+static coded quantize(const float *w, const float *limit, awq_extent extent, const awq_grid *grid)
+{
+    int64_t count = extent.out * extent.in, groups = count / grid->group_size;
+    coded c = {.codes = device_array((size_t)count),
+               .zeros = device_array((size_t)groups),
+               .scales = device_array((size_t)groups * 2)};
+    be->quantize(device, c.codes, c.scales, c.zeros, device_floats(w, count),
+                 limit ? device_floats(limit, groups) : NULL, extent, grid);
+    c.host_codes = fetch_bytes(c.codes, (size_t)count);
+    c.host_zeros = fetch_bytes(c.zeros, (size_t)groups);
+    c.host_scales = fetch_bytes(c.scales, (size_t)groups * 2);
+    return c;
+}
+
+static void check_quantize(awq_extent extent, awq_grid grid, bool clipped)
+{
+    int64_t count = extent.out * extent.in, groups = count / grid.group_size;
+    float *w = host_random(count, 0.5f), *limit = clipped ? random_scales(groups) : NULL;
+    for (int64_t g = 0; clipped && g < groups; g++) limit[g] = g % 3 ? 0.2f * limit[g] : INFINITY;
+    coded c = quantize(w, limit, extent, &grid);
+    for (int64_t i = 0; clipped && i < count; i++) {
+        float m = limit[i / grid.group_size];
+        w[i] = fminf(fmaxf(w[i], -m), m);
+    }
+    for (int64_t g = 0; g < groups; g++) {
+        const float *group = w + g * grid.group_size;
+        reference_group reference = reference_quantizer(group, &grid);
+        assert_int_equal(c.host_scales[g], reference.half);
+        assert_int_equal(c.host_zeros[g], (int)reference.zero);
+        for (int64_t i = 0; i < grid.group_size; i++)
+            assert_int_equal(c.host_codes[g * grid.group_size + i],
+                             (int)reference_code(group[i], reference, &grid));
+    }
+}
+
+static void quantize_is_the_quantizer_to_the_bit(void **state)
+{
+    (void)state;
+    check_quantize((awq_extent){33, 256}, (awq_grid){4, 128, true}, false);
+    check_quantize((awq_extent){8, 96}, (awq_grid){4, 32, false}, false);
+    check_quantize((awq_extent){1, 56}, (awq_grid){3, 56, true}, false);
+    check_quantize((awq_extent){8, 35}, (awq_grid){8, 5, true}, false);
+    check_quantize((awq_extent){8, 64}, (awq_grid){2, 64, false}, false);
+}
+
+static void quantize_clamps_to_the_limit(void **state)
+{
+    (void)state;
+    check_quantize((awq_extent){17, 96}, (awq_grid){4, 32, true}, true);
+    check_quantize((awq_extent){17, 96}, (awq_grid){4, 32, false}, true);
+}
+
+/* One group of four weights, by hand. */
+static void check_by_hand(awq_grid grid, const float w[4], float scale, int zero,
+                          const int codes[4])
+{
+    grid.group_size = 4;
+    coded c = quantize(w, NULL, (awq_extent){1, 4}, &grid);
+    assert_int_equal(c.host_scales[0], awq_f16_from_float(scale));
+    assert_int_equal(c.host_zeros[0], zero);
+    for (int i = 0; i < 4; i++) assert_int_equal(c.host_codes[i], codes[i]);
+}
+
+static const awq_grid asymmetric = {4, 4, true}, symmetric = {4, 4, false};
+
+static void both_signs_use_the_whole_range(void **state)
+{
+    (void)state;
+    check_by_hand(asymmetric, (float[]){-5, 10, 0, 2.5f}, 1, 5, (int[]){0, 15, 5, 7});
+}
+
+static void one_signed_groups_keep_zero_in_range(void **state)
+{
+    (void)state;
+    check_by_hand(asymmetric, (float[]){15, 14, 13, 12}, 1, 0, (int[]){15, 14, 13, 12});
+    check_by_hand(asymmetric, (float[]){-15, -14, -13, -12}, 1, 15, (int[]){0, 1, 2, 3});
+}
+
+static void constants_are_kept(void **state)
+{
+    (void)state;
+    check_by_hand(asymmetric, (float[]){30, 30, 30, 30}, 2, 0, (int[]){15, 15, 15, 15});
+    check_by_hand(asymmetric, (float[]){-30, -30, -30, -30}, 2, 15, (int[]){0, 0, 0, 0});
+    check_by_hand(symmetric, (float[]){7, 7, 7, 7}, 1, 8, (int[]){15, 15, 15, 15});
+}
+
+static void zeros_are_zero_at_the_smallest_normal_scale(void **state)
+{
+    (void)state;
+    check_by_hand(asymmetric, (float[]){0, 0, 0, 0}, 0x1p-14f, 0, (int[]){0, 0, 0, 0});
+    check_by_hand(symmetric, (float[]){0, 0, 0, 0}, 0x1p-14f, 8, (int[]){8, 8, 8, 8});
+}
+
+static void an_underflowing_scale_is_the_smallest_normal(void **state)
+{
+    (void)state;
+    check_by_hand(asymmetric, (float[]){0x1p-13f, -0x1p-14f, 0, 0}, 0x1p-14f, 1,
+                  (int[]){3, 0, 1, 1});
+    check_by_hand(symmetric, (float[]){0x1p-14f, -0x1p-13f, 0, 0}, 0x1p-14f, 8,
+                  (int[]){9, 6, 8, 8});
+}
+
+static void halves_round_to_even(void **state)
+{
+    (void)state;
+    check_by_hand(asymmetric, (float[]){15, 0.5f, 1.5f, 2.5f}, 1, 0, (int[]){15, 0, 2, 2});
+    check_by_hand(asymmetric, (float[]){-2.5f, 12.5f, -0.5f, -1.5f}, 1, 2, (int[]){0, 14, 2, 0});
+}
+
+static void symmetric_codes_are_centred(void **state)
+{
+    (void)state;
+    check_by_hand(symmetric, (float[]){7, -7, 0, -3}, 1, 8, (int[]){15, 1, 8, 5});
+    check_by_hand(symmetric, (float[]){-14, 13, 1, 3}, 2, 8, (int[]){1, 14, 8, 10});
+}
+
+static void the_scale_is_rounded_before_the_codes(void **state)
+{
+    (void)state;
+    /* 15.01 / 15 rounds down to 1: 15.01 / 1 is 15, and the code stays in range. */
+    check_by_hand(asymmetric, (float[]){15.003f, 7.5f, 6.5f, 0}, 1, 0, (int[]){15, 8, 6, 0});
+    /* 2^-14 * 15 * 1.0004 is within half a step of 2^-14. */
+    check_by_hand(asymmetric, (float[]){15.006f * 0x1p-14f, 0, 0, 0}, 0x1p-14f, 0,
+                  (int[]){15, 0, 0, 0});
+}
+
+static void an_overflowing_scale_is_stored_as_infinity(void **state)
+{
+    (void)state;
+    const float w[] = {1e6f, -1e6f, 1, 0}, nan[] = {NAN, 1, 2, 3};
+    coded c = quantize(w, NULL, (awq_extent){1, 4}, &asymmetric);
+    assert_int_equal(c.host_scales[0], 0x7c00);
+    c = quantize(nan, NULL, (awq_extent){1, 4}, &asymmetric);
+    assert_true(isnan(awq_float_from_f16(c.host_scales[0])));
+}
+
+static void dequantize_and_coded_error_follow_the_codes(void **state)
+{
+    (void)state;
+    awq_extent extent = {13, 96};
+    awq_grid grid = {4, 32, true};
+    int64_t count = extent.out * extent.in;
+    float *w = host_random(count, 0.5f), *s = random_scales(extent.in);
+    double *values = host_doubles(count), *errors = host_doubles(count);
+    coded c = quantize(w, NULL, extent, &grid);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t g = i / grid.group_size;
+        values[i] = (double)((float)c.host_codes[i] - (float)c.host_zeros[g]) *
+                    (double)awq_float_from_f16(c.host_scales[g]);
+        errors[i] = ((double)w[i] - values[i]) / (double)s[i % extent.in];
+    }
+    void *result = device_array(compute_bytes(count));
+    be->dequantize(device, result, c.codes, c.scales, c.zeros, extent, &grid);
+    assert_close(fetch_compute(result, count), values, count, product_tolerance(1));
+    be->coded_error(device, result, device_floats(w, count), c.codes, c.scales, c.zeros,
+                    device_floats(s, extent.in), extent, &grid);
+    assert_close(fetch_compute(result, count), errors, count, product_tolerance(8));
+}
+
+int main(void)
+{
+    const struct CMUnitTest quantize_tests[] = {
+        cmocka_unit_test(quantize_is_the_quantizer_to_the_bit),
+        cmocka_unit_test(quantize_clamps_to_the_limit),
+        cmocka_unit_test(both_signs_use_the_whole_range),
+        cmocka_unit_test(one_signed_groups_keep_zero_in_range),
+        cmocka_unit_test(constants_are_kept),
+        cmocka_unit_test(zeros_are_zero_at_the_smallest_normal_scale),
+        cmocka_unit_test(an_underflowing_scale_is_the_smallest_normal),
+        cmocka_unit_test(halves_round_to_even),
+        cmocka_unit_test(symmetric_codes_are_centred),
+        cmocka_unit_test(the_scale_is_rounded_before_the_codes),
+        cmocka_unit_test(an_overflowing_scale_is_stored_as_infinity),
+        cmocka_unit_test(dequantize_and_coded_error_follow_the_codes),
+    };
+    return BENCH_RUN(quantize_tests);
+}

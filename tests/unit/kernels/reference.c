@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/unit/kernels/reference.h"
+
+#include <math.h>
+
+#include "tests/unit/kernels/bench.h"
+
+reference_group reference_quantizer(const float *w, const awq_grid *grid)
+{
+    float mx = 0, mn = 0, levels = (float)((1 << grid->bits) - 1);
+    for (int64_t i = 0; i < grid->group_size; i++) {
+        mx = fmaxf(mx, w[i]);
+        mn = fminf(mn, w[i]);
+    }
+    float exact = grid->zero_point ? fmaxf(mx - mn, 1e-5f) / levels
+                                   : fmaxf(mx, -mn) / (float)((1 << (grid->bits - 1)) - 1);
+    reference_group group = {.half = awq_f16_from_float(exact)};
+    group.scale = awq_float_from_f16(group.half);
+    if (group.scale < 0x1p-14f) {
+        group.scale = 0x1p-14f;
+        group.half = awq_f16_from_float(group.scale);
+    }
+    group.zero = grid->zero_point ? fminf(fmaxf(-rintf(mn / group.scale), 0), levels)
+                                  : (float)(1 << (grid->bits - 1));
+    return group;
+}
+
+float reference_code(float w, reference_group group, const awq_grid *grid)
+{
+    float levels = (float)((1 << grid->bits) - 1);
+    return fminf(fmaxf(rintf(w / group.scale) + group.zero, 0), levels);
+}
+
+float reference_value(float w, reference_group group, const awq_grid *grid)
+{
+    return (reference_code(w, group, grid) - group.zero) * group.scale;
+}
+
+/* x^T x over the rows that count, full. */
+double *reference_gram(const float *x, const uint8_t *mask, int64_t rows, int64_t cols)
+{
+    double *gram = host_doubles(cols * cols);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; (!mask || mask[r]) && i < cols; i++)
+            for (int64_t j = 0; j < cols; j++)
+                gram[i * cols + j] += (double)x[r * cols + i] * (double)x[r * cols + j];
+    return gram;
+}
+
+float *random_gram(int64_t cols)
+{
+    int64_t rows = 24;
+    const double *gram = reference_gram(host_random(rows * cols, 1), NULL, rows, cols);
+    float *narrow = host_array((size_t)(cols * cols) * sizeof *narrow);
+    for (int64_t i = 0; i < cols * cols; i++) narrow[i] = (float)gram[i];
+    return narrow;
+}
+
+/* Scales around 1, away from 0. */
+float *random_scales(int64_t count)
+{
+    float *s = host_random(count, 1);
+    for (int64_t i = 0; i < count; i++) s[i] = 0.2f + 3 * s[i] * s[i];
+    return s;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ * tests/unit/kernels/reference.h - AWQ.md 2.4 written a second time, and random input for it. */
+#ifndef AWQ_TESTS_KERNELS_REFERENCE_H
+#define AWQ_TESTS_KERNELS_REFERENCE_H
+
+#include "kernels/backend.h"
+
+typedef struct reference_group {
+    uint16_t half;
+    float scale, zero;
+} reference_group;
+
+/* Scale and zero point of group_size weights. */
+reference_group reference_quantizer(const float *w, const awq_grid *grid);
+float reference_code(float w, reference_group group, const awq_grid *grid);
+float reference_value(float w, reference_group group, const awq_grid *grid);
+
+/* x^T x over the rows that count, full. */
+double *reference_gram(const float *x, const uint8_t *mask, int64_t rows, int64_t cols);
+/* A Gram matrix [cols, cols] of random rows. */
+float *random_gram(int64_t cols);
+/* Scales around 1, away from 0. */
+float *random_scales(int64_t count);
+
+#endif

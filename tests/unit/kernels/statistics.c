@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT
+ * tests/unit/kernels/statistics.c - mean|x| and Gram matrices against float64 sums, within terms *
+ * 2^-23 for two tiles of float32 products. */
+#include <math.h>
+
+#include "tests/unit/kernels/bench.h"
+#include "tests/unit/kernels/reference.h"
+
+static void check_statistics(int64_t rows, int64_t cols, bool masked)
+{
+    float *x = host_activations(rows * cols, 2);
+    uint8_t *mask = masked ? host_array((size_t)rows) : NULL;
+    for (int64_t r = 0; masked && r < rows; r++) mask[r] = r % 3 != 1;
+    double *sum = host_doubles(cols), *gram = reference_gram(x, mask, rows, cols);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; (!mask || mask[r]) && c < cols; c++)
+            sum[c] += fabs((double)x[r * cols + c]);
+    if (masked) x[cols] = NAN; /* of a row that does not count */
+
+    double *device_sum = device_array((size_t)cols * sizeof(double));
+    float *device_gram = device_array((size_t)(cols * cols) * sizeof(float));
+    void *device_x = device_compute(x, rows * cols);
+    uint8_t *device_mask = masked ? device_bytes(mask, (size_t)rows) : NULL;
+    be->zero(device, device_sum, (size_t)cols * sizeof(double));
+    be->zero(device, device_gram, (size_t)(cols * cols) * sizeof(float));
+    for (int tile = 0; tile < 2; tile++) {
+        be->abs_sum(device, device_sum, device_x, device_mask, rows, cols);
+        be->gram(device, device_gram, device_x, device_mask, rows, cols);
+    }
+    be->gram_finish(device, device_gram, cols);
+
+    for (int64_t i = 0; i < cols * cols; i++) gram[i] *= 2;
+    assert_close(fetch_floats(device_gram, cols * cols), gram, cols * cols, (double)rows * 0x1p-23);
+    const double *result = fetch_bytes(device_sum, (size_t)cols * sizeof(double));
+    for (int64_t c = 0; c < cols; c++)
+        assert_true(fabs(result[c] - 2 * sum[c]) <= 1e-9 * (1 + sum[c]));
+}
+
+static void statistics_add_tiles(void **state)
+{
+    (void)state;
+    check_statistics(37, 96, false);
+    check_statistics(1, 40, false);
+}
+
+static void statistics_leave_masked_rows_out(void **state)
+{
+    (void)state;
+    check_statistics(37, 72, true);
+}
+
+static void statistics_work_across_blocks(void **state)
+{
+    (void)state;
+    check_statistics(19, 1100, true);
+}
+
+static void gram_shows_nan(void **state)
+{
+    (void)state;
+    float *x = host_activations(5 * 16, 1);
+    x[3] = NAN;
+    float *gram = device_array(16 * 16 * sizeof(float));
+    be->zero(device, gram, 16 * 16 * sizeof(float));
+    be->gram(device, gram, device_compute(x, 5 * 16), NULL, 5, 16);
+    be->gram_finish(device, gram, 16);
+    const float *result = fetch_floats(gram, 16 * 16);
+    for (int i = 0; i < 16 * 16; i++) assert_true(isnan(result[i]) == (i / 16 == 3 || i % 16 == 3));
+}
+
+int main(void)
+{
+    const struct CMUnitTest statistics[] = {
+        cmocka_unit_test(statistics_add_tiles),
+        cmocka_unit_test(statistics_leave_masked_rows_out),
+        cmocka_unit_test(statistics_work_across_blocks),
+        cmocka_unit_test(gram_shows_nan),
+    };
+    return BENCH_RUN(statistics);
+}
