@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -258,6 +259,22 @@ static void another_jobs_record_and_boundary_are_removed(void **state)
     expect_scan(state, false, false);
 }
 
+static void a_record_of_another_layer_is_removed(void **state)
+{
+    static const char *const extensions[] = {"h5", "safetensors"};
+    const char *run = scratch_path(state, "run");
+    awq_error err;
+    prepare(state, "cpu", 0);
+    fixture_write_record(run, 0, "job", 512);
+    for (int i = 0; i < 2; i++) {
+        char from[AWQ_PATH_BYTES], to[AWQ_PATH_BYTES];
+        must(awq_run_layer_path(from, run, 0, extensions[i], &err));
+        must(awq_run_layer_path(to, run, shape.layer, extensions[i], &err));
+        assert_int_equal(rename(from, to), 0);
+    }
+    expect_scan(state, false, false);
+}
+
 static void a_boundary_with_one_wrong_byte_is_removed(void **state)
 {
     static const float last = 83 / 8.0f; /* of the last whole tile's values */
@@ -409,6 +426,7 @@ int main(void)
         scratch_test(a_record_with_one_wrong_byte_is_removed),
         scratch_test(a_torn_record_is_removed),
         scratch_test(another_jobs_record_and_boundary_are_removed),
+        scratch_test(a_record_of_another_layer_is_removed),
         scratch_test(a_boundary_with_one_wrong_byte_is_removed),
         scratch_test(a_boundary_of_other_tiles_is_removed),
         scratch_test(what_cannot_be_opened_is_an_error_and_stays),
