@@ -301,12 +301,11 @@ static void a_boundary_of_other_tiles_is_removed(void **state)
 
 /* What cannot be opened now may be sound: hours of work are not thrown away for that. Root opens
  * everything, but not with all descriptors in use. */
-static void what_cannot_be_opened_is_an_error_and_stays(void **state)
+static void expect_scan_without_descriptors(void **state)
 {
     awq_error err;
     bool done, boundary;
     struct rlimit limit, none;
-    write_layer(state);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     none = limit;
     none.rlim_cur = 0;
@@ -316,7 +315,16 @@ static void what_cannot_be_opened_is_an_error_and_stays(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     assert_int_equal(status, AWQ_ERR_IO);
     assert_contains(err.text, "Too many open files");
+}
+
+static void what_cannot_be_opened_is_an_error_and_stays(void **state)
+{
+    write_layer(state);
+    expect_scan_without_descriptors(state);
     expect_scan(state, true, true);
+    assert_int_equal(unlink(scratch_path(state, "run/layers/00001.h5")), 0);
+    expect_scan_without_descriptors(state);
+    expect_scan(state, false, true);
 }
 
 /* ---- discard ---- */
