@@ -49,6 +49,15 @@ class Eval(Case):
         self.fails_with(self.eval(tokens=DEMO / "eval.h5"), "outside the vocabulary of 128",
                         "longer than the model's 256 positions")
 
+    def test_a_damaged_embedding_or_head_is_refused(self):
+        for tensor in ("model.embed_tokens.weight", "lm_head.weight"):
+            with self.subTest(tensor=tensor):
+                model = self.with_value(tensor, 1000, 7, float("inf"))
+                self.fails_with(self.eval(model=model, tokens=self.demo_tokens()),
+                                f"'{tensor}' holds infinity at row 1000, column 7")
+                self.doCleanups()
+                self.setUp()
+
     def test_a_damaged_model_is_refused(self):
         model = self.with_value("model.layers.2.mlp.down_proj.weight", 17, 300, float("nan"))
         for ranks in (1, 3):
