@@ -100,7 +100,7 @@ static awq_status plan(awq_run *run, awq_error *err)
         status = awq_fail(err, AWQ_ERR_MEMORY, "no memory to plan");
     if (!status) status = scan(run, layers, done, err);
     for (int64_t i = 0; !status && i < layers; i++) left += !done[i];
-    if (!status) status = stage_layers(run, left, &count, err);
+    if (!status && left) status = stage_layers(run, left, &count, err);
     if (!status)
         status =
             awq_plan_create(layers, done, run->boundary, count, run->crew->count, &run->plan, err);
