@@ -100,7 +100,7 @@ static awq_status plan(awq_run *run, awq_error *err)
         status = awq_fail(err, AWQ_ERR_MEMORY, "no memory to plan");
     if (!status) status = scan(run, layers, done, err);
     for (int64_t i = 0; !status && i < layers; i++) left += !done[i];
-    if (!status) status = stage_layers(run, left, &count, err);
+    if (!status && left) status = stage_layers(run, left, &count, err);
     if (!status)
         status =
             awq_plan_create(layers, done, run->boundary, count, run->crew->count, &run->plan, err);
@@ -178,7 +178,12 @@ static void tell_of_last_run(const awq_run *run)
     awq_error err;
     if (awq_run_status_read(run->directory, &status, &err)) return;
     const char *error = json_string_value(json_object_get(status, "error"));
-    if (error && *error) awq_log(AWQ_LOG_INFO, "the last run ended: %s", error);
+    if (error && *error) {
+        awq_log(AWQ_LOG_INFO, "the last run ended: %s", error);
+    } else if (awq_run_status_is_live(status)) {
+        awq_log(AWQ_LOG_INFO, "the last run ended without a word; what it was at:");
+        awq_run_status_print_workers(stderr, status);
+    }
     json_decref(status);
 }
 
