@@ -143,7 +143,7 @@ class Usage(Case):
 
 
 class Streams(Case):
-    LOG = re.compile(r"^\d\d:\d\d:\d\d (info |note |more |debug) \[\d+ [\w.-]+\] ")
+    LOG = re.compile(r"^\d\d:\d\d:\d\d \w+ +\[\d+ [\w.-]+\] ")
 
     def test_results_go_to_stdout_and_the_log_to_stderr(self):
         result = self.succeeds(self.quantize("--verbose", tokens=self.demo_tokens()))
