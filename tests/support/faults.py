@@ -137,8 +137,8 @@ class FaultCase(Case):
         shutil.copytree(made, self.out)
 
     def kill_at_random(self, more):
-        """Starts the job again and again, each time on another number of ranks, and kills a rank or
-        mpirun at some moment, while more(kills so far); what gets done must be the reference."""
+        """Starts the job again and again, each time on another number of ranks, and kills a rank
+        or mpirun at some moment, while more(kills so far); what gets done must be the reference."""
         seed = int(os.environ.get("AWQ_SEED", random.randrange(10**6)))
         dice = random.Random(seed)
         kills = finished = 0
