@@ -41,4 +41,5 @@ esac
 
 install_packages "${build_packages[@]}" "${test_packages[@]}"
 build "$preset" ON
-exec ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j2 "$@"
+# More tests at a time than cores: many of them mostly wait for MPI to start.
+exec ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j4 "$@"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/check.h"
+#include "jobs/job.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,13 +20,23 @@ static void resolve(char **path, awq_problems *problems)
     *path = copy;
 }
 
+/* A tile is one chunk of an HDF5 dataset, and those are below 4 GiB. */
+static const int64_t MAX_TILE_FLOATS = ((int64_t)1 << 30) - 1;
+
 static void check_tokens(const awq_options *options, const awq_inputs *inputs,
                          awq_problems *problems)
 {
     const awq_model *model = inputs->model ? awq_checkpoint_model(inputs->model) : NULL;
-    if (!model || !inputs->tokens.ids) return;
+    if (!model || !inputs->tokens.ids || !inputs->tokens.length) return;
     awq_tokens_check(&inputs->tokens, options->tokens, model->vocab, model->max_positions,
                      problems);
+    int64_t rows = awq_job_tile_sequences(options, &inputs->tokens) * inputs->tokens.length;
+    if (rows > MAX_TILE_FLOATS / model->hidden)
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "a tile of %lld tokens times %lld channels is 4 GiB or more, which a "
+                         "boundary file cannot hold; lower --tile-tokens or use "
+                         "shorter sequences",
+                         (long long)rows, (long long)model->hidden);
     if (model->sliding_window && model->sliding_window < inputs->tokens.length)
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "sequences of %lld tokens in '%s' are longer than the model's sliding "

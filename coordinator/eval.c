@@ -165,8 +165,8 @@ int awq_command_eval(const awq_call *call)
     check_length(&e, &problems);
     if (problems.count)
         code = awq_exit_problems(&problems);
-    else if (run(&e, &err))
-        code = awq_exit_failed(&err);
+    else if (run(&e, &err)) /* an interrupted one too: there is nothing to go on with */
+        code = awq_exit_failed(&err) == AWQ_EXIT_USAGE ? AWQ_EXIT_USAGE : AWQ_EXIT_FAILED;
     awq_problems_release(&problems);
     awq_inputs_release(&e.inputs);
     awq_plan_release(&e.plan);

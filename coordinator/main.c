@@ -41,7 +41,7 @@ static const awq_worker_half worker_half = {awq_worker_start, awq_worker_receive
                                             awq_worker_free, awq_worker_needs};
 
 /* Workers have so long to say goodbye; what is durable does not depend on it. */
-static const double goodbye_seconds = 5;
+static const double goodbye_seconds = 4;
 
 /* How a rank ended. */
 typedef struct ending {

@@ -39,6 +39,7 @@ static awq_status write_shards(awq_run *run, const awq_output *output, awq_error
             done++;
             give_shard(run, worker, &next, output);
         }
+        awq_run_read(run, letter);
         awq_letter_free(letter);
     }
     return AWQ_OK;

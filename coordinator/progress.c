@@ -2,6 +2,7 @@
 #include "coordinator/progress.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,14 +13,27 @@
 static const double bar_seconds = 0.2, line_seconds = 10;
 enum { BAR_CELLS = 30 };
 
+/* Under mpirun stderr is a pipe to mpirun, whose own stderr may well be a terminal. */
+static bool parent_stderr_is_terminal(void)
+{
+    char path[64], target[64];
+    if (!getenv("OMPI_COMM_WORLD_SIZE")) return false;
+    snprintf(path, sizeof path, "/proc/%ld/fd/2", (long)getppid());
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    if (length < 0) return false;
+    target[length] = '\0';
+    return !strncmp(target, "/dev/pts/", 9) || !strncmp(target, "/dev/tty", 8);
+}
+
 void awq_progress_begin(awq_progress_view *view, double total, double skipped, bool quiet)
 {
-    *view = (awq_progress_view){.start = awq_clock_seconds(),
-                                .last_shown = awq_clock_seconds(),
-                                .done_at_start = skipped,
-                                .total = total > 0 ? total : 1,
-                                .terminal = isatty(STDERR_FILENO) == 1,
-                                .quiet = quiet};
+    *view =
+        (awq_progress_view){.start = awq_clock_seconds(),
+                            .last_shown = awq_clock_seconds(),
+                            .done_at_start = skipped,
+                            .total = total > 0 ? total : 1,
+                            .terminal = isatty(STDERR_FILENO) == 1 || parent_stderr_is_terminal(),
+                            .quiet = quiet};
 }
 
 double awq_progress_fraction(const awq_progress_view *view, double flops)

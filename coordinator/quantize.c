@@ -100,7 +100,7 @@ static awq_status plan(awq_run *run, awq_error *err)
         status = awq_fail(err, AWQ_ERR_MEMORY, "no memory to plan");
     if (!status) status = scan(run, layers, done, err);
     for (int64_t i = 0; !status && i < layers; i++) left += !done[i];
-    if (!status) status = stage_layers(run, left, &count, err);
+    if (!status && left) status = stage_layers(run, left, &count, err);
     if (!status)
         status =
             awq_plan_create(layers, done, run->boundary, count, run->crew->count, &run->plan, err);
@@ -178,7 +178,12 @@ static void tell_of_last_run(const awq_run *run)
     awq_error err;
     if (awq_run_status_read(run->directory, &status, &err)) return;
     const char *error = json_string_value(json_object_get(status, "error"));
-    if (error && *error) awq_log(AWQ_LOG_INFO, "the last run ended: %s", error);
+    if (error && *error) {
+        awq_log(AWQ_LOG_INFO, "the last run ended: %s", error);
+    } else if (awq_run_status_is_live(status)) {
+        awq_log(AWQ_LOG_INFO, "the last run ended without a word; what it was at:");
+        awq_run_status_print_workers(stderr, status);
+    }
     json_decref(status);
 }
 
@@ -219,6 +224,7 @@ static int quantize(awq_run *run, awq_problems *problems)
     awq_error err;
     awq_status status = awq_path_make_directory(run->directory, &err);
     if (!status) status = awq_run_lock_take(run->directory, &run->lock, &err);
+    if (!status && run->options->restart) status = awq_out_discard(run->options->out, &err);
     if (!status) status = go(run, problems, &err);
     if (!status && !problems->count) status = finish_directory(run, &err);
     awq_run_lock_release(run->lock);
@@ -285,8 +291,6 @@ int awq_command_quantize(const awq_call *call)
         code = awq_exit_failed(&err);
     else if (state == AWQ_OUT_COMPLETE && !run->options->restart)
         code = complete(run->options, run->directory);
-    else if (state == AWQ_OUT_COMPLETE && awq_out_discard(run->options->out, &err))
-        code = awq_exit_failed(&err);
     else
         code = quantize(run, &problems);
     awq_problems_release(&problems);

@@ -12,4 +12,12 @@ static inline double awq_clock_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* Adds the time since *mark to *seconds and moves the mark. */
+static inline void awq_clock_lap(double *mark, double *seconds)
+{
+    double now = awq_clock_seconds();
+    *seconds += now - *mark;
+    *mark = now;
+}
+
 #endif

@@ -71,7 +71,7 @@ awq_status awq_path_resolve(char out[AWQ_PATH_BYTES], const char *path, awq_erro
     awq_status status = AWQ_OK;
     if (real && strlen(real) < AWQ_PATH_BYTES)
         strcpy(out, real);
-    else if (!real && error == ENOENT && copy)
+    else if (!real && (error == ENOENT || error == ENOTDIR) && copy)
         status = resolve_missing(out, copy, err);
     else
         status = awq_fail(err, AWQ_ERR_IO, "cannot resolve '%.200s': %s", path,

@@ -27,8 +27,8 @@ static void scaled(char out[32], double value, const char *const *units)
         value /= 1000;
         unit++;
     }
-    const char *format = unit == 0 ? "%.0f %s" : value < 10 ? "%.2f %s" : "%.1f %s";
-    snprintf(out, 32, format, value, units[unit]);
+    const char *format = unit == 0 ? "%.0f%s%s" : value < 10 ? "%.2f%s%s" : "%.1f%s%s";
+    snprintf(out, 32, format, value, *units[unit] ? " " : "", units[unit]);
 }
 
 void awq_format_bytes(char out[32], double bytes)

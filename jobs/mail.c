@@ -242,10 +242,15 @@ static awq_status begin_send(awq_mail *mail, awq_letter *letter, awq_error *err)
     }
     t->letter = letter;
     t->to = to;
-    append(&mail->sending, t);
     int code =
         MPI_Isend(letter, letter_units(letter), mail->unit, to, TAG, mail->comm, &t->request);
-    return code ? mpi_failed(code, "MPI_Isend", err) : AWQ_OK;
+    if (code) {
+        free(t);
+        awq_letter_free(letter);
+        return mpi_failed(code, "MPI_Isend", err);
+    }
+    append(&mail->sending, t);
+    return AWQ_OK;
 }
 
 static awq_status send_outbox(awq_mail *mail, bool *moved, awq_error *err)
@@ -320,9 +325,13 @@ static awq_status begin_receives(awq_mail *mail, bool *moved, awq_error *err)
                             (long long)units * UNIT, status.MPI_SOURCE);
         }
         t->letter = letter;
-        append(&mail->receiving, t);
         code = MPI_Imrecv(letter, units, mail->unit, &message, &t->request);
-        if (code) return mpi_failed(code, "MPI_Imrecv", err);
+        if (code) {
+            free(t);
+            awq_letter_free(letter);
+            return mpi_failed(code, "MPI_Imrecv", err);
+        }
+        append(&mail->receiving, t);
     }
 }
 

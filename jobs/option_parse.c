@@ -6,7 +6,8 @@
 
 #include "jobs/options.h"
 
-enum { HELP = 1000 };
+/* What getopt_long returns for long options: above every letter. */
+enum { HELP = 256, FIRST_LONG };
 
 /* Levenshtein distance of two short words, at most 63 letters of the second. */
 static int distance(const char *a, const char *b)
@@ -29,10 +30,11 @@ static int distance(const char *a, const char *b)
     return row[length];
 }
 
+/* The more letters a word has, the more of them may be wrong. */
 static const char *nearest(const char *word, int commands)
 {
     const char *best = NULL;
-    int best_distance = 4;
+    int letters = (int)strlen(word), best_distance = letters < 8 ? 1 + (letters + 1) / 3 : 4;
     for (int i = 0; i < awq_option_count; i++) {
         int d = distance(word, awq_option_table[i].name);
         if (!(awq_option_table[i].commands & commands) || d >= best_distance) continue;
@@ -59,6 +61,18 @@ static void unknown_option(const char *argument, awq_command command, awq_proble
                          argument);
 }
 
+/* After a '?' of getopt_long, which tells by optopt what it did not like. */
+static void refuse(int argc, char **argv, awq_command command, awq_problems *problems)
+{
+    char letter[] = {'-', (char)optopt, '\0'};
+    const char *last = argv[optind <= argc ? optind - 1 : argc - 1];
+    if (optopt >= HELP)
+        awq_problems_add(problems, AWQ_ERR_USAGE, "'%.*s' takes no value", (int)strcspn(last, "="),
+                         last);
+    else
+        unknown_option(optopt ? letter : last, command, problems);
+}
+
 static struct option *long_options(awq_command command)
 {
     struct option *list = calloc((size_t)awq_option_count + 2, sizeof *list);
@@ -68,7 +82,7 @@ static struct option *long_options(awq_command command)
         if (!(option->commands & command)) continue;
         list[count++] = (struct option){
             option->name, option->type == AWQ_OPTION_FLAG ? no_argument : required_argument, NULL,
-            i};
+            FIRST_LONG + i};
     }
     if (list) list[count] = (struct option){"help", no_argument, NULL, HELP};
     return list;
@@ -117,13 +131,13 @@ bool awq_options_parse(awq_options *options, awq_command command, int argc, char
         awq_problems_add(problems, AWQ_ERR_MEMORY, "no memory for the command line");
         return false;
     }
-    bool help = false;
+    bool help = false, refused = false;
     opterr = 0;
-    optind = 1;
+    optind = 0; /* start anew, whatever was parsed before */
     for (;;) {
-        int before = optind;
         int code = getopt_long(argc, argv, ":hvq", list, NULL);
         if (code == -1) break;
+        refused = refused || code == '?';
         if (code == HELP || code == 'h')
             help = true;
         else if (code == 'v')
@@ -133,15 +147,48 @@ bool awq_options_parse(awq_options *options, awq_command command, int argc, char
         else if (code == ':')
             awq_problems_add(problems, AWQ_ERR_USAGE, "'%s' needs a value", argv[optind - 1]);
         else if (code == '?')
-            unknown_option(argv[before < argc ? before : argc - 1], command, problems);
+            refuse(argc, argv, command, problems);
         else
-            set(options, code, optarg, problems);
+            set(options, code - FIRST_LONG, optarg, problems);
     }
     free(list);
     if (help) return true;
-    positional(options, command, argc, argv, problems);
+    if (!refused) /* else they may be the values of what was refused */
+        positional(options, command, argc, argv, problems);
     if (!problems->count) require(options, command, problems);
     return false;
+}
+
+enum { HELP_INDENT = 28, HELP_COLUMNS = 80 };
+
+/* Prints words from column HELP_INDENT on, wrapped. `column` is where the line is now. */
+static void print_wrapped(FILE *file, const char *text, int column)
+{
+    while (*text) {
+        int word = (int)strcspn(text, " ");
+        if (column > HELP_INDENT && column + 1 + word > HELP_COLUMNS) {
+            fputc('\n', file);
+            column = 0;
+        }
+        if (column < HELP_INDENT)
+            fprintf(file, "%*s", HELP_INDENT - column, "");
+        else if (column > HELP_INDENT)
+            fputc(' ', file);
+        column = (column < HELP_INDENT ? HELP_INDENT : column + (column > HELP_INDENT)) + word;
+        fprintf(file, "%.*s", word, text);
+        text += word + strspn(text + word, " ");
+    }
+    fputc('\n', file);
+}
+
+static void print_option(FILE *file, const char *left, const char *help)
+{
+    int column = fprintf(file, "  %s", left);
+    if (column >= HELP_INDENT) {
+        fputc('\n', file);
+        column = 0;
+    }
+    print_wrapped(file, help, column);
 }
 
 void awq_options_print_help(FILE *file, awq_command command)
@@ -149,12 +196,12 @@ void awq_options_print_help(FILE *file, awq_command command)
     for (int i = 0; i < awq_option_count; i++) {
         const awq_option *option = &awq_option_table[i];
         if (!(option->commands & command)) continue;
-        char left[64];
+        char left[64], help[512];
         snprintf(left, sizeof left, "--%s%s%s", option->name, option->argument ? " " : "",
                  option->argument ? option->argument : "");
-        fprintf(file, "  %-26s %s", left, option->help);
-        if (option->fallback) fprintf(file, " (default %s)", option->fallback);
-        fputc('\n', file);
+        snprintf(help, sizeof help, option->fallback ? "%s (default %s)" : "%s", option->help,
+                 option->fallback);
+        print_option(file, left, help);
     }
-    fprintf(file, "  %-26s %s\n", "-h, --help", "print this");
+    print_option(file, "-h, --help", "print this");
 }

@@ -124,6 +124,11 @@ static awq_status set_choice(int64_t *to, const awq_option *option, const char *
 static awq_status set_string(char **to, const awq_option *option, const char *text, awq_error *err)
 {
     if (!*text) return wants(option, text, option->argument, err);
+    json_t *as_json = json_string(text); /* how it travels and is kept */
+    json_decref(as_json);
+    if (!as_json)
+        return awq_fail(err, AWQ_ERR_USAGE, "--%s: '%s' is not UTF-8; rename it", option->name,
+                        text);
     char *copy = strdup(text);
     if (!copy) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for --%s", option->name);
     free(*to);

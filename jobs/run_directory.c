@@ -71,7 +71,7 @@ awq_status awq_out_inspect(const char *out, awq_out_state *state, char foreign[2
         return awq_fail(err, AWQ_ERR_IO, "cannot open output directory '%s': %s", out,
                         strerror(errno));
     }
-    bool ours = has(out, AWQ_RUN_DIRECTORY_NAME "/job.json");
+    bool ours = has(out, AWQ_RUN_DIRECTORY_NAME "/job.json") || has(out, AWQ_STATISTICS_NAME);
     bool complete = has(out, "config.json") && has(out, AWQ_STATISTICS_NAME);
     bool empty = true;
     for (struct dirent *entry; (entry = readdir(directory));) {
@@ -108,10 +108,11 @@ awq_status awq_out_discard(const char *out, awq_error *err)
     if (!directory) return awq_fail(err, AWQ_ERR_IO, "cannot open '%s': %s", out, strerror(errno));
     awq_status status = AWQ_OK;
     for (struct dirent *entry; !status && (entry = readdir(directory));)
-        if (strcmp(entry->d_name, AWQ_RUN_DIRECTORY_NAME) && is_ours(entry->d_name))
+        if (strcmp(entry->d_name, AWQ_RUN_DIRECTORY_NAME) &&
+            strcmp(entry->d_name, AWQ_STATISTICS_NAME) && is_ours(entry->d_name))
             status = remove_file(out, entry->d_name, err);
     closedir(directory);
-    return status;
+    return status ? status : remove_file(out, AWQ_STATISTICS_NAME, err);
 }
 
 /* ---- prepare ---- */
@@ -185,6 +186,7 @@ static awq_status scan_layer(const char *run, const char *fingerprint, int64_t l
     if (!awq_path_exists(h5)) return AWQ_OK;
     *done = !awq_layer_record_check(h5, tensors, layer, fingerprint, err);
     if (*done) return AWQ_OK;
+    if (err->status != AWQ_ERR_CORRUPT && awq_path_exists(tensors)) return err->status;
     remove_bad(h5, err->text);
     if (awq_path_exists(tensors)) unlink(tensors);
     return AWQ_OK;
@@ -217,7 +219,9 @@ static awq_status scan_boundary(const char *run, const char *fingerprint,
     *present = false;
     if (!awq_path_exists(path)) return AWQ_OK;
     *present = !check_boundary(path, shape, fingerprint, err);
-    if (!*present) remove_bad(path, err->text);
+    if (*present) return AWQ_OK;
+    if (err->status != AWQ_ERR_CORRUPT) return err->status;
+    remove_bad(path, err->text);
     return AWQ_OK;
 }
 

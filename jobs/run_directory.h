@@ -33,7 +33,8 @@ awq_status awq_run_boundary_path(char out[AWQ_PATH_BYTES], const char *run, int6
 /* What an output directory is, by what lies in it. */
 typedef enum awq_out_state {
     AWQ_OUT_FREE,     /* missing or empty */
-    AWQ_OUT_STARTED,  /* holds a run directory with a job.json */
+    AWQ_OUT_STARTED,  /* holds a run directory with a job.json, or what is left of a checkpoint of
+                         ours that was being discarded: its awqrun.h5 */
     AWQ_OUT_COMPLETE, /* a checkpoint of ours: config.json and awqrun.h5 */
     AWQ_OUT_FOREIGN   /* holds something that is not ours */
 } awq_out_state;
@@ -49,11 +50,13 @@ awq_status awq_run_prepare(const char *run, const json_t *fingerprint, const awq
 
 /* Whether layer shape->layer is done, and whether its input is on disk: durable and sound, every
  * byte read. A record or boundary that is torn, foreign or corrupt is reported as a warning and
- * removed: it is done again. `shape` is that of the job's boundaries. */
+ * removed: it is done again. One that cannot be read for another reason may be sound: it stays, and
+ * that is an error. `shape` is that of the job's boundaries. */
 awq_status awq_run_scan(const char *run, const char *fingerprint, const awq_boundary_shape *shape,
                         bool *done, bool *boundary, awq_error *err);
 
-/* Removes a complete checkpoint of ours, config.json first: --restart. */
+/* Removes a complete checkpoint of ours, config.json first and awqrun.h5 last, so that one half
+ * removed is neither taken for a checkpoint nor for somebody else's: --restart. */
 awq_status awq_out_discard(const char *out, awq_error *err);
 /* Removes all but the lock: --restart. */
 awq_status awq_run_discard(const char *run, awq_error *err);

@@ -22,6 +22,18 @@ static json_t *worker_object(const awq_worker_status *worker, int rank)
                      awq_phase_name((awq_phase)p->phase), "heard_seconds", worker->heard_seconds);
 }
 
+/* JSON holds UTF-8 only, and an error may quote a file or be cut inside of a character. */
+static json_t *error_object(const char *error)
+{
+    char ascii[AWQ_ERROR_TEXT_BYTES];
+    json_t *object = json_string(error);
+    if (object) return object;
+    snprintf(ascii, sizeof ascii, "%s", error);
+    for (char *c = ascii; *c; c++)
+        if ((unsigned char)*c >= 0x80) *c = '?';
+    return json_string(ascii);
+}
+
 static json_t *status_object(const awq_run_status *status)
 {
     char host[256] = "?";
@@ -30,13 +42,13 @@ static json_t *status_object(const awq_run_status *status)
     json_t *workers = json_array();
     for (int i = 0; i < status->worker_count; i++)
         json_array_append_new(workers, worker_object(&status->workers[i], i + 1));
-    return json_pack("{s:s, s:I, s:s, s:i, s:s, s:I, s:I, s:f, s:f, s:f, s:s, s:o}", "state",
+    return json_pack("{s:s, s:I, s:s, s:i, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o}", "state",
                      state_names[status->state], "updated", (json_int_t)time(NULL), "host", host,
                      "pid", (int)getpid(), "slurm_job", job ? job : "", "layers",
                      (json_int_t)status->layers, "layers_done", (json_int_t)status->layers_done,
                      "fraction", status->fraction, "eta_seconds", status->eta_seconds,
-                     "elapsed_seconds", status->elapsed_seconds, "error", status->error, "workers",
-                     workers);
+                     "elapsed_seconds", status->elapsed_seconds, "error",
+                     error_object(status->error), "workers", workers);
 }
 
 awq_status awq_run_status_write(const char *run, const awq_run_status *status, awq_error *err)
@@ -84,11 +96,32 @@ static void print_worker(FILE *file, const json_t *worker, double age)
     fprintf(file, "  heard %s ago\n", heard);
 }
 
+static void print_workers(FILE *file, const json_t *status, double age)
+{
+    size_t index;
+    const json_t *worker;
+    json_array_foreach(json_object_get(status, "workers"), index, worker)
+    {
+        print_worker(file, worker, age);
+    }
+}
+
+bool awq_run_status_is_live(const json_t *status)
+{
+    const char *state = text(status, "state");
+    return !strcmp(state, "running") || !strcmp(state, "merging");
+}
+
+void awq_run_status_print_workers(FILE *file, const json_t *status)
+{
+    print_workers(file, status, (double)time(NULL) - number(status, "updated"));
+}
+
 void awq_run_status_print(FILE *file, const char *out, const json_t *status, double now)
 {
     double age = now - number(status, "updated");
     const char *state = text(status, "state"), *error = text(status, "error");
-    bool live = !strcmp(state, "running") || !strcmp(state, "merging");
+    bool live = awq_run_status_is_live(status);
     char elapsed[32], eta[32], since[32];
     awq_format_seconds(elapsed, number(status, "elapsed_seconds"));
     awq_format_seconds(eta, number(status, "eta_seconds"));
@@ -103,11 +136,6 @@ void awq_run_status_print(FILE *file, const char *out, const json_t *status, dou
     fprintf(file, ", updated %s ago\n", since);
     if (live && age > 30)
         fprintf(file, "  no news for %s: the job may be dead; start it again to go on\n", since);
-    size_t index;
-    const json_t *worker;
-    json_array_foreach(json_object_get(status, "workers"), index, worker)
-    {
-        print_worker(file, worker, age);
-    }
+    print_workers(file, status, age);
     if (*error) fprintf(file, "  last error: %s\n", error);
 }

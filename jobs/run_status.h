@@ -6,6 +6,7 @@
 #define AWQ_JOBS_RUN_STATUS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -42,6 +43,10 @@ typedef struct awq_run_status {
 awq_status awq_run_status_write(const char *run, const awq_run_status *status, awq_error *err);
 /* The file's object; the caller decrefs. */
 awq_status awq_run_status_read(const char *run, json_t **out, awq_error *err);
+/* Whether the run that wrote it was still at work: it is, or it was ended by force. */
+bool awq_run_status_is_live(const json_t *status);
+/* Prints what each worker was at, a line each. */
+void awq_run_status_print_workers(FILE *file, const json_t *status);
 /* Prints it for people: what is done, who does what, the last error. `now` is the wall clock. */
 void awq_run_status_print(FILE *file, const char *out, const json_t *status, double now);
 

@@ -28,8 +28,8 @@ double awq_work_gram(const awq_model *model, int64_t tokens)
 double awq_work_search(const awq_model *model, const awq_options *options)
 {
     double candidates = (double)options->alpha_steps + 1;
-    if (options->duo == AWQ_OPTION_DUO_ON) candidates += 1;
-    if (options->duo == AWQ_OPTION_DUO_BOTH) candidates *= 2;
+    if (options->duo == AWQ_OPTION_DUO_ON && options->alpha_steps) candidates += 1;
+    if (options->duo == AWQ_OPTION_DUO_BOTH && options->alpha_steps) candidates *= 2;
     double sum = 0;
     for (int i = 0; i < AWQ_LINEARS; i++) {
         int64_t out, in;

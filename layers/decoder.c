@@ -63,6 +63,10 @@ awq_status awq_decoder_load(awq_device *device, const awq_checkpoint *checkpoint
     uint64_t bytes = awq_decoder_bytes(model, be->compute_bytes);
     if (be->alloc(device, bytes, "the weights of a layer", &decoder.arena, err)) return err->status;
     place(&(awq_arena){.base = decoder.arena}, model, be->compute_bytes, &decoder, &staging);
+    for (int norm = 0; norm < AWQ_NORMS; norm++)
+        if (decoder.norm[norm])
+            decoder.norm_dtype[norm] =
+                awq_checkpoint_norm(checkpoint, index, (awq_norm)norm)->dtype;
     if (awq_decoder_read(device, checkpoint, &decoder, &staging, err)) {
         awq_decoder_release(device, &decoder);
         return err->status;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * layers/decoder.h - one decoder layer on a device: its weights, and the forward pass (AWQ.md 4).
+ * layers/decoder.h - one decoder layer on a device: weights and forward pass (docs/awq.md 4).
  *
  * Hidden states are float32 [rows, hidden] on the device, rows = sequences * length, and stay
  * float32 from layer to layer. */
@@ -14,10 +14,11 @@
 
 typedef struct awq_decoder {
     int64_t index;
-    void *weight[AWQ_LINEARS]; /* compute type [out, in] */
-    float *bias[AWQ_LINEARS];  /* [out]; NULL: none */
-    float *norm[AWQ_NORMS];    /* NULL: none */
-    void *arena;               /* the one device array that all of these point into */
+    void *weight[AWQ_LINEARS];       /* compute type [out, in] */
+    float *bias[AWQ_LINEARS];        /* [out]; NULL: none */
+    float *norm[AWQ_NORMS];          /* NULL: none */
+    awq_dtype norm_dtype[AWQ_NORMS]; /* as the checkpoint stores them */
+    void *arena;                     /* the one device array that all of these point into */
 } awq_decoder;
 
 /* Device bytes of a layer's weights. */

@@ -7,6 +7,8 @@
 #include "io/awq_format.h"
 #include "layers/extent.h"
 
+enum { CHECKED_ELEMENTS = 4096 }; /* at a time */
+
 /* The names and shapes of one linear that is AWQ GEMM in the checkpoint. */
 typedef struct packed_linear {
     const awq_tensor *qweight, *qzeros, *scales;
@@ -43,6 +45,31 @@ static awq_status damaged_matrix(const awq_tensor *tensor, int64_t index, awq_er
                     tensor->name, value_text(value), row, column);
 }
 
+static awq_status damaged_vector(const awq_tensor *tensor, int64_t index, awq_error *err)
+{
+    return awq_fail(err, AWQ_ERR_NUMERIC,
+                    "'%s' holds %s at element %lld; the checkpoint is damaged", tensor->name,
+                    value_text(tensor_value(tensor, index)), (long long)index);
+}
+
+awq_status awq_tensor_check_finite(const awq_tensor *tensor, awq_error *err)
+{
+    float block[CHECKED_ELEMENTS];
+    int64_t count = awq_tensor_elements(tensor);
+    size_t bytes = awq_dtype_bytes(tensor->dtype);
+    for (int64_t first = 0; first < count; first += CHECKED_ELEMENTS) {
+        int64_t left = count - first, n = left < CHECKED_ELEMENTS ? left : CHECKED_ELEMENTS;
+        awq_widen(block, (const char *)tensor->data + (size_t)first * bytes, tensor->dtype,
+                  (size_t)n);
+        for (int64_t i = 0; i < n; i++) {
+            if (isfinite(block[i])) continue;
+            return tensor->dims == 2 ? damaged_matrix(tensor, first + i, err)
+                                     : damaged_vector(tensor, first + i, err);
+        }
+    }
+    return AWQ_OK;
+}
+
 awq_status awq_matrix_load(awq_device *device, const awq_tensor *tensor, void *to, awq_error *err)
 {
     const awq_backend *be = device->backend;
@@ -63,9 +90,7 @@ awq_status awq_vector_load(awq_device *device, const awq_tensor *tensor, float *
     while (bad < count && isfinite(host[bad])) bad++;
     awq_status status = AWQ_OK;
     if (bad < count)
-        status = awq_fail(err, AWQ_ERR_NUMERIC,
-                          "'%s' holds %s at element %lld; the checkpoint is damaged", tensor->name,
-                          value_text(host[bad]), (long long)bad);
+        status = damaged_vector(tensor, bad, err);
     else
         device->backend->upload(device, to, host, (size_t)count * sizeof *host);
     free(host);

@@ -22,4 +22,7 @@ awq_status awq_vector_load(awq_device *device, const awq_tensor *tensor, float *
 /* A tensor [rows, columns] to a device matrix of the compute type, likewise. */
 awq_status awq_matrix_load(awq_device *device, const awq_tensor *tensor, void *to, awq_error *err);
 
+/* A tensor that is copied rather than loaded, likewise. */
+awq_status awq_tensor_check_finite(const awq_tensor *tensor, awq_error *err);
+
 #endif

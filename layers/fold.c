@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * layers/fold.c - who absorbs 1/s (AWQ.md 1, 2.7): a norm, whose weight is rounded to the model's
- * type first and the consumers' scale taken from what it became; or the rows of v and up. */
+ * layers/fold.c - who absorbs 1/s (docs/awq.md 1, 2.7): a norm, whose weight is rounded to its
+ * stored type first, and its consumers' scale taken from that; or the rows of v and up. */
 #include <math.h>
 
 #include "layers/channel_means.h"
 #include "layers/extent.h"
 
-/* n' = n / s in the model's type; s becomes n / n', so that the product is exact. A channel where
- * that cannot be keeps n and s = 1. */
+/* n' = n / s in the type that the norm is stored in; s becomes n / n', so that the product is
+ * exact. A channel where that cannot be keeps n and s = 1. */
 static void fold_norm(const float *original, awq_dtype dtype, float *folded, float *s,
                       int64_t channels)
 {
@@ -32,7 +32,7 @@ static awq_status plan_norm(awq_quantizer *quantizer, awq_norm norm, float *s, a
     quantizer->original_norm[norm] = original;
     quantizer->out->norm[norm] = folded;
     if (!folded) return err->status;
-    if (s) fold_norm(original, quantizer->model->dtype, folded, s, count);
+    if (s) fold_norm(original, quantizer->decoder->norm_dtype[norm], folded, s, count);
     quantizer->be->upload(quantizer->device, device, folded, (size_t)count * sizeof *folded);
     return AWQ_OK;
 }

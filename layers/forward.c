@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * layers/forward.c - the forward pass of a decoder layer (AWQ.md 4):
+ * layers/forward.c - the forward pass of a decoder layer (docs/awq.md 4):
  *   hidden += o(attention(rope(q, k), v)),  q, k, v = linears of rmsnorm(hidden)
  *   hidden += down(silu(gate) * up),        gate, up = linears of rmsnorm(hidden) */
-#include "layers/clock.h"
+#include "io/clock.h"
 #include "layers/extent.h"
 #include "layers/scratch.h"
 

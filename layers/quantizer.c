@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
+#include "io/clock.h"
 #include "layers/arena.h"
-#include "layers/clock.h"
 #include "layers/extent.h"
 
 awq_grid awq_quantizer_grid(const awq_quantizer *quantizer, awq_linear linear)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * layers/search.c - choose the scales of one group (AWQ.md 2.3, 2.5): for each candidate, the exact
- * output error of all consumers over the calibration tokens, from their input's Gram matrix.
+ * layers/search.c - choose the scales of one group (docs/awq.md 2.3, 2.5): for each candidate, the
+ * exact output error of all consumers over the calibration tokens, from their input's Gram matrix.
  * Strictly smaller wins, so ties go to the smaller alpha and NaN never wins. */
 #include <math.h>
 #include <stdlib.h>
@@ -161,12 +161,14 @@ static awq_status run(group_search *search, awq_error *err)
     if (prepare(search, err)) return err->status;
     for (int i = 0; i < search->count; i++)
         if (try_candidate(search, i, err)) return err->status;
-    record->candidates = is_skipped(search) ? 0 : search->count;
-    record->chosen = choose(record->loss, search->count);
-    if (record->chosen < 0)
+    bool skipped = is_skipped(search);
+    int chosen = choose(record->loss, search->count);
+    record->candidates = skipped ? 0 : search->count;
+    record->chosen = skipped ? -1 : chosen;
+    if (chosen < 0)
         awq_log(AWQ_LOG_INFO, "no candidate is finite, identity kept layer=%lld group=%s",
                 (long long)search->quantizer->decoder->index, awq_group_name(search->group));
-    set_scales(search, record->chosen < 0 ? 0 : (int)record->chosen);
+    set_scales(search, chosen < 0 ? 0 : chosen);
     return AWQ_OK;
 }
 

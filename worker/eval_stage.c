@@ -5,6 +5,7 @@
 
 #include "jobs/work.h"
 #include "layers/decoder.h"
+#include "layers/decoder_load.h"
 #include "layers/head.h"
 #include "worker/hidden.h"
 
@@ -25,6 +26,10 @@ static awq_status load_model(eval_run *run, int m, awq_error *err)
     awq_device *device = worker->device;
     if (device->backend->alloc(device, awq_hidden_count(worker, 0) * sizeof(float), "hidden states",
                                (void **)&run->hidden[m], err))
+        return err->status;
+    if (!run->stage->first &&
+        awq_tensor_check_finite(awq_checkpoint_find(worker->checkpoint[m], AWQ_EMBEDDING_NAME),
+                                err))
         return err->status;
     for (int64_t i = 0; i < run->stage->count; i++) {
         int64_t layer = run->stage->first + i;

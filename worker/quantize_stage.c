@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * One stage of a quantization: load its layers, let all tiles flow through them, then search and
- * publish layer by layer (DESIGN 3.4 and 3.5). */
+ * publish layer by layer (docs/design.md 3.4 and 3.5). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +8,7 @@
 #include "io/log.h"
 #include "jobs/run_directory.h"
 #include "jobs/work.h"
+#include "layers/decoder_load.h"
 #include "layers/quantize.h"
 #include "worker/hidden.h"
 #include "worker/record.h"
@@ -86,9 +87,24 @@ static awq_status load_layer(stage_run *run, int64_t i, awq_error *err)
     return awq_statistics_init(run->device, run->model, &run->statistics[i], err);
 }
 
+/* What goes into the output without passing through a layer: the embedding with the first layer,
+ * the final norm and the head with the last. */
+static awq_status check_ends(const stage_run *run, awq_error *err)
+{
+    const awq_checkpoint *checkpoint = run->worker->checkpoint[0];
+    if (!run->stage->first &&
+        awq_tensor_check_finite(awq_checkpoint_find(checkpoint, AWQ_EMBEDDING_NAME), err))
+        return err->status;
+    if (run->stage->first + run->stage->count < run->model->layers) return AWQ_OK;
+    if (awq_tensor_check_finite(awq_checkpoint_find(checkpoint, AWQ_FINAL_NORM_NAME), err))
+        return err->status;
+    if (run->model->tied) return AWQ_OK;
+    return awq_tensor_check_finite(awq_checkpoint_head(checkpoint), err);
+}
+
 static awq_status load(stage_run *run, awq_error *err)
 {
-    if (alloc_hosts(run, err) || alloc_tile(run, err)) return err->status;
+    if (alloc_hosts(run, err) || alloc_tile(run, err) || check_ends(run, err)) return err->status;
     for (int64_t i = 0; i < run->stage->count; i++)
         if (load_layer(run, i, err))
             return awq_error_wrap(err, "layer %lld", (long long)(run->stage->first + i));

@@ -63,7 +63,8 @@ class Usage(Case):
         self.assertEqual(result.out, "", result)
 
     def given(self, *more):
-        return ("quantize", "--model", DEMO, "--tokens", DEMO / "calib.h5", "--out", self.out, *more)
+        return ("quantize", "--model", DEMO, "--tokens", DEMO / "calib.h5", "--out", self.out,
+                *more)
 
     def test_an_unknown_command_is_named(self):
         self.misused(("quantise",), "unknown command 'quantise'")
@@ -135,12 +136,14 @@ class Usage(Case):
         self.misused(("status", "a", "b"), "unexpected argument 'b'")
 
     def test_every_problem_of_a_command_line_is_told(self):
-        self.misused(self.given("--grop-size=64", "--bits", "five", "stray"), "--group-size",
-                     "--bits", "stray")
+        self.misused(self.given("--grop-size=64", "--bits", "five", "--clip", "on"),
+                     "--group-size", "--bits", "--clip")
+        self.misused(self.given("stray", "--bits", "five"), "--bits", "'stray'")
+        self.misused(self.given("stray", "--grop-size", "64"), "'--grop-size', did you mean")
 
 
 class Streams(Case):
-    LOG = re.compile(r"^\d\d:\d\d:\d\d (info |note |more |debug) \[\d+ [\w.-]+\] ")
+    LOG = re.compile(r"^\d\d:\d\d:\d\d \w+ +\[\d+ [\w.-]+\] ")
 
     def test_results_go_to_stdout_and_the_log_to_stderr(self):
         result = self.succeeds(self.quantize("--verbose", tokens=self.demo_tokens()))

@@ -33,8 +33,9 @@ class Eval(Case):
         self.assertEqual(found["against"]["mean_nll"], found["mean_nll"])
 
     def test_another_model_cannot_be_compared_with(self):
-        self.fails_with(self.eval("--against", FAMILIES / "qwen3"), "is another model than")
-        self.fails_with(self.eval("--against", FAMILIES / "qwen3", ranks=3), "is another model than")
+        for ranks in (1, 3):
+            self.fails_with(self.eval("--against", FAMILIES / "qwen3", ranks=ranks),
+                            "is another model than")
 
     def test_a_quantized_model_cannot_be_compared_with(self):
         self.succeeds(self.quantize("--group-size", "32", model=FAMILIES / "qwen2",
@@ -48,6 +49,15 @@ class Eval(Case):
     def test_tokens_that_do_not_fit_are_refused(self):
         self.fails_with(self.eval(tokens=DEMO / "eval.h5"), "outside the vocabulary of 128",
                         "longer than the model's 256 positions")
+
+    def test_a_damaged_embedding_or_head_is_refused(self):
+        for tensor in ("model.embed_tokens.weight", "lm_head.weight"):
+            with self.subTest(tensor=tensor):
+                model = self.with_value(tensor, 1000, 7, float("inf"))
+                self.fails_with(self.eval(model=model, tokens=self.demo_tokens()),
+                                f"'{tensor}' holds infinity at row 1000, column 7")
+                self.doCleanups()
+                self.setUp()
 
     def test_a_damaged_model_is_refused(self):
         model = self.with_value("model.layers.2.mlp.down_proj.weight", 17, 300, float("nan"))

@@ -4,7 +4,6 @@ must hold of every run that is refused."""
 
 import hashlib
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -15,9 +14,8 @@ import h5py
 import numpy as np
 
 from support import safetensors
-from support.program import run
+from support.program import ROOT, run
 
-ROOT = pathlib.Path(os.environ.get("AWQ_SOURCE_DIR", pathlib.Path(__file__).parents[2]))
 DATA = ROOT / "tests" / "data"
 DEMO = DATA / "demo-llama-outliers"
 FAMILIES = DATA / "families"

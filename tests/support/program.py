@@ -2,14 +2,15 @@
 """Runs awqrun, alone or under mpirun, with a time limit that nothing survives."""
 
 import os
+import pathlib
 import re
-import resource
 import shutil
 import signal
 import subprocess
 import time
 
-AWQRUN = os.environ.get("AWQRUN", "build/dev/bin/awqrun")
+ROOT = pathlib.Path(os.environ.get("AWQ_SOURCE_DIR", pathlib.Path(__file__).parents[2]))
+AWQRUN = os.environ.get("AWQRUN", str(ROOT / "build/dev/bin/awqrun"))
 SLOWER = float(os.environ.get("AWQ_TEST_SLOWER", "1"))  # how much a sanitized program is
 
 ENVIRONMENT = {
@@ -56,20 +57,18 @@ def kill_session(leader):
 def run(*arguments, ranks=1, timeout=60, env=None, cwd=None, file_size=None):
     """Runs `awqrun arguments`, under `mpirun -n ranks` if there are several.
 
-    file_size limits the bytes of every file that it writes, as a full disk would."""
+    file_size limits the bytes of every file that a rank writes, as a full disk would (mpirun has
+    larger files of its own)."""
     command = [AWQRUN, *map(str, arguments)]
-    if ranks > 1:
+    if file_size:
+        command = ["prlimit", f"--fsize={file_size}", *command]
+    if ranks > 1 or file_size:
         command = ["mpirun", "-n", str(ranks), *command]
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
-
     begin = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True, errors="replace", cwd=cwd,
                                env={**os.environ, **ENVIRONMENT, **(env or {})},
-                               start_new_session=True,
-                               preexec_fn=limit if file_size else None)
+                               start_new_session=True)
     try:
         out, err = process.communicate(timeout=timeout * SLOWER)
     except subprocess.TimeoutExpired:

@@ -61,12 +61,14 @@ static void a_bare_name_resolves_to_the_working_directory(void **state)
     assert_int_equal(awq_path_resolve(out, "", &err), AWQ_ERR_INPUT);
 }
 
-static void a_file_in_the_way_is_named_when_resolving(void **state)
+static void a_path_below_a_file_is_resolved_for_others_to_refuse(void **state)
 {
     awq_error err;
     char out[AWQ_PATH_BYTES];
     scratch_write_text(scratch_path(state, "file"), "x");
-    assert_int_equal(awq_path_resolve(out, scratch_path(state, "file/below"), &err), AWQ_ERR_IO);
+    assert_int_equal(awq_path_resolve(out, scratch_path(state, "file/below"), &err), AWQ_OK);
+    assert_contains(out, "/file/below");
+    assert_int_equal(awq_path_make_directory(out, &err), AWQ_ERR_IO);
     assert_contains(err.text, "Not a directory");
 }
 
@@ -162,7 +164,7 @@ int main(void)
         cmocka_unit_test(a_path_that_does_not_fit_is_refused),
         scratch_test(resolving_goes_as_far_as_the_path_exists),
         cmocka_unit_test(a_bare_name_resolves_to_the_working_directory),
-        scratch_test(a_file_in_the_way_is_named_when_resolving),
+        scratch_test(a_path_below_a_file_is_resolved_for_others_to_refuse),
         cmocka_unit_test(inside_compares_whole_components),
         scratch_test(directories_are_made_with_their_parents),
         scratch_test(removing_a_tree_leaves_what_links_point_to),

@@ -94,7 +94,7 @@ static void an_overflowing_weight_is_named(void **state)
     synthetic_open(&s, (synthetic_shape){.dtype = AWQ_BF16});
     ((float *)s.decoder.weight[AWQ_UP])[3 * s.model.hidden + 17] = 3e6f;
     expect(synthetic_quantize(&s, &layer, &err), AWQ_ERR_NUMERIC, &err,
-           "up_proj: its weights' group scale overflows float16 at row 3, group 1");
+           "up_proj.weight': the scale of row 3, group 1 overflows float16");
 }
 
 static void activations_that_are_not_finite_are_named(void **state)

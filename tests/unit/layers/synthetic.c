@@ -92,6 +92,7 @@ static void make_decoder(synthetic *s)
         if (!awq_model_has_norm(&s->model, (awq_norm)i)) continue;
         int64_t count = awq_norm_elements(&s->model, (awq_norm)i);
         s->decoder.norm[i] = awq_arena_take(&arena, (uint64_t)count * sizeof(float));
+        s->decoder.norm_dtype[i] = s->model.dtype;
         fill_norm(s, s->decoder.norm[i], count, 57u + (uint64_t)i);
     }
     assert_int_equal(arena.used, awq_decoder_bytes(&s->model, sizeof(float)));

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT
+ * Plans are small enough to try thousands of them against what a plan promises. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+#include "jobs/plan.h"
+
+enum { MAX_LAYERS = 24 };
+
+typedef struct plan_case {
+    int64_t layers;
+    bool done[MAX_LAYERS], boundary[MAX_LAYERS];
+    int64_t stage_layers;
+    int workers;
+} plan_case;
+
+/* xorshift: the same cases on every machine. */
+static uint64_t random_bits(uint64_t *seed)
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    return *seed;
+}
+
+static int64_t below(uint64_t *seed, int64_t limit)
+{
+    return (int64_t)((random_bits(seed) >> 20) % (uint64_t)limit);
+}
+
+/* How many of a hundred layers are done, and have a boundary, differs from case to case. */
+static plan_case random_case(uint64_t *seed)
+{
+    plan_case c = {.layers = 1 + below(seed, MAX_LAYERS),
+                   .stage_layers = 1 + below(seed, 9),
+                   .workers = (int)(1 + below(seed, 6))};
+    int64_t done = below(seed, 101), boundary = below(seed, 60);
+    for (int64_t i = 0; i < c.layers; i++) {
+        c.done[i] = below(seed, 100) < done;
+        c.boundary[i] = below(seed, 100) < boundary;
+    }
+    return c;
+}
+
+typedef void (*property)(const plan_case *c, const awq_plan *plan);
+
+static void for_many_plans(property holds)
+{
+    uint64_t seed = 88172645463325252u;
+    for (int i = 0; i < 5000; i++) {
+        awq_error err;
+        awq_plan plan;
+        plan_case c = random_case(&seed);
+        must(awq_plan_create(c.layers, c.done, c.boundary, c.stage_layers, c.workers, &plan, &err));
+        holds(&c, &plan);
+        awq_plan_release(&plan);
+    }
+}
+
+/* times[layer]: in how many stages a layer is. */
+static void count_stages(const awq_plan *plan, int times[MAX_LAYERS])
+{
+    memset(times, 0, MAX_LAYERS * sizeof *times);
+    for (int64_t i = 0; i < plan->stage_count; i++)
+        for (int64_t j = 0; j < plan->stages[i].count; j++) {
+            assert_in_range(plan->stages[i].first + j, 0, plan->layers - 1);
+            times[plan->stages[i].first + j]++;
+        }
+}
+
+static void undone_once(const plan_case *c, const awq_plan *plan)
+{
+    int times[MAX_LAYERS];
+    count_stages(plan, times);
+    for (int64_t i = 0; i < c->layers; i++)
+        if (c->done[i])
+            assert_in_range(times[i], 0, 1);
+        else
+            assert_int_equal(times[i], 1);
+}
+
+static void every_undone_layer_is_in_one_stage(void **state)
+{
+    (void)state;
+    for_many_plans(undone_once);
+}
+
+static void bounded(const plan_case *c, const awq_plan *plan)
+{
+    assert_int_equal(plan->stage_layers, c->stage_layers);
+    for (int64_t i = 0; i < plan->stage_count; i++) {
+        assert_in_range(plan->stages[i].count, 1, c->stage_layers);
+        if (i)
+            assert_true(plan->stages[i].first >=
+                        plan->stages[i - 1].first + plan->stages[i - 1].count);
+    }
+}
+
+static void stages_are_in_order_and_never_too_large(void **state)
+{
+    (void)state;
+    for_many_plans(bounded);
+}
+
+static void fed(const plan_case *c, const awq_plan *plan)
+{
+    for (int64_t i = 0; i < plan->stage_count; i++) {
+        const awq_stage *stage = &plan->stages[i], *before = i ? stage - 1 : NULL;
+        bool follows = before && before->first + before->count == stage->first;
+        switch (stage->input) {
+        case AWQ_INPUT_EMBEDDING:
+            assert_int_equal(stage->first, 0);
+            break;
+        case AWQ_INPUT_BOUNDARY:
+            assert_true(stage->first > 0 && c->boundary[stage->first]);
+            break;
+        case AWQ_INPUT_STAGE:
+            assert_true(follows && before->sends_on);
+            break;
+        default:
+            fail();
+        }
+        if (before) assert_int_equal(before->sends_on, stage->input == AWQ_INPUT_STAGE);
+    }
+    if (plan->stage_count) assert_false(plan->stages[plan->stage_count - 1].sends_on);
+}
+
+static void the_input_of_every_stage_exists(void **state)
+{
+    (void)state;
+    for_many_plans(fed);
+}
+
+/* The definition, layer by layer: a layer is run when it is undone, or a later undone one has no
+ * boundary in between to start from. */
+static bool is_needed(const plan_case *c, int64_t layer)
+{
+    for (int64_t i = layer; i < c->layers; i++) {
+        if (i > layer && c->boundary[i]) return false;
+        if (!c->done[i]) return true;
+    }
+    return false;
+}
+
+static void frugal(const plan_case *c, const awq_plan *plan)
+{
+    int times[MAX_LAYERS];
+    int64_t forward_only = 0, left = 0;
+    count_stages(plan, times);
+    for (int64_t i = 0; i < c->layers; i++) {
+        assert_int_equal(times[i], is_needed(c, i));
+        assert_int_equal(plan->done[i], c->done[i]);
+        forward_only += times[i] && c->done[i];
+        left += !c->done[i];
+    }
+    assert_int_equal(plan->forward_only, forward_only);
+    assert_int_equal(plan->layers_left, left);
+}
+
+static void nothing_is_run_that_no_undone_layer_needs(void **state)
+{
+    (void)state;
+    for_many_plans(frugal);
+}
+
+static void in_turn(const plan_case *c, const awq_plan *plan)
+{
+    for (int64_t i = 0; i < plan->stage_count; i++)
+        assert_int_equal(plan->stages[i].worker, i % c->workers);
+}
+
+static void stages_go_to_the_workers_in_turn(void **state)
+{
+    (void)state;
+    for_many_plans(in_turn);
+}
+
+/* Within what is run, a stage ends only where it is full, at a boundary, or at a gap. */
+static void filled(const plan_case *c, const awq_plan *plan)
+{
+    for (int64_t i = 0; i + 1 < plan->stage_count; i++) {
+        const awq_stage *stage = &plan->stages[i], *next = stage + 1;
+        bool gap = stage->first + stage->count != next->first;
+        assert_true(gap || c->boundary[next->first] || stage->count == c->stage_layers);
+    }
+}
+
+static void split_at_files(const plan_case *c, const awq_plan *plan)
+{
+    for (int64_t i = 0; i < plan->stage_count; i++)
+        for (int64_t j = 1; j < plan->stages[i].count; j++)
+            assert_false(c->boundary[plan->stages[i].first + j]);
+}
+
+static void a_boundary_on_disk_begins_a_stage(void **state)
+{
+    (void)state;
+    for_many_plans(split_at_files);
+}
+
+static void stages_are_as_large_as_they_may_be(void **state)
+{
+    (void)state;
+    for_many_plans(filled);
+}
+
+static void a_fresh_run_of_five_layers_on_two_workers(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_plan plan;
+    must(awq_plan_create(5, NULL, NULL, 2, 2, &plan, &err));
+    const awq_stage expected[] = {
+        {.first = 0, .count = 2, .worker = 0, .input = AWQ_INPUT_EMBEDDING, .sends_on = 1},
+        {.first = 2, .count = 2, .worker = 1, .input = AWQ_INPUT_STAGE, .sends_on = 1},
+        {.first = 4, .count = 1, .worker = 0, .input = AWQ_INPUT_STAGE}};
+    assert_int_equal(plan.stage_count, 3);
+    assert_memory_equal(plan.stages, expected, sizeof expected);
+    assert_int_equal(plan.layers_left, 5);
+    assert_int_equal(plan.forward_only, 0);
+    awq_plan_release(&plan);
+    assert_null(plan.stages);
+}
+
+static void a_finished_run_has_no_stages(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_plan plan;
+    const bool done[3] = {true, true, true}, boundary[3] = {false, true, false};
+    must(awq_plan_create(3, done, boundary, 2, 4, &plan, &err));
+    assert_int_equal(plan.stage_count, 0);
+    assert_int_equal(plan.layers_left, 0);
+    assert_int_equal(plan.forward_only, 0);
+    awq_plan_release(&plan);
+}
+
+/* ---- how many layers a stage may hold ---- */
+
+static int64_t stage_layers(int64_t layers, int workers, int64_t wanted, uint64_t budget)
+{
+    awq_error err;
+    int64_t out = -1;
+    must(awq_plan_stage_layers(layers, workers, wanted, budget, 100, 50, &out, &err));
+    return out;
+}
+
+static void an_even_share_is_taken_where_it_fits(void **state)
+{
+    (void)state;
+    assert_int_equal(stage_layers(80, 8, 0, 1000000), 10);
+    assert_int_equal(stage_layers(81, 8, 0, 1000000), 11);
+    assert_int_equal(stage_layers(3, 8, 0, 1000000), 1);
+    assert_int_equal(stage_layers(0, 8, 0, 1000000), 1);
+}
+
+static void memory_limits_a_stage(void **state)
+{
+    (void)state;
+    assert_int_equal(stage_layers(80, 8, 0, 50 + 400), 4);
+    assert_int_equal(stage_layers(80, 8, 0, 50 + 499), 4);
+    assert_int_equal(stage_layers(80, 8, 0, 50 + 100), 1);
+}
+
+static void a_wanted_number_is_taken_as_far_as_it_fits(void **state)
+{
+    (void)state;
+    assert_int_equal(stage_layers(80, 8, 3, 50 + 400), 3);
+    assert_int_equal(stage_layers(80, 8, 20, 50 + 400), 4);
+    assert_int_equal(stage_layers(80, 8, 20, 1000000), 20);
+}
+
+static void a_layer_that_does_not_fit_says_what_to_do(void **state)
+{
+    (void)state;
+    awq_error err;
+    int64_t out = -1;
+    assert_int_equal(awq_plan_stage_layers(80, 8, 0, 2000000000, 1500000000, 600000000, &out, &err),
+                     AWQ_ERR_MEMORY);
+    assert_int_equal(out, -1);
+    assert_contains(err.text, "one decoder layer needs 2.10 GB");
+    assert_contains(err.text, "may use 2.00 GB");
+    assert_contains(err.text, "lower --tile-tokens, raise --device-memory");
+    assert_int_equal(awq_plan_stage_layers(80, 8, 4, 600, 100, 600, &out, &err), AWQ_ERR_MEMORY);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_undone_layer_is_in_one_stage),
+        cmocka_unit_test(stages_are_in_order_and_never_too_large),
+        cmocka_unit_test(the_input_of_every_stage_exists),
+        cmocka_unit_test(nothing_is_run_that_no_undone_layer_needs),
+        cmocka_unit_test(stages_go_to_the_workers_in_turn),
+        cmocka_unit_test(a_boundary_on_disk_begins_a_stage),
+        cmocka_unit_test(stages_are_as_large_as_they_may_be),
+        cmocka_unit_test(a_fresh_run_of_five_layers_on_two_workers),
+        cmocka_unit_test(a_finished_run_has_no_stages),
+        cmocka_unit_test(an_even_share_is_taken_where_it_fits),
+        cmocka_unit_test(memory_limits_a_stage),
+        cmocka_unit_test(a_wanted_number_is_taken_as_far_as_it_fits),
+        cmocka_unit_test(a_layer_that_does_not_fit_says_what_to_do),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ * Hand-computed: hidden 16, intermediate 32, 2 heads of 8, 1 of keys, vocabulary 24. Weights of
+ * q, k, v, o, gate, up, down: 256, 128, 128, 256, 512, 512, 512, together 2304. */
+#include "jobs/work.h"
+#include "tests/unit/io/scratch.h"
+
+static const awq_model model = {.layers = 2,
+                                .hidden = 16,
+                                .intermediate = 32,
+                                .heads = 2,
+                                .kv_heads = 1,
+                                .head_dim = 8,
+                                .vocab = 24};
+
+static void expect(double value, double expected)
+{
+    if (value == expected) return;
+    print_error("%.17g, expected %.17g\n", value, expected);
+    fail();
+}
+
+static void forward_is_linears_and_half_a_square_of_attention(void **state)
+{
+    (void)state;
+    expect(awq_work_forward(&model, 0, 4), 0);
+    /* 4608 a token, and 2 products of 16 channels with 4 / 2 tokens each: 128 */
+    expect(awq_work_forward(&model, 1, 4), 4608 + 128);
+    expect(awq_work_forward(&model, 28, 4), 28 * 4736);
+}
+
+static void gram_is_one_triangle_for_each_group_of_inputs(void **state)
+{
+    (void)state;
+    /* 16^2 for qkv, o and gate_up, 32^2 for down */
+    expect(awq_work_gram(&model, 28), 28 * (3 * 256 + 1024));
+}
+
+/* Weights times inputs, of all linears. */
+static const double triangle = 16 * (256 + 128 + 128 + 256 + 512 + 512) + 32 * 512;
+
+static void search_counts_its_candidates(void **state)
+{
+    (void)state;
+    awq_options options = {.alpha_steps = 20, .group_size = 8, .clip = AWQ_OPTION_CLIP_OFF};
+    expect(awq_work_search(&model, &options), triangle * (21 + 2));
+    options.duo = AWQ_OPTION_DUO_ON;
+    expect(awq_work_search(&model, &options), triangle * (22 + 2));
+    options.duo = AWQ_OPTION_DUO_BOTH;
+    expect(awq_work_search(&model, &options), triangle * (42 + 2));
+}
+
+static void plain_rounding_has_one_candidate_whatever_the_rule(void **state)
+{
+    (void)state;
+    awq_options options = {.alpha_steps = 0, .group_size = 8, .clip = AWQ_OPTION_CLIP_OFF};
+    for (options.duo = AWQ_OPTION_DUO_OFF; options.duo <= AWQ_OPTION_DUO_BOTH; options.duo++)
+        expect(awq_work_search(&model, &options), triangle * (1 + 2));
+}
+
+static void clip_adds_the_groups_of_all_but_q_and_k(void **state)
+{
+    (void)state;
+    awq_options options = {.alpha_steps = 20, .group_size = 8, .clip = AWQ_OPTION_CLIP_AFTER};
+    expect(awq_work_search(&model, &options), triangle * 23 + 20.0 * 1920 * 8);
+    options.group_size = -1; /* rows of 16, in down of 32 */
+    expect(awq_work_search(&model, &options), triangle * 23 + 20.0 * (1408 * 16 + 512 * 32));
+}
+
+static void head_is_one_product_with_the_vocabulary(void **state)
+{
+    (void)state;
+    expect(awq_work_head(&model, 28), 2.0 * 28 * 24 * 16);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(forward_is_linears_and_half_a_square_of_attention),
+        cmocka_unit_test(gram_is_one_triangle_for_each_group_of_inputs),
+        cmocka_unit_test(search_counts_its_candidates),
+        cmocka_unit_test(plain_rounding_has_one_candidate_whatever_the_rule),
+        cmocka_unit_test(clip_adds_the_groups_of_all_but_q_and_k),
+        cmocka_unit_test(head_is_one_product_with_the_vocabulary),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
