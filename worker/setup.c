@@ -14,15 +14,34 @@
 /* The process itself: MPI, libraries, BLAS buffers of each thread. Measured by tests/bench. */
 enum { PROCESS_BYTES = 64 << 20, BLAS_BYTES_PER_THREAD = 32 << 20, LETTERS_IN_FLIGHT = 4 };
 
-static awq_status open_device(const awq_options *options, int neighbours, awq_device **out,
-                              awq_error *err)
+static int threads_share(awq_neighbours neighbours)
+{
+    int threads = awq_cores_allowed() / neighbours.sharing;
+    return threads > 0 ? threads : 1;
+}
+
+/* mpirun binds ranks to one core, or to one socket, unless told otherwise. */
+static void warn_of_binding(const awq_device *device, awq_neighbours neighbours)
+{
+    int share = awq_cores_online() / neighbours.workers;
+    if (neighbours.index || device->threads >= share || awq_cores_allowed() == awq_cores_online())
+        return;
+    char host[AWQ_HOST_BYTES] = "?";
+    gethostname(host, sizeof host - 1);
+    awq_report_warning("workers on %s are bound to %d of its %d cores each; 'mpirun --bind-to "
+                       "none' gives them %d threads",
+                       host, awq_cores_allowed(), awq_cores_online(), share);
+}
+
+static awq_status open_device(const awq_options *options, awq_neighbours neighbours,
+                              awq_device **out, awq_error *err)
 {
     const awq_backend *backend = awq_backend_find(options->backend);
     if (!backend)
         return awq_fail(err, AWQ_ERR_USAGE, "backend '%s' is not in this build; it has cpu",
                         options->backend);
     awq_device_options device = {.threads = (int)options->threads};
-    if (!device.threads) device.threads = awq_cores_share(neighbours);
+    if (!device.threads) device.threads = threads_share(neighbours);
     return backend->open(&device, out, err);
 }
 
@@ -103,7 +122,7 @@ awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *ch
     if (!backend)
         return awq_fail(err, AWQ_ERR_USAGE, "backend '%s' is not in this build; it has cpu",
                         options->backend);
-    *out = (awq_hello){.threads = options->threads ? options->threads : awq_cores_share(1)};
+    *out = (awq_hello){.threads = options->threads ? options->threads : awq_cores_allowed()};
     snprintf(out->backend, sizeof out->backend, "%s", backend->name);
     out->budget_bytes = budget_bytes(options, 1);
     needs(options, awq_checkpoint_model(checkpoint), tokens, 0, backend->compute_bytes,
@@ -170,8 +189,7 @@ static awq_status open_inputs(awq_worker *worker, awq_error *err)
 
 awq_status awq_worker_setup(awq_worker *worker, const awq_letter *letter, awq_error *err)
 {
-    int index, neighbours;
-    awq_mail_neighbours(worker->mail, &index, &neighbours);
+    awq_neighbours neighbours = awq_mail_neighbours(worker->mail);
     if (awq_job_from_text((const char *)letter->payload, letter->bytes, &worker->job, err))
         return err->status;
     worker->ready = true;
@@ -182,7 +200,8 @@ awq_status awq_worker_setup(awq_worker *worker, const awq_letter *letter, awq_er
         open_device(&worker->job.options, neighbours, &worker->device, err))
         return err->status;
     awq_log(AWQ_LOG_VERBOSE, "worker ready device='%s'", worker->device->name);
-    say_hello(worker, neighbours);
+    if (!worker->job.options.threads) warn_of_binding(worker->device, neighbours);
+    say_hello(worker, neighbours.workers);
     return AWQ_OK;
 }
 
