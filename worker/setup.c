@@ -175,6 +175,9 @@ awq_status awq_worker_setup(awq_worker *worker, const awq_letter *letter, awq_er
     if (awq_job_from_text((const char *)letter->payload, letter->bytes, &worker->job, err))
         return err->status;
     worker->ready = true;
+    awq_log_init(awq_mail_rank(worker->mail), worker->job.options.quiet     ? AWQ_LOG_QUIET
+                                              : worker->job.options.verbose ? AWQ_LOG_VERBOSE
+                                                                            : AWQ_LOG_INFO);
     if (open_inputs(worker, err) ||
         open_device(&worker->job.options, neighbours, &worker->device, err))
         return err->status;
