@@ -13,13 +13,8 @@ class Manual(unittest.TestCase):
     def setUp(self):
         if not PAGE.exists():
             self.skipTest("docs/awqrun.1 is not written yet")
-<<<<<<< HEAD
-        text = PAGE.read_text().replace("\\-", "-").replace("\\", "")
-        self.page = re.sub(r"(Fl|,) -(?=[a-z])", r"\1 --", text)  # mdoc's Fl adds one
-=======
         page = PAGE.read_text().replace("\\-", "-").replace("\\", "")
         self.page = re.sub(r"\bFl (Fl |-)(?=\w)", "--", page)  # mdoc's flags
->>>>>>> main
 
     def test_it_lists_every_option_of_every_command(self):
         missing = []
