@@ -56,7 +56,7 @@ awq_letter *awq_letter_create(int32_t kind, int64_t a, int64_t b, size_t bytes)
 awq_letter *awq_letter_write(int32_t kind, int64_t a, int64_t b, const void *payload, size_t bytes)
 {
     awq_letter *letter = awq_letter_create(kind, a, b, bytes);
-    if (letter) memcpy(letter->payload, payload, bytes);
+    if (letter && bytes) memcpy(letter->payload, payload, bytes);
     return letter;
 }
 

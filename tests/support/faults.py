@@ -139,7 +139,8 @@ class FaultCase(Case):
         """A run directory with two layers done and a boundary on disk, made once."""
         made = self.base / "partial"
         if not made.exists():
-            result = run(*JOB, "--out", made, ranks=2, env={"AWQ_FAULT": "record-before-statistics:3"})
+            result = run(*JOB, "--out", made, ranks=2,
+                         env={"AWQ_FAULT": "record-before-statistics:3"})
             self.assertNotEqual(result.code, 0, result)
             self.assertGreaterEqual(self.layers_done(made), 1)
         shutil.copytree(made, self.out)
