@@ -146,9 +146,9 @@ class FaultCase(Case):
         shutil.copytree(made, self.out)
 
     def kill_at_random(self, more):
-        """Starts the job again and again, on another number of ranks each time, and kills a rank
-        or mpirun at some moment, while more(kills so far). What gets done must be as undisturbed.
-        """
+        """Starts the job again and again, on another number of ranks each time, and kills a
+        rank or mpirun at some moment, while more(kills so far). What gets done must be as
+        undisturbed."""
         seed = int(os.environ.get("AWQ_SEED", random.randrange(10**6)))
         dice = random.Random(seed)
         kills = finished = 0
