@@ -79,7 +79,7 @@ class Files(FaultCase):
         self.addCleanup(subprocess.run, ["umount", "-l", disk], check=False)
         self.out = disk / "out"
         ballast = disk / "ballast"
-        started = self.start("--sequences", 64, ranks=3)
+        started = self.start(*LONG, ranks=3)
         self.assertTrue(started.wait_for(self.runs))
         with open(ballast, "wb") as file:
             try:
@@ -91,7 +91,7 @@ class Files(FaultCase):
         code, _, err = started.finish()
         self.assertEqual(code, 1, err)
         self.assertRegex(err, r"awqrun: error: .*cannot write '.*'.*no space left on device")
-        refused = self.job("--sequences", 64)
+        refused = self.job(*LONG)
         self.assertRegex(refused.errors[0], "needs .* more .* has .* free")
         ballast.unlink()
-        self.succeeds(self.job("--sequences", 64))
+        self.goes_on(options=LONG)
