@@ -139,6 +139,9 @@ static void say_hello(awq_worker *worker, int neighbours)
     hello.budget_bytes = budget_bytes(&worker->job.options, neighbours);
     needs(&worker->job.options, awq_checkpoint_model(worker->checkpoint[0]), &worker->tokens,
           worker->models, worker->device->backend->compute_bytes, worker->device->threads, &hello);
+    awq_log(AWQ_LOG_VERBOSE, "worker ready device='%s' layer_bytes=%llu fixed_bytes=%llu",
+            worker->device->name, (unsigned long long)hello.layer_bytes,
+            (unsigned long long)hello.fixed_bytes);
     awq_mail_post(worker->mail, AWQ_COORDINATOR,
                   awq_letter_write(AWQ_LETTER_HELLO, 0, 0, &hello, sizeof hello));
 }
@@ -199,7 +202,6 @@ awq_status awq_worker_setup(awq_worker *worker, const awq_letter *letter, awq_er
     if (open_inputs(worker, err) ||
         open_device(&worker->job.options, neighbours, &worker->device, err))
         return err->status;
-    awq_log(AWQ_LOG_VERBOSE, "worker ready device='%s'", worker->device->name);
     if (!worker->job.options.threads) warn_of_binding(worker->device, neighbours);
     say_hello(worker, neighbours.workers);
     return AWQ_OK;
