@@ -26,7 +26,7 @@ import h5py
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
-from support.program import ENVIRONMENT, kill_session  # noqa: E402
+from support.program import ENVIRONMENT, kill_session
 
 PRESETS = {
     "tiny": {"hidden_size": 512, "intermediate_size": 1536, "num_attention_heads": 8,
@@ -42,7 +42,6 @@ PRESETS = {
                 "num_key_value_heads": 8},
 }
 PHASES = ("read", "forward", "gram", "search", "clip", "pack", "write")
-WRITES = 1e-9  # to giga
 
 
 def config_of(preset, layers):
@@ -95,30 +94,26 @@ class Watch(threading.Thread):
 
     def __init__(self, leader):
         super().__init__(daemon=True)
-        self.leader, self.peaks, self.ranks, self.ended = leader, {}, {}, False
+        self.leader, self.peaks, self.ended = leader, {}, False  # peaks: {pid: bytes}
 
     def find(self):
-        for name in filter(str.isdigit, os.listdir("/proc")):
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
             try:
-                if int(name) in self.ranks or os.getsid(int(name)) != self.leader:
-                    continue
-                if pathlib.Path(f"/proc/{name}/comm").read_text().strip() != "awqrun":
-                    continue
-                environment = pathlib.Path(f"/proc/{name}/environ").read_bytes()
+                if pid not in self.peaks and os.getsid(pid) == self.leader:
+                    if pathlib.Path(f"/proc/{pid}/comm").read_text() == "awqrun\n":
+                        self.peaks[pid] = 0
             except OSError:
-                continue
-            found = re.search(rb"OMPI_COMM_WORLD_RANK=(\d+)", environment)
-            self.ranks[int(name)] = int(found[1]) if found else 0
+                pass  # it has ended
 
     def sample(self):
-        for pid, rank in self.ranks.items():
+        for pid, peak in self.peaks.items():
             try:
                 status = pathlib.Path(f"/proc/{pid}/status").read_text()
             except OSError:
                 continue
             found = re.search(r"RssAnon:\s+(\d+) kB", status)
             if found:
-                self.peaks[rank] = max(self.peaks.get(rank, 0), 1024 * int(found[1]))
+                self.peaks[pid] = max(peak, 1024 * int(found[1]))
 
     def run(self):
         turn = 0
@@ -134,6 +129,10 @@ class Watch(threading.Thread):
 
 def tool(options, name):
     return str(options.build / "tests" / "bench" / name)
+
+
+def awqrun(options):
+    return str(options.build / "bin" / "awqrun")
 
 
 def make_model(options, folder):
@@ -155,12 +154,19 @@ def machine_rates(options, model):
     return {name: float(value) for name, value in map(str.split, run.stdout.splitlines())}
 
 
+def print_plan(options, model):
+    """What the plan says of memory and arithmetic."""
+    run = subprocess.run([awqrun(options), "plan", "--model", model, "--tokens",
+                          model / "tokens.h5", "--threads", str(options.threads), "--workers",
+                          str(options.workers), "--stage-layers", str(options.stage_layers),
+                          *options.awqrun], check=True, stdout=subprocess.PIPE, text=True)
+    print("".join(re.findall(r"^(?:memory|arithmetic) .*\n", run.stdout, re.MULTILINE)), end="")
+
+
 def run_awqrun(options, command):
-    """Runs it, alone or with a coordinator and workers; (stderr, peak bytes by rank)."""
-    command = [str(options.build / "bin" / "awqrun"), *map(str, command), "--verbose",
-               "--threads", str(options.threads), *options.awqrun]
-    if options.stage_layers:
-        command += ["--stage-layers", str(options.stage_layers)]
+    """Runs it, alone or with a coordinator and workers; (stderr, peak bytes by process)."""
+    command = [awqrun(options), *map(str, command), "--verbose", "--threads", str(options.threads),
+               "--stage-layers", str(options.stage_layers), *options.awqrun]
     if options.workers > 1:
         command = ["mpirun", "--bind-to", "none", "-n", str(options.workers + 1), *command]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -182,26 +188,12 @@ def run_awqrun(options, command):
 
 # ---- the report ----
 
-def read_layers(path):
-    """(seconds, flops function's record) of each layer"""
-    with h5py.File(path) as file:
-        for name in sorted(file["layers"]):
-            yield file["layers"][name]
-
-
-def best(*rates):
-    return {name: max(rate[name] for rate in rates) for name in rates[0]}
-
-
-def phase_rows(options, config, statistics, model):
+def phase_rows(options, config, statistics):
     """(phase, mean seconds, least seconds, billions of flops or bytes) of a layer"""
-    seconds, work = {phase: [] for phase in PHASES}, {}
     tokens = options.sequences * options.length
     with h5py.File(statistics) as file:
         layers = [file["layers"][name] for name in sorted(file["layers"])]
-        for layer in layers:
-            for phase in PHASES:
-                seconds[phase].append(layer["seconds"].attrs[phase])
+        seconds = {phase: [layer["seconds"].attrs[phase] for layer in layers] for phase in PHASES}
         work = layer_flops(config, tokens, options.length, layers[0])
         work["write"] = float(layers[0].attrs["tensors_bytes"])
     work["read"] = 2.0 * sum(out * n for out, n in linears(config).values())
@@ -209,59 +201,60 @@ def phase_rows(options, config, statistics, model):
             for phase in PHASES]
 
 
+def print_table(title, rows, machine):
+    """Rates are of the layer that was least disturbed."""
+    print(f"\n{title}")
+    for phase, mean, least, work in rows:
+        rate = work / least if least else 0
+        print(f"{phase:<10}{mean:10.3f}{least:10.3f}{work:12.3f}{rate:10.1f}"
+              f"{100 * rate / machine[phase]:9.0f}%")
+
+
 def print_phases(options, rows, rates):
-    machine = best(*rates)
-    share = {"read": machine["read"] / options.workers, "write": machine["write"]}
-    print(f"\n{'phase':<10}{'s/layer':>9}{'least':>9}{'GFLOP':>10}{'GFLOP/s':>10}{'of GEMM':>9}")
-    for phase, mean, least, work in rows:
-        if phase in share:
-            continue
-        rate = work / least if least and work else 0
-        of = f"{100 * rate * options.workers / machine['gemm']:8.0f}%" if rate else f"{'-':>9}"
-        print(f"{phase:<10}{mean:9.3f}{least:9.3f}{work:10.1f}{rate:10.1f}{of}")
-    print(f"{'all':<10}{sum(row[1] for row in rows):9.3f}{sum(row[2] for row in rows):9.3f}")
-    print(f"\n{'phase':<10}{'s/layer':>9}{'least':>9}{'GB':>10}{'GB/s':>10}{'of copy':>9}")
-    for phase, mean, least, work in rows:
-        if phase in share and least:
-            print(f"{phase:<10}{mean:9.3f}{least:9.3f}{work:10.3f}{work / least:10.2f}"
-                  f"{100 * work / least / share[phase]:8.0f}%")
+    best = {name: max(rate[name] for rate in rates) for name in rates[0]}
+    machine = dict.fromkeys(PHASES, best["gemm"] / options.workers)
+    machine.update(read=best["read"] / options.workers, write=best["write"])
+    head = f"{'phase':<10}{'s/layer':>10}{'least':>10}"
+    print_table(head + f"{'GFLOP':>12}{'GFLOP/s':>10}{'of GEMM':>10}",
+                [row for row in rows if row[0] not in ("read", "write")], machine)
+    print_table(head + f"{'GB':>12}{'GB/s':>10}{'of copy':>10}",
+                [row for row in rows if row[0] in ("read", "write")], machine)
+    print(f"\na layer   {sum(row[1] for row in rows):10.3f}{sum(row[2] for row in rows):10.3f}")
 
 
 def print_rates(options, rates):
     threads = options.workers * options.threads
     for when, rate in zip(("before", "after"), rates):
-        print(f"machine {when:<7}GEMM {rate['gemm']:.1f} GFLOP/s, read {rate['read']:.1f} GB/s "
-              f"(page cache, {threads} threads), write {rate['write']:.2f} GB/s")
+        print(f"machine {when:<7}GEMM {rate['gemm']:.1f} GFLOP/s, read {rate['read']:.1f} GB/s, "
+              f"write {rate['write']:.2f} GB/s, {threads} threads")
 
 
-def planned_bytes(options, log):
-    """What the plan asks of the worker of each rank."""
+def memory_rows(options, log, peaks):
+    """(worker, bytes planned, peak bytes)"""
     stage = options.stage_layers or -(-options.layers // options.workers)
-    planned = {}
-    for line in log.splitlines():
-        found = re.search(r"\[(?:(\d+) )?\S+\] worker ready .*layer_bytes=(\d+) fixed_bytes=(\d+)",
-                          line)
-        if found:
-            planned[int(found[1] or 0)] = int(found[3]) + stage * int(found[2])
-    return planned
+    found = re.findall(r"worker ready worker=(\d+) .*pid=(\d+) .*layer_bytes=(\d+) "
+                       r"fixed_bytes=(\d+)", log)
+    return [(int(worker), int(fixed) + stage * int(layer), peaks[int(pid)])
+            for worker, pid, layer, fixed in sorted(found)]
 
 
-def print_memory(planned, peaks):
-    print(f"\n{'worker':<10}{'planned MB':>12}{'peak MB':>10}{'planned - peak':>16}")
-    for rank in sorted(planned):
-        plan, peak = 1e-6 * planned[rank], 1e-6 * peaks.get(rank, 0)
-        print(f"{rank:<10}{plan:12.1f}{peak:10.1f}{100 * (plan - peak) / max(peak, 1):15.1f}%")
+def print_memory(rows):
+    print(f"\n{'worker':<10}{'planned MB':>12}{'peak MB':>10}{'planned above peak':>20}")
+    for worker, planned, peak in rows:
+        print(f"{worker:<10}{1e-6 * planned:12.1f}{1e-6 * peak:10.1f}"
+              f"{100 * (planned - peak) / peak:19.1f}%")
 
 
-def check_memory(planned, peaks):
-    """Neither a fifth below the peak, nor a fifth and 64 MB above."""
-    for rank, plan in planned.items():
-        peak = peaks.get(rank, 0)
-        if not peak or plan < 0.8 * peak or plan > 1.2 * peak + 64e6:
-            sys.exit(f"layer_bench: rank {rank} was planned {plan} bytes and took {peak}")
+def check_memory(rows):
+    """At most a fifth below the peak, or a fifth and 64 MB above."""
+    if not rows:
+        sys.exit("layer_bench: no worker said what it needs")
+    for worker, planned, peak in rows:
+        if not 0.8 * peak <= planned <= 1.2 * peak + 64e6:
+            sys.exit(f"layer_bench: worker {worker} was planned {planned} bytes and took {peak}")
 
 
-def bench_eval(options, model, out):
+def bench_eval(options, model, _):
     command = ["eval", "--model", model, "--tokens", model / "tokens.h5"]
     if options.against:
         command += ["--against", model]
@@ -279,6 +272,8 @@ def bench(options, folder):
     print(f"{options.preset}: {options.layers} layers, {options.sequences} x {options.length} "
           f"tokens, {options.workers} workers of {options.threads} threads "
           f"{' '.join(options.awqrun)}", flush=True)
+    if not options.eval:
+        print_plan(options, model)
     rates = [] if options.memory_only else [machine_rates(options, model)]
     run = bench_eval if options.eval else bench_quantize
     log, peaks = run(options, model, out)
@@ -286,11 +281,11 @@ def bench(options, folder):
         rates.append(machine_rates(options, model))
         print_rates(options, rates)
         if not options.eval:
-            print_phases(options, phase_rows(options, config, out / "awqrun.h5", model), rates)
-    planned = planned_bytes(options, log)
-    print_memory(planned, peaks)
+            print_phases(options, phase_rows(options, config, out / "awqrun.h5"), rates)
+    memory = memory_rows(options, log, peaks)
+    print_memory(memory)
     if options.check_memory:
-        check_memory(planned, peaks)
+        check_memory(memory)
 
 
 def parse_options():

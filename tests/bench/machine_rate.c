@@ -20,7 +20,7 @@
 
 enum { SIDE = 2048, MAX_THREADS = 256, PIECE = 8 << 20 };
 
-static const double gemm_seconds = 1.5, read_bytes_most = 1e9, write_bytes = 128 << 20;
+static const double gemm_seconds = 1, read_bytes_most = 1e9, write_bytes = 128 << 20;
 
 static void *must_allocate(size_t bytes)
 {
