@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "io/log.h"
 #include "kernels/backend_list.h"
 #include "layers/head.h"
 #include "layers/quantize.h"
