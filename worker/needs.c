@@ -108,7 +108,7 @@ awq_status awq_needs_backend(const awq_options *options, const awq_backend **out
 awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *checkpoint,
                             const awq_tokens *tokens, awq_hello *out, awq_error *err)
 {
-    const awq_backend *backend;
+    const awq_backend *backend = NULL;
     if (awq_needs_backend(options, &backend, err)) return err->status;
     awq_job_size size = {.options = options,
                          .model = awq_checkpoint_model(checkpoint),

@@ -31,7 +31,7 @@ static void warn_of_binding(const awq_device *device, awq_neighbours neighbours)
 static awq_status open_device(const awq_options *options, awq_neighbours neighbours,
                               awq_device **out, awq_error *err)
 {
-    const awq_backend *backend;
+    const awq_backend *backend = NULL;
     if (awq_needs_backend(options, &backend, err)) return err->status;
     awq_device_options device = {.threads = (int)options->threads};
     if (!device.threads) device.threads = threads_share(neighbours);
