@@ -74,7 +74,8 @@ static uint64_t directory_bytes(const char *out, const char *below)
 }
 
 /* What an earlier run has written counts as room: it will be used or replaced. */
-static void check_disk(const awq_options *options, const awq_inputs *inputs, awq_problems *problems)
+void awq_check_disk(const awq_options *options, const awq_inputs *inputs, int64_t boundaries,
+                    awq_problems *problems)
 {
     char parent[AWQ_PATH_BYTES], needed_text[32], free_text[32];
     uint64_t free_bytes;
@@ -87,7 +88,8 @@ static void check_disk(const awq_options *options, const awq_inputs *inputs, awq
         awq_problems_add_error(problems, &err);
         return;
     }
-    uint64_t needed = awq_output_bytes(options, inputs->model) + awq_run_bytes(options, inputs);
+    uint64_t needed =
+        awq_output_bytes(options, inputs->model) + awq_run_bytes(options, inputs, boundaries);
     if (needed <= free_bytes + present) return;
     awq_format_bytes(needed_text, (double)(needed - present));
     awq_format_bytes(free_text, (double)free_bytes);
@@ -114,5 +116,5 @@ void awq_check_output(const awq_options *options, const awq_inputs *inputs, awq_
                          "give an empty or a new directory",
                          options->out, foreign);
     else if (*state != AWQ_OUT_COMPLETE && inputs->model && inputs->tokens.ids && !problems->count)
-        check_disk(options, inputs, problems);
+        awq_check_disk(options, inputs, 0, problems);
 }

@@ -29,11 +29,11 @@ static void print_stages(const awq_plan *plan, int64_t workers)
     printf("stages     %lld of at most %lld layers, stage i on worker i mod %lld\n",
            (long long)plan->stage_count, (long long)plan->stage_layers, (long long)workers);
     for (int64_t i = 0; i < plan->stage_count; i++) {
-        const awq_stage *stage = &plan->stages[i];
         if (plan->stage_count > 16 && i == 8) {
             printf("  ...\n");
             i = plan->stage_count - 4;
         }
+        const awq_stage *stage = &plan->stages[i];
         printf("  stage %-4lld layers %lld-%lld  worker %d\n", (long long)i,
                (long long)stage->first, (long long)(stage->first + stage->count - 1),
                stage->worker + 1);
@@ -52,7 +52,9 @@ static void print_sizes(const awq_options *options, const awq_inputs *inputs,
     printf("memory     %s for each worker, of %s (%s backend, %lld threads)\n", text[0], text[1],
            needs->backend, (long long)needs->threads);
     awq_format_bytes(text[0], (double)awq_output_bytes(options, inputs->model));
-    awq_format_bytes(text[1], (double)awq_run_bytes(options, inputs));
+    int64_t boundaries = plan->stage_count - 1, at_once = 2 * options->workers;
+    awq_format_bytes(text[1], (double)awq_run_bytes(options, inputs,
+                                                    boundaries < at_once ? boundaries : at_once));
     printf("disk       %s for the checkpoint, %s beside it while the job runs\n", text[0], text[1]);
     awq_format_bytes(text[0], (double)(plan->stage_count - 1) * (double)tokens *
                                   (double)model->hidden * sizeof(float));
@@ -89,13 +91,18 @@ int awq_command_plan(const awq_call *call)
 {
     awq_inputs inputs;
     awq_problems problems;
-    awq_out_state state;
+    awq_out_state state = AWQ_OUT_FREE;
     awq_error err;
     int code = AWQ_EXIT_DONE;
     awq_problems_init(&problems);
     awq_check_inputs(call->options, &inputs, &problems);
     awq_check_quantizable(call->options, &inputs, &problems);
     if (call->options->out) awq_check_output(call->options, &inputs, &state, &problems);
+    if (!problems.count && state == AWQ_OUT_COMPLETE)
+        printf("output     %s is complete already\n", call->options->out);
+    else if (!problems.count && state == AWQ_OUT_STARTED)
+        printf("output     %s is begun, and this is the plan of the whole; awqrun status %s\n",
+               call->options->out, call->options->out);
     if (problems.count)
         code = awq_exit_problems(&problems);
     else if (print_plan(call, &inputs, &err))

@@ -10,6 +10,7 @@
 #include "coordinator/run.h"
 #include "io/clock.h"
 #include "io/fault.h"
+#include "io/json.h"
 #include "io/log.h"
 #include "jobs/format.h"
 #include "jobs/work.h"
@@ -108,6 +109,14 @@ static awq_status plan(awq_run *run, awq_error *err)
     return status;
 }
 
+/* Stages that work and stages whose input arrives each have a boundary on disk. */
+static void check_disk(const awq_run *run, awq_problems *problems)
+{
+    int64_t boundaries = run->plan.stage_count - 1, at_once = 2 * (int64_t)run->crew->count;
+    awq_check_disk(run->options, &run->inputs, boundaries < at_once ? boundaries : at_once,
+                   problems);
+}
+
 static void begin_progress(awq_run *run)
 {
     const awq_model *model = awq_checkpoint_model(run->inputs.model);
@@ -116,7 +125,7 @@ static void begin_progress(awq_run *run)
     double search = awq_work_gram(model, tokens) + awq_work_search(model, run->options);
     int64_t done = run->plan.layers - run->plan.layers_left;
     double skipped = (double)(done - run->plan.forward_only) * forward + (double)done * search;
-    run->layers_done = done;
+    run->layers_done = run->layers_at_start = done;
     awq_progress_begin(&run->view, (double)run->plan.layers * (forward + search), skipped,
                        run->options->quiet);
 }
@@ -194,6 +203,8 @@ static awq_status go(awq_run *run, awq_problems *problems, awq_error *err)
     if (hire(run, err) || prepare_directory(run, problems, err)) return err->status;
     if (problems->count) return AWQ_OK;
     if (plan(run, err)) return err->status;
+    check_disk(run, problems);
+    if (problems->count) return AWQ_OK;
     begin_progress(run);
     if (run->options->time_limit > 0)
         run->crew->deadline = awq_clock_seconds() + run->options->time_limit;
@@ -237,6 +248,9 @@ static int quantize(awq_run *run, awq_problems *problems)
                 "command again to go on\n",
                 (long long)run->layers_done,
                 (long long)awq_checkpoint_model(run->inputs.model)->layers, run->directory);
+    if (code == AWQ_EXIT_RESUMABLE && run->layers_done == run->layers_at_start)
+        awq_report_warning("no layer was finished this time; if that goes on, allow more time, or "
+                           "give a smaller --stage-layers or more workers");
     return code;
 }
 
@@ -256,10 +270,39 @@ static void remove_leftover(const char *run)
     awq_run_lock_release(lock);
 }
 
-static int complete(const awq_options *options, const char *run)
+/* A complete checkpoint is of this job when awqrun.h5 says so; the backend is not known before
+ * there are workers, and is taken to be the same. */
+static void compare_complete(const awq_run *run, awq_problems *problems)
 {
-    remove_leftover(run);
-    printf("%s: complete already; nothing to do (--restart makes it anew)\n", options->out);
+    char path[AWQ_PATH_BYTES], *text = NULL;
+    json_t *earlier = NULL, *now = NULL;
+    awq_error err;
+    if (awq_path_join(path, run->options->out, AWQ_STATISTICS_NAME, &err) ||
+        awq_layer_records_job(path, &text, &err) ||
+        awq_json_parse(text, strlen(text), path, &earlier, &err)) {
+        awq_problems_add_error(problems, &err);
+    } else {
+        const char *backend = json_string_value(json_object_get(earlier, "backend"));
+        now = awq_job_fingerprint(run->options, run->inputs.model, &run->inputs.tokens,
+                                  backend ? backend : "");
+        awq_job_fingerprint_compare(earlier, now, problems);
+    }
+    json_decref(earlier);
+    json_decref(now);
+    free(text);
+    if (problems->count)
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "'%s' holds the checkpoint of another job (differences above); give "
+                         "another --out, or --restart to replace it",
+                         run->options->out);
+}
+
+static int complete(const awq_run *run, awq_problems *problems)
+{
+    compare_complete(run, problems);
+    if (problems->count) return awq_exit_problems(problems);
+    remove_leftover(run->directory);
+    printf("%s: complete already; nothing to do (--restart makes it anew)\n", run->options->out);
     return AWQ_EXIT_DONE;
 }
 
@@ -290,7 +333,7 @@ int awq_command_quantize(const awq_call *call)
     else if (awq_path_join(run->directory, run->options->out, AWQ_RUN_DIRECTORY_NAME, &err))
         code = awq_exit_failed(&err);
     else if (state == AWQ_OUT_COMPLETE && !run->options->restart)
-        code = complete(run->options, run->directory);
+        code = complete(run, &problems);
     else
         code = quantize(run, &problems);
     awq_problems_release(&problems);

@@ -21,7 +21,7 @@ from support.statistics import statistics
 JOB = ["quantize", "--model", DEMO, "--tokens", DEMO / "calib.h5", "--sequences", 8,
        "--stage-layers", 1, "--tile-tokens", 1024, "--alpha-steps", 4, "--max-shard-size", "1MB"]
 
-LONG = 96  # sequences of a job that lasts long enough to be met in the middle
+LONG = ("--sequences", 64)  # a job that lasts long enough to be met in the middle
 
 
 class Started:
@@ -90,12 +90,22 @@ class FaultCase(Case):
     def setUpClass(cls):
         cls.base = pathlib.Path(tempfile.mkdtemp(prefix="awqrun-faults-")).resolve()
         cls.addClassCleanup(shutil.rmtree, cls.base, ignore_errors=True)
-        out = cls.base / "reference"
-        result = run(*JOB, "--out", out)
-        assert result.code == 0, result
-        cls.reference = digest(out)
-        cls.reference.pop("awqrun.h5")
-        cls.reference_statistics = statistics(out / "awqrun.h5")
+        cls.references = {}
+
+    def reference(self, options):
+        """Digests and statistics of the undisturbed job with these options, made once."""
+        if options not in self.references:
+            out = self.base / f"reference-{len(self.references)}"
+            self.succeeds(run(*JOB, "--out", out, *options))
+            self.references[options] = self.written(out)
+        return self.references[options]
+
+    @staticmethod
+    def written(out):
+        """What must be the same: every byte, but the times in awqrun.h5."""
+        files = digest(out)
+        files["awqrun.h5"] = statistics(out / "awqrun.h5")
+        return files
 
     def start(self, *options, **how):
         started = Started(*JOB, "--out", self.out, *options, **how)
@@ -115,30 +125,30 @@ class FaultCase(Case):
     def layers_done(self, out=None):
         return len(list((out or self.out).glob(".awqrun/layers/*.h5")))
 
-    def same_bytes(self, out=None):
-        written = digest(out or self.out)
-        written.pop("awqrun.h5", None)
-        self.assertEqual(written, self.reference)
-        self.assertEqual(statistics((out or self.out) / "awqrun.h5"), self.reference_statistics)
+    def same_bytes(self, *options):
+        self.assertEqual(self.written(self.out), self.reference(options))
 
-    def goes_on(self, ranks=1, *options):
-        """The same command again ends the job with the reference's bytes."""
-        result = self.succeeds(self.job(*options, ranks=ranks))
-        self.same_bytes()
+    def goes_on(self, ranks=1, options=(), how=()):
+        """The same command again ends the job with the bytes of an undisturbed one; `how` are
+        options that do not change the result."""
+        result = self.succeeds(self.job(*options, *how, ranks=ranks))
+        self.same_bytes(*options)
         return result
 
     def partial(self):
         """A run directory with two layers done and a boundary on disk, made once."""
         made = self.base / "partial"
         if not made.exists():
-            result = run(*JOB, "--out", made, ranks=2, env={"AWQ_FAULT": "record-before-statistics:3"})
+            result = run(*JOB, "--out", made, ranks=2,
+                         env={"AWQ_FAULT": "record-before-statistics:3"})
             self.assertNotEqual(result.code, 0, result)
             self.assertGreaterEqual(self.layers_done(made), 1)
         shutil.copytree(made, self.out)
 
     def kill_at_random(self, more):
-        """Starts the job again and again, each time on another number of ranks, and kills a rank
-        or mpirun at some moment, while more(kills so far); what gets done must be the reference."""
+        """Starts the job again and again, on another number of ranks each time, and kills a
+        rank or mpirun at some moment, while more(kills so far). What gets done must be as
+        undisturbed."""
         seed = int(os.environ.get("AWQ_SEED", random.randrange(10**6)))
         dice = random.Random(seed)
         kills = finished = 0
