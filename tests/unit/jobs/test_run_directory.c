@@ -136,12 +136,11 @@ static void flip_bit(const char *path, long offset)
 
 static void a_flipped_bit_in_the_job_never_refuses_it(void **state)
 {
-    const char *path = scratch_path(state, "run/job.json");
     struct stat info;
     prepare(state, "cpu", 0);
-    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(stat(scratch_path(state, "run/job.json"), &info), 0);
     for (long offset = 0; offset < info.st_size; offset += 3) {
-        flip_bit(path, offset);
+        flip_bit(scratch_path(state, "run/job.json"), offset);
         prepare(state, "cpu", 0);
     }
 }
