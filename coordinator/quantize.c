@@ -219,26 +219,6 @@ static awq_status finish_directory(awq_run *run, awq_error *err)
     return awq_path_remove_tree(run->directory, err);
 }
 
-static int quantize(awq_run *run, awq_problems *problems)
-{
-    awq_error err;
-    awq_status status = awq_path_make_directory(run->directory, &err);
-    if (!status) status = awq_run_lock_take(run->directory, &run->lock, &err);
-    if (!status) status = go(run, problems, &err);
-    if (!status && !problems->count) status = finish_directory(run, &err);
-    awq_run_lock_release(run->lock);
-    if (problems->count) return awq_exit_problems(problems);
-    if (!status) return AWQ_EXIT_DONE;
-    int code = err.status == AWQ_ERR_INTERRUPTED ? AWQ_EXIT_RESUMABLE : awq_exit_failed(&err);
-    if (run->plan.layers || code == AWQ_EXIT_RESUMABLE)
-        fprintf(stderr,
-                "awqrun: %lld of %lld layers are done and kept in '%s'; run the same "
-                "command again to go on\n",
-                (long long)run->layers_done,
-                (long long)awq_checkpoint_model(run->inputs.model)->layers, run->directory);
-    return code;
-}
-
 /* A run directory beside a complete checkpoint is what a job killed at its very end has left,
  * unless --keep-run left it. */
 static void remove_leftover(const char *run)
@@ -260,6 +240,56 @@ static int complete(const awq_options *options, const char *run)
     remove_leftover(run);
     printf("%s: complete already; nothing to do (--restart makes it anew)\n", options->out);
     return AWQ_EXIT_DONE;
+}
+
+/* Another job may hold the lock, for --lock-wait; at its end it removes the directory. */
+static awq_status take_lock(awq_run *run, awq_error *err)
+{
+    double end = awq_clock_seconds() + run->options->lock_wait;
+    bool said = false;
+    for (;;) {
+        awq_status status = awq_path_make_directory(run->directory, err);
+        if (!status) status = awq_run_lock_take(run->directory, &run->lock, err);
+        if (status != AWQ_ERR_BUSY || awq_clock_seconds() >= end) return status;
+        if (!said) awq_report_warning("%s; waiting for its end (--lock-wait)", err->text);
+        said = true;
+        awq_letter *letter;
+        if (awq_crew_next(run->crew, 1, &letter, NULL, err)) return err->status;
+        awq_letter_free(letter);
+    }
+}
+
+/* Whether the job that was waited for has left nothing to do. */
+static bool is_complete(const awq_options *options)
+{
+    char foreign[256];
+    awq_out_state state;
+    awq_error ignored;
+    return !options->restart && !awq_out_inspect(options->out, &state, foreign, &ignored) &&
+           state == AWQ_OUT_COMPLETE;
+}
+
+static int quantize(awq_run *run, awq_problems *problems)
+{
+    awq_error err;
+    awq_status status = take_lock(run, &err);
+    if (!status && is_complete(run->options)) {
+        awq_run_lock_release(run->lock);
+        return complete(run->options, run->directory);
+    }
+    if (!status) status = go(run, problems, &err);
+    if (!status && !problems->count) status = finish_directory(run, &err);
+    awq_run_lock_release(run->lock);
+    if (problems->count) return awq_exit_problems(problems);
+    if (!status) return AWQ_EXIT_DONE;
+    int code = err.status == AWQ_ERR_INTERRUPTED ? AWQ_EXIT_RESUMABLE : awq_exit_failed(&err);
+    if (run->plan.layers || code == AWQ_EXIT_RESUMABLE)
+        fprintf(stderr,
+                "awqrun: %lld of %lld layers are done and kept in '%s'; run the same "
+                "command again to go on\n",
+                (long long)run->layers_done,
+                (long long)awq_checkpoint_model(run->inputs.model)->layers, run->directory);
+    return code;
 }
 
 static void release(awq_run *run)
