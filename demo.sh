@@ -53,4 +53,4 @@ row 'after plain rounding' "$(field "$out/rounding.json" perplexity)" \
 row 'after AWQ' "$(field "$out/awq.json" perplexity)" "$(field "$out/awq.json" kl)"
 echo
 echo "The AWQ checkpoint, $out/awq:"
-ls -l "$out/awq" | awk 'NR > 1 { printf "  %-34s %10d bytes\n", $NF, $5 }'
+(cd "$out/awq" && stat --printf '  %-34n %10s bytes\n' -- *)

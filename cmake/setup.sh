@@ -3,8 +3,10 @@
 # What demo.sh and test.sh share: Debian packages, the build, and how to start ranks on one
 # machine. Sourced, from the repository's root.
 
+# shellcheck disable=SC2034 # used where this is sourced
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libhdf5-dev
     zlib1g-dev libjansson-dev libopenblas-dev)
+# shellcheck disable=SC2034
 test_packages=(libcmocka-dev python3 python3-numpy python3-h5py clang-14 clang-format-14
     shellcheck)
 

@@ -277,6 +277,7 @@ static int quantize(awq_run *run, awq_problems *problems)
         awq_run_lock_release(run->lock);
         return complete(run->options, run->directory);
     }
+    if (!status && run->options->restart) status = awq_out_discard(run->options->out, &err);
     if (!status) status = go(run, problems, &err);
     if (!status && !problems->count) status = finish_directory(run, &err);
     awq_run_lock_release(run->lock);
@@ -320,8 +321,6 @@ int awq_command_quantize(const awq_call *call)
         code = awq_exit_failed(&err);
     else if (state == AWQ_OUT_COMPLETE && !run->options->restart)
         code = complete(run->options, run->directory);
-    else if (state == AWQ_OUT_COMPLETE && awq_out_discard(run->options->out, &err))
-        code = awq_exit_failed(&err);
     else
         code = quantize(run, &problems);
     awq_problems_release(&problems);

@@ -66,13 +66,10 @@ static awq_status run_sbatch(const char *script, char id[AWQ_SLURM_WORD_BYTES], 
     char *output;
     int code;
     if (awq_subprocess(argv, false, sbatch_seconds, &output, &code, err))
-        return awq_error_wrap(err, "the script is '%s', and may or may not be submitted", script);
+        return awq_error_wrap(err, "the script is '%s', and not submitted as far as is known",
+                              script);
     snprintf(id, AWQ_SLURM_WORD_BYTES, "%.*s", (int)strcspn(output, ";\n"), output);
     free(output);
-    if (code == AWQ_NOT_FOUND)
-        return awq_fail(err, AWQ_ERR_IO,
-                        "there is no sbatch here; the script is '%s', for a machine that has one",
-                        script);
     if (code || !*id)
         return awq_fail(err, AWQ_ERR_IO, "sbatch refused the job (above); the script is '%s'",
                         script);

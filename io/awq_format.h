@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * io/awq_format.h - the AWQ GEMM layout (AWQ.md 3), and config.json's quantization_config.
+ * io/awq_format.h - the AWQ GEMM layout (docs/awq.md 3), and config.json's quantization_config.
  *
  * For a linear P with weight [out, in]: P.qweight int32 [in, out/8], P.qzeros int32 [in/g, out/8],
  * P.scales float16 [in/g, out], P.bias as in the source. Word (r, c) holds output columns 8c..8c+7

@@ -32,7 +32,7 @@
 #include "io/error.h"
 #include "io/model.h"
 
-/* Scale groups of a dense decoder layer (AWQ.md 1), in search order. */
+/* Scale groups of a dense decoder layer (docs/awq.md 1), in search order. */
 #define AWQ_GROUP_LIST(X)                                                                          \
     X(AWQ_GROUP_QKV, "qkv")                                                                        \
     X(AWQ_GROUP_O, "o")                                                                            \
@@ -75,7 +75,7 @@ typedef struct awq_group_record {
     float *scales;      /* [channels], owned */
     double *alpha;      /* [candidates], owned */
     uint8_t *duo;       /* [candidates], owned: 1 for the duo rule */
-    double *loss;       /* [candidates], owned: mean squared output error, AWQ.md 2.5 */
+    double *loss;       /* [candidates], owned: mean squared output error, docs/awq.md 2.5 */
 } awq_group_record;
 
 typedef struct awq_linear_record {
@@ -89,7 +89,7 @@ typedef struct awq_linear_record {
 typedef struct awq_layer_record {
     int64_t layer;
     int64_t tokens;    /* that counted */
-    double fold_error; /* relative, AWQ.md 1's self-check */
+    double fold_error; /* relative, docs/awq.md 1's self-check */
     awq_group_record group[AWQ_GROUPS];
     awq_linear_record linear[AWQ_LINEARS];
     double seconds[AWQ_PHASES];

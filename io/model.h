@@ -2,8 +2,8 @@
  * io/model.h - what config.json says of a model: family, sizes, and the tensors to expect.
  *
  * Pure description: names and shapes, no weights and no arithmetic. Both spellings of the keys in
- * the wild are read (AWQ.md 4: rope_theta + rope_scaling or rope_parameters; rope_type or type;
- * torch_dtype or dtype). What is not understood is refused by name, never approximated. */
+ * the wild are read (docs/awq.md 4: rope_theta + rope_scaling or rope_parameters; rope_type or
+ * type; torch_dtype or dtype). What is not understood is refused by name, never approximated. */
 #ifndef AWQ_IO_MODEL_H
 #define AWQ_IO_MODEL_H
 

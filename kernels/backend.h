@@ -12,7 +12,8 @@
  *
  * The same bytes, always: a verb's result depends on its arguments alone, not on the number of
  * threads; sums have a fixed order; nothing is summed by atomics. The CPU backend is the
- * definition: every other is tested against it. Formulas: AWQ.md's numbers are given as "A 2.4". */
+ * definition: every other is tested against it. "A 2.4" is
+ * section 2.4 of docs/awq.md. */
 #ifndef AWQ_KERNELS_BACKEND_H
 #define AWQ_KERNELS_BACKEND_H
 

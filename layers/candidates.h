@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * layers/candidates.h - the channel scales that the search tries (AWQ.md 2.3). */
+ * layers/candidates.h - the channel scales that the search tries (docs/awq.md 2.3). */
 #ifndef AWQ_LAYERS_CANDIDATES_H
 #define AWQ_LAYERS_CANDIDATES_H
 

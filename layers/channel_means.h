@@ -2,9 +2,9 @@
  * layers/channel_means.h - what the candidates are made of: mean|x| and the consumers' mean
  * relative weight, per channel that is free to choose.
  *
- * Channels are free unless grouped-query attention ties them (AWQ.md 2.6): o's channel (head, d)
- * is fed by v's row (head / repeat, d), so the heads of a group share a scale; the free channels
- * of o are then [kv_heads * head_dim], and means are taken over the heads. */
+ * Channels are free unless grouped-query attention ties them (docs/awq.md 2.6): o's channel
+ * (head, d) is fed by v's row (head / repeat, d), so the heads of a group share a scale; the free
+ * channels of o are then [kv_heads * head_dim], and means are taken over the heads. */
 #ifndef AWQ_LAYERS_CHANNEL_MEANS_H
 #define AWQ_LAYERS_CHANNEL_MEANS_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * layers/decoder.h - one decoder layer on a device: its weights, and the forward pass (AWQ.md 4).
+ * layers/decoder.h - one decoder layer on a device: weights and forward pass (docs/awq.md 4).
  *
  * Hidden states are float32 [rows, hidden] on the device, rows = sequences * length, and stay
  * float32 from layer to layer. */

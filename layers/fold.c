@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * layers/fold.c - who absorbs 1/s (AWQ.md 1, 2.7): a norm, whose weight is rounded to its stored
- * type first and the consumers' scale taken from what it became; or the rows of v and up. */
+ * layers/fold.c - who absorbs 1/s (docs/awq.md 1, 2.7): a norm, whose weight is rounded to its
+ * stored type first, and its consumers' scale taken from that; or the rows of v and up. */
 #include <math.h>
 
 #include "layers/channel_means.h"

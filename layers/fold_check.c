@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * layers/fold_check.c - the proof of the folding (AWQ.md 1): the layer with folded weights must
- * give the output that it gave before, up to rounding, on one tile.
+ * layers/fold_check.c - the proof of the folding (docs/awq.md 1): the layer with folded weights
+ * must give the output that it gave before, up to rounding, on one tile.
  *
  * The error is measured against what the layer adds to the residual, which would mask it. When it
  * is too large, groups are unfolded one after the other until it is not: the last one is named. */

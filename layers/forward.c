@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * layers/forward.c - the forward pass of a decoder layer (AWQ.md 4):
+ * layers/forward.c - the forward pass of a decoder layer (docs/awq.md 4):
  *   hidden += o(attention(rope(q, k), v)),  q, k, v = linears of rmsnorm(hidden)
  *   hidden += down(silu(gate) * up),        gate, up = linears of rmsnorm(hidden) */
 #include "io/clock.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * layers/quantize.h - AWQ of one decoder layer: search the scale groups, fold the scales, clip,
- * quantize, prove the folding (AWQ.md 2). Pure computation: no files, no MPI. */
+ * quantize, prove the folding (docs/awq.md 2). Pure computation: no files, no MPI. */
 #ifndef AWQ_LAYERS_QUANTIZE_H
 #define AWQ_LAYERS_QUANTIZE_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * layers/rope.h - the rotary embedding's table: inv_j = theta^(-2j/d), and the scaled variants
- * (AWQ.md 4). Angles in float64. */
+ * (docs/awq.md 4). Angles in float64. */
 #ifndef AWQ_LAYERS_ROPE_H
 #define AWQ_LAYERS_ROPE_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * layers/search.c - choose the scales of one group (AWQ.md 2.3, 2.5): for each candidate, the exact
- * output error of all consumers over the calibration tokens, from their input's Gram matrix.
+ * layers/search.c - choose the scales of one group (docs/awq.md 2.3, 2.5): for each candidate, the
+ * exact output error of all consumers over the calibration tokens, from their input's Gram matrix.
  * Strictly smaller wins, so ties go to the smaller alpha and NaN never wins. */
 #include <math.h>
 #include <stdlib.h>

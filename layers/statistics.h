@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * layers/statistics.h - what the search needs from the calibration tokens, per linear input:
- * sum|x| per channel and the Gram matrix X^T X (AWQ.md 2.2).
+ * sum|x| per channel and the Gram matrix X^T X (docs/awq.md 2.2).
  *
  * Linears that read the same input share one: there is one per scale group. Tiles are added in
  * tile order; that order is part of the result. */

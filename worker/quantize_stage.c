@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * One stage of a quantization: load its layers, let all tiles flow through them, then search and
- * publish layer by layer (DESIGN 3.4 and 3.5). */
+ * publish layer by layer (docs/design.md 3.4 and 3.5). */
 #include <stdlib.h>
 #include <string.h>
 

@@ -61,7 +61,7 @@ static uint64_t budget_bytes(const awq_options *options, int neighbours)
     return (uint64_t)((double)awq_memory_share(neighbours) * options->device_memory.amount / 100);
 }
 
-/* A stage of a quantization: DESIGN 3.4. `rows` are those of a tile, `all` those of all tiles. */
+/* A stage of a quantization (docs/design.md 3.4); `rows` are a tile's, `all` those of all tiles. */
 static void quantize_needs(const awq_options *options, const awq_model *model, int64_t rows,
                            int64_t all, int64_t length, size_t compute_bytes, awq_hello *hello)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * kernels/cpu/clip_search.c - per row and group, the limit M_j = max|w| (1 - j/20), j = 0..9, that
- * minimises e^T G_gg e, e = (w - Q(clamp(w, -M_j, M_j))) / s (AWQ.md 2.8: dividing e by s is
+ * minimises e^T G_gg e, e = (w - Q(clamp(w, -M_j, M_j))) / s (docs/awq.md 2.8: dividing e by s is
  * dividing G by s_i s_j, and needs no copy of G).
  *
  * A block is (group, some rows): its candidate errors [rows * 10, g] times G_gg by sgemm, then dot

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cpu/quantizer.h - the quantizer Q of AWQ.md 2.4, in one place.
+ * kernels/cpu/quantizer.h - the quantizer Q of docs/awq.md 2.4, in one place.
  *
  *   zero point:  scale = max(mx - mn, 1e-5) / qmax, mx >= 0 >= mn the group's range
  *                zero = clamp(-rint(mn / scale), 0, qmax)   (rint is odd: rint(-mn / scale))

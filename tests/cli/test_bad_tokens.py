@@ -85,7 +85,8 @@ class Tokens(Case):
                      sequences=5)
 
     def test_problems_of_model_and_tokens_are_told_together(self):
-        self.refuses("hidden_act 'relu'", "holds no tokens", model=self.configured(hidden_act="relu"),
+        self.refuses("hidden_act 'relu'", "holds no tokens",
+                     model=self.configured(hidden_act="relu"),
                      tokens=self.tokens(np.zeros((0, 8), np.int32)))
 
 

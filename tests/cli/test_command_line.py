@@ -63,7 +63,8 @@ class Usage(Case):
         self.assertEqual(result.out, "", result)
 
     def given(self, *more):
-        return ("quantize", "--model", DEMO, "--tokens", DEMO / "calib.h5", "--out", self.out, *more)
+        return ("quantize", "--model", DEMO, "--tokens", DEMO / "calib.h5", "--out", self.out,
+                *more)
 
     def test_an_unknown_command_is_named(self):
         self.misused(("quantise",), "unknown command 'quantise'")

@@ -186,6 +186,19 @@ static void filled(const plan_case *c, const awq_plan *plan)
     }
 }
 
+static void split_at_files(const plan_case *c, const awq_plan *plan)
+{
+    for (int64_t i = 0; i < plan->stage_count; i++)
+        for (int64_t j = 1; j < plan->stages[i].count; j++)
+            assert_false(c->boundary[plan->stages[i].first + j]);
+}
+
+static void a_boundary_on_disk_begins_a_stage(void **state)
+{
+    (void)state;
+    for_many_plans(split_at_files);
+}
+
 static void stages_are_as_large_as_they_may_be(void **state)
 {
     (void)state;
@@ -280,6 +293,7 @@ int main(void)
         cmocka_unit_test(the_input_of_every_stage_exists),
         cmocka_unit_test(nothing_is_run_that_no_undone_layer_needs),
         cmocka_unit_test(stages_go_to_the_workers_in_turn),
+        cmocka_unit_test(a_boundary_on_disk_begins_a_stage),
         cmocka_unit_test(stages_are_as_large_as_they_may_be),
         cmocka_unit_test(a_fresh_run_of_five_layers_on_two_workers),
         cmocka_unit_test(a_finished_run_has_no_stages),

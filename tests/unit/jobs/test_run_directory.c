@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -258,6 +259,22 @@ static void another_jobs_record_and_boundary_are_removed(void **state)
     expect_scan(state, false, false);
 }
 
+static void a_record_of_another_layer_is_removed(void **state)
+{
+    static const char *const extensions[] = {"h5", "safetensors"};
+    const char *run = scratch_path(state, "run");
+    awq_error err;
+    prepare(state, "cpu", 0);
+    fixture_write_record(run, 0, "job", 512);
+    for (int i = 0; i < 2; i++) {
+        char from[AWQ_PATH_BYTES], to[AWQ_PATH_BYTES];
+        must(awq_run_layer_path(from, run, 0, extensions[i], &err));
+        must(awq_run_layer_path(to, run, shape.layer, extensions[i], &err));
+        assert_int_equal(rename(from, to), 0);
+    }
+    expect_scan(state, false, false);
+}
+
 static void a_boundary_with_one_wrong_byte_is_removed(void **state)
 {
     static const float last = 83 / 8.0f; /* of the last whole tile's values */
@@ -284,12 +301,11 @@ static void a_boundary_of_other_tiles_is_removed(void **state)
 
 /* What cannot be opened now may be sound: hours of work are not thrown away for that. Root opens
  * everything, but not with all descriptors in use. */
-static void what_cannot_be_opened_is_an_error_and_stays(void **state)
+static void expect_scan_without_descriptors(void **state)
 {
     awq_error err;
     bool done, boundary;
     struct rlimit limit, none;
-    write_layer(state);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     none = limit;
     none.rlim_cur = 0;
@@ -299,7 +315,16 @@ static void what_cannot_be_opened_is_an_error_and_stays(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     assert_int_equal(status, AWQ_ERR_IO);
     assert_contains(err.text, "Too many open files");
+}
+
+static void what_cannot_be_opened_is_an_error_and_stays(void **state)
+{
+    write_layer(state);
+    expect_scan_without_descriptors(state);
     expect_scan(state, true, true);
+    assert_int_equal(unlink(scratch_path(state, "run/layers/00001.h5")), 0);
+    expect_scan_without_descriptors(state);
+    expect_scan(state, false, true);
 }
 
 /* ---- discard ---- */
@@ -409,6 +434,7 @@ int main(void)
         scratch_test(a_record_with_one_wrong_byte_is_removed),
         scratch_test(a_torn_record_is_removed),
         scratch_test(another_jobs_record_and_boundary_are_removed),
+        scratch_test(a_record_of_another_layer_is_removed),
         scratch_test(a_boundary_with_one_wrong_byte_is_removed),
         scratch_test(a_boundary_of_other_tiles_is_removed),
         scratch_test(what_cannot_be_opened_is_an_error_and_stays),

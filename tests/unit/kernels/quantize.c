@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tests/unit/kernels/quantize.c - codes, scales and zeros are those of AWQ.md 2.4 to the bit, also
- * where it was worked out by hand; and what they stand for. */
+ * tests/unit/kernels/quantize.c - codes, scales and zeros are those of docs/awq.md 2.4 to the bit,
+ * also where it was worked out by hand; and what they stand for. */
 #include <math.h>
 
 #include "tests/unit/kernels/bench.h"

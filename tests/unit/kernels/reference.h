@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * tests/unit/kernels/reference.h - AWQ.md 2.4 written a second time, and random input for it. */
+ * tests/unit/kernels/reference.h - docs/awq.md 2.4 once more, and random input for it. */
 #ifndef AWQ_TESTS_KERNELS_REFERENCE_H
 #define AWQ_TESTS_KERNELS_REFERENCE_H
 

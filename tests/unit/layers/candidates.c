@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * tests/unit/layers/candidates.c - which scales are tried (AWQ.md 2.3). */
+ * tests/unit/layers/candidates.c - which scales are tried (docs/awq.md 2.3). */
 #include "layers/candidates.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * tests/unit/layers/rope.c - the rotary table against AWQ.md 4's formulas. */
+ * tests/unit/layers/rope.c - the rotary table against docs/awq.md 4's formulas. */
 #include "layers/rope.h"
 
 #include <math.h>

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""Files of a run directory that are torn, wrong or missing, and disks that fill."""
+
+import os
+import resource
+import shutil
+import subprocess
+import unittest
+
+from support.faults import LONG, FaultCase
+
+
+class Files(FaultCase):
+    @staticmethod
+    def damage(file, kind):
+        data = file.read_bytes()
+        middle = len(data) // 2
+        if kind == "truncated":
+            file.write_bytes(data[:middle])
+        elif kind == "flipped":
+            file.write_bytes(data[:middle] + bytes([data[middle] ^ 0x10]) + data[middle + 1:])
+        else:
+            file.unlink()
+
+    def test_damaged_files_of_a_run_directory_are_done_again_and_never_used(self):
+        self.partial()
+        names = [path.relative_to(self.out) for path in sorted(self.out.rglob("*"))
+                 if path.is_file()]
+        for name in names:
+            for kind in ("truncated", "flipped", "deleted"):
+                with self.subTest(file=str(name), damage=kind):
+                    shutil.rmtree(self.out)
+                    self.partial()
+                    if (self.out / name).stat().st_size:
+                        self.damage(self.out / name, kind)
+                    self.goes_on()
+
+    def test_swapped_records_are_done_again(self):
+        self.partial()
+        run_directory = self.out / ".awqrun"
+        records = sorted((run_directory / "layers").glob("*.h5"))
+        tensors = [record.with_suffix(".safetensors") for record in records]
+        shutil.copy(records[0], run_directory / "layers/00003.h5")
+        shutil.copy(tensors[0], run_directory / "layers/00003.safetensors")
+        result = self.goes_on()
+        self.assertRegex(result.err, "warning: .*00003.*done again")
+
+    def test_boundaries_that_have_served_are_removed(self):
+        result = self.succeeds(self.job("--keep-run", "--stage-layers", 1))
+        self.assertEqual(list((self.out / ".awqrun/boundaries").glob("*.h5")), [], result)
+
+    def test_half_written_temporaries_are_swept(self):
+        self.partial()
+        for folder in ("layers", "boundaries", ""):
+            (self.out / ".awqrun" / folder / ".00002.h5.node.1.tmp").write_bytes(b"half")
+        self.goes_on()
+
+    def test_a_file_size_limit_is_one_line_with_path_and_bytes_and_is_gone_on_from(self):
+        """The limit comes while the job runs: MPI's own files need room at its start."""
+        started = self.start("--sequences", LONG, ranks=3)
+        self.assertTrue(started.wait_for(self.runs))
+        for process in started.ranks().values():
+            resource.prlimit(process, resource.RLIMIT_FSIZE, (200_000, 200_000))
+        code, _, err = started.finish()
+        errors = [line for line in err.splitlines() if line.startswith("awqrun: error:")]
+        self.assertEqual(code, 1, err)
+        self.assertEqual(len(errors), 1, err)
+        self.assertRegex(errors[0], r"cannot write '.*'.*\d+ bytes")
+        self.succeeds(self.job("--sequences", LONG))
+
+    @unittest.skipUnless(os.geteuid() == 0, "mounting a small tmpfs takes root")
+    def test_a_full_disk_is_gone_on_from_once_there_is_room(self):
+        disk = self.folder / "disk"
+        disk.mkdir()
+        mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", disk],
+                               capture_output=True, text=True, check=False)
+        if mount.returncode:
+            self.skipTest(f"cannot mount a tmpfs here: {mount.stderr.strip()}")
+        self.addCleanup(subprocess.run, ["umount", "-l", disk], check=False)
+        self.out = disk / "out"
+        ballast = disk / "ballast"
+        started = self.start("--sequences", 64, ranks=3)
+        self.assertTrue(started.wait_for(self.runs))
+        with open(ballast, "wb") as file:
+            try:
+                while True:
+                    file.write(bytes(1 << 16))
+                    file.flush()
+            except OSError:
+                pass
+        code, _, err = started.finish()
+        self.assertEqual(code, 1, err)
+        self.assertRegex(err, r"awqrun: error: .*cannot write '.*'.*no space left on device")
+        refused = self.job("--sequences", 64)
+        self.assertRegex(refused.errors[0], "needs .* more .* has .* free")
+        ballast.unlink()
+        self.succeeds(self.job("--sequences", 64))

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""The manual page keeps up with the option table."""
+
+import re
+import unittest
+
+from support.program import ROOT, options_of, run
+
+PAGE = ROOT / "docs" / "awqrun.1"
+
+
+class Manual(unittest.TestCase):
+    def setUp(self):
+        if not PAGE.exists():
+            self.skipTest("docs/awqrun.1 is not written yet")
+        self.page = PAGE.read_text().replace("\\-", "-").replace("\\", "")
+
+    def test_it_lists_every_option_of_every_command(self):
+        missing = []
+        for command in ("quantize", "plan", "status", "eval"):
+            missing += [f"--{option} of {command}" for option in options_of(command)
+                        if not re.search(rf"--{option}\b(?!-)", self.page)]
+        self.assertEqual(missing, [], "docs/awqrun.1 does not mention " + ", ".join(missing))
+
+    def test_it_lists_every_command_and_exit_code(self):
+        for command in re.findall(r"^  awqrun (\w+) ", run("--help").out, re.MULTILINE):
+            self.assertRegex(self.page, rf"\b{command}\b")
+        for code in (0, 1, 2, 75):
+            self.assertRegex(self.page, rf"\b{code}\b")
+
+    def test_it_lists_no_option_that_is_gone(self):
+        known = {option for command in ("quantize", "plan", "status", "eval")
+                 for option in options_of(command)} | {"version"}
+        named = set(re.findall(r"(?<![\w-])--([a-z][a-z-]*[a-z])", self.page))
+        self.assertLessEqual(named, known)
+
+
+if __name__ == "__main__":
+    unittest.main()
