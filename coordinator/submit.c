@@ -65,9 +65,9 @@ static awq_status run_sbatch(const char *script, char id[AWQ_SLURM_WORD_BYTES], 
     const char *const argv[] = {"sbatch", "--parsable", script, NULL};
     char *output;
     int code;
-    if (awq_subprocess(argv, false, sbatch_seconds, &output, &code, err))
-        return awq_error_wrap(err, "the script is '%s', and not submitted as far as is known",
-                              script);
+    awq_error why;
+    if (awq_subprocess(argv, false, sbatch_seconds, &output, &code, &why))
+        return awq_fail(err, why.status, "%s; the script is '%s'", why.text, script);
     snprintf(id, AWQ_SLURM_WORD_BYTES, "%.*s", (int)strcspn(output, ";\n"), output);
     free(output);
     if (code || !*id)

@@ -7,10 +7,10 @@
 
 #include "io/error.h"
 
-/* Runs argv (NULL at its end; argv[0] is looked for in PATH) and waits for it; one that
- * is not there is an error. *output is what it
+/* Runs argv (NULL at its end; argv[0] is looked for in PATH) and waits for it. *output is what it
  * printed, to be freed; *code its exit code, 128 + signal if one ended it. Its error messages go to
- * ours, or nowhere when `silent`. It is killed after `seconds`, which is an error. */
+ * ours, or nowhere when `silent`. A program that is not there is an error, and so is one that takes
+ * longer than `seconds`: it is killed. */
 awq_status awq_subprocess(const char *const argv[], bool silent, double seconds, char **output,
                           int *code, awq_error *err);
 

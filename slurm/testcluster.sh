@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A private SLURM of two nodes on this machine, for tests: munge, slurmctld, two slurmd, each with
-# four CPUs and two GPUs that are not there. Needs no root, no systemd, no cgroups; listens on the
-# loopback interface only.
+# A private SLURM of two nodes on this machine, for tests: munge, slurmctld, two slurmd. Each node has
+# AWQ_TESTCLUSTER_CPUS (4) and AWQ_TESTCLUSTER_GPUS (2), there or not. Needs no root, no systemd, no
+# cgroups; listens on the loopback interface only.
 #
 #   testcluster.sh start            starts it and prints the line that makes commands find it
 #   testcluster.sh stop             cancels its jobs, ends its daemons, removes its directory
@@ -13,7 +13,7 @@
 # not started here.
 set -euo pipefail
 
-nodes=2 cpus=4 gpus=2
+nodes=2 cpus=${AWQ_TESTCLUSTER_CPUS:-4} gpus=${AWQ_TESTCLUSTER_GPUS:-2}
 folder=${AWQ_TESTCLUSTER:-${TMPDIR:-/tmp}/awqrun-testcluster-$UID}
 export SLURM_CONF=$folder/etc/slurm.conf
 
@@ -81,7 +81,7 @@ JobRequeue=0
 MessageTimeout=5
 SlurmctldTimeout=10
 SlurmdTimeout=8
-KillWait=5
+KillWait=3
 MinJobAge=600
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
@@ -90,17 +90,19 @@ PropagateResourceLimitsExcept=ALL
 SlurmdParameters=config_overrides
 GresTypes=gpu
 NodeName=n[0-$((nodes - 1))] NodeHostname=$host NodeAddr=127.0.0.1 \
-Port=$((port + 1))-$((port + nodes)) CPUs=$cpus RealMemory=4000 Gres=gpu:$gpus
+Port=$((port + 1))-$((port + nodes)) CPUs=$cpus RealMemory=1000000 Gres=gpu:$gpus
 PartitionName=main Nodes=ALL Default=YES PriorityTier=1
 PartitionName=urgent Nodes=ALL PriorityTier=2
 END
 }
 
 # All nodes share one /dev/shm: without a directory for each, Open MPI's ranks on one node overwrite
-# the shared memory of those on another.
+# the shared memory of those on another. Not in the batch step: its mpirun would hand the directory
+# on to the ranks of all nodes.
 task_prolog() {
     cat <<END
 #!/bin/sh
+[ "\$SLURM_STEP_ID" ] || exit 0
 echo "export OMPI_MCA_btl_vader_backing_directory=$folder/tmp/\$SLURMD_NODENAME"
 echo "export OMPI_MCA_osc_sm_backing_directory=$folder/tmp/\$SLURMD_NODENAME"
 END

@@ -80,10 +80,15 @@ class Started:
 class FaultCase(Case):
     @classmethod
     def setUpClass(cls):
+        cls.make_reference(JOB)
+
+    @classmethod
+    def make_reference(cls, job):
+        """What an undisturbed run of one rank writes."""
         cls.base = pathlib.Path(tempfile.mkdtemp(prefix="awqrun-faults-")).resolve()
         cls.addClassCleanup(shutil.rmtree, cls.base, ignore_errors=True)
         out = cls.base / "reference"
-        result = run(*JOB, "--out", out)
+        result = run(*job, "--out", out)
         assert result.code == 0, result
         cls.reference = digest(out)
         cls.reference.pop("awqrun.h5")
