@@ -17,7 +17,7 @@ Installs the Debian packages that are missing, builds and runs the test suite.
 
 Further arguments go to ctest, for example:
 
-  ./test.sh -L cli              tests of the command line; labels: unit mpi cli golden lint
+  ./test.sh -L cli              tests of the command line; labels: unit mpi cli golden lint slurm faults
   ./test.sh asan -R safetensors
 END
 }
@@ -41,4 +41,5 @@ esac
 
 install_packages "${build_packages[@]}" "${test_packages[@]}"
 build "$preset" ON
-exec ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j2 "$@"
+# More tests at a time than cores: many of them mostly wait for MPI to start.
+exec ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j4 "$@"

@@ -166,11 +166,10 @@ uint64_t awq_output_bytes(const awq_options *options, const awq_checkpoint *mode
     return bytes + (uint64_t)m->layers * record_bytes(options, m);
 }
 
-/* The records of all layers, their statistics, and two boundaries: one in use, one arriving. */
-uint64_t awq_run_bytes(const awq_options *options, const awq_inputs *inputs)
+uint64_t awq_run_bytes(const awq_options *options, const awq_inputs *inputs, int64_t boundaries)
 {
     const awq_model *model = awq_checkpoint_model(inputs->model);
     uint64_t boundary = (uint64_t)(inputs->tokens.sequences * inputs->tokens.length) *
                         (uint64_t)model->hidden * sizeof(float);
-    return (uint64_t)model->layers * record_bytes(options, model) + 2 * boundary;
+    return (uint64_t)model->layers * record_bytes(options, model) + (uint64_t)boundaries * boundary;
 }

@@ -27,13 +27,20 @@ void awq_inputs_release(awq_inputs *inputs);
 /* What a quantization asks of its model: not quantized yet, sizes that the format can hold. */
 void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
                            awq_problems *problems);
-/* The output directory: not the source, nothing foreign in it, writable, room on its disk. Sets
- * *state. */
+/* The output directory: not the source, nothing foreign in it, writable, room on its disk for what
+ * is sure to be written. Sets *state. */
 void awq_check_output(const awq_options *options, const awq_inputs *inputs, awq_out_state *state,
                       awq_problems *problems);
 
 /* Bytes of the checkpoint that will be written, and of the run directory beside it. */
 uint64_t awq_output_bytes(const awq_options *options, const awq_checkpoint *model);
-uint64_t awq_run_bytes(const awq_options *options, const awq_inputs *inputs);
+uint64_t awq_run_bytes(const awq_options *options, const awq_inputs *inputs, int64_t boundaries);
+/* Room for both on the output's disk, with so many boundaries at once. */
+void awq_check_disk(const awq_options *options, const awq_inputs *inputs, int64_t boundaries,
+                    awq_problems *problems);
+/* A complete checkpoint must be of this job, as its awqrun.h5 says: each difference is a problem.
+ * The backend is not known before there are workers, and is taken to be the same. */
+void awq_check_complete(const awq_options *options, const awq_inputs *inputs,
+                        awq_problems *problems);
 
 #endif

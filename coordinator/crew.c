@@ -8,6 +8,7 @@
 
 #include "coordinator/interrupt.h"
 #include "io/clock.h"
+#include "io/log.h"
 
 static const double ping_seconds = 1;
 
@@ -76,6 +77,18 @@ static awq_status worker_failed(const awq_crew *crew, int worker, const awq_lett
     return awq_error_wrap(err, "%s", who);
 }
 
+/* What the plan is made of; tests/bench compares the memory with what it then takes. */
+static void log_hello(const awq_crew *crew, int worker)
+{
+    const awq_hello *hello = &crew->members[worker].hello;
+    awq_log(AWQ_LOG_VERBOSE,
+            "worker ready worker=%d host=%s pid=%lld device='%s' budget_bytes=%llu "
+            "layer_bytes=%llu fixed_bytes=%llu",
+            worker + 1, hello->host, (long long)hello->pid, hello->device,
+            (unsigned long long)hello->budget_bytes, (unsigned long long)hello->layer_bytes,
+            (unsigned long long)hello->fixed_bytes);
+}
+
 /* Reads what the crew itself must know. *out keeps the letter if it is for the caller. */
 static awq_status read_letter(awq_crew *crew, awq_letter *letter, awq_letter **out, int *worker,
                               awq_error *err)
@@ -91,6 +104,7 @@ static awq_status read_letter(awq_crew *crew, awq_letter *letter, awq_letter **o
     case AWQ_LETTER_HELLO:
         memcpy(&member->hello, letter->payload, sizeof member->hello);
         member->greeted = true;
+        log_hello(crew, from);
         break;
     case AWQ_LETTER_WOUND_DOWN:
         member->wound_down = true;

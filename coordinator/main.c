@@ -172,7 +172,7 @@ static int run_distributed(const command *c, int argc, char **argv)
     int provided;
     awq_interrupt_install(0); /* before MPI takes its time: a signal then is not lost */
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided)) return AWQ_EXIT_FAILED;
-    if (awq_mail_open(MPI_COMM_WORLD, &mail, &err) || check_ranks(mail, &err)) {
+    if (awq_mail_open(MPI_COMM_WORLD, awq_worker_cores(), &mail, &err) || check_ranks(mail, &err)) {
         awq_report_error(&err);
         MPI_Abort(MPI_COMM_WORLD, AWQ_EXIT_FAILED);
     }
@@ -188,8 +188,13 @@ static int run_distributed(const command *c, int argc, char **argv)
 /* A command that does not compute, started by mpirun or srun on many ranks, speaks once. */
 static bool is_silent_rank(void)
 {
-    const char *rank = getenv("PMIX_RANK");
-    return rank && strcmp(rank, "0");
+    static const char *const names[] = {"PMIX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK",
+                                        "SLURM_PROCID", NULL};
+    for (int i = 0; names[i]; i++) {
+        const char *rank = getenv(names[i]);
+        if (rank) return strcmp(rank, "0") != 0;
+    }
+    return false;
 }
 
 int main(int argc, char **argv)

@@ -113,9 +113,10 @@ static awq_status gather_statistics(const awq_run *run, awq_error *err)
     if (awq_path_join(layers, run->directory, "layers", err) ||
         out_path(run, AWQ_STATISTICS_NAME, path, err))
         return err->status;
-    json_t *options = awq_options_to_json(run->options, true);
-    char *text = options ? json_dumps(options, JSON_COMPACT) : NULL;
-    json_decref(options);
+    json_t *job = awq_job_fingerprint(run->options, run->inputs.model, &run->inputs.tokens,
+                                      run->crew->members[0].hello.backend);
+    char *text = job ? json_dumps(job, JSON_COMPACT) : NULL;
+    json_decref(job);
     if (!text) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);
     awq_status status =
         awq_layer_records_gather(layers, run->plan.layers, AWQ_VERSION, text, path, err);

@@ -17,13 +17,18 @@ int awq_command_plan(const awq_call *call)
 {
     awq_inputs inputs;
     awq_problems problems;
-    awq_out_state state;
+    awq_out_state state = AWQ_OUT_FREE;
     awq_error err;
     int code = AWQ_EXIT_DONE;
     awq_problems_init(&problems);
     awq_check_inputs(call->options, &inputs, &problems);
     awq_check_quantizable(call->options, &inputs, &problems);
     if (call->options->out) awq_check_output(call->options, &inputs, &state, &problems);
+    if (!problems.count && state == AWQ_OUT_COMPLETE)
+        printf("output     %s is complete already\n", call->options->out);
+    else if (!problems.count && state == AWQ_OUT_STARTED)
+        printf("output     %s is begun, and this is the plan of the whole; awqrun status %s\n",
+               call->options->out, call->options->out);
     if (problems.count)
         code = awq_exit_problems(&problems);
     else if (print_plan(call, &inputs, &err))

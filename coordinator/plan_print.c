@@ -25,11 +25,11 @@ static void print_stages(FILE *file, const awq_plan *plan, int64_t workers)
     fprintf(file, "stages     %lld of at most %lld layers, stage i on worker i mod %lld\n",
             (long long)plan->stage_count, (long long)plan->stage_layers, (long long)workers);
     for (int64_t i = 0; i < plan->stage_count; i++) {
-        const awq_stage *stage = &plan->stages[i];
         if (plan->stage_count > 16 && i == 8) {
             fprintf(file, "  ...\n");
             i = plan->stage_count - 4;
         }
+        const awq_stage *stage = &plan->stages[i];
         fprintf(file, "  stage %-4lld layers %lld-%lld  worker %d\n", (long long)i,
                 (long long)stage->first, (long long)(stage->first + stage->count - 1),
                 stage->worker + 1);
@@ -37,7 +37,7 @@ static void print_stages(FILE *file, const awq_plan *plan, int64_t workers)
 }
 
 static void print_sizes(FILE *file, const awq_options *options, const awq_inputs *inputs,
-                        const awq_hello *needs, const awq_plan *plan)
+                        const awq_hello *needs, const awq_plan *plan, int64_t workers)
 {
     const awq_model *model = awq_checkpoint_model(inputs->model);
     int64_t length = inputs->tokens.length, tokens = inputs->tokens.sequences * length;
@@ -54,7 +54,9 @@ static void print_sizes(FILE *file, const awq_options *options, const awq_inputs
                 text[1], needs->backend, (long long)needs->threads);
     }
     awq_format_bytes(text[0], (double)awq_output_bytes(options, inputs->model));
-    awq_format_bytes(text[1], (double)awq_run_bytes(options, inputs));
+    int64_t boundaries = plan->stage_count - 1, at_once = 2 * workers;
+    awq_format_bytes(text[1], (double)awq_run_bytes(options, inputs,
+                                                    boundaries < at_once ? boundaries : at_once));
     fprintf(file, "disk       %s for the checkpoint, %s beside it while the job runs\n", text[0],
             text[1]);
     awq_format_bytes(text[0], (double)(plan->stage_count - 1) * (double)tokens *
@@ -80,7 +82,7 @@ awq_status awq_plan_print(FILE *file, const awq_options *options, const awq_inpu
         return err->status;
     print_model(file, options, inputs);
     print_stages(file, &plan, workers);
-    print_sizes(file, options, inputs, needs, &plan);
+    print_sizes(file, options, inputs, needs, &plan, workers);
     awq_plan_release(&plan);
     return AWQ_OK;
 }

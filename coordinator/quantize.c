@@ -108,6 +108,14 @@ static awq_status plan(awq_run *run, awq_error *err)
     return status;
 }
 
+/* Stages that work and stages whose input arrives each have a boundary on disk. */
+static void check_disk(const awq_run *run, awq_problems *problems)
+{
+    int64_t boundaries = run->plan.stage_count - 1, at_once = 2 * (int64_t)run->crew->count;
+    awq_check_disk(run->options, &run->inputs, boundaries < at_once ? boundaries : at_once,
+                   problems);
+}
+
 static void begin_progress(awq_run *run)
 {
     const awq_model *model = awq_checkpoint_model(run->inputs.model);
@@ -116,7 +124,7 @@ static void begin_progress(awq_run *run)
     double search = awq_work_gram(model, tokens) + awq_work_search(model, run->options);
     int64_t done = run->plan.layers - run->plan.layers_left;
     double skipped = (double)(done - run->plan.forward_only) * forward + (double)done * search;
-    run->layers_done = done;
+    run->layers_done = run->layers_at_start = done;
     awq_progress_begin(&run->view, (double)run->plan.layers * (forward + search), skipped,
                        run->options->quiet);
 }
@@ -194,6 +202,8 @@ static awq_status go(awq_run *run, awq_problems *problems, awq_error *err)
     if (hire(run, err) || prepare_directory(run, problems, err)) return err->status;
     if (problems->count) return AWQ_OK;
     if (plan(run, err)) return err->status;
+    check_disk(run, problems);
+    if (problems->count) return AWQ_OK;
     begin_progress(run);
     if (run->options->time_limit > 0)
         run->crew->deadline = awq_clock_seconds() + run->options->time_limit;
@@ -235,10 +245,12 @@ static void remove_leftover(const char *run)
     awq_run_lock_release(lock);
 }
 
-static int complete(const awq_options *options, const char *run)
+static int complete(const awq_run *run, awq_problems *problems)
 {
-    remove_leftover(run);
-    printf("%s: complete already; nothing to do (--restart makes it anew)\n", options->out);
+    awq_check_complete(run->options, &run->inputs, problems);
+    if (problems->count) return awq_exit_problems(problems);
+    remove_leftover(run->directory);
+    printf("%s: complete already; nothing to do (--restart makes it anew)\n", run->options->out);
     return AWQ_EXIT_DONE;
 }
 
@@ -275,7 +287,7 @@ static int quantize(awq_run *run, awq_problems *problems)
     awq_status status = take_lock(run, &err);
     if (!status && is_complete(run->options)) {
         awq_run_lock_release(run->lock);
-        return complete(run->options, run->directory);
+        return complete(run, problems);
     }
     if (!status && run->options->restart) status = awq_out_discard(run->options->out, &err);
     if (!status) status = go(run, problems, &err);
@@ -290,6 +302,9 @@ static int quantize(awq_run *run, awq_problems *problems)
                 "command again to go on\n",
                 (long long)run->layers_done,
                 (long long)awq_checkpoint_model(run->inputs.model)->layers, run->directory);
+    if (code == AWQ_EXIT_RESUMABLE && run->layers_done == run->layers_at_start)
+        awq_report_warning("no layer was finished this time; if that goes on, allow more time, or "
+                           "give a smaller --stage-layers or more workers");
     return code;
 }
 
@@ -320,7 +335,7 @@ int awq_command_quantize(const awq_call *call)
     else if (awq_path_join(run->directory, run->options->out, AWQ_RUN_DIRECTORY_NAME, &err))
         code = awq_exit_failed(&err);
     else if (state == AWQ_OUT_COMPLETE && !run->options->restart)
-        code = complete(run->options, run->directory);
+        code = complete(run, &problems);
     else
         code = quantize(run, &problems);
     awq_problems_release(&problems);

@@ -22,6 +22,10 @@ void awq_run_tell(awq_run *run, awq_run_state state, const char *error)
                              .workers = run->workers,
                              .worker_count = run->crew->count};
     awq_error err;
+    if (state == AWQ_RUN_COMPLETE) {
+        status.fraction = 1;
+        status.eta_seconds = status.worker_count = 0;
+    }
     snprintf(status.error, sizeof status.error, "%s", error ? error : "");
     awq_crew_status(run->crew, run->workers);
     if (awq_run_status_write(run->directory, &status, &err)) awq_report_warning("%s", err.text);

@@ -24,6 +24,7 @@ typedef struct awq_run {
     awq_worker_status *workers; /* [crew->count] */
     double last_status;         /* clock seconds */
     int64_t layers_done;
+    int64_t layers_at_start; /* done by earlier runs */
 } awq_run;
 
 /* Waits for the next letter of the crew while keeping progress, status.json and the lock fresh. */

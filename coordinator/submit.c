@@ -147,6 +147,8 @@ static void check(awq_options *options, awq_inputs *inputs, awq_out_state *state
     if (awq_path_join(run, options->out, AWQ_RUN_DIRECTORY_NAME, &err))
         awq_problems_add_error(problems, &err);
     if (problems->count) return;
+    if (*state == AWQ_OUT_COMPLETE && !options->restart)
+        awq_check_complete(options, inputs, problems);
     check_earlier(options, inputs, run, problems);
     if (!options->dry_run) check_queue(options, run, problems);
 }

@@ -87,7 +87,7 @@ void awq_request_make(const awq_options *options, const awq_inputs *inputs, cons
     r.compute = on_one / (double)r.nodes;
     r.storage =
         (double)(awq_checkpoint_bytes(inputs->model) +
-                 2 * awq_output_bytes(options, inputs->model) + awq_run_bytes(options, inputs)) /
+                 2 * awq_output_bytes(options, inputs->model) + awq_run_bytes(options, inputs, 2)) /
         storage_rate;
     r.seconds = propose_seconds(&r);
     if (options->time) given_time(options, &r, problems);

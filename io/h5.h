@@ -77,6 +77,8 @@ bool awq_h5_put_string(hid_t object, const char *name, const char *value);
 bool awq_h5_get_int64(hid_t object, const char *name, int64_t *value);
 bool awq_h5_get_uint64(hid_t object, const char *name, uint64_t *value);
 bool awq_h5_get_double(hid_t object, const char *name, double *value);
+/* A fixed-length string, to be freed; NULL: not there, or no memory. */
+char *awq_h5_get_string(hid_t object, const char *name);
 /* Whether the attribute is a fixed-length string equal to value. */
 bool awq_h5_string_is(hid_t object, const char *name, const char *value);
 

@@ -88,17 +88,25 @@ bool awq_h5_get_double(hid_t object, const char *name, double *value)
     return get(object, name, H5T_FLOAT, H5T_NATIVE_DOUBLE, value);
 }
 
-bool awq_h5_string_is(hid_t object, const char *name, const char *value)
+char *awq_h5_get_string(hid_t object, const char *name)
 {
     hid_t attribute = open_scalar(object, name, H5T_STRING);
-    if (attribute < 0) return false;
+    if (attribute < 0) return NULL;
     hid_t type = H5Aget_type(attribute);
-    size_t bytes = strlen(value) + 1;
-    char *text = calloc(1, bytes);
-    bool ok = text && H5Tis_variable_str(type) == 0 && H5Tget_size(type) == bytes &&
-              H5Aread(attribute, type, text) >= 0 && !strcmp(text, value);
-    free(text);
+    char *text = H5Tis_variable_str(type) == 0 ? calloc(1, H5Tget_size(type) + 1) : NULL;
+    if (text && H5Aread(attribute, type, text) < 0) {
+        free(text);
+        text = NULL;
+    }
     H5Tclose(type);
     H5Aclose(attribute);
-    return ok;
+    return text;
+}
+
+bool awq_h5_string_is(hid_t object, const char *name, const char *value)
+{
+    char *text = awq_h5_get_string(object, name);
+    bool equal = text && !strcmp(text, value);
+    free(text);
+    return equal;
 }

@@ -123,5 +123,7 @@ awq_status awq_layer_record_check(const char *h5_path, const char *tensors_path,
  * /layers/NNNNN as above; attributes on / : awqrun string (version), job string (JSON). */
 awq_status awq_layer_records_gather(const char *directory, int64_t layers, const char *version,
                                     const char *job, const char *path, awq_error *err);
+/* The job string of such a file, to be freed. */
+awq_status awq_layer_records_job(const char *path, char **job, awq_error *err);
 
 #endif

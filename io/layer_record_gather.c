@@ -57,3 +57,20 @@ awq_status awq_layer_records_gather(const char *directory, int64_t layers, const
     awq_h5_unlock();
     return status;
 }
+
+awq_status awq_layer_records_job(const char *path, char **job, awq_error *err)
+{
+    hid_t file;
+    awq_h5_lock();
+    awq_status status = awq_h5_open(path, "the statistics of a checkpoint", &file, err);
+    if (!status) {
+        char *text = awq_h5_get_string(file, "job");
+        if (text)
+            *job = text;
+        else
+            status = awq_fail(err, AWQ_ERR_CORRUPT, "'%s' does not say which job wrote it", path);
+        H5Fclose(file);
+    }
+    awq_h5_unlock();
+    return status;
+}

@@ -25,7 +25,7 @@ struct awq_mail {
     MPI_Datatype unit; /* 64 bytes, so that a count of int reaches 128 GiB */
     int rank;
     int size;
-    int node_index, node_workers;
+    awq_neighbours neighbours;
     pthread_mutex_t mutex; /* guards what follows up to the next blank line */
     pthread_cond_t sent;
     awq_letter *outbox, **outbox_end;
@@ -56,7 +56,7 @@ awq_letter *awq_letter_create(int32_t kind, int64_t a, int64_t b, size_t bytes)
 awq_letter *awq_letter_write(int32_t kind, int64_t a, int64_t b, const void *payload, size_t bytes)
 {
     awq_letter *letter = awq_letter_create(kind, a, b, bytes);
-    if (letter) memcpy(letter->payload, payload, bytes);
+    if (letter && bytes) memcpy(letter->payload, payload, bytes);
     return letter;
 }
 
@@ -79,21 +79,44 @@ static awq_status mpi_failed(int code, const char *what, awq_error *err)
     return awq_fail(err, AWQ_ERR_MPI, "%s failed: %.*s", what, length, text);
 }
 
-static int count_neighbours(awq_mail *mail)
+/* What a rank tells the others of its node. */
+typedef struct node_rank {
+    uint64_t cores;
+    uint64_t is_worker;
+} node_rank;
+
+static int gather_node(MPI_Comm node, int size, int rank, node_rank self, awq_neighbours *out)
+{
+    node_rank *ranks = calloc((size_t)size, sizeof *ranks);
+    if (!ranks) return MPI_ERR_NO_MEM;
+    int code = MPI_Allgather(&self, 2, MPI_UINT64_T, ranks, 2, MPI_UINT64_T, node);
+    *out = (awq_neighbours){0};
+    for (int i = 0; !code && i < size; i++) {
+        if (!ranks[i].is_worker) continue;
+        out->index += i < rank;
+        out->workers++;
+        out->sharing += ranks[i].cores == self.cores;
+    }
+    free(ranks);
+    return code;
+}
+
+static int count_neighbours(awq_mail *mail, uint64_t cores)
 {
     MPI_Comm node;
-    int worker = mail->size == 1 || mail->rank > 0, upto = 0;
+    int size, rank;
+    node_rank self = {cores, mail->size == 1 || mail->rank > 0};
     int code =
         MPI_Comm_split_type(mail->comm, MPI_COMM_TYPE_SHARED, mail->rank, MPI_INFO_NULL, &node);
     if (code) return code;
-    code = MPI_Scan(&worker, &upto, 1, MPI_INT, MPI_SUM, node);
-    if (!code) code = MPI_Allreduce(&worker, &mail->node_workers, 1, MPI_INT, MPI_SUM, node);
-    mail->node_index = upto - worker;
+    MPI_Comm_size(node, &size);
+    MPI_Comm_rank(node, &rank);
+    code = gather_node(node, size, rank, self, &mail->neighbours);
     MPI_Comm_free(&node);
     return code;
 }
 
-awq_status awq_mail_open(MPI_Comm world, awq_mail **out, awq_error *err)
+awq_status awq_mail_open(MPI_Comm world, uint64_t cores, awq_mail **out, awq_error *err)
 {
     awq_mail *mail = calloc(1, sizeof *mail);
     if (!mail) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the mail");
@@ -106,7 +129,7 @@ awq_status awq_mail_open(MPI_Comm world, awq_mail **out, awq_error *err)
     if (!code) code = MPI_Comm_set_errhandler(mail->comm, MPI_ERRORS_RETURN);
     if (!code) code = MPI_Comm_rank(mail->comm, &mail->rank);
     if (!code) code = MPI_Comm_size(mail->comm, &mail->size);
-    if (!code) code = count_neighbours(mail);
+    if (!code) code = count_neighbours(mail, cores);
     if (!code) code = MPI_Type_contiguous(UNIT, MPI_BYTE, &mail->unit);
     if (!code) code = MPI_Type_commit(&mail->unit);
     if (code) {
@@ -162,10 +185,9 @@ int awq_mail_size(const awq_mail *mail)
     return mail->size;
 }
 
-void awq_mail_neighbours(const awq_mail *mail, int *index, int *count)
+awq_neighbours awq_mail_neighbours(const awq_mail *mail)
 {
-    *index = mail->node_index;
-    *count = mail->node_workers;
+    return mail->neighbours;
 }
 
 void awq_mail_post(awq_mail *mail, int to, awq_letter *letter)

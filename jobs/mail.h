@@ -40,16 +40,22 @@ void awq_letter_free(awq_letter *letter);
 
 typedef struct awq_mail awq_mail;
 
-/* Duplicates `world` and makes its errors return. */
-awq_status awq_mail_open(MPI_Comm world, awq_mail **out, awq_error *err);
+/* Duplicates `world` and makes its errors return. `cores` is a number that is equal on ranks of a
+ * node that may run on the same cores. Collective. */
+awq_status awq_mail_open(MPI_Comm world, uint64_t cores, awq_mail **out, awq_error *err);
 /* Drops what was not sent. Collective when all is well; local when `broken`. NULL is fine. */
 void awq_mail_close(awq_mail *mail, bool broken);
 
 int awq_mail_rank(const awq_mail *mail);
 int awq_mail_size(const awq_mail *mail);
-/* Workers that share this rank's node, and this worker's index among them. Ranks 1.. are workers;
- * a rank alone is one too. */
-void awq_mail_neighbours(const awq_mail *mail, int *index, int *count);
+/* The workers on this rank's node. Ranks 1.. are workers; a rank alone is one too. */
+typedef struct awq_neighbours {
+    int index;   /* of this worker among them */
+    int workers; /* with this one */
+    int sharing; /* of them, those that may run on the same cores as this one; with this one */
+} awq_neighbours;
+
+awq_neighbours awq_mail_neighbours(const awq_mail *mail);
 
 /* Queues a letter; takes it over. NULL (no memory where it was made) breaks the mail. */
 void awq_mail_post(awq_mail *mail, int to, awq_letter *letter);

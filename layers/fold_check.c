@@ -12,7 +12,10 @@
 #include "layers/quantizer.h"
 #include "layers/scratch.h"
 
-enum { CHECK_ROWS = 64 }; /* that come to the host at a time */
+enum {
+    CHECK_TOKENS = 512,
+    CHECK_ROWS = 64 /* that come to the host at a time */
+};
 
 typedef struct difference {
     double error; /* sum of (new output - output)^2 */
@@ -74,7 +77,7 @@ static awq_status relative_error(const awq_quantizer *quantizer, const awq_fold_
     float *trial = quantizer->scratch->trial;
     int64_t elements = check->sequences * check->length * quantizer->model->hidden;
     if (check->length != quantizer->scratch->length ||
-        check->sequences * check->length > quantizer->scratch->rows)
+        check->sequences * check->length > quantizer->scratch->trial_rows)
         return awq_fail(err, AWQ_ERR_INTERNAL, "the folding check does not fit the scratch");
     quantizer->be->copy(quantizer->device, trial, check->input, (size_t)elements * sizeof *trial);
     if (awq_decoder_forward(quantizer->device, quantizer->model, quantizer->decoder,
@@ -166,9 +169,17 @@ static awq_status name_culprit(awq_quantizer *quantizer, const awq_fold_check *c
                     error, tolerance);
 }
 
-awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_fold_check *check,
+int64_t awq_fold_check_sequences(int64_t sequences, int64_t length)
+{
+    int64_t enough = length < CHECK_TOKENS ? CHECK_TOKENS / length : 1;
+    return sequences < enough ? sequences : enough;
+}
+
+awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_fold_check *first_tile,
                                 awq_error *err)
 {
+    awq_fold_check part = *first_tile, *check = &part;
+    part.sequences = awq_fold_check_sequences(part.sequences, part.length);
     double tolerance = quantizer->be->compute_bytes == sizeof(float) ? 1e-5 : 1e-3, error;
     if (relative_error(quantizer, check, &error, err)) return err->status;
     quantizer->out->record.fold_error = error;

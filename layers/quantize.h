@@ -49,6 +49,10 @@ typedef struct awq_fold_check {
     int64_t length;
 } awq_fold_check;
 
+/* How many of a tile's sequences the folding check looks at, the first ones: 512 tokens of them,
+ * and one at least. Callers need to keep no more. */
+int64_t awq_fold_check_sequences(int64_t sequences, int64_t length);
+
 /* What a quantization reports while it runs; may be NULL. flops is what was executed since the
  * last call. Returning false asks to stop: the result is AWQ_ERR_INTERRUPTED. */
 typedef struct awq_quantize_watch {

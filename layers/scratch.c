@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "layers/arena.h"
+#include "layers/quantize.h"
 #include "layers/rope.h"
 
 static uint64_t table_bytes(const awq_model *model, int64_t length)
@@ -22,7 +23,8 @@ static void place(awq_arena *arena, const awq_model *model, size_t compute_bytes
     to->v = awq_arena_take(arena, column * kv);
     to->gate = awq_arena_take(arena, column * (uint64_t)model->intermediate);
     to->up = awq_arena_take(arena, column * (uint64_t)model->intermediate);
-    to->trial = awq_arena_take(arena, sizeof(float) * (uint64_t)to->rows * hidden);
+    to->trial_rows = awq_fold_check_sequences(to->rows / to->length, to->length) * to->length;
+    to->trial = awq_arena_take(arena, sizeof(float) * (uint64_t)to->trial_rows * hidden);
     to->cos = awq_arena_take(arena, table_bytes(model, to->length));
     to->sin = awq_arena_take(arena, table_bytes(model, to->length));
 }

@@ -9,14 +9,26 @@
 #include <string.h>
 #include <unistd.h>
 
-int awq_cores_share(int workers_on_node)
+int awq_cores_online(void)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (int)online : 1;
+}
+
+int awq_cores_allowed(void)
 {
     cpu_set_t set;
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    int allowed = (int)online;
-    if (!sched_getaffinity(0, sizeof set, &set)) allowed = CPU_COUNT(&set);
-    int share = allowed < online ? allowed : allowed / (workers_on_node > 0 ? workers_on_node : 1);
-    return share > 0 ? share : 1;
+    return sched_getaffinity(0, sizeof set, &set) ? awq_cores_online() : CPU_COUNT(&set);
+}
+
+uint64_t awq_cores_place(void)
+{
+    cpu_set_t set;
+    uint64_t place = 14695981039346656037u; /* FNV-1a over the numbers of the cores */
+    if (sched_getaffinity(0, sizeof set, &set)) return 0;
+    for (int core = 0; core < CPU_SETSIZE; core++)
+        if (CPU_ISSET(core, &set)) place = (place ^ (uint64_t)core) * 1099511628211u;
+    return place;
 }
 
 /* A number in a file such as /sys/fs/cgroup/memory.max; 0 when there is none. */

@@ -24,7 +24,8 @@ typedef struct stage_run {
     awq_decoder *decoders;      /* [count] */
     awq_statistics *statistics; /* [count]; empty where the layer is done */
     double (*seconds)[AWQ_PHASES];
-    float **first_tile; /* [count + 1]: tile 0 before each layer, and after the last; device */
+    float **first_tile; /* [count + 1]: the start of tile 0 before each layer, and after the last,
+                           as much of it as the folding check looks at; device */
     float *hidden;      /* the tile, device */
     uint8_t *mask;      /* device; NULL: all tokens count */
     awq_scratch *scratch;
@@ -54,6 +55,18 @@ static awq_status alloc_hosts(stage_run *run, awq_error *err)
     return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a stage of %zu layers", count);
 }
 
+/* Sequences of tile 0 that are kept. */
+static int64_t checked_sequences(const awq_worker *worker)
+{
+    return awq_fold_check_sequences(awq_worker_tile_sequences(worker, 0), worker->tokens.length);
+}
+
+static size_t checked_bytes(const stage_run *run)
+{
+    int64_t rows = checked_sequences(run->worker) * run->worker->tokens.length;
+    return (size_t)(rows * run->model->hidden) * sizeof(float);
+}
+
 static awq_status alloc_tile(stage_run *run, awq_error *err)
 {
     awq_worker *worker = run->worker;
@@ -68,8 +81,9 @@ static awq_status alloc_tile(stage_run *run, awq_error *err)
         backend->alloc(run->device, (size_t)rows, "token mask", (void **)&run->mask, err))
         return err->status;
     for (int64_t i = 0; i <= run->stage->count; i++)
-        if (is_checked(run, i) && backend->alloc(run->device, bytes, "hidden states of tile 0",
-                                                 (void **)&run->first_tile[i], err))
+        if (is_checked(run, i) &&
+            backend->alloc(run->device, checked_bytes(run), "hidden states of tile 0",
+                           (void **)&run->first_tile[i], err))
             return err->status;
     return AWQ_OK;
 }
@@ -135,7 +149,7 @@ static void keep_first_tile(stage_run *run, int64_t tile, int64_t i)
 {
     if (tile == 0 && run->first_tile[i])
         run->device->backend->copy(run->device, run->first_tile[i], run->hidden,
-                                   awq_hidden_count(run->worker, 0) * sizeof(float));
+                                   checked_bytes(run));
 }
 
 static awq_status flow_layer(stage_run *run, int64_t i, int64_t tile, awq_error *err)
@@ -249,7 +263,7 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
     awq_quantize_watch watch = {watch_step, &watched};
     awq_fold_check check = {.input = run->first_tile[i],
                             .output = run->first_tile[i + 1],
-                            .sequences = awq_worker_tile_sequences(worker, 0),
+                            .sequences = checked_sequences(worker),
                             .length = worker->tokens.length};
     awq_quantized_layer result;
     awq_quantized_layer_init(&result);

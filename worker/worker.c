@@ -6,6 +6,7 @@
 
 #include "io/clock.h"
 #include "io/log.h"
+#include "worker/cores.h"
 #include "worker/state.h"
 
 static const double heartbeat_seconds = 1;
@@ -260,4 +261,9 @@ awq_status awq_worker_run(awq_mail *mail, int *exit_code, bool *left_behind, awq
     awq_status status = awq_mail_flush(mail, *exit_code ? AWQ_COORDINATOR : -1, 5, err);
     *left_behind = !awq_worker_free(worker);
     return status;
+}
+
+uint64_t awq_worker_cores(void)
+{
+    return awq_cores_place();
 }

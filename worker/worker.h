@@ -27,6 +27,9 @@ bool awq_worker_tick(awq_worker *worker, int *exit_code);
  * behind in the middle of something, and the process must end by _exit. NULL is fine. */
 bool awq_worker_free(awq_worker *worker);
 
+/* A number that is equal on ranks of a node that may run on the same cores. */
+uint64_t awq_worker_cores(void);
+
 /* A rank that is nothing but a worker: runs until the coordinator says stop; returns the exit code
  * that it gave. *left_behind: as awq_worker_free. */
 awq_status awq_worker_run(awq_mail *mail, int *exit_code, bool *left_behind, awq_error *err);

@@ -8,7 +8,7 @@ import unittest
 from support.case import DEMO, Case
 from support.program import AWQRUN, options_of, run
 
-COMMANDS = ("quantize", "plan", "status", "eval", "version")
+COMMANDS = ("quantize", "plan", "status", "eval", "submit", "version")
 
 
 class Help(Case):
@@ -25,7 +25,7 @@ class Help(Case):
             self.assertIn("mpirun -n", result.out)
 
     def test_each_command_lists_its_options(self):
-        for command in ("quantize", "plan", "status", "eval"):
+        for command in ("quantize", "plan", "status", "eval", "submit"):
             with self.subTest(command=command):
                 result = run(command, "--help")
                 self.assertEqual((result.code, result.err), (0, ""), result)
@@ -143,7 +143,7 @@ class Usage(Case):
 
 
 class Streams(Case):
-    LOG = re.compile(r"^\d\d:\d\d:\d\d (info |note |more |debug) \[\d+ [\w.-]+\] ")
+    LOG = re.compile(r"^\d\d:\d\d:\d\d \w+ +\[\d+ [\w.-]+\] ")
 
     def test_results_go_to_stdout_and_the_log_to_stderr(self):
         result = self.succeeds(self.quantize("--verbose", tokens=self.demo_tokens()))

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: MIT
 """What the documentation shows is true: README.md's `sh` blocks are run, in order, on the demo
 model; so are the Python snippets; `console` blocks, which need a large model, use options that
-exist; the manual page has every option with its default; links and citations lead somewhere."""
+exist; links and citations lead somewhere."""
 
+import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import unittest
 
 from support.case import DEMO, ROOT, Case
 from support.program import AWQRUN, ENVIRONMENT, SLOWER, kill_session, options_of, run
+from support.tree import repository_files, sources
 
 README = ROOT / "README.md"
-PAGES = [path for path in sorted(ROOT.rglob("*.md")) if "build" not in path.parts]
-COMMANDS = ("quantize", "plan", "status", "eval")
+PAGES = [ROOT / path for path in repository_files() if path.suffix == ".md"]
 
 # The tokenizers package is none of Debian's: a token a byte.
 TOKENIZERS = """
@@ -36,38 +36,13 @@ def commands_of(block):
     return [shlex.split(line[2:]) for line in lines if line.startswith("$ ")]
 
 
-def squeeze(text):
-    return re.sub(r"\s+", " ", text)
-
-
-def defaults_in_help(command):
-    """{option: default or None} of a command's --help."""
-    entries = re.split(r"^  (?:-\w, )?--(?=[a-z])", run(command, "--help").out, flags=re.MULTILINE)
-    found = {}
-    for entry in map(squeeze, entries[1:]):
-        default = re.search(r"\(default (\S+)\)", entry)
-        found[entry.split()[0]] = default.group(1) if default else None
-    return found
-
-
-def defaults_in_manual():
-    """The same of the manual page, all commands."""
-    source = (ROOT / "docs/awqrun.1").read_text().replace("\\-", "-")
-    found = {}
-    for entry in re.split(r"^\.It (?=Fl )", source, flags=re.MULTILINE)[1:]:
-        name = re.search(r" -([a-z-]+)", entry.splitlines()[0]).group(1)
-        default = re.search(r"^Default: (\S+)\.$", re.split(r"^\.[IS]", entry, flags=re.M)[0], re.M)
-        found[name] = default.group(1) if default else None
-    return found
-
-
 class Readme(Case):
     def shell(self, script, seconds=60):
         """Runs a bash script in a folder that looks like this directory."""
         (self.folder / "tests").symlink_to(ROOT / "tests")
-        path = f"{(ROOT / AWQRUN).parent}:/usr/bin:/bin"
+        path = f"{(ROOT / AWQRUN).parent}:{os.environ['PATH']}"
         process = subprocess.Popen(["bash", "-euo", "pipefail", "-c", script], cwd=self.folder,
-                                   env={**ENVIRONMENT, "PATH": path, "HOME": str(self.folder)},
+                                   env={**os.environ, **ENVIRONMENT, "PATH": path},
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, text=True, start_new_session=True)
         self.addCleanup(kill_session, process.pid)
@@ -106,25 +81,6 @@ class Readme(Case):
                 self.assertLessEqual(used, set(options_of(command)))
 
 
-class Manual(Case):
-    def test_every_option_is_there_with_its_default(self):
-        manual = defaults_in_manual()
-        helps = {command: defaults_in_help(command) for command in COMMANDS}
-        for command, options in helps.items():
-            for option, default in options.items():
-                with self.subTest(command=command, option=option):
-                    self.assertIn(option, manual)
-                    self.assertEqual(manual[option], default)
-        self.assertEqual(set(manual), {option for options in helps.values() for option in options})
-
-    @unittest.skipUnless(shutil.which("mandoc"), "mandoc is not installed")
-    def test_the_page_is_clean(self):
-        result = subprocess.run(["mandoc", "-T", "lint", "-W", "style", ROOT / "docs/awqrun.1"],
-                                capture_output=True, text=True, check=False, timeout=60)
-        messages = [line for line in result.stdout.splitlines() if "outdated mandoc.db" not in line]
-        self.assertEqual(messages, [])
-
-
 class References(Case):
     def test_links_lead_to_files(self):
         for page in PAGES:
@@ -134,9 +90,9 @@ class References(Case):
 
     def test_sections_that_the_code_cites_exist(self):
         awq, design = ((ROOT / "docs" / name).read_text() for name in ("awq.md", "design.md"))
-        for path in sorted(p for p in ROOT.rglob("*.[ch]") if "build" not in p.parts):
+        for path in sources(".c", ".h", ".cu", ".cuh"):
             for page, section in re.findall(r"docs/(awq|design)\.md[\s*]+(\d+(?:\.\d+)?)",
-                                            path.read_text()):
+                                            (ROOT / path).read_text()):
                 text = awq if page == "awq" else design
                 chapter = section.partition(".")[0]
                 self.assertIn(f"\n## {chapter}. ", text, f"{path}: {page} {section}")

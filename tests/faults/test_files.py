@@ -57,7 +57,7 @@ class Files(FaultCase):
 
     def test_a_file_size_limit_is_one_line_with_path_and_bytes_and_is_gone_on_from(self):
         """The limit comes while the job runs: MPI's own files need room at its start."""
-        started = self.start("--sequences", LONG, ranks=3)
+        started = self.start(*LONG, ranks=3)
         self.assertTrue(started.wait_for(self.runs))
         for process in started.ranks().values():
             resource.prlimit(process, resource.RLIMIT_FSIZE, (200_000, 200_000))
@@ -66,7 +66,7 @@ class Files(FaultCase):
         self.assertEqual(code, 1, err)
         self.assertEqual(len(errors), 1, err)
         self.assertRegex(errors[0], r"cannot write '.*'.*\d+ bytes")
-        self.succeeds(self.job("--sequences", LONG))
+        self.goes_on(options=LONG)
 
     @unittest.skipUnless(os.geteuid() == 0, "mounting a small tmpfs takes root")
     def test_a_full_disk_is_gone_on_from_once_there_is_room(self):
@@ -79,7 +79,7 @@ class Files(FaultCase):
         self.addCleanup(subprocess.run, ["umount", "-l", disk], check=False)
         self.out = disk / "out"
         ballast = disk / "ballast"
-        started = self.start("--sequences", 64, ranks=3)
+        started = self.start(*LONG, ranks=3)
         self.assertTrue(started.wait_for(self.runs))
         with open(ballast, "wb") as file:
             try:
@@ -91,7 +91,7 @@ class Files(FaultCase):
         code, _, err = started.finish()
         self.assertEqual(code, 1, err)
         self.assertRegex(err, r"awqrun: error: .*cannot write '.*'.*no space left on device")
-        refused = self.job("--sequences", 64)
+        refused = self.job(*LONG)
         self.assertRegex(refused.errors[0], "needs .* more .* has .* free")
         ballast.unlink()
-        self.succeeds(self.job("--sequences", 64))
+        self.goes_on(options=LONG)

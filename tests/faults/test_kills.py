@@ -16,15 +16,14 @@ class Kills(FaultCase):
         self.kill_at_random(lambda kills: kills < wanted)
 
     def test_a_killed_worker_is_named_by_the_next_start_and_by_status(self):
-        started = self.start("--sequences", LONG, ranks=3)
+        started = self.start(*LONG, ranks=3)
         self.assertTrue(started.wait_for(lambda: self.layers_done() >= 1))
         os.kill(started.ranks()[2], signal.SIGKILL)
         code, _, err = started.finish()
         self.assertNotEqual(code, 0)
         self.assertRegex(err, r"error: worker 2 \(.*\) was lost at layer \d")
         self.assertRegex(run("status", self.out).out, r"last error: worker 2 \(.*\) was lost")
-        again = self.job("--sequences", LONG)
-        self.assertEqual(again.code, 0, again)
+        again = self.goes_on(options=LONG)
         self.assertRegex(again.err, r"the last run ended: worker 2 \(.*\) was lost at layer \d")
 
     def test_a_hung_worker_is_named_and_ends_the_job(self):

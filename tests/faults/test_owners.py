@@ -11,13 +11,14 @@ from support.faults import LONG, FaultCase
 
 class Owners(FaultCase):
     def test_a_second_job_is_refused_while_the_first_lives(self):
-        started = self.start("--sequences", LONG, ranks=3)
+        started = self.start(*LONG, ranks=3)
         self.assertTrue(started.wait_for(self.runs))
-        second = self.job("--sequences", LONG)
+        second = self.job(*LONG)
         self.assertEqual(second.code, 1, second)
         host = socket.gethostname()
         self.assertRegex(second.errors[0], rf"another job works .* \(host {host}, pid \d+")
         self.assertEqual(started.finish()[0], 0)
+        self.same_bytes(*LONG)
 
     def lock_of(self, host, age):
         lock = self.out / ".awqrun" / "lock"
@@ -46,8 +47,8 @@ class Owners(FaultCase):
 
     def test_what_does_not_change_the_result_may_differ(self):
         self.partial()
-        self.goes_on(3, "--threads", 1, "--stage-layers", 2, "--verbose", "--worker-timeout", 99,
-                     "--device-memory", "2GB")
+        self.goes_on(3, how=("--threads", 1, "--stage-layers", 2, "--verbose", "--device-memory",
+                             "2GB", "--worker-timeout", 99))
 
     def test_restart_discards_and_keep_run_keeps(self):
         self.partial()
@@ -62,6 +63,13 @@ class Owners(FaultCase):
         done = self.layers_done()
         result = self.goes_on()
         self.assertRegex(result.err, rf"quantizing layers=4 done={done} ")
+
+    def test_a_complete_output_of_another_job_is_refused(self):
+        self.succeeds(self.job())
+        result = self.job("--group-size", 64)
+        self.assertEqual(result.code, 1, result)
+        self.assertRegex("\n".join(result.errors), r'options group-size: "128" .* "64" now')
+        self.same_bytes()
 
     def test_a_complete_output_is_left_alone(self):
         self.goes_on()

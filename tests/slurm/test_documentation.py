@@ -47,8 +47,6 @@ def setUpModule():
 
 
 class Commands(slurm.SlurmCase):
-    JOB = JOB
-
     def interrupted(self):
         """An output directory with a script and a job that has begun."""
         result = run(*JOB, "--out", self.out, "--time-limit", 0.1)

@@ -9,9 +9,6 @@ import unittest
 from support import slurm
 from support.faults import JOB
 
-# A job of some seconds on one worker: long enough to be met in the middle.
-LONG = [*JOB, "--sequences", 40]
-
 
 def setUpModule():
     slurm.SlurmCase.cluster = slurm.Cluster()
@@ -19,8 +16,6 @@ def setUpModule():
 
 
 class Undisturbed(slurm.SlurmCase):
-    JOB = JOB
-
     def test_a_worker_for_each_gpu(self):
         job = self.submit(own=("--gpus-per-node", 2, "--cpus-per-worker", 1))
         self.assertIn(f"awqrun status {self.out}", self.plan)
@@ -30,7 +25,7 @@ class Undisturbed(slurm.SlurmCase):
         self.ends(job)
         self.assertRegex(self.log(job), r"start 0 on n[01], srun, 2 workers, .*: 0,1\n")
         self.assertRegex(self.log(job), r"quantizing .* workers=2 ")
-        self.same_bytes()
+        self.is_undisturbed()
 
     def test_two_nodes(self):
         job = self.submit(own=("--nodes", 2, "--workers-per-node", 2, "--launcher", "mpirun",
@@ -38,13 +33,13 @@ class Undisturbed(slurm.SlurmCase):
         self.ends(job)
         self.assertRegex(self.log(job), r"on n\[0-1\], mpirun, 4 workers")
         self.assertRegex(self.log(job), r"quantizing .* workers=4 ")
-        self.same_bytes()
+        self.is_undisturbed()
 
     def test_a_whole_node_without_gpus(self):
         job = self.submit(own=("--max-requeues", 0))
         self.ends(job)
         self.assertEqual(self.show(job)["NumCPUs"], "4")
-        self.same_bytes()
+        self.is_undisturbed()
 
     def test_a_finished_job_is_not_submitted_again(self):
         self.ends(self.submit())
@@ -78,7 +73,8 @@ class Undisturbed(slurm.SlurmCase):
 
 
 class Disturbed(slurm.SlurmCase):
-    JOB = LONG
+    # Some seconds on one worker: long enough to be met in the middle.
+    OPTIONS = ("--sequences", 40)
 
     def test_a_requeued_job_goes_on(self):
         job = self.submit()
@@ -91,7 +87,7 @@ class Disturbed(slurm.SlurmCase):
         self.assertRegex(self.status()[0], rf"SLURM job {job}: .*, 1 requeue\n")
         self.ends(job)
         self.assertRegex(self.log(job), r"start 1 on .*\n(.*\n)*.*quantizing layers=4 done=[1-4]")
-        self.same_bytes()
+        self.is_undisturbed()
 
     def test_a_preempted_job_goes_on(self):
         job = self.submit()
@@ -100,7 +96,7 @@ class Disturbed(slurm.SlurmCase):
         self.ends(urgent)
         self.ends(job)
         self.assertEqual(self.restarts(job), 1)
-        self.same_bytes()
+        self.is_undisturbed()
 
     def test_a_cancelled_job_is_resumed_on_other_nodes(self):
         job = self.submit()
@@ -113,7 +109,7 @@ class Disturbed(slurm.SlurmCase):
         again = self.submit(own=("--nodes", 2, "--launcher", "mpirun", "--cpus-per-worker", 1))
         self.ends(again)
         self.assertRegex(self.log(again), r"quantizing layers=4 done=[1-4] .* workers=2")
-        self.same_bytes()
+        self.is_undisturbed()
 
     def test_requeues_are_bounded_and_counted_in_the_run_directory(self):
         job = self.submit(own=("--max-requeues", 1, "--cpus-per-worker", 1))
@@ -128,7 +124,7 @@ class Disturbed(slurm.SlurmCase):
         self.assertIn("interrupted, and back in the queue 1 times already", self.log(job))
         script = self.out / ".awqrun/job.sbatch"
         self.ends(self.sbatch(script))
-        self.same_bytes()
+        self.is_undisturbed()
 
     def test_an_error_ends_the_job_without_a_requeue(self):
         job = self.submit()
@@ -155,7 +151,7 @@ class Disturbed(slurm.SlurmCase):
         self.cluster.start_slurmd(node)  # ends them
         self.ends(job)
         self.assertEqual(self.restarts(job), 1)
-        self.same_bytes()
+        self.is_undisturbed()
 
     def test_a_lost_node_is_replaced(self):
         job = self.submit(own=("--nodes", 2, "--launcher", "mpirun", "--cpus-per-worker", 1))
@@ -167,7 +163,7 @@ class Disturbed(slurm.SlurmCase):
         self.cluster.start_slurmd("n1")
         self.ends(job)
         self.assertRegex(self.log(job), r"quantizing layers=4 done=[1-4] .* workers=2")
-        self.same_bytes()
+        self.is_undisturbed()
 
     def lose_slurmd(self, node):
         self.cluster.kill_slurmd(node)
@@ -189,7 +185,7 @@ class Disturbed(slurm.SlurmCase):
 class TimeLimit(slurm.SlurmCase):
     """SLURM looks at time limits twice a minute, and knows none below one minute."""
 
-    JOB = [*JOB, "--sequences", 256, "--alpha-steps", 150]
+    OPTIONS = ("--sequences", 256, "--alpha-steps", 150)
 
     def test_a_job_that_reaches_its_limit_goes_back_into_the_queue_and_goes_on(self):
         job = self.submit("--threads", 1, own=("--time", 1, "--cpus-per-worker", 1))
@@ -199,7 +195,7 @@ class TimeLimit(slurm.SlurmCase):
         self.ends(job, seconds=200)
         self.assertGreaterEqual(self.restarts(job), 1)
         self.assertRegex(self.log(job), r"start 1 on .*\n(.*\n)*.*quantizing layers=4 done=[1-4]")
-        self.same_bytes()
+        self.is_undisturbed()
 
 
 if __name__ == "__main__":

@@ -23,8 +23,6 @@ def setUpModule():
 
 
 class Templates(slurm.SlurmCase):
-    JOB = JOB
-
     def job_file(self, name, out):
         """The options of JOB as a job file."""
         words = list(map(str, JOB[1:]))
@@ -69,7 +67,7 @@ class Templates(slurm.SlurmCase):
         for task in range(2):
             self.ends(f"{job}_{task}")
         for out in outs:
-            self.same_bytes(out)
+            self.is_undisturbed(out)
 
     def test_eval_follows_a_quantization(self):
         script = self.template("quantize.sbatch", **self.small_options())
@@ -79,7 +77,7 @@ class Templates(slurm.SlurmCase):
         self.assertIn("afterok", self.show(after)["Dependency"])
         self.cluster.run("scontrol", "release", job)
         self.ends(job)
-        self.same_bytes()
+        self.is_undisturbed()
         self.ends(after)
         result = json.loads((self.folder / "eval.json").read_text())
         self.assertGreater(result["kl"], 0)

@@ -79,11 +79,7 @@ class SlurmCase(FaultCase):
     """A module of such tests starts its Cluster in setUpModule."""
 
     cluster = None
-    JOB = JOB
-
-    @classmethod
-    def setUpClass(cls):
-        cls.make_reference(cls.JOB)
+    OPTIONS = ()  # of JOB, that change the result
 
     def setUp(self):
         super().setUp()
@@ -92,6 +88,10 @@ class SlurmCase(FaultCase):
     def cancel_all(self):
         self.cluster.run("scancel", "--user", str(os.getuid()))
         self.wait_for(lambda: not self.cluster.run("squeue", "-h").stdout.strip(), 20)
+
+    def is_undisturbed(self, out=None):
+        """What was written is what one undisturbed rank writes."""
+        self.assertEqual(self.written(out or self.out), self.reference(self.OPTIONS))
 
     def wait_for(self, condition, seconds):
         end = time.monotonic() + seconds * SLOWER
@@ -103,9 +103,9 @@ class SlurmCase(FaultCase):
 
     # ---- jobs ----
 
-    def submit(self, *options, out=None, own=("--cpus-per-worker", 1)):
+    def submit(self, *options, own=("--cpus-per-worker", 1)):
         """awqrun submit; the job's number. `own` are options of submit, `options` of quantize."""
-        words = ["submit", *own, "--", *self.JOB[1:], "--out", out or self.out, *options]
+        words = ["submit", *own, "--", *JOB[1:], *self.OPTIONS, "--out", self.out, *options]
         result = self.cluster.run(AWQRUN, *words, cwd=self.folder)
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
         self.plan = result.stdout

@@ -1,0 +1,320 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""How fast awqrun quantizes a decoder layer, and how much memory it takes.
+
+Makes a checkpoint of random weights with a known model's layer shapes, runs the real
+`awqrun quantize` (or eval) on it, and prints where each layer's time went, beside what the machine
+itself does: its single-precision GEMM rate, its reading and its writing, measured before and after
+the run. Rates count useful arithmetic as jobs/work.h does: one triangle of each Gram matrix and of
+each loss. Then the memory that the plan asks for, beside the measured peak of each worker's
+anonymous memory; pages of the mapped checkpoint do not count.
+
+Everything after -- goes to awqrun."""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import h5py
+
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS))
+from support.program import ENVIRONMENT, kill_session
+
+PRESETS = {
+    "tiny": {"hidden_size": 512, "intermediate_size": 1536, "num_attention_heads": 8,
+             "num_key_value_heads": 4, "head_dim": 64},
+    "1b": {"hidden_size": 2048, "intermediate_size": 8192, "num_attention_heads": 32,
+           "num_key_value_heads": 8, "head_dim": 64},
+    "8b": {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32,
+           "num_key_value_heads": 8, "head_dim": 128},
+    "70b": {"hidden_size": 8192, "intermediate_size": 28672, "num_attention_heads": 64,
+            "num_key_value_heads": 8, "head_dim": 128},
+    "qwen72b": {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"],
+                "hidden_size": 8192, "intermediate_size": 29568, "num_attention_heads": 64,
+                "num_key_value_heads": 8},
+}
+PHASES = ("read", "forward", "gram", "search", "clip", "pack", "write")
+
+
+def config_of(preset, layers):
+    return {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_act": "silu",
+            "vocab_size": 1024, "max_position_embeddings": 8192, "rms_norm_eps": 1e-5,
+            "rope_theta": 10000.0, "tie_word_embeddings": False, "torch_dtype": "bfloat16",
+            "num_hidden_layers": layers, **PRESETS[preset]}
+
+
+# ---- useful arithmetic of one layer, as jobs/work.h counts it ----
+
+def linears(config):
+    """{name: (out, in)}"""
+    hidden, wide = config["hidden_size"], config["intermediate_size"]
+    heads = config["num_attention_heads"]
+    head_dim = config.get("head_dim", hidden // heads)
+    q, kv = heads * head_dim, config["num_key_value_heads"] * head_dim
+    return {"q_proj": (q, hidden), "k_proj": (kv, hidden), "v_proj": (kv, hidden),
+            "o_proj": (hidden, q), "gate_proj": (wide, hidden), "up_proj": (wide, hidden),
+            "down_proj": (hidden, wide)}
+
+
+GROUPS = {"qkv": ("q_proj", "k_proj", "v_proj"), "o": ("o_proj",),
+          "gate_up": ("gate_proj", "up_proj"), "down": ("down_proj",)}
+
+
+def layer_flops(config, tokens, length, record):
+    """{phase: flops}; the record says how many candidates were tried and whether clip was on."""
+    shapes = linears(config)
+    weights = {name: out * n for name, (out, n) in shapes.items()}
+    flops = dict.fromkeys(PHASES, 0.0)
+    flops["forward"] = tokens * (2 * sum(weights.values()) + 2 * shapes["o_proj"][1] * length)
+    flops["gram"] = tokens * sum(shapes[names[0]][1] ** 2 for names in GROUPS.values())
+    for group, names in GROUPS.items():
+        candidates = len(record["groups"][group]["loss"])
+        for name in names:
+            triangle = weights[name] * shapes[name][1]
+            groups = record["linears"][name].attrs["groups"]
+            flops["search"] += candidates * triangle
+            flops["pack"] += 2 * triangle
+            if name not in ("q_proj", "k_proj") and record["seconds"].attrs["clip"] > 0:
+                flops["clip"] += 20 * weights[name] * (weights[name] / groups)
+    return flops
+
+
+# ---- memory of the ranks ----
+
+class Watch(threading.Thread):
+    """Samples the anonymous memory of the awqrun processes of a session every 10 ms."""
+
+    def __init__(self, leader):
+        super().__init__(daemon=True)
+        self.leader, self.peaks, self.ended = leader, {}, False  # peaks: {pid: bytes}
+
+    def find(self):
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            try:
+                if pid not in self.peaks and os.getsid(pid) == self.leader:
+                    if pathlib.Path(f"/proc/{pid}/comm").read_text() == "awqrun\n":
+                        self.peaks[pid] = 0
+            except OSError:
+                pass  # it has ended
+
+    def sample(self):
+        for pid, peak in self.peaks.items():
+            try:
+                status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            except OSError:
+                continue
+            found = re.search(r"RssAnon:\s+(\d+) kB", status)
+            if found:
+                self.peaks[pid] = max(peak, 1024 * int(found[1]))
+
+    def run(self):
+        turn = 0
+        while not self.ended:
+            if turn % 20 == 0:
+                self.find()
+            self.sample()
+            turn += 1
+            time.sleep(0.01)
+
+
+# ---- the steps ----
+
+def tool(options, name):
+    return str(options.build / "tests" / "bench" / name)
+
+
+def awqrun(options):
+    return str(options.build / "bin" / "awqrun")
+
+
+def make_model(options, folder):
+    config = config_of(options.preset, options.layers)
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    subprocess.run([tool(options, "make_checkpoint"), folder, str(options.sequences),
+                    str(options.length)], check=True)
+    return config
+
+
+def machine_rates(options, model):
+    """{"gemm": GFLOP/s, "read": GB/s, "write": GB/s} with as many threads as all workers have."""
+    shard = next(model.glob("*.safetensors"))
+    threads = str(options.workers * options.threads)
+    run = subprocess.run([tool(options, "machine_rate"), threads, shard], check=True,
+                         stdout=subprocess.PIPE, text=True,
+                         env={**os.environ, "OMP_NUM_THREADS": threads})
+    return {name: float(value) for name, value in map(str.split, run.stdout.splitlines())}
+
+
+def print_plan(options, model):
+    """What the plan says of memory and arithmetic."""
+    run = subprocess.run([awqrun(options), "plan", "--model", model, "--tokens",
+                          model / "tokens.h5", "--threads", str(options.threads), "--workers",
+                          str(options.workers), "--stage-layers", str(options.stage_layers),
+                          *options.awqrun], check=True, stdout=subprocess.PIPE, text=True)
+    print("".join(re.findall(r"^(?:memory|arithmetic) .*\n", run.stdout, re.MULTILINE)), end="")
+
+
+def run_awqrun(options, command):
+    """Runs it, alone or with a coordinator and workers; (stderr, peak bytes by process)."""
+    command = [awqrun(options), *map(str, command), "--verbose", "--threads", str(options.threads),
+               "--stage-layers", str(options.stage_layers), *options.awqrun]
+    if options.workers > 1:
+        command = ["mpirun", "--bind-to", "none", "-n", str(options.workers + 1), *command]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, start_new_session=True,
+                               env={**os.environ, **ENVIRONMENT})
+    watch = Watch(process.pid)
+    watch.start()
+    try:
+        _, log = process.communicate()
+    except BaseException:
+        kill_session(process.pid)
+        raise
+    watch.ended = True
+    watch.join()
+    if process.returncode:
+        sys.exit(f"layer_bench: {' '.join(command)}\nexit {process.returncode}\n{log}")
+    return log, watch.peaks
+
+
+# ---- the report ----
+
+def phase_rows(options, config, statistics):
+    """(phase, mean seconds, least seconds, billions of flops or bytes) of a layer"""
+    tokens = options.sequences * options.length
+    with h5py.File(statistics) as file:
+        layers = [file["layers"][name] for name in sorted(file["layers"])]
+        seconds = {phase: [layer["seconds"].attrs[phase] for layer in layers] for phase in PHASES}
+        work = layer_flops(config, tokens, options.length, layers[0])
+        work["write"] = float(layers[0].attrs["tensors_bytes"])
+    work["read"] = 2.0 * sum(out * n for out, n in linears(config).values())
+    return [(phase, sum(seconds[phase]) / len(layers), min(seconds[phase]), 1e-9 * work[phase])
+            for phase in PHASES]
+
+
+def print_table(title, rows, machine):
+    """Rates are of the layer that was least disturbed."""
+    print(f"\n{title}")
+    for phase, mean, least, work in rows:
+        rate = work / least if least else 0
+        print(f"{phase:<10}{mean:10.3f}{least:10.3f}{work:12.3f}{rate:10.1f}"
+              f"{100 * rate / machine[phase]:9.0f}%")
+
+
+def print_phases(options, rows, rates):
+    best = {name: max(rate[name] for rate in rates) for name in rates[0]}
+    machine = dict.fromkeys(PHASES, best["gemm"] / options.workers)
+    machine.update(read=best["read"] / options.workers, write=best["write"])
+    head = f"{'phase':<10}{'s/layer':>10}{'least':>10}"
+    print_table(head + f"{'GFLOP':>12}{'GFLOP/s':>10}{'of GEMM':>10}",
+                [row for row in rows if row[0] not in ("read", "write")], machine)
+    print_table(head + f"{'GB':>12}{'GB/s':>10}{'of copy':>10}",
+                [row for row in rows if row[0] in ("read", "write")], machine)
+    print(f"\na layer   {sum(row[1] for row in rows):10.3f}{sum(row[2] for row in rows):10.3f}")
+
+
+def print_rates(options, rates):
+    threads = options.workers * options.threads
+    for when, rate in zip(("before", "after"), rates):
+        print(f"machine {when:<7}GEMM {rate['gemm']:.1f} GFLOP/s, read {rate['read']:.1f} GB/s, "
+              f"write {rate['write']:.2f} GB/s, {threads} threads")
+
+
+def memory_rows(options, log, peaks):
+    """(worker, bytes planned, peak bytes)"""
+    stage = options.stage_layers or -(-options.layers // options.workers)
+    found = re.findall(r"worker ready worker=(\d+) .*pid=(\d+) .*layer_bytes=(\d+) "
+                       r"fixed_bytes=(\d+)", log)
+    return [(int(worker), int(fixed) + stage * int(layer), peaks[int(pid)])
+            for worker, pid, layer, fixed in sorted(found)]
+
+
+def print_memory(rows):
+    print(f"\n{'worker':<10}{'planned MB':>12}{'peak MB':>10}{'planned above peak':>20}")
+    for worker, planned, peak in rows:
+        print(f"{worker:<10}{1e-6 * planned:12.1f}{1e-6 * peak:10.1f}"
+              f"{100 * (planned - peak) / peak:19.1f}%")
+
+
+def check_memory(rows):
+    """At most a fifth below the peak, or a fifth and 64 MB above."""
+    if not rows:
+        sys.exit("layer_bench: no worker said what it needs")
+    for worker, planned, peak in rows:
+        if not 0.8 * peak <= planned <= 1.2 * peak + 64e6:
+            sys.exit(f"layer_bench: worker {worker} was planned {planned} bytes and took {peak}")
+
+
+def bench_eval(options, model, _):
+    command = ["eval", "--model", model, "--tokens", model / "tokens.h5"]
+    if options.against:
+        command += ["--against", model]
+    return run_awqrun(options, command)
+
+
+def bench_quantize(options, model, out):
+    return run_awqrun(options, ["quantize", "--model", model, "--tokens", model / "tokens.h5",
+                                "--out", out])
+
+
+def bench(options, folder):
+    model, out = folder / "model", folder / "out"
+    config = make_model(options, model)
+    print(f"{options.preset}: {options.layers} layers, {options.sequences} x {options.length} "
+          f"tokens, {options.workers} workers of {options.threads} threads "
+          f"{' '.join(options.awqrun)}", flush=True)
+    if not options.eval:
+        print_plan(options, model)
+    rates = [] if options.memory_only else [machine_rates(options, model)]
+    run = bench_eval if options.eval else bench_quantize
+    log, peaks = run(options, model, out)
+    if not options.memory_only:
+        rates.append(machine_rates(options, model))
+        print_rates(options, rates)
+        if not options.eval:
+            print_phases(options, phase_rows(options, config, out / "awqrun.h5"), rates)
+    memory = memory_rows(options, log, peaks)
+    print_memory(memory)
+    if options.check_memory:
+        check_memory(memory)
+
+
+def parse_options():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=PRESETS, default="1b", help="layer shapes")
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--sequences", type=int, default=16)
+    parser.add_argument("--length", type=int, default=512, help="tokens of a sequence")
+    parser.add_argument("--workers", type=int, default=1,
+                        help="1 runs awqrun alone; more run under mpirun, beside a coordinator")
+    parser.add_argument("--threads", type=int, default=2, help="threads of a worker")
+    parser.add_argument("--stage-layers", type=int, default=0)
+    parser.add_argument("--eval", action="store_true", help="awqrun eval instead (memory only)")
+    parser.add_argument("--against", action="store_true", help="eval: with --against, two models")
+    parser.add_argument("--memory-only", action="store_true", help="measure no rates")
+    parser.add_argument("--check-memory", action="store_true",
+                        help="fail when the plan's estimate is far from the peak")
+    parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build/release"))
+    parser.add_argument("--directory", help="where the temporary files go")
+    parser.add_argument("awqrun", nargs="*", metavar="-- awqrun options")
+    return parser.parse_args()
+
+
+def main():
+    options = parse_options()
+    with tempfile.TemporaryDirectory(prefix="layer_bench-", dir=options.directory) as folder:
+        bench(options, pathlib.Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT
+ * make_checkpoint DIR SEQUENCES LENGTH - random weights and tokens for the model that
+ * DIR/config.json describes: a bfloat16 checkpoint in shards, and DIR/tokens.h5.
+ *
+ * Activations get the outliers that large models have: in each stream three channels in a hundred
+ * are 20 to 60 times larger than the others, where they are made (the norm's weight, the rows of v
+ * and up), and as much smaller where they are read, so that the function stays tame. Weights are
+ * streamed to disk row by row; the same arguments give the same bytes. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/checkpoint_expected.h"
+#include "io/path.h"
+#include "io/shards.h"
+#include "io/tokens.h"
+
+static const uint64_t shard_bytes = 5000000000;
+
+/* ---- random numbers ---- */
+
+/* splitmix64 */
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* In [0, 1). */
+static float next_uniform(uint64_t *state)
+{
+    return (float)(next_random(state) >> 40) * 0x1p-24f;
+}
+
+/* Four bytes' sum: close to normal, of variance 1. */
+static float normal_of(uint32_t bits)
+{
+    int32_t sum = (int32_t)((bits & 255) + (bits >> 8 & 255) + (bits >> 16 & 255) + (bits >> 24));
+    return (float)(sum - 510) * (1 / 147.8f);
+}
+
+static void fill_normal(float *to, int64_t count, uint64_t *state)
+{
+    for (int64_t i = 0; i < count; i++) to[i] = normal_of((uint32_t)(next_random(state) >> 32));
+}
+
+/* ---- what a tensor is made of ---- */
+
+/* Factors of a stream's channels, where they are made and (inverse) where they are read. */
+typedef struct stream {
+    float *made, *read;
+} stream;
+
+typedef struct maker {
+    awq_model model;
+    stream input, post, value, up; /* value's read is [heads * head_dim] */
+    awq_tensor *tensors;           /* in the order of the forward pass; names owned */
+    size_t count;
+} maker;
+
+/* value = (centre + scale * normal * rows[r]) * columns[c] */
+typedef struct recipe {
+    const float *rows, *columns; /* NULL: ones */
+    float scale, centre;
+} recipe;
+
+static bool make_stream(stream *to, int64_t count, int64_t readers, uint64_t seed)
+{
+    to->made = malloc((size_t)count * sizeof *to->made);
+    to->read = malloc((size_t)readers * sizeof *to->read);
+    if (!to->made || !to->read) return false;
+    for (int64_t i = 0; i < count; i++) {
+        bool outlier = next_uniform(&seed) < 0.03f;
+        float factor = 20 + 40 * next_uniform(&seed);
+        to->made[i] = outlier ? factor : 1;
+        to->read[i] = 1 / to->made[i];
+    }
+    return true;
+}
+
+/* o's channel (head, d) reads v's row (head / repeat, d). */
+static void spread_over_heads(maker *m)
+{
+    const awq_model *model = &m->model;
+    int64_t width = model->head_dim, repeat = model->heads / model->kv_heads;
+    for (int64_t i = 0; i < model->heads * width; i++)
+        m->value.read[i] = 1 / m->value.made[i / width / repeat * width + i % width];
+}
+
+static bool make_streams(maker *m)
+{
+    const awq_model *model = &m->model;
+    int64_t hidden = model->hidden, intermediate = model->intermediate;
+    if (!make_stream(&m->input, hidden, hidden, 1) || !make_stream(&m->post, hidden, hidden, 2) ||
+        !make_stream(&m->value, model->kv_heads * model->head_dim, model->heads * model->head_dim,
+                     3) ||
+        !make_stream(&m->up, intermediate, intermediate, 4))
+        return false;
+    spread_over_heads(m);
+    return true;
+}
+
+static bool is_of(const awq_tensor *tensor, const char *part)
+{
+    return strstr(tensor->name, part) != NULL;
+}
+
+static recipe vector_recipe(const maker *m, const awq_tensor *tensor)
+{
+    recipe r = {.scale = 0.1f};
+    if (is_of(tensor, "norm.weight")) r.centre = 1;
+    if (is_of(tensor, "input_layernorm")) r.columns = m->input.made;
+    if (is_of(tensor, "post_attention_layernorm")) r.columns = m->post.made;
+    if (is_of(tensor, "v_proj")) r.columns = m->value.made;
+    return r;
+}
+
+static recipe matrix_recipe(const maker *m, const awq_tensor *tensor)
+{
+    recipe r = {.scale = 0.7f / sqrtf((float)tensor->shape[1])};
+    if (is_of(tensor, "embed_tokens")) r.scale = 1;
+    if (is_of(tensor, "q_proj") || is_of(tensor, "k_proj") || is_of(tensor, "v_proj"))
+        r.columns = m->input.read;
+    if (is_of(tensor, "gate_proj") || is_of(tensor, "up_proj")) r.columns = m->post.read;
+    if (is_of(tensor, "v_proj")) r.rows = m->value.made;
+    if (is_of(tensor, "o_proj")) r.columns = m->value.read;
+    if (is_of(tensor, "up_proj")) r.rows = m->up.made;
+    if (is_of(tensor, "down_proj")) r.columns = m->up.read;
+    return r;
+}
+
+static void make_row(const recipe *r, int64_t row, int64_t cols, uint64_t *seed, float *to)
+{
+    float scale = r->rows ? r->scale * r->rows[row] : r->scale;
+    fill_normal(to, cols, seed);
+    for (int64_t c = 0; c < cols; c++)
+        to[c] = (r->centre + scale * to[c]) * (r->columns ? r->columns[c] : 1);
+}
+
+/* ---- files ---- */
+
+static awq_status append_tensor(const maker *m, awq_safetensors_writer *writer, size_t index,
+                                awq_error *err)
+{
+    const awq_tensor *tensor = &m->tensors[index];
+    int64_t cols = tensor->shape[tensor->dims - 1], rows = awq_tensor_elements(tensor) / cols;
+    recipe r = tensor->dims == 1 ? vector_recipe(m, tensor) : matrix_recipe(m, tensor);
+    uint64_t seed = 1000 + index;
+    float *values = malloc((size_t)cols * sizeof *values);
+    uint16_t *stored = malloc((size_t)cols * sizeof *stored);
+    awq_status status = AWQ_OK;
+    if (!values || !stored) status = awq_fail(err, AWQ_ERR_MEMORY, "no memory for a row");
+    for (int64_t row = 0; !status && row < rows; row++) {
+        make_row(&r, row, cols, &seed, values);
+        awq_narrow(stored, values, AWQ_BF16, (size_t)cols);
+        status = awq_safetensors_append(writer, stored, (size_t)cols * sizeof *stored, err);
+    }
+    free(values);
+    free(stored);
+    return status;
+}
+
+static awq_status write_shard(const maker *m, const char *directory, const awq_shard *shard,
+                              awq_error *err)
+{
+    char path[AWQ_PATH_BYTES];
+    awq_safetensors_writer *writer;
+    if (awq_path_join(path, directory, shard->name, err) ||
+        awq_safetensors_create(path, m->tensors + shard->first, shard->count, &writer, err))
+        return err->status;
+    awq_status status = AWQ_OK;
+    for (size_t i = 0; !status && i < shard->count; i++)
+        status = append_tensor(m, writer, shard->first + i, err);
+    if (!status) status = awq_safetensors_commit(writer, NULL, NULL, err);
+    awq_safetensors_writer_free(writer);
+    return status;
+}
+
+static awq_status write_index(const maker *m, const char *directory, const awq_shards *shards,
+                              awq_error *err)
+{
+    char path[AWQ_PATH_BYTES];
+    if (awq_path_join(path, directory, "model.safetensors.index.json", err)) return err->status;
+    json_t *index = awq_shards_index(shards, m->tensors);
+    int failed = !index || json_dump_file(index, path, JSON_INDENT(2));
+    json_decref(index);
+    return failed ? awq_fail(err, AWQ_ERR_IO, "cannot write '%s'", path) : AWQ_OK;
+}
+
+static awq_status write_weights(const maker *m, const char *directory, awq_error *err)
+{
+    awq_shards shards;
+    if (awq_shards_plan(m->tensors, m->count, shard_bytes, &shards, err)) return err->status;
+    awq_status status = AWQ_OK;
+    for (size_t i = 0; !status && i < shards.count; i++)
+        status = write_shard(m, directory, &shards.items[i], err);
+    if (!status && shards.count > 1) status = write_index(m, directory, &shards, err);
+    awq_shards_release(&shards);
+    return status;
+}
+
+static awq_status write_tokens(const maker *m, const char *directory, int64_t sequences,
+                               int64_t length, awq_error *err)
+{
+    char path[AWQ_PATH_BYTES];
+    uint64_t seed = 7;
+    int64_t count = sequences * length;
+    awq_tokens tokens = {.sequences = sequences, .length = length};
+    if (awq_path_join(path, directory, "tokens.h5", err)) return err->status;
+    tokens.ids = malloc((size_t)count * sizeof *tokens.ids);
+    if (!tokens.ids) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the tokens");
+    for (int64_t i = 0; i < count; i++)
+        tokens.ids[i] = (int32_t)(next_random(&seed) % (uint64_t)m->model.vocab);
+    awq_status status = awq_tokens_write(path, &tokens, err);
+    awq_tokens_release(&tokens);
+    return status;
+}
+
+/* ---- main ---- */
+
+static awq_status read_config(const char *directory, awq_model *model, awq_error *err)
+{
+    char path[AWQ_PATH_BYTES];
+    json_error_t where;
+    if (awq_path_join(path, directory, "config.json", err)) return err->status;
+    json_t *config = json_load_file(path, 0, &where);
+    if (!config) return awq_fail(err, AWQ_ERR_INPUT, "cannot read '%s': %s", path, where.text);
+    awq_problems problems;
+    awq_problems_init(&problems);
+    awq_status status = AWQ_OK;
+    if (!awq_model_from_config(config, model, &problems)) {
+        *err = problems.items[0];
+        status = err->status;
+    }
+    awq_problems_release(&problems);
+    json_decref(config);
+    return status;
+}
+
+static void add_tensor(const awq_expected *expected, void *context)
+{
+    maker *m = context;
+    awq_tensor tensor = expected->tensor;
+    tensor.name = strdup(tensor.name);
+    tensor.dtype = AWQ_BF16;
+    tensor.bytes = 2 * (uint64_t)awq_tensor_elements(&tensor);
+    awq_tensor *more = realloc(m->tensors, (m->count + 1) * sizeof *more);
+    if (!more || !tensor.name) {
+        fprintf(stderr, "make_checkpoint: no memory\n");
+        exit(1);
+    }
+    m->tensors = more;
+    m->tensors[m->count++] = tensor;
+}
+
+static void release(maker *m)
+{
+    stream *streams[] = {&m->input, &m->post, &m->value, &m->up};
+    for (int i = 0; i < 4; i++) {
+        free(streams[i]->made);
+        free(streams[i]->read);
+    }
+    for (size_t i = 0; i < m->count; i++) free((void *)(uintptr_t)m->tensors[i].name);
+    free(m->tensors);
+}
+
+int main(int argc, char **argv)
+{
+    maker m = {0};
+    awq_error err;
+    long long sequences = argc == 4 ? atoll(argv[2]) : 0, length = argc == 4 ? atoll(argv[3]) : 0;
+    if (sequences < 1 || length < 1) {
+        fprintf(stderr, "usage: make_checkpoint DIR SEQUENCES LENGTH\n");
+        return 2;
+    }
+    awq_status status = read_config(argv[1], &m.model, &err);
+    if (!status && !make_streams(&m)) status = awq_fail(&err, AWQ_ERR_MEMORY, "no memory");
+    if (!status) awq_expected_visit(&m.model, add_tensor, &m);
+    if (!status) status = write_weights(&m, argv[1], &err);
+    if (!status) status = write_tokens(&m, argv[1], sequences, length, &err);
+    if (status) fprintf(stderr, "make_checkpoint: %s\n", err.text);
+    release(&m);
+    return status ? 1 : 0;
+}

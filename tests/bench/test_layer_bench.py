@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""The bench itself, on a model that takes a second. Nothing here depends on how fast it is."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import unittest
+
+BENCH = pathlib.Path(__file__).with_name("layer_bench.py")
+BUILD = os.environ.get("AWQ_BUILD_DIR", "build/release")
+SANITIZED = os.environ.get("AWQ_TEST_SLOWER", "1") != "1"  # which multiplies memory
+PHASES = ("read", "forward", "gram", "search", "clip", "pack", "write")
+
+
+def bench(*arguments):
+    """What it prints, for four sequences of a tiny model of two layers."""
+    check = () if SANITIZED else ("--check-memory",)
+    run = subprocess.run([sys.executable, "-B", BENCH, "--build", BUILD, "--preset", "tiny",
+                          "--sequences", "4", *check, *arguments],
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    if run.returncode:
+        raise AssertionError(run.stdout + run.stderr)
+    return run.stdout
+
+
+class LayerBench(unittest.TestCase):
+    def test_prints_every_phase_and_the_arithmetic_that_the_plan_says(self):
+        printed = bench("--threads", "2", "--", "--alpha-steps", "4")
+        rows = dict(re.findall(r"^(\w+) +[\d.]+ +[\d.]+ +([\d.]+) +[\d.]+ +\d+%$", printed,
+                               re.MULTILINE))
+        self.assertEqual(set(rows), set(PHASES), printed)
+        planned = float(re.search(r"^arithmetic ([\d.e-]+) TFLOP", printed, re.MULTILINE)[1])
+        counted = sum(float(rows[phase]) for phase in PHASES if phase not in ("read", "write"))
+        self.assertAlmostEqual(2e-3 * counted / planned, 1, delta=0.002, msg=printed)
+
+    def test_the_memory_of_two_workers_and_more_stages_is_as_planned(self):
+        printed = bench("--memory-only", "--workers", "2", "--layers", "3", "--threads", "1",
+                        "--stage-layers", "1", "--", "--alpha-steps", "1", "--clip", "off")
+        self.assertEqual(len(re.findall(r"^[12] +[\d.]+ +[\d.]+ +-?[\d.]+%$", printed,
+                                        re.MULTILINE)), 2, printed)
+
+    def test_the_memory_of_an_evaluation_is_as_planned(self):
+        bench("--memory-only", "--eval", "--against")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/needs.h"
+
+#include <stdio.h>
+
+#include "layers/head.h"
+#include "layers/quantize.h"
+#include "worker/cores.h"
+#include "worker/worker.h"
+
+/* The process itself: MPI, libraries, BLAS buffers of each thread. Measured by tests/bench. */
+enum { PROCESS_BYTES = 16 << 20, THREAD_BYTES = 8 << 20 };
+
+static uint64_t hidden_bytes(const awq_model *model, int64_t rows)
+{
+    return (uint64_t)(rows * model->hidden) * sizeof(float);
+}
+
+/* Host copies of one layer's result: a code a weight; scale, zero point and limit a group. */
+static uint64_t result_bytes(const awq_model *model, int64_t group_size)
+{
+    uint64_t weights = (uint64_t)awq_model_layer_parameters(model);
+    return weights + (group_size > 0 ? 7 * weights / (uint64_t)group_size : 0);
+}
+
+static uint64_t budget_bytes(const awq_options *options, int neighbours)
+{
+    if (!options->device_memory.percent) return (uint64_t)options->device_memory.amount;
+    return (uint64_t)((double)awq_memory_share(neighbours) * options->device_memory.amount / 100);
+}
+
+/* What the tokens of a job take. */
+typedef struct token_counts {
+    int64_t length, rows, all, checked; /* tokens: of a sequence, a tile, all tiles, a check */
+} token_counts;
+
+static token_counts count_tokens(const awq_options *options, const awq_tokens *tokens)
+{
+    int64_t sequences = awq_job_tile_sequences(options, tokens), length = tokens->length;
+    return (token_counts){length, sequences * length, tokens->sequences * length,
+                          awq_fold_check_sequences(sequences, length) * length};
+}
+
+/* A stage of a quantization (docs/design.md 3.4), at its peak: its first layer is quantized, the
+ * others wait. Packing that layer takes less than its weights and statistics, which are gone. */
+static void quantize_needs(const awq_options *options, const awq_model *model,
+                           const token_counts *tokens, size_t compute_bytes, awq_hello *hello)
+{
+    awq_grid grid = {
+        .bits = (int)options->bits, .group_size = options->group_size, .zero_point = true};
+    hello->layer_bytes = awq_decoder_bytes(model, compute_bytes) + awq_statistics_bytes(model) +
+                         hidden_bytes(model, tokens->checked);
+    hello->fixed_bytes = awq_scratch_bytes(model, tokens->rows, tokens->length, compute_bytes) +
+                         awq_quantize_bytes(model, &grid, compute_bytes) +
+                         result_bytes(model, options->group_size) +
+                         hidden_bytes(model, tokens->checked) + hidden_bytes(model, tokens->rows);
+}
+
+static void eval_needs(const awq_model *model, const token_counts *tokens, size_t compute_bytes,
+                       int models, awq_hello *hello)
+{
+    uint64_t count = (uint64_t)models;
+    hello->layer_bytes = count * awq_decoder_bytes(model, compute_bytes);
+    hello->fixed_bytes = awq_scratch_bytes(model, tokens->rows, tokens->length, compute_bytes) +
+                         count * awq_head_bytes(model, compute_bytes) +
+                         count * hidden_bytes(model, tokens->rows);
+}
+
+/* With several stages: the boundary of the next one, all of it at worst, and a tile on its way. */
+static uint64_t boundary_bytes(const awq_model *model, const token_counts *tokens)
+{
+    return hidden_bytes(model, tokens->all + tokens->rows);
+}
+
+/* Whether one worker holds all layers at once: then nothing is sent. */
+static bool is_one_stage(const awq_job_size *size, const awq_hello *hello)
+{
+    uint64_t whole = hello->fixed_bytes + (uint64_t)size->model->layers * hello->layer_bytes;
+    int64_t wanted = size->options->stage_layers;
+    return size->workers == 1 && whole <= hello->budget_bytes &&
+           (!wanted || wanted >= size->model->layers);
+}
+
+void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *hello)
+{
+    token_counts tokens = count_tokens(size->options, size->tokens);
+    if (size->models)
+        eval_needs(size->model, &tokens, compute_bytes, size->models, hello);
+    else
+        quantize_needs(size->options, size->model, &tokens, compute_bytes, hello);
+    hello->budget_bytes = budget_bytes(size->options, size->workers_on_node);
+    hello->fixed_bytes += PROCESS_BYTES + (uint64_t)hello->threads * THREAD_BYTES;
+    if (!is_one_stage(size, hello))
+        hello->fixed_bytes +=
+            (size->models ? (uint64_t)size->models : 1) * boundary_bytes(size->model, &tokens);
+}
+
+awq_status awq_needs_backend(const awq_options *options, const awq_backend **out, awq_error *err)
+{
+    const awq_backend *backend = awq_backend_find(options->backend);
+    if (!backend)
+        return awq_fail(err, AWQ_ERR_USAGE, "backend '%s' is not in this build; it has cpu",
+                        options->backend);
+    *out = backend;
+    return AWQ_OK;
+}
+
+awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *checkpoint,
+                            const awq_tokens *tokens, awq_hello *out, awq_error *err)
+{
+    const awq_backend *backend = NULL;
+    if (awq_needs_backend(options, &backend, err)) return err->status;
+    awq_job_size size = {.options = options,
+                         .model = awq_checkpoint_model(checkpoint),
+                         .tokens = tokens,
+                         .workers = (int)options->workers,
+                         .workers_on_node = 1};
+    *out = (awq_hello){.threads = options->threads ? options->threads : awq_cores_allowed()};
+    snprintf(out->backend, sizeof out->backend, "%s", backend->name);
+    awq_needs_count(&size, backend->compute_bytes, out);
+    return AWQ_OK;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ * worker/needs.h - how much memory a worker needs for a job, and how much it may use: what the plan
+ * is made of. tests/bench compares it with what a job then takes. */
+#ifndef AWQ_WORKER_NEEDS_H
+#define AWQ_WORKER_NEEDS_H
+
+#include "io/tokens.h"
+#include "jobs/job.h"
+#include "jobs/letters.h"
+#include "kernels/backend.h"
+
+typedef struct awq_job_size {
+    const awq_options *options;
+    const awq_model *model;
+    const awq_tokens *tokens;
+    int models;  /* that eval runs side by side; 0: a quantization */
+    int workers; /* of the job */
+    int workers_on_node;
+} awq_job_size;
+
+/* Sets hello's budget_bytes, layer_bytes and fixed_bytes; reads its threads. */
+void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *hello);
+
+/* The backend that --backend names; AWQ_ERR_USAGE when this build has none. */
+awq_status awq_needs_backend(const awq_options *options, const awq_backend **out, awq_error *err);
+
+#endif
