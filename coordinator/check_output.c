@@ -135,8 +135,7 @@ void awq_check_complete(const awq_options *options, const awq_inputs *inputs,
         awq_problems_add_error(problems, &err);
     } else {
         const char *backend = json_string_value(json_object_get(earlier, "backend"));
-        now = awq_job_fingerprint(options, inputs->model, &inputs->tokens,
-                                  backend ? backend : "");
+        now = awq_job_fingerprint(options, inputs->model, &inputs->tokens, backend ? backend : "");
         awq_job_fingerprint_compare(earlier, now, problems);
     }
     json_decref(earlier);

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# A private SLURM of two nodes on this machine, for tests: munge, slurmctld, two slurmd. Each node has
-# AWQ_TESTCLUSTER_CPUS (4) and AWQ_TESTCLUSTER_GPUS (2), there or not. Needs no root, no systemd, no
-# cgroups; listens on the loopback interface only.
+# A private SLURM of two nodes on this machine, for tests: munge, slurmctld, two slurmd. Each node
+# has AWQ_TESTCLUSTER_CPUS (4) and AWQ_TESTCLUSTER_GPUS (2), there or not. Needs no root, no
+# systemd, no cgroups; listens on the loopback interface only.
 #
 #   testcluster.sh start            starts it and prints the line that makes commands find it
 #   testcluster.sh stop             cancels its jobs, ends its daemons, removes its directory
@@ -40,7 +40,7 @@ free_ports() {
 
 # What is unusual here, and why:
 #   NoInAddrAny        loopback only
-#   cred_expire        a requeued job waits for its old credentials to expire, by default two minutes
+#   cred_expire        a requeued job waits until its old credentials expire: two minutes
 #   SlurmdTimeout      seconds after which a node without its slurmd is DOWN
 #   KillWait           seconds from SIGTERM to SIGKILL
 #   PriorityTier       jobs in `urgent` preempt those in `main`, which go back into the queue

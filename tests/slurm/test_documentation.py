@@ -12,7 +12,7 @@ from support.program import ROOT, run
 
 PAGE = ROOT / "docs" / "clusters.md"
 
-# The commands, with other files and no jobs. Programs that stand first in a block are functions here.
+# The commands, with other files and no jobs: the programs are functions here.
 PRELUDE = r"""
 set -euo pipefail
 failed() { echo "not accepted: $*" >&2; exit 1; }
@@ -66,9 +66,10 @@ class Commands(slurm.SlurmCase):
 
     def accepts(self, block, some_job):
         begun = "/.awqrun/" in block or "awqrun status" in block
+        out = self.out if begun else self.folder / "new"
         text = (block.replace("/data/Llama-3.1-70B", str(DEMO))
                 .replace("/data/calib.h5", str(DEMO / "calib.h5"))
-                .replace("/scratch/Llama-3.1-70B-AWQ", str(self.out if begun else self.folder / "new"))
+                .replace("/scratch/Llama-3.1-70B-AWQ", str(out))
                 .replace(" slurm/", f" {ROOT}/slurm/"))
         done = self.cluster.run("bash", "-c", PRELUDE + text, cwd=self.folder,
                                 env={"SOME_JOB": some_job})

@@ -44,7 +44,7 @@ class DryRun(SubmitCase):
                                "--program", "apptainer exec --nv a.sif awqrun"),
                               ("--restart", "--verbose", "--out", self.folder / "it's mine"))):
             path.write_text(self.submit("--dry-run", *own, options=options).out)
-            done = subprocess.run(["shellcheck", "-s", "bash", path], capture_output=True, text=True,
+            done = subprocess.run(["shellcheck", path], capture_output=True, text=True,
                                   check=False)
             self.assertEqual(done.returncode, 0, done.stdout)
 
