@@ -120,20 +120,43 @@ awq_status awq_out_discard(const char *out, awq_error *err)
 static awq_status write_job(const char *path, const json_t *fingerprint, const awq_options *options,
                             awq_error *err)
 {
-    json_t *object = json_pack("{s:s, s:O, s:o}", "awqrun", AWQ_VERSION, "fingerprint", fingerprint,
-                               "options", awq_options_to_json(options, false));
+    char text[AWQ_FINGERPRINT_BYTES];
+    if (awq_job_fingerprint_text(fingerprint, text, err)) return err->status;
+    json_t *object =
+        json_pack("{s:s, s:s, s:O, s:o}", "awqrun", AWQ_VERSION, "fingerprint_crc32", text,
+                  "fingerprint", fingerprint, "options", awq_options_to_json(options, false));
     if (!object) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);
     awq_status status = awq_json_write(path, object, err);
     json_decref(object);
     return status;
 }
 
-/* A job.json that cannot be read is written anew: layer records carry the fingerprint too. */
+/* Reads job.json; one whose fingerprint is not what was written is corrupt. */
+static awq_status read_job(const char *path, json_t **out, awq_error *err)
+{
+    json_t *job = NULL;
+    char text[AWQ_FINGERPRINT_BYTES];
+    if (awq_json_read(path, 64 << 20, &job, err)) return err->status;
+    const json_t *fingerprint = json_object_get(job, "fingerprint");
+    const char *recorded = json_string_value(json_object_get(job, "fingerprint_crc32"));
+    awq_status status = AWQ_OK;
+    if (fingerprint) status = awq_job_fingerprint_text(fingerprint, text, err);
+    if (!status && (!fingerprint || !recorded || strcmp(recorded, text) != 0))
+        status = awq_fail(err, AWQ_ERR_CORRUPT,
+                          "'%s' is damaged: its fingerprint has another crc32", path);
+    if (status)
+        json_decref(job);
+    else
+        *out = job;
+    return status;
+}
+
+/* A job.json that is damaged is written anew: layer records carry the fingerprint too. */
 static awq_status check_job(const char *path, const json_t *fingerprint, const awq_options *options,
                             awq_problems *problems, awq_error *err)
 {
     json_t *earlier = NULL;
-    if (awq_json_read(path, 64 << 20, &earlier, err)) {
+    if (read_job(path, &earlier, err)) {
         awq_report_warning("%s; writing it anew", err->text);
         return write_job(path, fingerprint, options, err);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * jobs/run_directory.h - OUT/.awqrun: what a job needs to go on after a crash.
  *
- *   job.json                     {"awqrun": version, "fingerprint": {...}, "options": {...}}
+ *   job.json                     {"awqrun", "fingerprint_crc32", "fingerprint", "options"}
  *   lock                         who works here (jobs/run_lock.h)
  *   status.json                  progress (jobs/run_status.h)
  *   layers/00017.safetensors     io/layer_record.h

@@ -2,7 +2,7 @@
  * machine_rate THREADS FILE - what this machine can do, as "name value" lines:
  *
  *   gemm   GFLOP/s of OpenBLAS's sgemm, 2048 x 2048 x 2048, with THREADS threads
- *   read   GB/s of read() from FILE (in the page cache) into a buffer in use, THREADS threads
+ *   read   GB/s of read() from FILE (in the page cache) into new memory, THREADS threads
  *   write  GB/s of a file written beside FILE and fsynced
  *
  * Each is the best of several tries: what the machine does when nobody disturbs. */
@@ -64,19 +64,22 @@ typedef struct reader {
     pthread_t id;
     int file;
     off_t first, end;
-    char *buffer; /* [PIECE] */
 } reader;
 
 static void *read_all(void *argument)
 {
     const reader *self = argument;
-    for (off_t at = self->first; at < self->end; at += PIECE) {
+    char *memory = malloc((size_t)(self->end - self->first) + PIECE);
+    bool ok = memory != NULL;
+    for (off_t at = self->first; ok && at < self->end; at += PIECE) {
         size_t bytes = self->end - at < PIECE ? (size_t)(self->end - at) : PIECE;
-        if (pread(self->file, self->buffer, bytes, at) != (ssize_t)bytes) {
-            perror("machine_rate: pread");
-            exit(1);
-        }
+        ok = pread(self->file, memory + (at - self->first), bytes, at) == (ssize_t)bytes;
     }
+    if (!ok) {
+        perror("machine_rate: pread");
+        exit(1);
+    }
+    free(memory);
     return NULL;
 }
 
@@ -97,6 +100,7 @@ static double read_once(int file, off_t bytes, int threads, reader *readers)
 static double read_rate(const char *path, int threads)
 {
     static reader readers[MAX_THREADS];
+    double least = 1e9;
     int file = open(path, O_RDONLY | O_CLOEXEC);
     off_t bytes = file < 0 ? 0 : lseek(file, 0, SEEK_END);
     if (bytes <= 0) {
@@ -104,13 +108,10 @@ static double read_rate(const char *path, int threads)
         exit(1);
     }
     if ((double)bytes > read_bytes_most) bytes = (off_t)read_bytes_most;
-    for (int i = 0; i < threads; i++) readers[i].buffer = must_allocate(PIECE);
-    double least = read_once(file, bytes, threads, readers);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) { /* the first one fills the page cache */
         double seconds = read_once(file, bytes, threads, readers);
         if (seconds < least) least = seconds;
     }
-    for (int i = 0; i < threads; i++) free(readers[i].buffer);
     close(file);
     return 1e-9 * (double)bytes / least;
 }

@@ -192,6 +192,7 @@ class TimeLimit(slurm.SlurmCase):
 
     def test_a_job_that_reaches_its_limit_goes_back_into_the_queue_and_goes_on(self):
         job = self.submit("--threads", 1, own=("--time", 1, "--cpus-per-worker", 1))
+        self.reference(self.OPTIONS)  # meanwhile
         self.reaches(job, lambda: "stopping in order" in self.log(job), "hear of its limit", 60)
         self.reaches(job, lambda: "back into the queue, time 1 of at most 20" in self.log(job),
                      "go back into the queue")

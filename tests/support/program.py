@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 
 ROOT = pathlib.Path(os.environ.get("AWQ_SOURCE_DIR", pathlib.Path(__file__).parents[2]))
@@ -24,18 +25,22 @@ if not shutil.which("ssh"):  # without it mpirun wants another way to start daem
     ENVIRONMENT["OMPI_MCA_plm_rsh_agent"] = "/bin/false"
 
 
-class Result:
-    """How a run ended: code, out, err, seconds."""
+ERROR = "awqrun: error: "
 
-    def __init__(self, command, code, out, err, seconds):
-        self.command, self.code, self.seconds = command, code, seconds
-        self.out, self.err = out, err
+
+class Result:
+    """How a run ended: code, out, err, seconds; lingered: seconds from its first error line on."""
+
+    def __init__(self, command, code, out, err, begin):
+        end = time.monotonic()
+        self.command, self.code, self.seconds = command, code, end - begin
+        self.out, self.err = ("".join(line for _, line in lines) for lines in (out, err))
+        self.lingered = end - next((at for at, line in err if ERROR in line), end)
 
     @property
     def errors(self):
         """The sentences of its error lines."""
-        start = "awqrun: error: "
-        return [line[len(start):] for line in self.err.splitlines() if line.startswith(start)]
+        return [line[len(ERROR):] for line in self.err.splitlines() if line.startswith(ERROR)]
 
     def __str__(self):
         return (f"{' '.join(self.command)}\nexit {self.code} after {self.seconds:.1f} s\n"
@@ -69,14 +74,28 @@ def run(*arguments, ranks=1, timeout=60, env=None, cwd=None, file_size=None):
                                stderr=subprocess.PIPE, text=True, errors="replace", cwd=cwd,
                                env={**os.environ, **ENVIRONMENT, **(env or {})},
                                start_new_session=True)
-    try:
-        out, err = process.communicate(timeout=timeout * SLOWER)
-    except subprocess.TimeoutExpired:
+    streams = [[], []]
+    readers = [threading.Thread(target=collect, args=pair)
+               for pair in zip((process.stdout, process.stderr), streams)]
+    for reader in readers:
+        reader.start()
+    readers[1].join(timeout * SLOWER)
+    late = readers[1].is_alive()
+    if late:
         kill_session(process.pid)
-        out, err = process.communicate()
-        result = Result(command, process.returncode, out, err, time.monotonic() - begin)
-        raise AssertionError(f"still running after {timeout * SLOWER:.0f} s: {result}") from None
-    return Result(command, process.returncode, out, err, time.monotonic() - begin)
+    for reader in readers:
+        reader.join()
+    result = Result(command, process.wait(), *streams, begin)
+    if late:
+        raise AssertionError(f"was still running after {timeout * SLOWER:.0f} s: {result}")
+    return result
+
+
+def collect(stream, lines):
+    """Appends (time, line) for each."""
+    with stream:
+        for line in stream:
+            lines.append((time.monotonic(), line))
 
 
 def options_of(command):

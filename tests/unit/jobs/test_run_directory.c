@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fixture.h"
@@ -120,6 +121,28 @@ static void prepare(void **state, const char *fingerprint, size_t differences)
     json_decref(object);
     awq_options_release(&options);
     awq_problems_release(&problems);
+}
+
+static void flip_bit(const char *path, long offset)
+{
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    fseek(file, offset, SEEK_SET);
+    int byte = fgetc(file);
+    fseek(file, offset, SEEK_SET);
+    fputc(byte ^ 1, file); /* a digit stays a digit, so the JSON mostly stays sound */
+    fclose(file);
+}
+
+static void a_flipped_bit_in_the_job_never_refuses_it(void **state)
+{
+    struct stat info;
+    prepare(state, "cpu", 0);
+    assert_int_equal(stat(scratch_path(state, "run/job.json"), &info), 0);
+    for (long offset = 0; offset < info.st_size; offset += 3) {
+        flip_bit(scratch_path(state, "run/job.json"), offset);
+        prepare(state, "cpu", 0);
+    }
 }
 
 static void a_first_run_writes_its_job(void **state)
@@ -423,6 +446,7 @@ int main(void)
         scratch_test(a_stranger_in_a_started_run_is_named),
         scratch_test(a_file_is_no_output_directory),
         scratch_test(a_first_run_writes_its_job),
+        scratch_test(a_flipped_bit_in_the_job_never_refuses_it),
         scratch_test(a_second_run_of_the_same_job_changes_nothing),
         scratch_test(another_job_is_refused_and_changes_nothing),
         scratch_test(a_damaged_job_is_written_anew),
