@@ -17,7 +17,7 @@ Installs the Debian packages that are missing, builds and runs the test suite.
 
 Further arguments go to ctest, for example:
 
-  ./test.sh -L cli              tests of the command line; labels: unit mpi cli golden lint faults
+  ./test.sh -L cli              tests of the command line; labels: tests/README.md
   ./test.sh asan -R safetensors
 END
 }

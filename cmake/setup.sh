@@ -8,7 +8,7 @@ build_packages=(gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmp
     zlib1g-dev libjansson-dev libopenblas-dev)
 # shellcheck disable=SC2034
 test_packages=(procps libcmocka-dev python3 python3-numpy python3-h5py clang-14 clang-format-14
-    shellcheck)
+    shellcheck slurmctld slurmd slurm-client munge)
 
 fail() {
     echo "${0##*/}: $*" >&2

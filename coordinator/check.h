@@ -38,5 +38,9 @@ uint64_t awq_run_bytes(const awq_options *options, const awq_inputs *inputs, int
 /* Room for both on the output's disk, with so many boundaries at once. */
 void awq_check_disk(const awq_options *options, const awq_inputs *inputs, int64_t boundaries,
                     awq_problems *problems);
+/* A complete checkpoint must be of this job, as its awqrun.h5 says: each difference is a problem.
+ * The backend is not known before there are workers, and is taken to be the same. */
+void awq_check_complete(const awq_options *options, const awq_inputs *inputs,
+                        awq_problems *problems);
 
 #endif

@@ -3,12 +3,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "coordinator/check.h"
+#include "io/json.h"
+#include "io/layer_record.h"
 #include "jobs/format.h"
+#include "jobs/job.h"
 
 /* The nearest directory at or above `path` that exists. */
 static void existing_parent(char out[AWQ_PATH_BYTES], const char *path)
@@ -117,4 +121,29 @@ void awq_check_output(const awq_options *options, const awq_inputs *inputs, awq_
                          options->out, foreign);
     else if (*state != AWQ_OUT_COMPLETE && inputs->model && inputs->tokens.ids && !problems->count)
         awq_check_disk(options, inputs, 0, problems);
+}
+
+void awq_check_complete(const awq_options *options, const awq_inputs *inputs,
+                        awq_problems *problems)
+{
+    char path[AWQ_PATH_BYTES], *text = NULL;
+    json_t *earlier = NULL, *now = NULL;
+    awq_error err;
+    if (awq_path_join(path, options->out, AWQ_STATISTICS_NAME, &err) ||
+        awq_layer_records_job(path, &text, &err) ||
+        awq_json_parse(text, strlen(text), path, &earlier, &err)) {
+        awq_problems_add_error(problems, &err);
+    } else {
+        const char *backend = json_string_value(json_object_get(earlier, "backend"));
+        now = awq_job_fingerprint(options, inputs->model, &inputs->tokens, backend ? backend : "");
+        awq_job_fingerprint_compare(earlier, now, problems);
+    }
+    json_decref(earlier);
+    json_decref(now);
+    free(text);
+    if (problems->count)
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "'%s' holds the checkpoint of another job (differences above); give "
+                         "another --out, or --restart to replace it",
+                         options->out);
 }

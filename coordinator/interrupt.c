@@ -5,13 +5,14 @@
 #include <stddef.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t count;
+static volatile sig_atomic_t count, ends;
 
-/* A second one ends the process here and now: what is durable stays so. */
+/* A second SIGTERM or SIGINT ends the process here and now: what is durable stays so. SIGUSR1 may
+ * come any number of times: a batch script and SLURM itself may both send one. */
 static void on_signal(int number)
 {
-    (void)number;
-    if (++count > 1) _exit(75);
+    count++;
+    if (number != SIGUSR1 && ++ends > 1) _exit(75);
 }
 
 void awq_interrupt_install(int rank)

@@ -33,6 +33,8 @@ static const command commands[] = {
     {"eval", "--model DIR --tokens FILE [options]",
      "perplexity of a checkpoint, KL divergence from another", AWQ_COMMAND_EVAL, true,
      awq_command_eval},
+    {"submit", "[options] -- --model DIR --tokens FILE --out DIR [options of quantize]",
+     "quantize as a SLURM job", AWQ_COMMAND_SUBMIT, false, awq_command_submit},
     {"version", "", "print versions", 0, false, awq_command_version},
     {NULL, NULL, NULL, 0, false, NULL},
 };
@@ -83,6 +85,23 @@ static int flush_result(int code)
     return code ? code : AWQ_EXIT_FAILED;
 }
 
+/* submit has options of its own, then "--", then those of quantize. Returns whether --help was
+ * asked for. */
+static bool parse(const command *c, awq_options *options, int argc, char **argv,
+                  awq_problems *problems)
+{
+    int own = 1;
+    if (c->bit != AWQ_COMMAND_SUBMIT)
+        return awq_options_parse(options, c->bit, argc, argv, problems);
+    while (own < argc && strcmp(argv[own], "--")) own++;
+    if (awq_options_parse(options, c->bit, own, argv, problems)) return true;
+    if (own < argc)
+        return awq_options_parse(options, AWQ_COMMAND_QUANTIZE, argc - own, argv + own, problems);
+    awq_problems_add(problems, AWQ_ERR_USAGE,
+                     "the options of quantize are missing; give them after '--'");
+    return false;
+}
+
 /* Parses and runs a command; `crew` is NULL where it does not compute. */
 static int run_command(const command *c, int argc, char **argv, awq_crew *crew)
 {
@@ -92,7 +111,7 @@ static int run_command(const command *c, int argc, char **argv, awq_crew *crew)
     int code = AWQ_EXIT_DONE;
     awq_problems_init(&problems);
     if (awq_options_init(&options, &err)) return awq_exit_failed(&err);
-    bool help = awq_options_parse(&options, c->bit, argc, argv, &problems);
+    bool help = parse(c, &options, argc, argv, &problems);
     awq_log_init(crew ? awq_mail_rank(crew->mail) : -1, options.quiet     ? AWQ_LOG_QUIET
                                                         : options.verbose ? AWQ_LOG_VERBOSE
                                                                           : AWQ_LOG_INFO);
@@ -134,6 +153,18 @@ static ending work(awq_mail *mail)
     return end;
 }
 
+/* A batch script says in AWQ_RANKS how many ranks it starts. When the launcher and the MPI library
+ * do not know each other, each rank believes that it is alone. */
+static awq_status check_ranks(const awq_mail *mail, awq_error *err)
+{
+    const char *wanted = getenv("AWQ_RANKS");
+    if (!wanted || strtol(wanted, NULL, 10) == awq_mail_size(mail)) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_MPI,
+                    "%s ranks were started, and MPI knows of %d; 'srun --mpi=pmix' and this MPI "
+                    "library do not fit each other: use mpirun ('awqrun submit --launcher mpirun')",
+                    wanted, awq_mail_size(mail));
+}
+
 static int run_distributed(const command *c, int argc, char **argv)
 {
     awq_mail *mail;
@@ -141,7 +172,7 @@ static int run_distributed(const command *c, int argc, char **argv)
     int provided;
     awq_interrupt_install(0); /* before MPI takes its time: a signal then is not lost */
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided)) return AWQ_EXIT_FAILED;
-    if (awq_mail_open(MPI_COMM_WORLD, awq_worker_cores(), &mail, &err)) {
+    if (awq_mail_open(MPI_COMM_WORLD, awq_worker_cores(), &mail, &err) || check_ranks(mail, &err)) {
         awq_report_error(&err);
         MPI_Abort(MPI_COMM_WORLD, AWQ_EXIT_FAILED);
     }

@@ -10,7 +10,6 @@
 #include "coordinator/run.h"
 #include "io/clock.h"
 #include "io/fault.h"
-#include "io/json.h"
 #include "io/log.h"
 #include "jobs/format.h"
 #include "jobs/work.h"
@@ -230,11 +229,66 @@ static awq_status finish_directory(awq_run *run, awq_error *err)
     return awq_path_remove_tree(run->directory, err);
 }
 
+/* A run directory beside a complete checkpoint is what a job killed at its very end has left,
+ * unless --keep-run left it. */
+static void remove_leftover(const char *run)
+{
+    awq_run_lock *lock;
+    awq_error err;
+    json_t *status = NULL;
+    if (!awq_path_exists(run) || awq_run_status_read(run, &status, &err)) return;
+    const char *state = json_string_value(json_object_get(status, "state"));
+    bool kept = state && !strcmp(state, "complete");
+    json_decref(status);
+    if (kept || awq_run_lock_take(run, &lock, &err)) return;
+    if (awq_path_remove_tree(run, &err)) awq_report_warning("%s", err.text);
+    awq_run_lock_release(lock);
+}
+
+static int complete(const awq_run *run, awq_problems *problems)
+{
+    awq_check_complete(run->options, &run->inputs, problems);
+    if (problems->count) return awq_exit_problems(problems);
+    remove_leftover(run->directory);
+    printf("%s: complete already; nothing to do (--restart makes it anew)\n", run->options->out);
+    return AWQ_EXIT_DONE;
+}
+
+/* Another job may hold the lock, for --lock-wait; at its end it removes the directory. */
+static awq_status take_lock(awq_run *run, awq_error *err)
+{
+    double end = awq_clock_seconds() + run->options->lock_wait;
+    bool said = false;
+    for (;;) {
+        awq_status status = awq_path_make_directory(run->directory, err);
+        if (!status) status = awq_run_lock_take(run->directory, &run->lock, err);
+        if (status != AWQ_ERR_BUSY || awq_clock_seconds() >= end) return status;
+        if (!said) awq_report_warning("%s; waiting for its end (--lock-wait)", err->text);
+        said = true;
+        awq_letter *letter;
+        if (awq_crew_next(run->crew, 1, &letter, NULL, err)) return err->status;
+        awq_letter_free(letter);
+    }
+}
+
+/* Whether the job that was waited for has left nothing to do. */
+static bool is_complete(const awq_options *options)
+{
+    char foreign[256];
+    awq_out_state state;
+    awq_error ignored;
+    return !options->restart && !awq_out_inspect(options->out, &state, foreign, &ignored) &&
+           state == AWQ_OUT_COMPLETE;
+}
+
 static int quantize(awq_run *run, awq_problems *problems)
 {
     awq_error err;
-    awq_status status = awq_path_make_directory(run->directory, &err);
-    if (!status) status = awq_run_lock_take(run->directory, &run->lock, &err);
+    awq_status status = take_lock(run, &err);
+    if (!status && is_complete(run->options)) {
+        awq_run_lock_release(run->lock);
+        return complete(run, problems);
+    }
     if (!status && run->options->restart) status = awq_out_discard(run->options->out, &err);
     if (!status) status = go(run, problems, &err);
     if (!status && !problems->count) status = finish_directory(run, &err);
@@ -252,58 +306,6 @@ static int quantize(awq_run *run, awq_problems *problems)
         awq_report_warning("no layer was finished this time; if that goes on, allow more time, or "
                            "give a smaller --stage-layers or more workers");
     return code;
-}
-
-/* A run directory beside a complete checkpoint is what a job killed at its very end has left,
- * unless --keep-run left it. */
-static void remove_leftover(const char *run)
-{
-    awq_run_lock *lock;
-    awq_error err;
-    json_t *status = NULL;
-    if (!awq_path_exists(run) || awq_run_status_read(run, &status, &err)) return;
-    const char *state = json_string_value(json_object_get(status, "state"));
-    bool kept = state && !strcmp(state, "complete");
-    json_decref(status);
-    if (kept || awq_run_lock_take(run, &lock, &err)) return;
-    if (awq_path_remove_tree(run, &err)) awq_report_warning("%s", err.text);
-    awq_run_lock_release(lock);
-}
-
-/* A complete checkpoint is of this job when awqrun.h5 says so; the backend is not known before
- * there are workers, and is taken to be the same. */
-static void compare_complete(const awq_run *run, awq_problems *problems)
-{
-    char path[AWQ_PATH_BYTES], *text = NULL;
-    json_t *earlier = NULL, *now = NULL;
-    awq_error err;
-    if (awq_path_join(path, run->options->out, AWQ_STATISTICS_NAME, &err) ||
-        awq_layer_records_job(path, &text, &err) ||
-        awq_json_parse(text, strlen(text), path, &earlier, &err)) {
-        awq_problems_add_error(problems, &err);
-    } else {
-        const char *backend = json_string_value(json_object_get(earlier, "backend"));
-        now = awq_job_fingerprint(run->options, run->inputs.model, &run->inputs.tokens,
-                                  backend ? backend : "");
-        awq_job_fingerprint_compare(earlier, now, problems);
-    }
-    json_decref(earlier);
-    json_decref(now);
-    free(text);
-    if (problems->count)
-        awq_problems_add(problems, AWQ_ERR_INPUT,
-                         "'%s' holds the checkpoint of another job (differences above); give "
-                         "another --out, or --restart to replace it",
-                         run->options->out);
-}
-
-static int complete(const awq_run *run, awq_problems *problems)
-{
-    compare_complete(run, problems);
-    if (problems->count) return awq_exit_problems(problems);
-    remove_leftover(run->directory);
-    printf("%s: complete already; nothing to do (--restart makes it anew)\n", run->options->out);
-    return AWQ_EXIT_DONE;
 }
 
 static void release(awq_run *run)

@@ -10,6 +10,7 @@
 #define STATUS       AWQ_COMMAND_STATUS
 #define JOB          (QUANTIZE | PLAN)
 #define COMPUTE      (QUANTIZE | PLAN | EVAL)
+#define SUBMIT       AWQ_COMMAND_SUBMIT
 #define ANY          (COMPUTE | STATUS)
 #define REQUIRED     true
 #define OPTIONAL     false
@@ -64,6 +65,8 @@ const awq_option awq_option_table[] = {
      "stop in order after this time and exit 75, to be gone on with; 0: no limit"},
     {"grace", "TIME", AWQ_OPTION_SECONDS, FIELD(grace), "60s", 0, 1e9, QUANTIZE, OPTIONAL, SAME,
      "when stopping in order, time for the layers being searched to be finished"},
+    {"lock-wait", "TIME", AWQ_OPTION_SECONDS, FIELD(lock_wait), "0s", 0, 1e9, QUANTIZE, OPTIONAL, SAME,
+     "while another job works on the same output, wait so long for its end"},
     {"restart", NULL, AWQ_OPTION_FLAG, FIELD(restart), NULL, UNBOUNDED, QUANTIZE, OPTIONAL, SAME,
      "discard what an earlier run of this job has done"},
     {"keep-run", NULL, AWQ_OPTION_FLAG, FIELD(keep_run), NULL, UNBOUNDED, QUANTIZE, OPTIONAL, SAME,
@@ -74,6 +77,36 @@ const awq_option awq_option_table[] = {
      "log each layer: alphas and relative errors"},
     {"quiet", NULL, AWQ_OPTION_FLAG, FIELD(quiet), NULL, UNBOUNDED, ANY, OPTIONAL, SAME,
      "log errors and warnings only"},
+    {"nodes", "N", AWQ_OPTION_INTEGER, FIELD(nodes), "0", 0, 1e6, SUBMIT, OPTIONAL, SAME,
+     "nodes; 0: as many as the plan proposes"},
+    {"gpus-per-node", "N", AWQ_OPTION_INTEGER, FIELD(gpus_per_node), "0", 0, 1000, SUBMIT, OPTIONAL, SAME,
+     "GPUs of each node, with a worker for each; 0: none, and whole nodes are asked for"},
+    {"workers-per-node", "N", AWQ_OPTION_INTEGER, FIELD(workers_per_node), "0", 0, 1000, SUBMIT, OPTIONAL, SAME,
+     "workers on each node; 0: one for each GPU, or one"},
+    {"cpus-per-worker", "N", AWQ_OPTION_INTEGER, FIELD(cpus_per_worker), "0", 0, 4096, SUBMIT, OPTIONAL, SAME,
+     "CPUs for each worker; 0: 8 beside a GPU, else all of the node"},
+    {"time", "TIME", AWQ_OPTION_TEXT, FIELD(time), NULL, UNBOUNDED, SUBMIT, OPTIONAL, SAME,
+     "time limit as sbatch takes it, such as 90, 04:00:00 or 1-00; else as the plan proposes"},
+    {"partition", "NAME", AWQ_OPTION_TEXT, FIELD(partition), NULL, UNBOUNDED, SUBMIT, OPTIONAL, SAME,
+     "as sbatch takes it"},
+    {"account", "NAME", AWQ_OPTION_TEXT, FIELD(account), NULL, UNBOUNDED, SUBMIT, OPTIONAL, SAME,
+     "as sbatch takes it"},
+    {"qos", "NAME", AWQ_OPTION_TEXT, FIELD(qos), NULL, UNBOUNDED, SUBMIT, OPTIONAL, SAME,
+     "as sbatch takes it"},
+    {"constraint", "LIST", AWQ_OPTION_TEXT, FIELD(constraint), NULL, UNBOUNDED, SUBMIT, OPTIONAL, SAME,
+     "as sbatch takes it"},
+    {"mail-user", "ADDRESS", AWQ_OPTION_TEXT, FIELD(mail_user), NULL, UNBOUNDED, SUBMIT, OPTIONAL, SAME,
+     "who gets mail when the job ends, fails or is requeued"},
+    {"sbatch", "OPTIONS", AWQ_OPTION_TEXT, FIELD(sbatch), NULL, UNBOUNDED, SUBMIT, OPTIONAL, SAME,
+     "further options of sbatch; they win over those above"},
+    {"max-requeues", "N", AWQ_OPTION_INTEGER, FIELD(max_requeues), "20", 0, 1e6, SUBMIT, OPTIONAL, SAME,
+     "how often the job may put itself back into the queue when its time is up"},
+    {"launcher", "auto|srun|mpirun", AWQ_OPTION_CHOICE, FIELD(launcher), "auto", UNBOUNDED, SUBMIT, OPTIONAL, SAME,
+     "what starts the ranks; auto: srun where it speaks PMIx, else mpirun"},
+    {"program", "WORDS", AWQ_OPTION_TEXT, FIELD(program), NULL, UNBOUNDED, SUBMIT, OPTIONAL, SAME,
+     "what the job runs in place of this awqrun: 'apptainer exec --nv awqrun.sif awqrun'"},
+    {"dry-run", NULL, AWQ_OPTION_FLAG, FIELD(dry_run), NULL, UNBOUNDED, SUBMIT, OPTIONAL, SAME,
+     "print the script; write and submit nothing"},
 };
 /* clang-format on */
 

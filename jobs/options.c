@@ -170,6 +170,13 @@ static char *choice_text(const awq_option *option, int64_t index)
     return bar ? strndup(word, (size_t)(bar - word)) : strdup(word);
 }
 
+/* Fifteen digits print a number as people wrote it (0.1); seventeen are exact for every double. */
+static void number_text(char *out, size_t bytes, double value)
+{
+    snprintf(out, bytes, "%.15g", value);
+    if (strtod(out, NULL) != value) snprintf(out, bytes, "%.17g", value);
+}
+
 char *awq_option_text(const awq_options *options, const awq_option *option)
 {
     const void *from = field(options, option);
@@ -195,7 +202,7 @@ char *awq_option_text(const awq_options *options, const awq_option *option)
         return strdup(text);
     case AWQ_OPTION_NUMBER:
     case AWQ_OPTION_SECONDS:
-        snprintf(text, sizeof text, "%.17g", *(const double *)from);
+        number_text(text, sizeof text, *(const double *)from);
         return strdup(text);
     }
     return NULL;
@@ -228,6 +235,7 @@ json_t *awq_options_to_json(const awq_options *options, bool only_changing)
     for (int i = 0; object && i < awq_option_count; i++) {
         const awq_option *option = &awq_option_table[i];
         if (only_changing && !option->changes_result) continue;
+        if (option->commands == AWQ_COMMAND_SUBMIT) continue;
         char *text = awq_option_text(options, option);
         if (!text || (*text && json_object_set_new(object, option->name, json_string(text)))) {
             json_decref(object);

@@ -19,13 +19,15 @@ typedef enum awq_command {
     AWQ_COMMAND_QUANTIZE = 1,
     AWQ_COMMAND_PLAN = 2,
     AWQ_COMMAND_EVAL = 4,
-    AWQ_COMMAND_STATUS = 8
+    AWQ_COMMAND_STATUS = 8,
+    AWQ_COMMAND_SUBMIT = 16
 } awq_command;
 
 /* Enumerated values, in the order of their names in option_table.c. */
 enum { AWQ_OPTION_DUO_OFF, AWQ_OPTION_DUO_ON, AWQ_OPTION_DUO_BOTH };
 enum { AWQ_OPTION_O_PROJ_TIED, AWQ_OPTION_O_PROJ_SKIP };
 enum { AWQ_OPTION_CLIP_OFF, AWQ_OPTION_CLIP_AFTER };
+enum { AWQ_OPTION_LAUNCHER_AUTO, AWQ_OPTION_LAUNCHER_SRUN, AWQ_OPTION_LAUNCHER_MPIRUN };
 
 /* An amount of memory: bytes, or a share of what there is. */
 typedef struct awq_memory {
@@ -59,12 +61,29 @@ typedef struct awq_options {
     double worker_timeout; /* seconds */
     double time_limit;     /* seconds, 0: none */
     double grace;          /* seconds */
+    double lock_wait;      /* seconds */
     bool restart;
     bool keep_run;
     bool json;
     /* what is said */
     bool verbose;
     bool quiet;
+    /* submit: what is asked of SLURM */
+    int64_t nodes;            /* 0: proposed */
+    int64_t gpus_per_node;    /* 0: none */
+    int64_t workers_per_node; /* 0: one for each GPU, else one */
+    int64_t cpus_per_worker;  /* 0: 8 with GPUs, else all of the node's */
+    char *time;               /* NULL: proposed */
+    char *partition;
+    char *account;
+    char *qos;
+    char *constraint;
+    char *mail_user;
+    char *sbatch;
+    int64_t max_requeues;
+    int64_t launcher;
+    char *program; /* NULL: this one */
+    bool dry_run;
 } awq_options;
 
 typedef enum awq_option_type {
@@ -112,8 +131,8 @@ char *awq_option_text(const awq_options *options, const awq_option *option);
 bool awq_options_parse(awq_options *options, awq_command command, int argc, char **argv,
                        awq_problems *problems);
 
-/* {"model": "...", ...}: all options as text, or only those that change the result. NULL: no
- * memory. The caller decrefs. */
+/* {"model": "...", ...}: all options as text but those of submit alone, or only those that change
+ * the result. NULL: no memory. The caller decrefs. */
 json_t *awq_options_to_json(const awq_options *options, bool only_changing);
 awq_status awq_options_from_json(awq_options *options, const json_t *object, awq_error *err);
 

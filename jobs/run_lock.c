@@ -69,13 +69,23 @@ static awq_status busy(const char *path, const json_t *owner, awq_error *err)
                     who, path);
 }
 
+/* The last owner may have removed its directory after the file was opened here. */
+static bool is_removed(int fd)
+{
+    struct stat file;
+    return !fstat(fd, &file) && file.st_nlink == 0;
+}
+
 static awq_status take(int fd, const char *path, awq_error *err)
 {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     bool held = fcntl(fd, F_SETLK, &whole) && (errno == EACCES || errno == EAGAIN);
     json_t *owner = read_owner(fd);
     awq_status status = AWQ_OK;
-    if (held || (owner && other_host_alive(fd, owner))) status = busy(path, owner, err);
+    if (!held && is_removed(fd))
+        status = awq_fail(err, AWQ_ERR_BUSY, "the job that held lock '%s' has just ended", path);
+    else if (held || (owner && other_host_alive(fd, owner)))
+        status = busy(path, owner, err);
     if (!status && owner) {
         char who[512];
         describe_owner(owner, who, sizeof who);
