@@ -5,13 +5,14 @@
 #include <stddef.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t count, ends;
+static volatile sig_atomic_t count, ends, last;
 
 /* A second SIGTERM or SIGINT ends the process here and now: what is durable stays so. SIGUSR1 may
  * come any number of times: a batch script and SLURM itself may both send one. */
 static void on_signal(int number)
 {
     count++;
+    last = number;
     if (number != SIGUSR1 && ++ends > 1) _exit(75);
 }
 
@@ -28,4 +29,9 @@ void awq_interrupt_install(int rank)
 int awq_interrupt_count(void)
 {
     return count;
+}
+
+bool awq_interrupt_by_launcher(void)
+{
+    return last == SIGTERM;
 }

@@ -35,9 +35,9 @@ void awq_run_tell(awq_run *run, awq_run_state state, const char *error);
 
 /* Takes note of a letter: a layer or a boundary that is done. NULL is fine. */
 void awq_run_read(awq_run *run, const awq_letter *letter);
-/* After an interrupt (*err says which): lets the layers in search be finished. When a worker was
- * lost, *err names it. */
-void awq_run_wind_down(awq_run *run, awq_error *err);
+/* After an interrupt (*err says which): lets the layers in search be finished, and names a worker
+ * that was lost. */
+void awq_run_wind_down(awq_run *run, const awq_error *err);
 
 /* From layer records to a checkpoint: shards (by the workers), index, companions, statistics, and
  * config.json last. */

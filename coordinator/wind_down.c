@@ -3,6 +3,7 @@
  * and leave a run directory to go on from. */
 #include <stdio.h>
 
+#include "coordinator/interrupt.h"
 #include "coordinator/run.h"
 #include "io/clock.h"
 #include "io/log.h"
@@ -12,17 +13,18 @@
 static const double answer_seconds = 0.5;
 
 /* When a rank dies, the launcher ends the others, politely at first: whoever does not answer now
- * is why we are being stopped. */
-static void name_the_lost(awq_run *run, double since, awq_error *err)
+ * is why we are being stopped. Should it answer after all, the job just ends as interrupted. */
+static void name_the_lost(awq_run *run, double since)
 {
     int lost = awq_crew_unheard(run->crew, since);
     if (lost < 0) return;
     char who[256];
     awq_crew_describe(run->crew, lost, who, sizeof who);
-    awq_fail(err, AWQ_ERR_MPI, "%s was lost at layer %lld", who,
+    awq_error err;
+    awq_fail(&err, AWQ_ERR_MPI, "%s was lost at layer %lld", who,
              (long long)run->crew->members[lost].progress.layer);
-    awq_report_error(err);
-    awq_run_tell(run, AWQ_RUN_FAILED, err->text);
+    awq_report_error(&err);
+    awq_run_tell(run, AWQ_RUN_FAILED, err.text);
 }
 
 static void say(const awq_run *run, const awq_error *reason)
@@ -35,7 +37,7 @@ static void say(const awq_run *run, const awq_error *reason)
             reason->text, grace);
 }
 
-void awq_run_wind_down(awq_run *run, awq_error *err)
+void awq_run_wind_down(awq_run *run, const awq_error *err)
 {
     double start = awq_clock_seconds();
     bool asked = false;
@@ -48,9 +50,9 @@ void awq_run_wind_down(awq_run *run, awq_error *err)
         if (awq_crew_listen(run->crew, 0.1, &letter, NULL, &ignored)) return;
         awq_run_read(run, letter);
         awq_letter_free(letter);
-        if (!asked && awq_clock_seconds() - start > answer_seconds) {
+        if (!asked && awq_interrupt_by_launcher() && awq_clock_seconds() - start > answer_seconds) {
             asked = true;
-            name_the_lost(run, start, err);
+            name_the_lost(run, start);
         }
     }
 }
