@@ -19,7 +19,7 @@ mkdir -p "$out"
 quantize() {
     echo "\$ mpirun -n 4 awqrun quantize --model $model \\"
     echo "    --tokens $model/calib.h5 --sequences 128 \\"
-    echo "    --max-shard-size 2MB --out $out/$1 ${*:2}"
+    echo "    --max-shard-size 2MB --out $out/$1${2:+ ${*:2}}"
     mpirun -n 4 build/release/bin/awqrun quantize --model "$model" --tokens "$model/calib.h5" \
         --sequences 128 --max-shard-size 2MB --out "$out/$1" --quiet "${@:2}" | sed "s|$PWD/||"
     echo
