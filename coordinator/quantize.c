@@ -14,6 +14,8 @@
 #include "jobs/format.h"
 #include "jobs/work.h"
 
+static const double least_lock_wait = 3; /* seconds */
+
 /* ---- before the work ---- */
 
 /* The tightest of the crew decides: stages are the same for all. */
@@ -254,16 +256,20 @@ static int complete(const awq_run *run, awq_problems *problems)
     return AWQ_EXIT_DONE;
 }
 
-/* Another job may hold the lock, for --lock-wait; at its end it removes the directory. */
+/* Another job may hold the lock, for --lock-wait; at its end it removes the directory. A few
+ * seconds in any case: the ranks of a job that was just ended may still be dying. */
 static awq_status take_lock(awq_run *run, awq_error *err)
 {
-    double end = awq_clock_seconds() + run->options->lock_wait;
+    double wait =
+        run->options->lock_wait > least_lock_wait ? run->options->lock_wait : least_lock_wait;
+    double end = awq_clock_seconds() + wait;
     bool said = false;
     for (;;) {
         awq_status status = awq_path_make_directory(run->directory, err);
         if (!status) status = awq_run_lock_take(run->directory, &run->lock, err);
         if (status != AWQ_ERR_BUSY || awq_clock_seconds() >= end) return status;
-        if (!said) awq_report_warning("%s; waiting for its end (--lock-wait)", err->text);
+        if (!said && run->options->lock_wait > 0)
+            awq_report_warning("%s; waiting for its end (--lock-wait)", err->text);
         said = true;
         awq_letter *letter;
         if (awq_crew_next(run->crew, 1, &letter, NULL, err)) return err->status;

@@ -56,6 +56,6 @@ class Signals(FaultCase):
             result = self.job(*LONG, "--time-limit", f"{2 * SLOWER}s", ranks=2)
             codes.append(result.code)
             self.assertLess(len(codes), 20, result)
-        self.assertEqual(codes[-1], 0)
+        self.assertEqual(codes[-1], 0, result)
         self.assertIn(75, codes)
         self.same_bytes(*LONG)
