@@ -109,7 +109,8 @@ void awq_request_print(FILE *file, const awq_options *options, const awq_hello *
     if (on_gpus(options, needs))
         fprintf(file, "%.0f TFLOP/s for a GPU", 1e-12 * gpu_rate);
     else
-        fprintf(file, "%lld cores at %.0f GFLOP/s", (long long)r->cores, 1e-9 * core_rate);
+        fprintf(file, "%lld core%s at %.0f GFLOP/s", (long long)r->cores, r->cores == 1 ? "" : "s",
+                1e-9 * core_rate);
     fprintf(file, ");\n           %s of files, at %.0f GB/s (assumed)\n", storage,
             1e-9 * storage_rate);
     fprintf(file, "nodes      %lld, %s\n", (long long)r->nodes,

@@ -18,6 +18,14 @@ class SubmitCase(Case):
         return run("submit", *own, "--", "--model", DEMO, "--tokens", TOKENS, "--out", self.out,
                    *options, env={**ABSENT, **how.pop("env", {})}, **how)
 
+    def tool(self, name, text):
+        """The environment in which a command of SLURM is this shell script."""
+        path = self.folder / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+        return {"PATH": f"{path.parent}:/usr/bin:/bin"}
+
     def script(self, *own, options=()):
         result = self.submit("--dry-run", *own, options=options)
         self.succeeds(result)
@@ -101,6 +109,21 @@ class DryRun(SubmitCase):
         self.assertNotEqual(re.search(estimate, small.err).group(1),
                             re.search(estimate, large.err).group(1))
 
+    def test_nodes_and_time_are_proposed_within_the_partition(self):
+        env = self.tool("sinfo", """cat <<END
+gpu|64+|3|1-00:00:00
+main*|16|2|infinite
+main*|8+|1|4:00:00
+short|4|1|10:00
+END""")
+        for own, cores, limit, most in (((), 8, "00:30:00", "04:00:00"),
+                                        (("--partition", "gpu"), 64, "00:30:00", "1-00:00:00"),
+                                        (("--partition", "short"), 4, "00:10:00", "00:10:00"),
+                                        (("--partition", "none"), None, "00:30:00", "1-00:00:00")):
+            text = self.succeeds(self.submit("--dry-run", *own, env=env)).err
+            self.assertRegex(text, f"assumed: {cores or '[0-9]+'} cores? at 30 GFLOP/s")
+            self.assertRegex(text, rf"time limit {limit}, proposed: .*, at most {most};")
+
     def test_a_restart_is_for_the_first_start_only(self):
         text = self.script(options=("--restart",))
         self.assertIn("\nrestart=yes ", text)
@@ -151,15 +174,8 @@ class Refused(SubmitCase):
         self.succeeds(run("quantize", *JOB[1:], "--out", self.out))
 
 
-class Status(Case):
+class Status(SubmitCase):
     """SLURM may be absent, slow, or have forgotten the job: status says what else it knows."""
-
-    def tool(self, name, text):
-        path = self.folder / "bin" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"#!/bin/sh\n{text}\n")
-        path.chmod(0o755)
-        return {"PATH": f"{path.parent}:/usr/bin:/bin"}
 
     def setUp(self):
         super().setUp()
