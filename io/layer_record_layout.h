@@ -23,6 +23,8 @@
     X(clipped_groups, int64)                                                                       \
     X(groups, int64)
 
+#define AWQ_CLIP_COUNTS_NAME "clip_counts"
+
 #define AWQ_RECORD_EXPECTED "the record of a layer"
 
 /* "q_proj": a linear's name in the record. */
