@@ -117,6 +117,21 @@ static void check_groups(const awq_options *options, const awq_model *model, awq
     }
 }
 
+/* Of the tokens that the module objective is measured on, one must count. */
+static void check_objective(const awq_options *options, const awq_tokens *tokens,
+                            awq_problems *problems)
+{
+    if (!tokens->mask || !tokens->length) return;
+    int64_t scored = awq_job_objective_sequences(options, tokens) * tokens->length;
+    for (int64_t i = 0; i < scored; i++)
+        if (tokens->mask[i]) return;
+    if (scored)
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "'%s': /mask leaves none of the first %lld tokens, on which the module "
+                         "objective is measured; raise --objective-tokens, or set it to 0",
+                         options->tokens, (long long)scored);
+}
+
 void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
                            awq_problems *problems)
 {
@@ -128,6 +143,7 @@ void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
         awq_problems_add(problems, AWQ_ERR_USAGE,
                          "--group-size takes 32, 64, 128, 256 or -1, not %lld",
                          (long long)options->group_size);
+    check_objective(options, &inputs->tokens, problems);
     if (!inputs->model) return;
     const awq_model *model = awq_checkpoint_model(inputs->model);
     if (model->quantized)

@@ -65,10 +65,10 @@ static void print_sizes(FILE *file, const awq_options *options, const awq_inputs
     fprintf(file, "arithmetic %.4g TFLOP: forward %.4g, Gram %.4g, search and clip %.4g\n",
             1e-12 * (double)model->layers *
                 (awq_work_forward(model, tokens, length) + awq_work_gram(model, tokens) +
-                 awq_work_search(model, options)),
+                 awq_work_search(model, options, &inputs->tokens)),
             1e-12 * (double)model->layers * awq_work_forward(model, tokens, length),
             1e-12 * (double)model->layers * awq_work_gram(model, tokens),
-            1e-12 * (double)model->layers * awq_work_search(model, options));
+            1e-12 * (double)model->layers * awq_work_search(model, options, &inputs->tokens));
 }
 
 awq_status awq_plan_print(FILE *file, const awq_options *options, const awq_inputs *inputs,

@@ -123,7 +123,8 @@ static void begin_progress(awq_run *run)
     const awq_model *model = awq_checkpoint_model(run->inputs.model);
     int64_t tokens = run->inputs.tokens.sequences * run->inputs.tokens.length;
     double forward = awq_work_forward(model, tokens, run->inputs.tokens.length);
-    double search = awq_work_gram(model, tokens) + awq_work_search(model, run->options);
+    double search =
+        awq_work_gram(model, tokens) + awq_work_search(model, run->options, &run->inputs.tokens);
     int64_t done = run->plan.layers - run->plan.layers_left;
     double skipped = (double)(done - run->plan.forward_only) * forward + (double)done * search;
     run->layers_done = run->layers_at_start = done;

@@ -35,8 +35,9 @@ static double flops(const awq_options *options, const awq_inputs *inputs)
 {
     const awq_model *model = awq_checkpoint_model(inputs->model);
     int64_t length = inputs->tokens.length, tokens = inputs->tokens.sequences * length;
-    return (double)model->layers * (awq_work_forward(model, tokens, length) +
-                                    awq_work_gram(model, tokens) + awq_work_search(model, options));
+    return (double)model->layers *
+           (awq_work_forward(model, tokens, length) + awq_work_gram(model, tokens) +
+            awq_work_search(model, options, &inputs->tokens));
 }
 
 static int64_t propose_nodes(const awq_inputs *inputs, const awq_request *request,

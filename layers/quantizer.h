@@ -5,13 +5,14 @@
  *   awq_search_group          each scale group, on the original weights (search.c)
  *   awq_fold_plan             norms that absorb the scales, row divisors of v and up (fold.c)
  *   awq_quantize_linear       each linear: fold, clip, quantize, measure (quantize_linear.c)
- *   awq_fold_check            the layer with folded weights gives the old output (fold_check.c)
+ *   awq_fold_check_layer      the layer with folded weights gives the old output (fold_check.c)
  *   awq_quantizer_close
  *
  * Internal: tests take the steps one by one to spoil something in between. */
 #ifndef AWQ_LAYERS_QUANTIZER_H
 #define AWQ_LAYERS_QUANTIZER_H
 
+#include "layers/module_loss.h"
 #include "layers/quantize.h"
 
 typedef struct awq_quantizer {
@@ -21,6 +22,7 @@ typedef struct awq_quantizer {
     awq_decoder *decoder;
     awq_statistics *statistics;
     awq_scratch *scratch;
+    const awq_kept_tokens *kept;
     const awq_quantize_options *options;
     const awq_quantize_watch *watch;
     awq_quantized_layer *out; /* its record's scales are what consumers are multiplied by */
@@ -28,14 +30,15 @@ typedef struct awq_quantizer {
 
     /* Device work space, for the largest linear. */
     void *arena;
-    void *d;         /* compute type [out, in] */
-    float *folded;   /* [out, in] */
-    uint8_t *codes;  /* [out, in] */
-    uint8_t *zeros;  /* [out, groups] */
-    uint16_t *steps; /* group scales, float16 bits [out, groups] */
-    awq_clip clip;   /* steps [AWQ_CLIP_SHAPES, out, groups] */
-    float *columns;  /* [in] */
-    float *rows;     /* [out] */
+    void *d;                /* compute type [out, in] */
+    float *folded;          /* [out, in] */
+    uint8_t *codes;         /* [out, in] */
+    uint8_t *zeros;         /* [out, groups] */
+    uint16_t *steps;        /* group scales, float16 bits [out, groups] */
+    awq_clip clip;          /* steps [AWQ_CLIP_SHAPES, out, groups] */
+    float *columns;         /* [in] */
+    float *rows;            /* [out] */
+    awq_module_loss module; /* closed without the module objective */
 
     /* Host, owned: what a linear's rows are divided by [out]; NULL: ones. */
     float *row_divisors[AWQ_LINEARS];
@@ -50,7 +53,7 @@ void awq_quantizer_close(awq_quantizer *quantizer);
 awq_status awq_search_group(awq_quantizer *quantizer, awq_group group, awq_error *err);
 awq_status awq_fold_plan(awq_quantizer *quantizer, awq_error *err);
 awq_status awq_quantize_linear(awq_quantizer *quantizer, awq_linear linear, awq_error *err);
-awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_fold_check *check,
+awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens *check,
                                 awq_error *err);
 
 /* ---- what the steps share ---- */

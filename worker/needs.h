@@ -8,6 +8,7 @@
 #include "jobs/job.h"
 #include "jobs/letters.h"
 #include "kernels/backend.h"
+#include "layers/quantize.h"
 
 typedef struct awq_job_size {
     const awq_options *options;
@@ -17,6 +18,13 @@ typedef struct awq_job_size {
     int workers; /* of the job */
     int workers_on_node;
 } awq_job_size;
+
+/* What a job's options are to a layer. */
+awq_quantize_options awq_needs_options(const awq_options *options);
+
+/* Sequences of hidden states that are kept before and after each layer that is searched: for the
+ * folding self-check and the module objective. */
+int64_t awq_needs_kept_sequences(const awq_options *options, const awq_tokens *tokens);
 
 /* Sets hello's budget_bytes, layer_bytes and fixed_bytes; reads its threads. */
 void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *hello);

@@ -30,6 +30,7 @@ const awq_backend awq_backend_cpu = {
     .gram_finish = gram_finish_cpu,
     .rounding_error = rounding_error_cpu,
     .quadratic_form = quadratic_form_cpu,
+    .squared_error = squared_error_cpu,
     .fold = fold_cpu,
     .clip_search = clip_search_cpu,
     .quantize = quantize_cpu,
