@@ -179,7 +179,9 @@ awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens 
                                 awq_error *err)
 {
     awq_kept_tokens part = *first_tile, *check = &part;
+    int64_t most = quantizer->scratch->trial_rows / quantizer->scratch->length;
     part.sequences = awq_fold_check_sequences(part.sequences, part.length);
+    if (part.sequences > most) part.sequences = most; /* more are kept than fit a tile */
     double tolerance = quantizer->be->compute_bytes == sizeof(float) ? 1e-5 : 1e-3, error;
     if (relative_error(quantizer, check, &error, err)) return err->status;
     quantizer->out->record.fold_error = error;
