@@ -24,10 +24,10 @@ class Losses(Case):
         self.mask = np.random.default_rng(7).random(self.ids.shape) > 0.3
         self.model = Model(read_json(DEMO / "config.json"), [DEMO / name for name in SHARDS])
 
-    def quantized(self, *options):
+    def quantized(self, *options, steps=4):
         """Searched in tiles of two sequences; the groups of layers 0 and 1 in awqrun.h5."""
         tokens = self.tokens(self.ids, self.mask.astype(np.uint8))
-        self.succeeds(self.quantize("--group-size", SIZE, "--alpha-steps", 4, "--tile-tokens",
+        self.succeeds(self.quantize("--group-size", SIZE, "--alpha-steps", steps, "--tile-tokens",
                                     2 * LENGTH, *options, tokens=tokens))
         with h5py.File(self.out / "awqrun.h5") as file:
             return [{group: {**{name: data[()] for name, data in found.items()}, **found.attrs}
@@ -92,7 +92,7 @@ class Losses(Case):
 
     def test_a_joint_asymmetric_clip_is_in_the_module_losses(self):
         self.compare(self.quantized("--clip", "joint", "--clip-shape", "asymmetric", "--objective",
-                                    "module", "--objective-tokens", 0),
+                                    "module", "--objective-tokens", 0, steps=2),
                      module=True, shape="asymmetric")
 
 

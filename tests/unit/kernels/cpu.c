@@ -67,6 +67,7 @@ static void search_verbs(outputs *o, const float *x, const float *w, double *sum
     be->rounding_error(device, d, weight, scales, extent, &grid);
     o->error = fetch_compute(d, OUT * IN);
     must(be->quadratic_form(device, d, gram, extent, &sums[0], &err));
+    must(be->squared_error(device, weight, d, NULL, OUT, IN, &sums[2], &err));
     be->fold(device, folded, weight, scales, NULL, extent);
     be->clip_search(device, &clip, folded, gram, scales, extent, &grid);
     be->quantize(device, codes, steps, zeros, folded, &clip, extent, &grid);
@@ -87,7 +88,7 @@ static outputs run_everything(void)
     int32_t target[ROWS] = {0};
     float *x = host_random(ROWS * IN, 2), *w = host_random(OUT * IN, 1),
           *bias = host_random(OUT, 1);
-    double *scores = host_doubles(2 * ROWS + 2);
+    double *scores = host_doubles(2 * ROWS + 3);
     forward_verbs(&o, x, w, bias);
     search_verbs(&o, x, w, scores + 2 * ROWS);
     const float *logits = device_floats(o.hidden, ROWS * OUT);
@@ -111,7 +112,7 @@ static void assert_same(const outputs *a, const outputs *b)
     assert_memory_equal(a->cuts, b->cuts, 2 * OUT * IN / GROUP);
     assert_memory_equal(a->codes, b->codes, OUT * IN);
     assert_memory_equal(a->coded, b->coded, OUT * IN * 4);
-    assert_memory_equal(a->scores, b->scores, (2 * ROWS + 2) * sizeof(double));
+    assert_memory_equal(a->scores, b->scores, (2 * ROWS + 3) * sizeof(double));
 }
 
 static void select_bench(bench *b)
