@@ -11,7 +11,6 @@
 #define JOB          (QUANTIZE | PLAN)
 #define COMPUTE      (QUANTIZE | PLAN | EVAL)
 #define SUBMIT       AWQ_COMMAND_SUBMIT
-#define ANY          (COMPUTE | STATUS)
 #define REQUIRED     true
 #define OPTIONAL     false
 #define CHANGES      true
@@ -29,6 +28,10 @@ const awq_option awq_option_table[] = {
      "directory of the AWQ checkpoint to write; DIR/.awqrun keeps what a resumed run needs"},
     {"against", "DIR", AWQ_OPTION_PATH, FIELD(against), NULL, UNBOUNDED, EVAL, OPTIONAL, SAME,
      "full-precision checkpoint to compare with: prints KL(DIR || model)"},
+    {"job", "FILE", AWQ_OPTION_PATH, FIELD(job), NULL, UNBOUNDED, JOB, OPTIONAL, SAME,
+     "take options from a file of 'key = value' lines; those given here win"},
+    {"print-job", NULL, AWQ_OPTION_FLAG, FIELD(print_job), NULL, UNBOUNDED, PLAN, OPTIONAL, SAME,
+     "print all options as such a file, and nothing else"},
     {"sequences", "N", AWQ_OPTION_INTEGER, FIELD(sequences), "0", 0, MAX_SEQUENCE, COMPUTE, OPTIONAL, SAME,
      "use the first N sequences of the tokens; 0: all"},
     {"bits", "N", AWQ_OPTION_INTEGER, FIELD(bits), "4", 4, 4, JOB, OPTIONAL, CHANGES,
@@ -57,6 +60,10 @@ const awq_option awq_option_table[] = {
      "decoder layers that a worker holds at once; 0: its share of them, if they fit"},
     {"workers", "N", AWQ_OPTION_INTEGER, FIELD(workers), "1", 1, 1e6, PLAN, OPTIONAL, SAME,
      "plan for N workers"},
+    {"context", "N", AWQ_OPTION_INTEGER, FIELD(context), "0", 0, MAX_SEQUENCE, PLAN, OPTIONAL, SAME,
+     "tokens of context to plan the served model for; 0: what it can, at most 8192"},
+    {"batch", "N", AWQ_OPTION_INTEGER, FIELD(batch), "1", 1, 1e6, PLAN, OPTIONAL, SAME,
+     "sequences at once to plan the served model for"},
     {"device-memory", "BYTES|N%", AWQ_OPTION_MEMORY, FIELD(device_memory), "90%", UNBOUNDED, COMPUTE, OPTIONAL, SAME,
      "memory that a worker may plan for: of its GPU, or its share of the node's free memory"},
     {"worker-timeout", "TIME", AWQ_OPTION_SECONDS, FIELD(worker_timeout), "300s", 1, 1e9, QUANTIZE | EVAL, OPTIONAL, SAME,
@@ -71,11 +78,11 @@ const awq_option awq_option_table[] = {
      "discard what an earlier run of this job has done"},
     {"keep-run", NULL, AWQ_OPTION_FLAG, FIELD(keep_run), NULL, UNBOUNDED, QUANTIZE, OPTIONAL, SAME,
      "keep DIR/.awqrun when the checkpoint is complete"},
-    {"json", NULL, AWQ_OPTION_FLAG, FIELD(json), NULL, UNBOUNDED, EVAL | STATUS, OPTIONAL, SAME,
+    {"json", NULL, AWQ_OPTION_FLAG, FIELD(json), NULL, UNBOUNDED, PLAN | EVAL | STATUS, OPTIONAL, SAME,
      "print the result as JSON"},
-    {"verbose", NULL, AWQ_OPTION_FLAG, FIELD(verbose), NULL, UNBOUNDED, ANY, OPTIONAL, SAME,
+    {"verbose", NULL, AWQ_OPTION_FLAG, FIELD(verbose), NULL, UNBOUNDED, QUANTIZE | EVAL, OPTIONAL, SAME,
      "log each layer: alphas and relative errors"},
-    {"quiet", NULL, AWQ_OPTION_FLAG, FIELD(quiet), NULL, UNBOUNDED, ANY, OPTIONAL, SAME,
+    {"quiet", NULL, AWQ_OPTION_FLAG, FIELD(quiet), NULL, UNBOUNDED, QUANTIZE | EVAL, OPTIONAL, SAME,
      "log errors and warnings only"},
     {"nodes", "N", AWQ_OPTION_INTEGER, FIELD(nodes), "0", 0, 1e6, SUBMIT, OPTIONAL, SAME,
      "nodes; 0: as many as the plan proposes"},

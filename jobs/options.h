@@ -41,6 +41,7 @@ typedef struct awq_options {
     char *tokens;
     char *out;
     char *against;
+    char *job;         /* a job file */
     int64_t sequences; /* 0: all */
     /* what changes the result */
     int64_t bits;
@@ -57,6 +58,8 @@ typedef struct awq_options {
     int64_t threads;      /* 0: the cores this worker may use */
     int64_t stage_layers; /* 0: as many as fit */
     int64_t workers;      /* plan: how many to plan for */
+    int64_t context;      /* plan: tokens that the served model remembers; 0: as it can */
+    int64_t batch;        /* plan: sequences that it serves at once */
     awq_memory device_memory;
     double worker_timeout; /* seconds */
     double time_limit;     /* seconds, 0: none */
@@ -65,6 +68,7 @@ typedef struct awq_options {
     bool restart;
     bool keep_run;
     bool json;
+    bool print_job; /* plan */
     /* what is said */
     bool verbose;
     bool quiet;
@@ -114,6 +118,12 @@ typedef struct awq_option {
 extern const awq_option awq_option_table[];
 extern const int awq_option_count;
 
+/* By name; NULL: there is none. */
+const awq_option *awq_option_find(const char *name);
+/* The name that `word` was most likely meant to be, among the options of these commands; NULL: none
+ * is near. */
+const char *awq_option_nearest(const char *word, int commands);
+
 /* All options at their defaults. Release the result. */
 awq_status awq_options_init(awq_options *options, awq_error *err);
 void awq_options_release(awq_options *options);
@@ -125,7 +135,8 @@ awq_status awq_option_set(awq_options *options, const awq_option *option, const 
  * NULL: no memory. */
 char *awq_option_text(const awq_options *options, const awq_option *option);
 
-/* Parses argv[1..argc-1]; argv[0] is the subcommand. One positional argument is taken as --out by
+/* Parses argv[1..argc-1]; argv[0] is the subcommand. What the file of --job says is taken first,
+ * wherever it stands. One positional argument is taken as --out by
  * status, none elsewhere. Adds problems of status AWQ_ERR_USAGE. Returns whether --help was asked
  * for. */
 bool awq_options_parse(awq_options *options, awq_command command, int argc, char **argv,
