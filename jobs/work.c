@@ -25,6 +25,12 @@ double awq_work_gram(const awq_model *model, int64_t tokens)
     return (double)tokens * sum;
 }
 
+/* Cuts of a group's range that are tried: ten steps, in five sweeps if its ends are apart. */
+static double clip_trials(const awq_options *options)
+{
+    return options->clip_shape == AWQ_OPTION_CLIP_ASYMMETRIC ? 50 : 10;
+}
+
 double awq_work_search(const awq_model *model, const awq_options *options)
 {
     double candidates = (double)options->alpha_steps + 1;
@@ -39,7 +45,7 @@ double awq_work_search(const awq_model *model, const awq_options *options)
         /* two more: the output's energy, and the error of what is written */
         sum += weights * (double)in * (candidates + 2);
         if (options->clip != AWQ_OPTION_CLIP_OFF && i != AWQ_Q && i != AWQ_K)
-            sum += 20 * weights * group;
+            sum += 2 * clip_trials(options) * weights * group;
     }
     return sum;
 }

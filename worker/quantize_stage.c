@@ -238,7 +238,8 @@ static awq_quantize_options quantize_options(const awq_options *options)
     out.duo = (awq_duo)options->duo;
     out.smooth = options->smooth;
     out.o_proj_tied = options->o_proj == AWQ_OPTION_O_PROJ_TIED;
-    out.clip = options->clip != AWQ_OPTION_CLIP_OFF;
+    out.clip = (awq_clip_mode)options->clip;
+    out.clip_shape = (awq_clip_shape)options->clip_shape;
     return out;
 }
 
