@@ -36,8 +36,8 @@ awq_status awq_estimate_make(const awq_options *options, const awq_inputs *input
     awq_pace pace = {.forward = forward / e.rate,
                      .flow = (forward + awq_work_gram(model, tokens)) / e.rate,
                      .search = awq_work_search(model, options) / e.rate};
-    e.compute =
-        awq_forecast_seconds(plan, (int)workers, awq_job_tiles(options, &inputs->tokens), &pace);
+    e.compute = awq_forecast_seconds(plan, plan->done, (int)workers,
+                                     awq_job_tiles(options, &inputs->tokens), &pace);
     if (e.compute < 0)
         return awq_fail(err, AWQ_ERR_MEMORY, "no memory to estimate the time of a job");
     double bytes = (double)awq_checkpoint_bytes(inputs->model) +

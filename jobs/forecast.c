@@ -9,13 +9,13 @@ typedef struct times {
     double first_tile, flow_end;
 } times;
 
-static void add_stage(const awq_plan *plan, const awq_stage *stage, int64_t tiles,
-                      const awq_pace *pace, double *free_at, times *before)
+static void add_stage(const awq_stage *stage, const bool *done, int64_t tiles, const awq_pace *pace,
+                      double *free_at, times *before)
 {
     double flow = 0, search = 0;
     for (int64_t layer = stage->first; layer < stage->first + stage->count; layer++) {
-        flow += plan->done[layer] ? pace->forward : pace->flow;
-        search += plan->done[layer] ? 0 : pace->search;
+        flow += done[layer] ? pace->forward : pace->flow;
+        search += done[layer] ? 0 : pace->search;
     }
     bool fed = stage->input == AWQ_INPUT_STAGE;
     double a_tile = flow / (double)tiles;
@@ -26,7 +26,8 @@ static void add_stage(const awq_plan *plan, const awq_stage *stage, int64_t tile
     *free_at = end + search;
 }
 
-double awq_forecast_seconds(const awq_plan *plan, int workers, int64_t tiles, const awq_pace *pace)
+double awq_forecast_seconds(const awq_plan *plan, const bool *done, int workers, int64_t tiles,
+                            const awq_pace *pace)
 {
     double last = 0;
     times before = {0};
@@ -34,7 +35,7 @@ double awq_forecast_seconds(const awq_plan *plan, int workers, int64_t tiles, co
     if (!free_at) return -1;
     for (int64_t i = 0; i < plan->stage_count; i++) {
         const awq_stage *stage = &plan->stages[i];
-        add_stage(plan, stage, tiles, pace, &free_at[stage->worker], &before);
+        add_stage(stage, done, tiles, pace, &free_at[stage->worker], &before);
         last = fmax(last, free_at[stage->worker]);
     }
     free(free_at);

@@ -17,7 +17,9 @@ typedef struct awq_pace {
     double search;  /* once the tiles are through: search, clip, pack */
 } awq_pace;
 
-/* From the first tile to the last layer. 0 where a plan has no stages; negative: no memory. */
-double awq_forecast_seconds(const awq_plan *plan, int workers, int64_t tiles, const awq_pace *pace);
+/* From the first tile to the last layer; done[layers]: layers that are only run forward. 0 where a
+ * plan has no stages; negative: no memory. */
+double awq_forecast_seconds(const awq_plan *plan, const bool *done, int workers, int64_t tiles,
+                            const awq_pace *pace);
 
 #endif

@@ -86,6 +86,8 @@ const awq_option awq_option_table[] = {
      "log each layer: alphas and relative errors"},
     {"quiet", NULL, AWQ_OPTION_FLAG, FIELD(quiet), NULL, UNBOUNDED, QUANTIZE | EVAL, OPTIONAL, SAME,
      "log errors and warnings only"},
+    {"log-json", NULL, AWQ_OPTION_FLAG, FIELD(log_json), NULL, UNBOUNDED, QUANTIZE | EVAL, OPTIONAL, SAME,
+     "log each line as a JSON object, and draw no bar"},
     {"nodes", "N", AWQ_OPTION_INTEGER, FIELD(nodes), "0", 0, 1e6, SUBMIT, OPTIONAL, SAME,
      "nodes; 0: as many as the plan proposes"},
     {"gpus-per-node", "N", AWQ_OPTION_INTEGER, FIELD(gpus_per_node), "0", 0, 1000, SUBMIT, OPTIONAL, SAME,

@@ -74,6 +74,7 @@ typedef struct awq_options {
     /* what is said */
     bool verbose;
     bool quiet;
+    bool log_json;
     /* submit: what is asked of SLURM */
     int64_t nodes;            /* 0: proposed */
     int64_t gpus_per_node;    /* 0: none */

@@ -15,7 +15,7 @@ static double forecast(int64_t done_layers, int64_t stage_layers, int workers, i
     for (int64_t i = 0; i < done_layers; i++) done[i] = true;
     assert_int_equal(awq_plan_create(LAYERS, done, NULL, stage_layers, workers, &plan, &err),
                      AWQ_OK);
-    double seconds = awq_forecast_seconds(&plan, workers, tiles, &pace);
+    double seconds = awq_forecast_seconds(&plan, plan.done, workers, tiles, &pace);
     awq_plan_release(&plan);
     return seconds;
 }
