@@ -49,6 +49,7 @@ typedef struct awq_options {
     int64_t group_size;
     int64_t alpha_steps;
     int64_t duo;
+    int64_t refine;
     double smooth;
     int64_t o_proj;
     int64_t clip;

@@ -17,9 +17,10 @@
 typedef enum awq_clip_mode { AWQ_CLIP_OFF, AWQ_CLIP_AFTER, AWQ_CLIP_JOINT } awq_clip_mode;
 
 typedef struct awq_quantize_options {
-    awq_grid grid;      /* group_size -1: one group a row */
-    int alpha_steps;    /* 0..1000, default 20; 0: the identity only, plain rounding */
-    awq_duo duo;        /* default off */
+    awq_grid grid;   /* group_size -1: one group a row */
+    int alpha_steps; /* 0..1000, default 20; 0: the identity only, plain rounding */
+    awq_duo duo;     /* default off */
+    int refine; /* 0..100, default 0: alphas tried between the best of the grid and its neighbour */
     double smooth;      /* 0..1, default 0: m = (1 - smooth) m + smooth mean(m) */
     bool o_proj_tied;   /* default true; false: o is not smoothed under grouped-query attention */
     awq_clip_mode clip; /* default after */

@@ -20,7 +20,7 @@ bool awq_is_clipped(const awq_quantizer *quantizer, awq_linear linear)
 
 double awq_clip_flops(awq_clip_shape shape, awq_extent extent, const awq_grid *grid)
 {
-    double tried = shape == AWQ_CLIP_ASYMMETRIC ? 5 * AWQ_CLIP_STEPS : AWQ_CLIP_STEPS;
+    double tried = shape == AWQ_CLIP_ASYMMETRIC ? 3 * AWQ_CLIP_STEPS : AWQ_CLIP_STEPS;
     return 2 * tried * (double)awq_extent_elements(extent) * (double)grid->group_size;
 }
 

@@ -238,6 +238,7 @@ static awq_quantize_options quantize_options(const awq_options *options)
     out.grid.group_size = options->group_size;
     out.alpha_steps = (int)options->alpha_steps;
     out.duo = (awq_duo)options->duo;
+    out.refine = (int)options->refine;
     out.smooth = options->smooth;
     out.o_proj_tied = options->o_proj == AWQ_OPTION_O_PROJ_TIED;
     out.clip = (awq_clip_mode)options->clip;
