@@ -17,9 +17,10 @@
  *   /linears/NAME        NAME is "q_proj" ... "down_proj"
  *     attributes: loss_rounding, loss float64 (summed squared output error over all tokens of
  *     plain rounding, and of what was written), energy float64 (summed squared output),
- *     clipped_groups int64 (groups whose range was cut), groups int64
- *   /seconds             attributes: read, forward, gram, search, clip, pack, write float64; the
- *                        only part that differs between two runs of one job
+ *     clipped_groups int64 (groups whose range was cut), groups int64, damp float64 (that error
+ *     feedback took, docs/awq.md 2.9; 0: weights were rounded to nearest)
+ *   /seconds             attributes: read, forward, gram, search, clip, feedback, pack, write
+ *                        float64; the only part that differs between two runs of one job
  *
  * The first 512 bytes are a user block, which HDF5 readers skip: a line of text with the size and
  * crc32 of all that follows. A file that does not match it is corrupt. */
@@ -55,6 +56,7 @@ const char *awq_group_name(awq_group group);
     X(AWQ_PHASE_GRAM, "gram")                                                                      \
     X(AWQ_PHASE_SEARCH, "search")                                                                  \
     X(AWQ_PHASE_CLIP, "clip")                                                                      \
+    X(AWQ_PHASE_FEEDBACK, "feedback")                                                              \
     X(AWQ_PHASE_PACK, "pack")                                                                      \
     X(AWQ_PHASE_WRITE, "write")
 
@@ -84,6 +86,7 @@ typedef struct awq_linear_record {
     double energy;        /* trace(W G W^T) */
     int64_t groups;       /* rows times groups a row */
     int64_t clipped_groups;
+    double damp; /* of error feedback; 0: rounded to nearest */
 } awq_linear_record;
 
 typedef struct awq_layer_record {

@@ -27,6 +27,7 @@ typedef enum awq_command {
 enum { AWQ_OPTION_DUO_OFF, AWQ_OPTION_DUO_ON, AWQ_OPTION_DUO_BOTH };
 enum { AWQ_OPTION_O_PROJ_TIED, AWQ_OPTION_O_PROJ_SKIP };
 enum { AWQ_OPTION_CLIP_OFF, AWQ_OPTION_CLIP_AFTER };
+enum { AWQ_OPTION_ROUNDING_NEAREST, AWQ_OPTION_ROUNDING_FEEDBACK };
 enum { AWQ_OPTION_LAUNCHER_AUTO, AWQ_OPTION_LAUNCHER_SRUN, AWQ_OPTION_LAUNCHER_MPIRUN };
 
 /* An amount of memory: bytes, or a share of what there is. */
@@ -50,6 +51,7 @@ typedef struct awq_options {
     double smooth;
     int64_t o_proj;
     int64_t clip;
+    int64_t rounding;
     int64_t max_shard_size; /* bytes */
     int64_t tile_tokens;
     char *backend;
