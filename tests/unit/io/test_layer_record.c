@@ -48,7 +48,8 @@ static void fill(awq_layer_record *record, int64_t layer)
                                                 .loss = 1.0 + i,
                                                 .energy = 100.0 + i,
                                                 .groups = 1000 + i,
-                                                .clipped_groups = 10 + i};
+                                                .clipped_groups = 10 + i,
+                                                .damp = i / 10.0};
     for (int i = 0; i < AWQ_PHASES; i++) record->seconds[i] = i + 0.5;
 }
 
