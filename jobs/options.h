@@ -28,6 +28,7 @@ enum { AWQ_OPTION_DUO_OFF, AWQ_OPTION_DUO_ON, AWQ_OPTION_DUO_BOTH };
 enum { AWQ_OPTION_O_PROJ_TIED, AWQ_OPTION_O_PROJ_SKIP };
 enum { AWQ_OPTION_CLIP_OFF, AWQ_OPTION_CLIP_AFTER, AWQ_OPTION_CLIP_JOINT };
 enum { AWQ_OPTION_CLIP_SYMMETRIC, AWQ_OPTION_CLIP_ASYMMETRIC };
+enum { AWQ_OPTION_ROUNDING_NEAREST, AWQ_OPTION_ROUNDING_FEEDBACK };
 enum { AWQ_OPTION_LAUNCHER_AUTO, AWQ_OPTION_LAUNCHER_SRUN, AWQ_OPTION_LAUNCHER_MPIRUN };
 
 /* An amount of memory: bytes, or a share of what there is. */
@@ -54,6 +55,7 @@ typedef struct awq_options {
     int64_t o_proj;
     int64_t clip;
     int64_t clip_shape;
+    int64_t rounding;
     int64_t max_shard_size; /* bytes */
     int64_t tile_tokens;
     char *backend;

@@ -103,6 +103,9 @@ static awq_status quantize(const linear_job *job, bool clipped, awq_error *err)
     quantizer->be->quantize(quantizer->device, quantizer->codes, quantizer->steps, quantizer->zeros,
                             quantizer->folded, clipped ? &quantizer->clip : NULL, job->extent,
                             &job->grid);
+    if (quantizer->options->rounding == AWQ_ROUNDING_FEEDBACK &&
+        awq_feedback_linear(quantizer, job->linear, err))
+        return err->status;
     if (download_codes(job, err)) return err->status;
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
 }

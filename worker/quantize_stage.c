@@ -11,6 +11,7 @@
 #include "layers/decoder_load.h"
 #include "layers/quantize.h"
 #include "worker/hidden.h"
+#include "worker/quantize_options.h"
 #include "worker/record.h"
 #include "worker/when.h"
 
@@ -231,21 +232,6 @@ static bool watch_step(void *context, awq_phase phase, double flops)
     return !atomic_load(&run->worker->stop);
 }
 
-static awq_quantize_options quantize_options(const awq_options *options)
-{
-    awq_quantize_options out = awq_quantize_options_default();
-    out.grid.bits = (int)options->bits;
-    out.grid.group_size = options->group_size;
-    out.alpha_steps = (int)options->alpha_steps;
-    out.duo = (awq_duo)options->duo;
-    out.refine = (int)options->refine;
-    out.smooth = options->smooth;
-    out.o_proj_tied = options->o_proj == AWQ_OPTION_O_PROJ_TIED;
-    out.clip = (awq_clip_mode)options->clip;
-    out.clip_shape = (awq_clip_shape)options->clip_shape;
-    return out;
-}
-
 static void tell_layer_done(const stage_run *run, const awq_layer_record *record)
 {
     awq_layer_summary summary = {
@@ -278,7 +264,7 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
 {
     awq_worker *worker = run->worker;
     int64_t layer = run->stage->first + i;
-    awq_quantize_options options = quantize_options(&worker->job.options);
+    awq_quantize_options options = awq_worker_quantize_options(&worker->job.options);
     watched_layer watched = {run, layer, &run->when[i]};
     awq_quantize_watch watch = {watch_step, &watched};
     awq_fold_check check = {.input = run->first_tile[i],

@@ -313,7 +313,7 @@ static void announced_bytes_are_allocated(void **state)
     assert_int_equal(allocated, awq_scratch_bytes(&s.model, 100, 25, 4));
     allocated = 0;
     must(synthetic_quantize(&s, &layer, &err));
-    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options.grid, 4));
+    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options, 4));
 
     awq_quantized_layer_release(&layer);
     awq_scratch_free(scratch);
