@@ -140,8 +140,7 @@ static awq_status keep(const linear_job *job, awq_error *err)
 
 static awq_status code(linear_job *job, awq_error *err)
 {
-    bool clipped =
-        job->quantizer->options->clip && job->linear != AWQ_Q && job->linear != AWQ_K;
+    bool clipped = job->quantizer->options->clip && job->linear != AWQ_Q && job->linear != AWQ_K;
     job->groups = awq_extent_elements(job->extent) / job->grid.group_size;
     job->record->groups = job->groups;
     if (clipped && clip(job, err)) return err->status;

@@ -265,8 +265,7 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
 {
     awq_worker *worker = run->worker;
     int64_t layer = run->stage->first + i;
-    awq_quantize_options options =
-        quantize_options(&worker->job.options, run->model, layer);
+    awq_quantize_options options = quantize_options(&worker->job.options, run->model, layer);
     watched_layer watched = {run, layer};
     awq_quantize_watch watch = {watch_step, &watched};
     awq_fold_check check = {.input = run->first_tile[i],

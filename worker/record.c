@@ -93,8 +93,8 @@ static awq_status pack_like(const packing *job, awq_linear linear, const char *s
                             const float *values, awq_error *err)
 {
     const awq_tensor *source = awq_checkpoint_linear(job->checkpoint, job->layer, linear, suffix);
-    void *data = add(job->packed, source->dtype, source->shape[0],
-                     source->dims > 1 ? source->shape[1] : 0);
+    void *data =
+        add(job->packed, source->dtype, source->shape[0], source->dims > 1 ? source->shape[1] : 0);
     awq_linear_tensor_name(last_name(job->packed), job->layer, linear, suffix);
     if (!data) return no_memory(err);
     awq_narrow(data, values, source->dtype, (size_t)awq_tensor_elements(source));
@@ -106,9 +106,8 @@ static awq_status pack_linear(const packing *job, awq_linear linear,
 {
     int64_t out, in;
     awq_linear_shape(awq_checkpoint_model(job->checkpoint), linear, &out, &in);
-    awq_status status = result->weight
-                            ? pack_like(job, linear, "weight", result->weight, err)
-                            : pack_codes(job, linear, out, in, result, err);
+    awq_status status = result->weight ? pack_like(job, linear, "weight", result->weight, err)
+                                       : pack_codes(job, linear, out, in, result, err);
     if (status || !result->bias) return status;
     return pack_like(job, linear, "bias", result->bias, err);
 }
