@@ -20,7 +20,8 @@ typedef enum awq_command {
     AWQ_COMMAND_PLAN = 2,
     AWQ_COMMAND_EVAL = 4,
     AWQ_COMMAND_STATUS = 8,
-    AWQ_COMMAND_SUBMIT = 16
+    AWQ_COMMAND_SUBMIT = 16,
+    AWQ_COMMAND_REPORT = 128
 } awq_command;
 
 /* Enumerated values, in the order of their names in option_table.c. */
@@ -65,6 +66,8 @@ typedef struct awq_options {
     bool restart;
     bool keep_run;
     bool json;
+    char *html; /* report: NULL: OUT/awqrun-report.html */
+    bool csv;
     /* what is said */
     bool verbose;
     bool quiet;
@@ -126,8 +129,8 @@ awq_status awq_option_set(awq_options *options, const awq_option *option, const 
 char *awq_option_text(const awq_options *options, const awq_option *option);
 
 /* Parses argv[1..argc-1]; argv[0] is the subcommand. One positional argument is taken as --out by
- * status, none elsewhere. Adds problems of status AWQ_ERR_USAGE. Returns whether --help was asked
- * for. */
+ * status and report, none elsewhere. Adds problems of status AWQ_ERR_USAGE. Returns whether --help
+ * was asked for. */
 bool awq_options_parse(awq_options *options, awq_command command, int argc, char **argv,
                        awq_problems *problems);
 
