@@ -23,6 +23,10 @@ function relativeError(record, key, names = linears) {
   return energy > 0 ? Math.sqrt(of(key) / energy) : 0;
 }
 
+/* The one whose error is largest; undefined: there is none. */
+const worstRecord = () => records.reduce((worst, record) =>
+  worst && relativeError(worst, 'loss') >= relativeError(record, 'loss') ? worst : record, undefined);
+
 /* What a scale group's search found: {alpha, duo, gain}, gain being how many times smaller the loss
  * is than that of plain rounding. alpha is null if there is none; why says so. */
 function choice(record, group) {

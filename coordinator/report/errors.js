@@ -47,7 +47,7 @@ function drawErrors(width) {
     ticks.map((tick) => [line(left, y(tick), width, y(tick), 'grid'),
       text(left - 8, y(tick) + 4, `${short(100 * tick)} %`, { 'text-anchor': 'end' })]),
     line(left, bottom, width, bottom, 'axis'),
-    byLayer.has(page.picked) && line(x(page.picked), 20, x(page.picked), bottom, 'here'),
+    byLayer.has(page.picked) && line(x(page.picked), 20, x(page.picked), bottom, 'guide'),
     errorSeries('rounding', x, y, 'second'), errorSeries('loss', x, y, 'first'),
     layerTicks(step).map((layer) =>
       text(x(layer), bottom + 17, layer, { 'text-anchor': 'middle' })),

@@ -41,7 +41,7 @@ function notice() {
 function keyFigures() {
   const errors = records.map((record) => relativeError(record, 'loss'));
   const roundings = records.map((record) => relativeError(record, 'rounding'));
-  const worst = errors.indexOf(Math.max(...errors));
+  const worst = records.indexOf(worstRecord());
   const clipped = sum(records.map((record) => sum(linears.map((l) => record.linears[l].clipped))));
   const weightGroups = sum(records.map((record) =>
     sum(linears.map((l) => record.linears[l].groups))));

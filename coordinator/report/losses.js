@@ -54,14 +54,15 @@ function lossPanel(group, box, domain) {
     text(left, top - 10, lossPanelTitle(group), { class: 'strong' }),
     logTicks(...domain).map((tick) => [line(left, y(tick), left + width, y(tick), 'grid'),
       text(left - 7, y(tick) + 4, short(tick), { 'text-anchor': 'end' })]),
-    line(left, y(1), left + width, y(1), 'axis'),
+    line(left, y(1), left + width, y(1), 'level'),
+    text(left + width / 2, top + height + 36, 'alpha', { 'text-anchor': 'middle' }),
     [0, 0.25, 0.5, 0.75, 1].map((tick) =>
       text(x(tick), top + height + 18, tick, { 'text-anchor': 'middle' })),
     svg('g', { 'clip-path': `url(#${clip})` }, lossPanelCurves(group, x, y)));
 }
 
 function drawLosses(width) {
-  const columns = width > 860 ? 4 : width > 420 ? 2 : 1, panelHeight = 190, rowHeight = 262;
+  const columns = width > 860 ? 4 : width > 420 ? 2 : 1, panelHeight = 190, rowHeight = 286;
   const column = width / columns, rows = Math.ceil(groups.length / columns);
   const domain = lossDomain();
   return drawing(width, rows * rowHeight, `Loss by alpha, layer ${page.picked}`,

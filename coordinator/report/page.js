@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The page itself: its sections in order, what can be chosen in it, and when it is drawn. */
 const page = {
-  picked: records[0]?.layer ?? 0, /* the layer that the figures show */
+  picked: worstRecord()?.layer ?? 0, /* the layer that the figures show */
   linearView: 'loss',
   channelGroup: groups[0],
   drawings: [], /* what is drawn again when a choice or the width changes */
@@ -72,7 +72,8 @@ function errorSection() {
 
 function searchSection() {
   const title = html('b', {});
-  page.drawings.push(() => (title.textContent = `Shown: layer ${page.picked}. `));
+  page.drawings.push(() => (title.textContent = `Shown: layer ${page.picked}` +
+    `${page.picked === worstRecord()?.layer ? ', which has the largest error' : ''}. `));
   return [heading('How the scales were chosen'),
     figure('Alpha by layer and scale group', 'The scale of an input channel is mean|x| to the power ' +
       'of alpha. Alpha 0 is plain rounding. Hatched: no alpha was chosen; the tooltip says why.',
@@ -94,7 +95,7 @@ function channelSection() {
       'below the two ticks.', drawChannels,
       controls(oneOf('Input of', 'channelGroup',
         groups.map((group) => [group, groupName(group)])))),
-    html('h3', {}, 'Channels that last'), lasting];
+    html('h3', {}, 'Channels that are large in many layers'), lasting];
 }
 
 function clipSection() {

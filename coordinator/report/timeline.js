@@ -90,6 +90,11 @@ function spanTip({ worker, host, kind, begin, end, layers: of, busy }) {
       ? `\ncomputing ${percent(Math.min(1, busy / (end - begin)))} of it` : '');
 }
 
+function laneName(worker) {
+  const hosts = hostsOf(worker);
+  return `${worker}  ${hosts.length > 18 ? `${hosts.slice(0, 17)}…` : hosts}`;
+}
+
 function timelineLegend(left) {
   let x = left;
   return data.spans.map((name, kind) => {
@@ -102,7 +107,7 @@ function timelineLegend(left) {
 function drawTimeline(width) {
   const kinds = data.spans.length;
   const bar = timelineWorkers.length > 24 ? 2.4 : timelineWorkers.length > 8 ? 4 : 7;
-  const lane = kinds * bar + 8, top = 26, left = 132, bottom = top + timelineWorkers.length * lane;
+  const lane = kinds * bar + 8, top = 26, left = 152, bottom = top + timelineWorkers.length * lane;
   const x = linear([0, timelineSeconds], [left, width - 24]);
   const laneOf = (worker) => top + timelineWorkers.indexOf(worker) * lane;
   let elapsed = 0;
@@ -111,9 +116,10 @@ function drawTimeline(width) {
   return drawing(width, bottom + 34, 'Timeline of the workers',
     `${timelineWorkers.length} workers, ${duration(timelineSeconds)}, ${pauses.length} pauses.`,
     timelineLegend(left),
+    text(left - 10, 10, 'worker, host', { 'text-anchor': 'end' }),
     timelineWorkers.map((worker) => [
       rect(left, laneOf(worker), width - 24 - left, lane - 4, { class: 'lane' }),
-      text(left - 10, laneOf(worker) + lane / 2 + 1, `worker ${worker}`,
+      text(left - 10, laneOf(worker) + lane / 2 + 1, laneName(worker),
         { 'text-anchor': 'end', class: 'strong', 'data-tip': hostsOf(worker) })]),
     timeTicks(timelineSeconds, width / 110).map((tick) => [
       line(x(tick), top - 4, x(tick), bottom, 'grid'),
