@@ -104,16 +104,18 @@ static awq_status list_records(awq_report_source *source, awq_error *err)
     return AWQ_OK;
 }
 
-/* status.json is for people, and may be missing. */
+/* status.json is for people, and may be missing. A run that it calls complete is not, here: what it
+ * had done is gone. */
 static void tell_status(awq_report_source *source)
 {
     awq_error ignored;
     json_t *status;
     if (awq_run_status_read(source->path, &status, &ignored)) return;
-    json_t *state = json_object_get(status, "state"), *error = json_object_get(status, "error");
+    const char *state = json_string_value(json_object_get(status, "state"));
+    const char *error = json_string_value(json_object_get(status, "error"));
     source->layers = json_integer_value(json_object_get(status, "layers"));
-    if (state) tell(source, "state", json_incref(state));
-    if (error) tell(source, "error", json_incref(error));
+    if (state && strcmp(state, "complete")) tell(source, "state", json_string(state));
+    if (error && *error) tell(source, "error", json_string(error));
     json_decref(status);
 }
 

@@ -1,65 +1,103 @@
 # SPDX-License-Identifier: MIT
 """The report's page as a browser shows it. Skipped where there is no Chromium."""
 
+import pathlib
 import re
+import shutil
+import tempfile
 import unittest
 
 import h5py
 import numpy as np
 
 from support import browser, seventy
-from support.case import Case
 from support.program import run
 
 SMALL = {"hidden": 256, "intermediate": 768, "kv": 128, "layers": 6}
+FIGURES = 7
+
+# One visit tells all that most tests ask: a browser takes a second to start.
+VISIT = """
+  const figures = [...document.querySelectorAll('figure')];
+  const picture = (i) => figures[i].querySelector('svg');
+  const seen = { layout: (() => {""" + browser.LAYOUT + """})() };
+  seen.alphas = [...picture(2).querySelectorAll('[data-layer]')].map((e) => e.dataset.tip);
+  seen.labels = [...document.querySelectorAll('svg[role=img]')].map((e) => [
+    e.getAttribute('aria-label'),
+    document.getElementById(e.getAttribute('aria-describedby')).textContent]);
+  seen.captions = figures.map((e) => e.querySelector('figcaption').textContent);
+
+  const shown = () => picture(3).getAttribute('aria-label');
+  const go = (type, element) => {
+    element.dispatchEvent(new MouseEvent(type, { bubbles: true }));
+    return shown();
+  };
+  const list = document.querySelector('select');
+  seen.first = shown();
+  seen.clicked = go('click', document.querySelector('.cell[data-layer="2"]'));
+  seen.next = go('click', document.querySelector('[aria-label="next layer"]'));
+  list.value = '5';
+  seen.listed = go('change', list);
+  seen.slider = document.querySelector('[type=range]').value;
+
+  seen.written = picture(1).textContent;
+  document.querySelector('[name=linearView][value=rounding]').click();
+  seen.rounding = picture(1).textContent;
+  document.querySelector('[name=channelGroup][value=down]').click();
+  seen.group = picture(4).getAttribute('aria-label');
+
+  const mark = picture(0).querySelector('[data-tip]');
+  mark.dispatchEvent(new PointerEvent('pointermove', { bubbles: true }));
+  seen.tip = [document.getElementById('tip').textContent, mark.dataset.tip];
+  return seen;
+"""
+
+
+def write_report(folder, sizes, workers):
+    """The page of a made-up model."""
+    seventy.write_statistics(folder, sizes, workers)
+    result = run("report", folder)
+    assert result.code == 0, result
+    return folder / "awqrun-report.html"
 
 
 @unittest.skipUnless(browser.CHROMIUM, browser.MISSING)
-class Page(Case):
-    def setUp(self):
-        super().setUp()
-        self.browser = browser.Browser(self.folder)
+class Page(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="awqrun-test-"))
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        cls.browser = browser.Browser(cls.folder)
+        cls.page = write_report(cls.folder / "small", SMALL, 3)
+        cls.seen = cls.browser.probe(cls.page, VISIT)
 
-    def report(self, sizes=None, workers=3):
-        """The page of a made-up model."""
-        seventy.write_statistics(self.out, sizes or SMALL, workers)
-        self.succeeds(run("report", self.out))
-        return self.out / "awqrun-report.html"
-
-    def expect_laid_out(self, page, width):
-        layout = self.browser.probe(page, browser.LAYOUT, width=width)
+    def expect_laid_out(self, layout, width):
         self.assertEqual(layout["width"], width)
         self.assertLessEqual(layout["scroll"], width)
         self.assertEqual(layout["outside"], [])
         self.assertEqual(layout["strayed"], [])
-        self.assertEqual(len(layout["drawings"]), 7)
+        self.assertEqual(len(layout["drawings"]), FIGURES)
         for drawn_width, drawn_height in layout["drawings"]:
             self.assertGreater(drawn_width, 0.8 * min(width, 1080) - 60)
             self.assertGreater(drawn_height, 60)
 
-    def test_it_is_laid_out_within_windows_wide_and_narrow(self):
-        page = self.report()
-        for width in (1280, 800):
-            with self.subTest(width=width):
-                self.expect_laid_out(page, width)
+    def test_it_is_laid_out_within_the_window(self):
+        self.expect_laid_out(self.seen["layout"], 1280)
 
     def test_eighty_layers_are_laid_out_within_windows_wide_and_narrow(self):
-        page = self.report(seventy.LLAMA_70B, 8)
+        page = write_report(self.folder / "large", seventy.LLAMA_70B, 8)
         for width in (1280, 800):
             with self.subTest(width=width):
-                self.expect_laid_out(page, width)
+                layout = self.browser.probe(page, browser.LAYOUT, width=width)
+                self.expect_laid_out(layout, width)
 
     def test_cells_say_the_alphas_of_the_file(self):
-        page = self.report()
-        tips = self.browser.probe(page, """
-            const figure = document.querySelectorAll('figure')[2];
-            return [...figure.querySelectorAll('[data-layer]')].map((e) => e.dataset.tip);""")
         found = {}
-        for tip in tips:
+        for tip in self.seen["alphas"]:
             layer, name, alpha = re.match(r"layer (\d+), ([\w, ]+)\n(alpha [\d.]+|.*)", tip).groups()
             found[int(layer), name] = alpha
         names = {"qkv": "q, k, v", "o": "o", "gate_up": "gate, up", "down": "down"}
-        with h5py.File(self.out / "awqrun.h5") as file:
+        with h5py.File(self.page.with_name("awqrun.h5")) as file:
             for layer, record in file["layers"].items():
                 for group, name in names.items():
                     chosen = record["groups"][group].attrs["chosen"]
@@ -68,54 +106,34 @@ class Page(Case):
                     self.assertEqual(found.pop((int(layer), name)), expected)
         self.assertEqual(found, {})
 
-    def test_a_layer_that_is_picked_is_the_one_shown(self):
-        page = self.report()
-        shown = self.browser.probe(page, """
-            const title = () => document.querySelectorAll('figure')[3].querySelector('svg')
-              .getAttribute('aria-label');
-            const seen = [title()];
-            const go = (type, element) =>
-              (element.dispatchEvent(new MouseEvent(type, { bubbles: true })), seen.push(title()));
-            go('click', document.querySelector('.cell[data-layer="2"]'));
-            go('click', document.querySelector('[aria-label="next layer"]'));
-            const list = document.querySelector('select');
-            list.value = '5';
-            go('change', list);
-            seen.push(document.querySelector('[type=range]').value);
-            return seen;""")
-        self.assertEqual(shown, ["Loss by alpha, layer 1", "Loss by alpha, layer 2",
-                                 "Loss by alpha, layer 3", "Loss by alpha, layer 5", "5"])
+    def test_the_layer_that_is_picked_is_the_one_shown(self):
+        shown = [self.seen[key] for key in ("first", "clicked", "next", "listed")]
+        self.assertEqual(shown, [f"Loss by alpha, layer {layer}" for layer in (1, 2, 3, 5)])
+        self.assertEqual(self.seen["slider"], "5")
 
     def test_views_can_be_chosen(self):
-        page = self.report()
-        before, after, group = self.browser.probe(page, """
-            const figures = document.querySelectorAll('figure');
-            const seen = [figures[1].querySelector('.plot').textContent];
-            document.querySelector('[name=linearView][value=rounding]').click();
-            seen.push(figures[1].querySelector('.plot').textContent);
-            document.querySelector('[name=channelGroup][value=down]').click();
-            seen.push(figures[4].querySelector('svg').getAttribute('aria-label'));
-            return seen;""")
-        self.assertNotEqual(before, after)
-        self.assertEqual(group, "Largest input channels of down")
+        self.assertNotEqual(self.seen["written"], self.seen["rounding"])
+        self.assertEqual(self.seen["group"], "Largest input channels of down")
 
-    def test_every_drawing_is_labelled_and_described(self):
-        labels = self.browser.probe(self.report(), """
-            return [...document.querySelectorAll('svg[role=img]')].map((e) => [
-              e.getAttribute('aria-label'),
-              document.getElementById(e.getAttribute('aria-describedby')).textContent]);""")
-        self.assertEqual(len(labels), 7)
-        for label, description in labels:
+    def test_the_mark_under_the_pointer_is_explained(self):
+        shown, said = self.seen["tip"]
+        self.assertEqual(shown, said)
+        self.assertIn("plain rounding", shown)
+
+    def test_every_drawing_is_labelled_described_and_numbered(self):
+        self.assertEqual(len(self.seen["labels"]), FIGURES)
+        for label, description in self.seen["labels"]:
             self.assertGreater(len(label), 10)
             self.assertGreater(len(description), 10)
+        for number, caption in enumerate(self.seen["captions"], 1):
+            self.assertTrue(caption.startswith(f"Figure {number}. "), caption)
 
     def test_it_is_light_or_dark_as_the_reader_likes(self):
-        page = self.report()
-        light, dark = (self.browser.pixels(page, option) for option in (browser.LIGHT, browser.DARK))
+        light, dark = (self.browser.pixels(self.page, option)
+                       for option in (browser.LIGHT, browser.DARK))
         for pixels in (light, dark):
             self.assertEqual(pixels.shape, (900, 1280, 3))
-            colours = np.unique(pixels.reshape(-1, 3), axis=0)
-            self.assertGreater(len(colours), 100)
+            self.assertGreater(len(np.unique(pixels.reshape(-1, 3), axis=0)), 100)
             ink = np.abs(pixels.astype(int) - pixels[0, 0]).sum(2) > 60
             self.assertGreater(ink.mean(), 0.01)
             self.assertFalse(ink[:, -40:].any() or ink[:, :40].any(), "ink in the margin")
@@ -123,36 +141,28 @@ class Page(Case):
         self.assertLess(np.median(dark), 40)
 
     def test_it_prints_on_some_pages(self):
-        pdf = self.browser.pdf(self.report())
+        pdf = self.browser.pdf(self.page)
         self.assertTrue(pdf.startswith(b"%PDF-"))
         self.assertIn(len(re.findall(rb"/Type\s*/Page\b", pdf)), range(3, 12))
 
     def test_names_are_text_and_never_markup(self):
-        self.out = self.folder / "</script><img src=x onerror=alert(1)>&amp;'\""
-        name, images = self.browser.probe(self.named_page(), """
+        name = "<img src=x onerror=alert(1)><\N{FRACTION SLASH}script>&amp;'\""
+        page = self.folder / "named.html"
+        page.write_text(write_report(self.folder / name, SMALL, 1).read_text())
+        found = self.browser.probe(page, """
             return [document.querySelector('h1').textContent,
                     document.querySelectorAll('img').length];""")
-        self.assertEqual((name, images), (self.out.name, 0))
-
-    def named_page(self):
-        """The page under a name that a URL can have."""
-        self.out.parent.mkdir(exist_ok=True)
-        self.out = self.folder / self.out.name.replace("/", "∕")
-        page = self.report()
-        plain = self.folder / "page.html"
-        plain.write_text(page.read_text())
-        return plain
+        self.assertEqual(found, [name, 0])
 
     def test_a_broken_page_is_noticed(self):
         """The checks above can fail."""
-        page = self.report()
-        whole = page.read_text()
+        whole, page = self.page.read_text(), self.folder / "broken.html"
         page.write_text(whole.replace("drawHead();\n", "noSuchFunction();\n", 1))
         with self.assertRaisesRegex(AssertionError, "noSuchFunction is not defined"):
             self.browser.probe(page, browser.LAYOUT)
         page.write_text(whole.replace("max-width: 1080px", "width: 1500px", 1))
         with self.assertRaises(AssertionError):
-            self.expect_laid_out(page, 1280)
+            self.expect_laid_out(self.browser.probe(page, browser.LAYOUT), 1280)
 
 
 if __name__ == "__main__":
