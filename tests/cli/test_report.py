@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""`awqrun report`: what it writes, of finished checkpoints and unfinished runs, and what it refuses.
-How the page looks is test_report_page's."""
+"""`awqrun report`: what it writes, of finished checkpoints and unfinished runs, and what it
+refuses. How the page looks is test_report_page's."""
 
 import csv
 import io
@@ -252,7 +252,8 @@ class Refused(Quantized):
             with h5py.File(path, "r+") as file:
                 change(file)
             for option in ([], ["--csv"]):
-                self.fails_with(run("report", self.out, *option), "lacks parts of the record of layer")
+                self.fails_with(run("report", self.out, *option),
+                                "lacks parts of the record of layer")
 
     def test_a_page_that_cannot_be_written_is_an_error(self):
         self.fails_with(run("report", self.out, "--html", self.folder / "no" / "page.html"),

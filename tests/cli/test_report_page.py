@@ -94,8 +94,8 @@ class Page(unittest.TestCase):
     def test_cells_say_the_alphas_of_the_file(self):
         found = {}
         for tip in self.seen["alphas"]:
-            layer, name, alpha = re.match(r"layer (\d+), ([\w, ]+)\n(alpha [\d.]+|.*)", tip).groups()
-            found[int(layer), name] = alpha
+            said = re.match(r"layer (\d+), ([\w, ]+)\n(alpha [\d.]+|.*)", tip).groups()
+            found[int(said[0]), said[1]] = said[2]
         names = {"qkv": "q, k, v", "o": "o", "gate_up": "gate, up", "down": "down"}
         with h5py.File(self.page.with_name("awqrun.h5")) as file:
             for layer, record in file["layers"].items():

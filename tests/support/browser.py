@@ -30,6 +30,8 @@ window.addEventListener('load', () => {{
 # What stands out of the window's width, and what has no size.
 LAYOUT = """
   const box = (element) => element.getBoundingClientRect();
+  const leaves = (inner, outer) => inner.right > outer.right + 2 || inner.left < outer.left - 2 ||
+    inner.bottom > outer.bottom + 2 || inner.top < outer.top - 2;
   const name = (element) => element.tagName + '.' + element.className;
   const shown = [...document.querySelectorAll('main *')].filter((e) => e.getClientRects().length);
   const drawings = [...document.querySelectorAll('svg[role=img]')];
@@ -39,9 +41,7 @@ LAYOUT = """
     outside: shown.filter((e) => !e.closest('svg, .scroll') && box(e).right > window.innerWidth + 1)
       .map(name),
     strayed: drawings.flatMap((drawing) => [...drawing.querySelectorAll('text, rect, circle')]
-      .filter((e) => !e.closest('[clip-path], clipPath') && (box(e).right > box(drawing).right + 2 ||
-        box(e).left < box(drawing).left - 2 || box(e).bottom > box(drawing).bottom + 2 ||
-        box(e).top < box(drawing).top - 2))
+      .filter((e) => !e.closest('[clip-path], clipPath') && leaves(box(e), box(drawing)))
       .map((e) => e.outerHTML.slice(0, 120))),
   };
 """
