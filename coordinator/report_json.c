@@ -44,11 +44,26 @@ static json_t *group_json(json_t *grids, const awq_group_record *group)
                      "channels", awq_report_channels(group));
 }
 
+/* [[groups by step], for each end]; empty where nothing was cut. */
+static json_t *clip_counts(const awq_linear_record *linear)
+{
+    json_t *shapes = json_array();
+    for (int64_t shape = 0; linear->clipped_groups && shape < linear->clip_shapes; shape++) {
+        json_t *steps = json_array();
+        for (int step = 0; step < AWQ_RECORD_CLIP_STEPS; step++)
+            json_array_append_new(steps,
+                                  json_integer((json_int_t)linear->clip_counts[shape][step]));
+        json_array_append_new(shapes, steps);
+    }
+    return shapes;
+}
+
 static json_t *linear_json(const awq_linear_record *linear)
 {
-    return json_pack("{s:o, s:o, s:o, s:I, s:I}", "loss", number(linear->loss), "rounding",
+    return json_pack("{s:o, s:o, s:o, s:I, s:I, s:o}", "loss", number(linear->loss), "rounding",
                      number(linear->loss_rounding), "energy", number(linear->energy), "groups",
-                     (json_int_t)linear->groups, "clipped", (json_int_t)linear->clipped_groups);
+                     (json_int_t)linear->groups, "clipped", (json_int_t)linear->clipped_groups,
+                     "clips", clip_counts(linear));
 }
 
 /* Milliseconds since 1970, whole: exact in JSON and in JavaScript. */

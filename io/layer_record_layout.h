@@ -23,6 +23,8 @@
     X(clipped_groups, int64)                                                                       \
     X(groups, int64)
 
+#define AWQ_CLIP_COUNTS_NAME "clip_counts"
+
 #define AWQ_RECORD_EXPECTED     "the record of a layer"
 #define AWQ_STATISTICS_EXPECTED "the statistics of a checkpoint"
 

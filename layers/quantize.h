@@ -12,13 +12,19 @@
 #include "layers/decoder.h"
 #include "layers/statistics.h"
 
+/* When the range of a group of weights is cut: never; once the scales are chosen; for each
+ * candidate of the search, and then again. */
+typedef enum awq_clip_mode { AWQ_CLIP_OFF, AWQ_CLIP_AFTER, AWQ_CLIP_JOINT } awq_clip_mode;
+
 typedef struct awq_quantize_options {
-    awq_grid grid;    /* group_size -1: one group a row */
-    int alpha_steps;  /* 0..1000, default 20; 0: the identity only, plain rounding */
-    awq_duo duo;      /* default off */
-    double smooth;    /* 0..1, default 0: m = (1 - smooth) m + smooth mean(m) */
-    bool o_proj_tied; /* default true; false: o is not smoothed under grouped-query attention */
-    bool clip;        /* default true */
+    awq_grid grid;   /* group_size -1: one group a row */
+    int alpha_steps; /* 0..1000, default 20; 0: the identity only, plain rounding */
+    awq_duo duo;     /* default off */
+    int refine; /* 0..100, default 0: alphas tried between the best of the grid and its neighbour */
+    double smooth;      /* 0..1, default 0: m = (1 - smooth) m + smooth mean(m) */
+    bool o_proj_tied;   /* default true; false: o is not smoothed under grouped-query attention */
+    awq_clip_mode clip; /* default after */
+    awq_clip_shape clip_shape; /* default symmetric */
 } awq_quantize_options;
 
 awq_quantize_options awq_quantize_options_default(void);

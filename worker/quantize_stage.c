@@ -184,6 +184,7 @@ static awq_status flow_tile(stage_run *run, awq_source *source, int64_t tile, aw
     awq_worker *worker = run->worker;
     int64_t rows = awq_worker_tile_sequences(worker, tile) * worker->tokens.length;
     if (awq_source_read(source, tile, &run->hidden, err)) return err->status;
+    awq_worker_resume(worker);
     if (run->mask)
         run->device->backend->upload(run->device, run->mask,
                                      worker->tokens.mask +
@@ -191,6 +192,7 @@ static awq_status flow_tile(stage_run *run, awq_source *source, int64_t tile, aw
                                      (size_t)rows);
     for (int64_t i = 0; i < run->stage->count; i++)
         if (flow_layer(run, i, tile, err)) return err->status;
+    awq_worker_count_tile(worker);
     keep_first_tile(run, tile, run->stage->count);
     return run->next ? awq_hidden_send(worker, run->next, tile, &run->hidden, err) : AWQ_OK;
 }
@@ -236,9 +238,11 @@ static awq_quantize_options quantize_options(const awq_options *options)
     out.grid.group_size = options->group_size;
     out.alpha_steps = (int)options->alpha_steps;
     out.duo = (awq_duo)options->duo;
+    out.refine = (int)options->refine;
     out.smooth = options->smooth;
     out.o_proj_tied = options->o_proj == AWQ_OPTION_O_PROJ_TIED;
-    out.clip = options->clip != AWQ_OPTION_CLIP_OFF;
+    out.clip = (awq_clip_mode)options->clip;
+    out.clip_shape = (awq_clip_shape)options->clip_shape;
     return out;
 }
 
@@ -317,6 +321,7 @@ awq_status awq_quantize_stage(awq_worker *worker, const awq_stage *stages, int64
     if (!status) status = flow(&run, err);
     for (int64_t i = 0; !status && i < stage->count; i++)
         if (is_searched(&run, i)) status = search_layer(&run, i, err);
+    if (!status) awq_worker_count_stage(worker);
     release(&run);
     return status;
 }

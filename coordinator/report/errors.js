@@ -107,21 +107,3 @@ function drawAlphas(width) {
     },
   });
 }
-
-function drawClips(width) {
-  const clipped = linears.filter((key) => records.some((record) => record.linears[key].clipped));
-  const most = Math.max(1e-9, ...records.flatMap((record) =>
-    clipped.map((key) => clippedShare(record, [key]))));
-  return heatMap(width, {
-    label: 'Share of weight groups with a smaller range, by layer and linear',
-    description: `Shades from 0 to ${percent(most)}.`,
-    rows: clipped.map((key) => ({ key, name: linearName(key) })),
-    legend: ['0', percent(most)],
-    value: (record, key) => {
-      const share = clippedShare(record, [key]), { clipped: count, groups: all } =
-        record.linears[key];
-      return { share: share / most, text: `${(100 * share).toFixed(0)} %`,
-        tip: `${percent(share)}: ${integer(count)} of ${integer(all)} groups` };
-    },
-  });
-}

@@ -103,6 +103,9 @@ class Finished(Quantized):
                     for key, attribute in (("loss", "loss"), ("rounding", "loss_rounding"),
                                            ("energy", "energy"), ("clipped", "clipped_groups")):
                         np.testing.assert_allclose(found[key], expected[attribute], rtol=1e-5)
+                    if found["clipped"]:
+                        np.testing.assert_array_equal(found["clips"],
+                                                      layer["linears"][name]["clip_counts"])
 
     def test_channels_are_those_of_the_file(self):
         data = self.report()

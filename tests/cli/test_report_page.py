@@ -14,7 +14,7 @@ from support import browser, seventy
 from support.program import run
 
 SMALL = {"hidden": 256, "intermediate": 768, "kv": 128, "layers": 6}
-FIGURES = 7
+FIGURES = 8
 
 # One visit tells all that most tests ask: a browser takes a second to start.
 VISIT = """

@@ -50,7 +50,12 @@ def write_linear(parent, name, rows, columns, layer, random):
     linear.attrs["loss_rounding"] = rounding * random.uniform(0.9, 1.1)
     linear.attrs["loss"] = rounding * random.uniform(0.2, 0.4)
     linear.attrs["groups"] = groups
-    linear.attrs["clipped_groups"] = 0 if name[0] in "qk" else int(groups * random.uniform(.4, .7))
+    counts = np.zeros((1, 10), np.int64)
+    if name[0] not in "qk":
+        counts[0] = groups * np.exp(-np.arange(10) / random.uniform(2, 4)) / 5
+    counts[0, 0] += groups - counts.sum()
+    linear["clip_counts"] = counts
+    linear.attrs["clipped_groups"] = counts[0, 1:].sum()
 
 
 def write_seconds(parent, layer, workers, layers):
