@@ -105,7 +105,7 @@ function clipSection() {
       'smaller than their largest weight gave a smaller error. q and k are never clipped.',
       drawClips),
     figure('How far ranges were cut', ['The share of the picked layer’s groups by how much smaller ' +
-      'their range is than their largest weight. Black lines: the mean of all layers.',
+      'their range is than their largest weight. Short lines: the mean of all layers.',
       records.some((record) => clippedLinears.some((key) => record.linears[key].clips.length > 1)) &&
       ' Left bars: the upper end of the range; right bars: the lower.'], drawClipSteps)];
 }
