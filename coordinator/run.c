@@ -13,16 +13,19 @@ static const double status_seconds = 3, tick_seconds = 0.2;
 void awq_run_tell(awq_run *run, awq_run_state state, const char *error)
 {
     awq_progress now = awq_crew_progress(run->crew);
-    bool complete = state == AWQ_RUN_COMPLETE; /* then nothing is left to forecast by */
     awq_run_status status = {.state = state,
                              .layers = run->plan.layers,
                              .layers_done = run->layers_done,
-                             .fraction = complete ? 1 : awq_progress_fraction(&run->view, &now),
-                             .eta_seconds = complete ? 0 : awq_progress_eta(&run->view, &now),
+                             .fraction = awq_progress_fraction(&run->view, &now),
+                             .eta_seconds = awq_progress_eta(&run->view, &now),
                              .elapsed_seconds = awq_progress_elapsed(&run->view),
                              .workers = run->workers,
-                             .worker_count = complete ? 0 : run->crew->count};
+                             .worker_count = run->crew->count};
     awq_error err;
+    if (state == AWQ_RUN_COMPLETE) {
+        status.fraction = 1;
+        status.eta_seconds = status.worker_count = 0;
+    }
     snprintf(status.error, sizeof status.error, "%s", error ? error : "");
     awq_crew_status(run->crew, run->workers);
     if (awq_run_status_write(run->directory, &status, &err)) awq_report_warning("%s", err.text);
