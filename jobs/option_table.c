@@ -11,6 +11,7 @@
 #define JOB          (QUANTIZE | PLAN)
 #define COMPUTE      (QUANTIZE | PLAN | EVAL)
 #define SUBMIT       AWQ_COMMAND_SUBMIT
+#define REPORT       AWQ_COMMAND_REPORT
 #define REQUIRED     true
 #define OPTIONAL     false
 #define CHANGES      true
@@ -92,6 +93,10 @@ const awq_option awq_option_table[] = {
      "keep DIR/.awqrun when the checkpoint is complete"},
     {"json", NULL, AWQ_OPTION_FLAG, FIELD(json), NULL, UNBOUNDED, PLAN | EVAL | STATUS, OPTIONAL, SAME,
      "print the result as JSON"},
+    {"html", "FILE", AWQ_OPTION_PATH, FIELD(html), NULL, UNBOUNDED, REPORT, OPTIONAL, SAME,
+     "write the page to FILE; else to awqrun-report.html in the output directory"},
+    {"csv", NULL, AWQ_OPTION_FLAG, FIELD(csv), NULL, UNBOUNDED, REPORT, OPTIONAL, SAME,
+     "print a line for each layer and linear instead"},
     {"verbose", NULL, AWQ_OPTION_FLAG, FIELD(verbose), NULL, UNBOUNDED, QUANTIZE | EVAL, OPTIONAL, SAME,
      "log each layer: alphas and relative errors"},
     {"quiet", NULL, AWQ_OPTION_FLAG, FIELD(quiet), NULL, UNBOUNDED, QUANTIZE | EVAL, OPTIONAL, SAME,

@@ -89,7 +89,7 @@ class JobFile(Case):
         self.assertEqual(result.code, 2)
         self.assertEqual(result.errors, [
             f"'{path}' line 1: unknown option 'modell', did you mean 'model'?",
-            f"'{path}' line 2: --bits must be between 2 and 8, not '99'"])
+            f"'{path}' line 2: --bits must be between 3 and 8, not '99'"])
 
     def test_examples_are_job_files(self):
         self.assertGreaterEqual(len(EXAMPLES), 4)
