@@ -15,16 +15,23 @@ double awq_work_forward(const awq_model *model, int64_t tokens, int64_t length)
     return (double)tokens * (linears + attention);
 }
 
-double awq_work_gram(const awq_model *model, int64_t tokens)
+/* Sum of in^power over what the four scale groups read. */
+static double sum_inputs(const awq_model *model, int power)
 {
-    static const awq_linear inputs[] = {AWQ_Q, AWQ_O, AWQ_GATE, AWQ_DOWN}; /* one per group */
+    static const awq_linear inputs[] = {AWQ_Q, AWQ_O, AWQ_GATE, AWQ_DOWN};
     double sum = 0;
     for (int i = 0; i < 4; i++) {
         int64_t out, in;
         awq_linear_shape(model, inputs[i], &out, &in);
-        sum += (double)in * (double)in;
+        double term = (double)in * (double)in;
+        sum += power == 3 ? term * (double)in : term;
     }
-    return (double)tokens * sum;
+    return sum;
+}
+
+double awq_work_gram(const awq_model *model, int64_t tokens)
+{
+    return (double)tokens * sum_inputs(model, 2);
 }
 
 /* Cuts of a group's range that are tried: ten steps, in three sweeps if its ends are apart. */
@@ -60,15 +67,17 @@ static double clip_searches(awq_linear linear, const awq_options *options)
 double awq_work_search(const awq_model *model, const awq_options *options, const awq_tokens *tokens)
 {
     int64_t scored = awq_job_objective_sequences(options, tokens) * tokens->length;
+    bool feedback = options->rounding == AWQ_OPTION_ROUNDING_FEEDBACK;
     /* attention and MLP as they are, and once for each candidate */
     double sum = (candidates(options) + 1) * awq_work_forward(model, scored, tokens->length);
+    if (feedback) sum += sum_inputs(model, 3) / 3;
     for (int i = 0; i < AWQ_LINEARS; i++) {
         int64_t out, in;
         awq_linear_shape(model, (awq_linear)i, &out, &in);
         double weights = (double)out * (double)in;
         double group = options->group_size < 0 ? (double)in : (double)options->group_size;
         double clips = clip_searches((awq_linear)i, options) * clip_trials(options);
-        sum += weights * (double)in * measurements((awq_linear)i, options);
+        sum += weights * (double)in * (measurements((awq_linear)i, options) + feedback);
         sum += 2 * weights * group * clips;
     }
     return sum;

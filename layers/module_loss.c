@@ -227,6 +227,16 @@ static awq_status divide_norm(awq_quantizer *quantizer, const float *s, awq_erro
     return AWQ_OK;
 }
 
+/* W s, unquantized: of a linear that is left in full precision. */
+static void scale_weight(awq_quantizer *quantizer, awq_linear linear, void *weight)
+{
+    awq_extent extent = awq_linear_extent(quantizer->model, linear);
+    quantizer->be->fold(quantizer->device, quantizer->folded, quantizer->decoder->weight[linear],
+                        quantizer->columns, NULL, extent);
+    quantizer->be->narrow(quantizer->device, weight, quantizer->folded,
+                          (size_t)awq_extent_elements(extent));
+}
+
 static void quantize_consumers(awq_quantizer *quantizer, awq_group group, bool clipped,
                                double *flops)
 {
@@ -237,10 +247,14 @@ static void quantize_consumers(awq_quantizer *quantizer, awq_group group, bool c
         awq_linear linear = (awq_linear)(first + i);
         awq_extent extent = awq_linear_extent(quantizer->model, linear);
         awq_grid grid = awq_quantizer_grid(quantizer, linear);
+        void *weight = quantizer->module.decoder.weight[linear];
+        if (awq_quantizer_skips(quantizer, linear)) {
+            scale_weight(quantizer, linear, weight);
+            continue;
+        }
         awq_trial_codes(quantizer, linear, clipped && awq_is_clipped(quantizer, linear), flops);
-        quantizer->be->dequantize(quantizer->device, quantizer->module.decoder.weight[linear],
-                                  quantizer->codes, quantizer->steps, quantizer->zeros, extent,
-                                  &grid);
+        quantizer->be->dequantize(quantizer->device, weight, quantizer->codes, quantizer->steps,
+                                  quantizer->zeros, extent, &grid);
     }
 }
 

@@ -12,6 +12,10 @@
 #include "layers/decoder.h"
 #include "layers/statistics.h"
 
+/* docs/awq.md 2.9: each weight to the nearest value, or columns in turn, so that errors make up for
+ * one another. */
+typedef enum awq_rounding { AWQ_ROUNDING_NEAREST, AWQ_ROUNDING_FEEDBACK } awq_rounding;
+
 /* When the range of a group of weights is cut: never; once the scales are chosen; for each
  * candidate of the search, and then again. */
 typedef enum awq_clip_mode { AWQ_CLIP_OFF, AWQ_CLIP_AFTER, AWQ_CLIP_JOINT } awq_clip_mode;
@@ -30,6 +34,8 @@ typedef struct awq_quantize_options {
     bool o_proj_tied;   /* default true; false: o is not smoothed under grouped-query attention */
     awq_clip_mode clip; /* default after */
     awq_clip_shape clip_shape; /* default symmetric */
+    awq_rounding rounding;     /* default nearest */
+    unsigned skip; /* linears left in full precision, a bit for each awq_linear; default none */
 } awq_quantize_options;
 
 awq_quantize_options awq_quantize_options_default(void);
@@ -40,6 +46,7 @@ typedef struct awq_quantized_linear {
     uint16_t *scales; /* [out, groups], float16 bits */
     uint8_t *zeros;   /* [out, groups] */
     float *bias;      /* [out]; NULL: none */
+    float *weight;    /* [out, in] of a skipped linear, folded; the three above are NULL then */
 } awq_quantized_linear;
 
 typedef struct awq_quantized_layer {
@@ -74,8 +81,8 @@ typedef struct awq_quantize_watch {
 } awq_quantize_watch;
 
 /* Device bytes beyond weights, statistics and scratch: one linear thrice over, and small change;
- * with the module objective also a module's weights, and twice the hidden states of `kept` tokens
- * and once those of a tile of `rows`. */
+ * for error feedback a matrix as large as the largest Gram matrix; for the module objective a
+ * module's weights, twice the hidden states of `kept` tokens and once those of a tile of `rows`. */
 uint64_t awq_quantize_bytes(const awq_model *model, const awq_quantize_options *options,
                             int64_t kept, int64_t rows, size_t compute_bytes);
 

@@ -8,7 +8,6 @@
 #include "jobs/job.h"
 #include "jobs/letters.h"
 #include "kernels/backend.h"
-#include "layers/quantize.h"
 
 typedef struct awq_job_size {
     const awq_options *options;
@@ -18,9 +17,6 @@ typedef struct awq_job_size {
     int workers; /* of the job */
     int workers_on_node;
 } awq_job_size;
-
-/* What a job's options are to a layer. */
-awq_quantize_options awq_needs_options(const awq_options *options);
 
 /* Sequences of hidden states that are kept before and after each layer that is searched: for the
  * folding self-check and the module objective. */

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""docs/awq.md once more, in numpy and float64: a llama layer's forward pass, the quantizer, the clip
-search, and the two objectives. Written from the page, not from the program."""
+"""docs/awq.md once more, in numpy and float64: a llama layer's forward pass, the quantizer, the
+clip search, and the two objectives. Written from the page, not from the program."""
 
 import numpy as np
 

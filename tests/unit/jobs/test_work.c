@@ -103,6 +103,17 @@ static void the_module_objective_runs_the_layer_for_each_candidate(void **state)
     expect(awq_work_search(&model, &options, &tokens), linears + 22 * 4 * 4736.0);
 }
 
+static void feedback_adds_a_triangle_and_a_factorization_a_group(void **state)
+{
+    (void)state;
+    awq_options options = {.alpha_steps = 20,
+                           .group_size = 8,
+                           .clip = AWQ_OPTION_CLIP_OFF,
+                           .rounding = AWQ_OPTION_ROUNDING_FEEDBACK};
+    /* a third of 16^3 for qkv, o and gate_up, of 32^3 for down */
+    expect(awq_work_search(&model, &options, &tokens), triangle * 24 + (3 * 4096 + 32768) / 3.0);
+}
+
 static void head_is_one_product_with_the_vocabulary(void **state)
 {
     (void)state;
@@ -120,6 +131,7 @@ int main(void)
         cmocka_unit_test(refinement_adds_candidates_to_a_grid),
         cmocka_unit_test(a_joint_clip_is_searched_for_each_candidate_and_once_more),
         cmocka_unit_test(the_module_objective_runs_the_layer_for_each_candidate),
+        cmocka_unit_test(feedback_adds_a_triangle_and_a_factorization_a_group),
         cmocka_unit_test(head_is_one_product_with_the_vocabulary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -338,8 +338,7 @@ static void every_combination_of_options_chooses_the_least_loss(void **state)
         awq_quantize_options options = combination(i);
         awq_quantized_layer layer = quantized(&options);
         for (int g = 0; g < AWQ_GROUPS; g++) check_choice(&layer.record.group[g]);
-        if (options.alpha_steps)
-            assert_true(sum_of_losses(&layer) < sum_of_rounding(&layer));
+        if (options.alpha_steps) assert_true(sum_of_losses(&layer) < sum_of_rounding(&layer));
         awq_quantized_layer_release(&layer);
         if (i < 143) synthetic_close(&s);
     }
