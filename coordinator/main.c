@@ -31,7 +31,7 @@ static const command commands[] = {
     {"status", "OUT [options]", "say how a job is doing", AWQ_COMMAND_STATUS, false,
      awq_command_status},
     {"eval", "--model DIR --tokens FILE [options]",
-     "perplexity of a checkpoint, KL divergence from another", AWQ_COMMAND_EVAL, true,
+     "perplexity of a checkpoint, how far it is from another", AWQ_COMMAND_EVAL, true,
      awq_command_eval},
     {"submit", "[options] -- --model DIR --tokens FILE --out DIR [options of quantize]",
      "quantize as a SLURM job", AWQ_COMMAND_SUBMIT, false, awq_command_submit},

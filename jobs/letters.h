@@ -10,6 +10,7 @@
 
 #include "io/error.h"
 #include "io/layer_record.h"
+#include "io/score.h"
 
 typedef enum awq_letter_kind {
     /* coordinator -> worker */
@@ -27,7 +28,7 @@ typedef enum awq_letter_kind {
     AWQ_LETTER_ALIVE,         /* payload: awq_progress; every second, and when told to wind down */
     AWQ_LETTER_LAYER_DONE,    /* a: layer; payload: awq_layer_summary */
     AWQ_LETTER_BOUNDARY_DONE, /* a: layer whose input is now on disk */
-    AWQ_LETTER_SCORE,         /* a: tile; payload: awq_tile_score */
+    AWQ_LETTER_SCORE,         /* a: tile; payload: awq_score */
     AWQ_LETTER_SHARD_DONE,    /* a: index */
     AWQ_LETTER_WOUND_DOWN,    /* nothing is under way any more */
     AWQ_LETTER_ERROR,         /* payload: awq_error */
@@ -75,13 +76,5 @@ typedef struct awq_layer_summary {
     double alpha[AWQ_GROUPS]; /* chosen; -1: not searched or identity by fallback */
     double seconds;
 } awq_layer_summary;
-
-typedef struct awq_tile_score {
-    double nll;
-    double other_nll;
-    double kl;
-    int64_t predicted;
-    int64_t compared;
-} awq_tile_score;
 
 #endif

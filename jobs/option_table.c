@@ -28,7 +28,7 @@ const awq_option awq_option_table[] = {
     {"out", "DIR", AWQ_OPTION_PATH, FIELD(out), NULL, UNBOUNDED, JOB, REQUIRED, SAME,
      "directory of the AWQ checkpoint to write; DIR/.awqrun keeps what a resumed run needs"},
     {"against", "DIR", AWQ_OPTION_PATH, FIELD(against), NULL, UNBOUNDED, EVAL, OPTIONAL, SAME,
-     "full-precision checkpoint to compare with: prints KL(DIR || model)"},
+     "full-precision checkpoint to compare with: its perplexity, KL(DIR || model), top-1 agreement"},
     {"sequences", "N", AWQ_OPTION_INTEGER, FIELD(sequences), "0", 0, MAX_SEQUENCE, COMPUTE, OPTIONAL, SAME,
      "use the first N sequences of the tokens; 0: all"},
     {"bits", "N", AWQ_OPTION_INTEGER, FIELD(bits), "4", 4, 4, JOB, OPTIONAL, CHANGES,

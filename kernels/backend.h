@@ -161,6 +161,9 @@ struct awq_backend {
     /* kl[r] = sum_v p log(p / q), p and q the softmax of the two logits. */
     awq_status (*kl)(awq_device *device, double *kl, const float *p_logits, const float *q_logits,
                      int64_t rows, int64_t vocab, awq_error *err);
+    /* index[r] = the first of the largest logits[r, v]; -1 when the row holds a NaN. */
+    awq_status (*argmax)(awq_device *device, int32_t *index, const float *logits, int64_t rows,
+                         int64_t vocab, awq_error *err);
 };
 
 /* Backends in this build, best first; NULL-terminated. */

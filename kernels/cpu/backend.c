@@ -37,4 +37,5 @@ const awq_backend awq_backend_cpu = {
     .dequantize = dequantize_cpu,
     .nll = nll_cpu,
     .kl = kl_cpu,
+    .argmax = argmax_cpu,
 };

@@ -55,5 +55,7 @@ awq_status nll_cpu(awq_device *device, double *nll, const float *logits, const i
                    int64_t rows, int64_t vocab, awq_error *err);
 awq_status kl_cpu(awq_device *device, double *kl, const float *p_logits, const float *q_logits,
                   int64_t rows, int64_t vocab, awq_error *err);
+awq_status argmax_cpu(awq_device *device, int32_t *index, const float *logits, int64_t rows,
+                      int64_t vocab, awq_error *err);
 
 #endif
