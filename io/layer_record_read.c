@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "io/layer_record_layout.h"
 
@@ -83,6 +85,29 @@ static bool read_linears(hid_t file, awq_layer_record *record)
     return ok;
 }
 
+/* An array of a known size into the caller's memory. */
+static bool read_doubles(hid_t group, const char *name, int64_t count, double *out)
+{
+    double *data = read_array(group, name, H5T_NATIVE_DOUBLE, sizeof *data, &count);
+    if (data) memcpy(out, data, (size_t)count * sizeof *data);
+    free(data);
+    return data != NULL;
+}
+
+static bool read_when(hid_t parent, awq_layer_when *when)
+{
+    hid_t group = open_group(parent, "when");
+    if (group < 0) return false;
+    char *host = awq_h5_get_string(group, "host");
+    bool ok = host && awq_h5_get_int64(group, "worker", &when->worker) &&
+              read_doubles(group, "begin", AWQ_SPANS, when->begin) &&
+              read_doubles(group, "end", AWQ_SPANS, when->end);
+    if (host) snprintf(when->host, sizeof when->host, "%s", host);
+    free(host);
+    H5Gclose(group);
+    return ok;
+}
+
 static bool read_seconds(hid_t file, awq_layer_record *record)
 {
     hid_t group = open_group(file, "seconds");
@@ -90,6 +115,7 @@ static bool read_seconds(hid_t file, awq_layer_record *record)
     bool ok = true;
     for (awq_phase phase = 0; phase < AWQ_PHASES && ok; phase++)
         ok = awq_h5_get_double(group, awq_phase_name(phase), &record->seconds[phase]);
+    ok = ok && read_when(group, &record->when);
     H5Gclose(group);
     return ok;
 }
@@ -107,14 +133,18 @@ static bool read_attributes(hid_t file, awq_layer_record *record)
     return true;
 }
 
+bool awq_layer_record_load(hid_t root, awq_layer_record *record)
+{
+    return read_attributes(root, record) && read_groups(root, record) &&
+           read_linears(root, record) && read_seconds(root, record);
+}
+
 static awq_status read_file(hid_t file, const char *path, const char *fingerprint,
                             awq_layer_record *record, awq_error *err)
 {
     if (fingerprint && !awq_h5_string_is(file, "fingerprint", fingerprint))
         return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' belongs to another job", path);
-    if (read_attributes(file, record) && read_groups(file, record) && read_linears(file, record) &&
-        read_seconds(file, record))
-        return AWQ_OK;
+    if (awq_layer_record_load(file, record)) return AWQ_OK;
     return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' lacks parts of " AWQ_RECORD_EXPECTED, path);
 }
 

@@ -45,6 +45,19 @@ static bool write_linears(hid_t file, const awq_layer_record *record)
     return H5Gclose(parent) >= 0 && ok;
 }
 
+static bool write_when(hid_t parent, const awq_layer_when *when)
+{
+    hid_t group = awq_h5_create_group(parent, "when");
+    if (group < 0) return false;
+    bool ok =
+        awq_h5_put_int64(group, "worker", when->worker) &&
+        awq_h5_put_string(group, "host", when->host) &&
+        awq_h5_write_array(group, "begin", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, AWQ_SPANS,
+                           when->begin) &&
+        awq_h5_write_array(group, "end", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, AWQ_SPANS, when->end);
+    return H5Gclose(group) >= 0 && ok;
+}
+
 static bool write_seconds(hid_t file, const awq_layer_record *record)
 {
     hid_t group = awq_h5_create_group(file, "seconds");
@@ -52,6 +65,7 @@ static bool write_seconds(hid_t file, const awq_layer_record *record)
     bool ok = true;
     for (awq_phase phase = 0; phase < AWQ_PHASES && ok; phase++)
         ok = awq_h5_put_double(group, awq_phase_name(phase), record->seconds[phase]);
+    ok = ok && write_when(group, &record->when);
     return H5Gclose(group) >= 0 && ok;
 }
 

@@ -81,6 +81,12 @@ void awq_worker_progress(awq_worker *worker, int64_t stage, int64_t layer, int64
 /* Reports an error to the coordinator, the first one only; from any thread. */
 void awq_worker_fail(awq_worker *worker, const awq_error *err);
 
+/* As people are told: 1 is the first. */
+static inline int awq_worker_number(const awq_worker *worker)
+{
+    return awq_mail_size(worker->mail) == 1 ? 1 : awq_mail_rank(worker->mail);
+}
+
 /* Sequences in tile `tile`: all tiles but the last have the same. */
 static inline int64_t awq_worker_tile_sequences(const awq_worker *worker, int64_t tile)
 {

@@ -41,7 +41,7 @@ void awq_worker_fail(awq_worker *worker, const awq_error *err)
 static awq_status run_stages(awq_worker *worker, const awq_stage *stages, int64_t count,
                              const bool *done, awq_error *err)
 {
-    int self = awq_mail_size(worker->mail) == 1 ? 0 : awq_mail_rank(worker->mail) - 1;
+    int self = awq_worker_number(worker) - 1;
     for (int64_t i = 0; i < count; i++) {
         if (stages[i].worker != self) continue;
         awq_status status = worker->job.command == AWQ_COMMAND_EVAL
