@@ -6,6 +6,7 @@
 
 #include "coordinator/check.h"
 #include "coordinator/commands.h"
+#include "coordinator/crew_plan.h"
 #include "coordinator/eval_print.h"
 #include "coordinator/progress.h"
 #include "io/log.h"
@@ -24,31 +25,9 @@ typedef struct eval {
 
 static awq_status plan(eval *e, awq_error *err)
 {
-    int64_t layers = awq_checkpoint_model(e->inputs.model)->layers, least = layers;
-    for (int i = 0; i < e->crew->count; i++) {
-        const awq_hello *hello = &e->crew->members[i].hello;
-        int64_t fits;
-        if (awq_plan_stage_layers(layers, e->crew->count, e->options->stage_layers,
-                                  hello->budget_bytes, hello->layer_bytes, hello->fixed_bytes,
-                                  &fits, err))
-            return err->status;
-        if (fits < least) least = fits;
-    }
-    return awq_plan_create(layers, NULL, NULL, least, e->crew->count, &e->plan, err);
-}
-
-static void send_plan(const eval *e)
-{
-    size_t stages = (size_t)e->plan.stage_count * sizeof *e->plan.stages;
-    for (int i = 0; i < e->crew->count; i++) {
-        awq_letter *letter = awq_letter_create(AWQ_LETTER_PLAN, e->plan.stage_count, 0,
-                                               sizeof(awq_plan_head) + stages);
-        if (letter) {
-            memset(letter->payload, 0, sizeof(awq_plan_head));
-            memcpy(letter->payload + sizeof(awq_plan_head), e->plan.stages, stages);
-        }
-        awq_crew_send(e->crew, i, letter);
-    }
+    int64_t layers = awq_checkpoint_model(e->inputs.model)->layers, count;
+    if (awq_crew_stage_layers(e->crew, e->options, layers, &count, err)) return err->status;
+    return awq_plan_create(layers, NULL, NULL, count, e->crew->count, &e->plan, err);
 }
 
 static void begin_progress(eval *e)
@@ -90,7 +69,7 @@ static awq_status run(eval *e, awq_error *err)
     if (!e->scores) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the scores");
     if (awq_crew_hire(e->crew, &job, err) || plan(e, err)) return err->status;
     begin_progress(e);
-    send_plan(e);
+    awq_crew_send_plan(e->crew, &e->plan, NULL);
     awq_status status = collect(e, err);
     awq_progress_end(&e->view);
     if (status) return status;

@@ -33,6 +33,8 @@ static const command commands[] = {
     {"eval", "--model DIR --tokens FILE [options]",
      "perplexity of a checkpoint, how far it is from another", AWQ_COMMAND_EVAL, true,
      awq_command_eval},
+    {"verify", "OUT [options]", "say whether a checkpoint is what it should be", AWQ_COMMAND_VERIFY,
+     true, awq_command_verify},
     {"submit", "[options] -- --model DIR --tokens FILE --out DIR [options of quantize]",
      "quantize as a SLURM job", AWQ_COMMAND_SUBMIT, false, awq_command_submit},
     {"version", "", "print versions", 0, false, awq_command_version},

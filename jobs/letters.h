@@ -18,6 +18,7 @@ typedef enum awq_letter_kind {
                              text (jobs/job.h) */
     AWQ_LETTER_PLAN,      /* a: stages, b: layers; payload: awq_plan_head, awq_stage[a], bool[b] */
     AWQ_LETTER_SHARD,     /* a: index of the output shard to assemble */
+    AWQ_LETTER_VERIFY,    /* a: layer of a checkpoint to look at; -1: all that is in none */
     AWQ_LETTER_PING,      /* every second: the coordinator is there */
     AWQ_LETTER_WIND_DOWN, /* finish the layer being searched, begin nothing, then say so */
     AWQ_LETTER_STOP,      /* a: exit code; stop computing and say goodbye */
@@ -29,7 +30,10 @@ typedef enum awq_letter_kind {
     AWQ_LETTER_LAYER_DONE,    /* a: layer; payload: awq_layer_summary */
     AWQ_LETTER_BOUNDARY_DONE, /* a: layer whose input is now on disk */
     AWQ_LETTER_SCORE,         /* a: tile; payload: awq_score */
-    AWQ_LETTER_SHARD_DONE,    /* a: index */
+    AWQ_LETTER_SHARD_DONE,    /* a: index; payload: uint32 crc32 of each of its tensors */
+    AWQ_LETTER_VERIFIED,      /* a: layer, as in VERIFY; b: findings; payload: awq_layer_checks,
+                                 awq_error[b] */
+    AWQ_LETTER_MADE_AGAIN,    /* the same of the layer that a PLAN for verify leaves to do */
     AWQ_LETTER_WOUND_DOWN,    /* nothing is under way any more */
     AWQ_LETTER_ERROR,         /* payload: awq_error */
     AWQ_LETTER_BYE            /* a: exit code that STOP brought */
@@ -76,5 +80,14 @@ typedef struct awq_layer_summary {
     double alpha[AWQ_GROUPS]; /* chosen; -1: not searched or identity by fallback */
     double seconds;
 } awq_layer_summary;
+
+/* What was looked at in one layer of a checkpoint. */
+typedef struct awq_layer_checks {
+    int64_t tensors;  /* all */
+    int64_t summed;   /* of them, those whose crc32 was known and compared */
+    int64_t compared; /* of them, unquantized ones that were compared with the source's */
+    double relative[AWQ_LINEARS]; /* layers/unfold.h's distances; -1: not measured */
+    double steps[AWQ_LINEARS];
+} awq_layer_checks;
 
 #endif

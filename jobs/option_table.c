@@ -11,7 +11,8 @@
 #define JOB          (QUANTIZE | PLAN)
 #define COMPUTE      (QUANTIZE | PLAN | EVAL)
 #define SUBMIT       AWQ_COMMAND_SUBMIT
-#define ANY          (COMPUTE | STATUS)
+#define VERIFY       AWQ_COMMAND_VERIFY
+#define ANY          (COMPUTE | STATUS | VERIFY)
 #define REQUIRED     true
 #define OPTIONAL     false
 #define CHANGES      true
@@ -21,9 +22,9 @@
 
 /* clang-format off */
 const awq_option awq_option_table[] = {
-    {"model", "DIR", AWQ_OPTION_PATH, FIELD(model), NULL, UNBOUNDED, COMPUTE, REQUIRED, SAME,
+    {"model", "DIR", AWQ_OPTION_PATH, FIELD(model), NULL, UNBOUNDED, COMPUTE | VERIFY, REQUIRED, SAME,
      "Hugging Face checkpoint: config.json and safetensors"},
-    {"tokens", "FILE", AWQ_OPTION_PATH, FIELD(tokens), NULL, UNBOUNDED, COMPUTE, REQUIRED, SAME,
+    {"tokens", "FILE", AWQ_OPTION_PATH, FIELD(tokens), NULL, UNBOUNDED, COMPUTE | VERIFY, REQUIRED, SAME,
      "HDF5 file of token ids, /input_ids int32 [sequences, length]"},
     {"out", "DIR", AWQ_OPTION_PATH, FIELD(out), NULL, UNBOUNDED, JOB, REQUIRED, SAME,
      "directory of the AWQ checkpoint to write; DIR/.awqrun keeps what a resumed run needs"},
@@ -31,6 +32,8 @@ const awq_option awq_option_table[] = {
      "full-precision checkpoint to compare with: its perplexity, KL(DIR || model), top-1 agreement"},
     {"sequences", "N", AWQ_OPTION_INTEGER, FIELD(sequences), "0", 0, MAX_SEQUENCE, COMPUTE, OPTIONAL, SAME,
      "use the first N sequences of the tokens; 0: all"},
+    {"layer", "N", AWQ_OPTION_INTEGER, FIELD(layer), "-1", -1, 1e6, VERIFY, OPTIONAL, SAME,
+     "make this layer again from --model and --tokens, and compare its bytes; -1: none"},
     {"bits", "N", AWQ_OPTION_INTEGER, FIELD(bits), "4", 4, 4, JOB, OPTIONAL, CHANGES,
      "bits of a quantized weight"},
     {"group-size", "N", AWQ_OPTION_INTEGER, FIELD(group_size), "128", -1, 65536, JOB, OPTIONAL, CHANGES,
@@ -49,17 +52,17 @@ const awq_option awq_option_table[] = {
      "largest output shard"},
     {"tile-tokens", "N", AWQ_OPTION_INTEGER, FIELD(tile_tokens), "4096", 1, 1e9, COMPUTE, OPTIONAL, CHANGES,
      "tokens that flow through the stages together, rounded down to whole sequences"},
-    {"backend", "auto|cpu", AWQ_OPTION_TEXT, FIELD(backend), "auto", UNBOUNDED, COMPUTE, OPTIONAL, SAME,
+    {"backend", "auto|cpu", AWQ_OPTION_TEXT, FIELD(backend), "auto", UNBOUNDED, COMPUTE | VERIFY, OPTIONAL, SAME,
      "what computes"},
-    {"threads", "N", AWQ_OPTION_INTEGER, FIELD(threads), "0", 0, 4096, COMPUTE, OPTIONAL, SAME,
+    {"threads", "N", AWQ_OPTION_INTEGER, FIELD(threads), "0", 0, 4096, COMPUTE | VERIFY, OPTIONAL, SAME,
      "CPU threads of a worker; 0: its share of the cores it may run on"},
-    {"stage-layers", "N", AWQ_OPTION_INTEGER, FIELD(stage_layers), "0", 0, 1e6, COMPUTE, OPTIONAL, SAME,
+    {"stage-layers", "N", AWQ_OPTION_INTEGER, FIELD(stage_layers), "0", 0, 1e6, COMPUTE | VERIFY, OPTIONAL, SAME,
      "decoder layers that a worker holds at once; 0: its share of them, if they fit"},
     {"workers", "N", AWQ_OPTION_INTEGER, FIELD(workers), "1", 1, 1e6, PLAN, OPTIONAL, SAME,
      "plan for N workers"},
-    {"device-memory", "BYTES|N%", AWQ_OPTION_MEMORY, FIELD(device_memory), "90%", UNBOUNDED, COMPUTE, OPTIONAL, SAME,
+    {"device-memory", "BYTES|N%", AWQ_OPTION_MEMORY, FIELD(device_memory), "90%", UNBOUNDED, COMPUTE | VERIFY, OPTIONAL, SAME,
      "memory that a worker may plan for: of its GPU, or its share of the node's free memory"},
-    {"worker-timeout", "TIME", AWQ_OPTION_SECONDS, FIELD(worker_timeout), "300s", 1, 1e9, QUANTIZE | EVAL, OPTIONAL, SAME,
+    {"worker-timeout", "TIME", AWQ_OPTION_SECONDS, FIELD(worker_timeout), "300s", 1, 1e9, QUANTIZE | EVAL | VERIFY, OPTIONAL, SAME,
      "end the job when a worker has been silent for so long"},
     {"time-limit", "TIME", AWQ_OPTION_SECONDS, FIELD(time_limit), "0s", 0, 1e9, QUANTIZE, OPTIONAL, SAME,
      "stop in order after this time and exit 75, to be gone on with; 0: no limit"},
@@ -71,7 +74,7 @@ const awq_option awq_option_table[] = {
      "discard what an earlier run of this job has done"},
     {"keep-run", NULL, AWQ_OPTION_FLAG, FIELD(keep_run), NULL, UNBOUNDED, QUANTIZE, OPTIONAL, SAME,
      "keep DIR/.awqrun when the checkpoint is complete"},
-    {"json", NULL, AWQ_OPTION_FLAG, FIELD(json), NULL, UNBOUNDED, EVAL | STATUS, OPTIONAL, SAME,
+    {"json", NULL, AWQ_OPTION_FLAG, FIELD(json), NULL, UNBOUNDED, EVAL | STATUS | VERIFY, OPTIONAL, SAME,
      "print the result as JSON"},
     {"verbose", NULL, AWQ_OPTION_FLAG, FIELD(verbose), NULL, UNBOUNDED, ANY, OPTIONAL, SAME,
      "log each layer: alphas and relative errors"},

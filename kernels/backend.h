@@ -128,6 +128,10 @@ struct awq_backend {
      * scale overflows float16 gives NaN. */
     void (*rounding_error)(awq_device *device, void *d, const void *w, const float *s,
                            awq_extent extent, const awq_grid *grid);
+    /* sum of x[r, c]^2, squares and sums in float64. Waits; the result is in host memory. NaN and
+     * infinity pass through. */
+    awq_status (*sum_squares)(awq_device *device, const void *x, int64_t rows, int64_t cols,
+                              double *sum, awq_error *err);
     /* sum over rows of d G d^T, float32 products, rows summed in float64: A 2.5's trace. gram
      * [in, in] finished. Waits; the result is in host memory. NaN and infinity pass through. */
     awq_status (*quadratic_form)(awq_device *device, const void *d, const float *gram,

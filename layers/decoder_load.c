@@ -150,16 +150,17 @@ static packed_linear find_packed(const awq_checkpoint *checkpoint, int64_t layer
     return packed;
 }
 
-static awq_status read_packed(awq_device *device, const packed_linear *packed,
-                              const awq_staging *staging, void *weight, awq_error *err)
+awq_status awq_codes_load(awq_device *device, const awq_checkpoint *checkpoint, int64_t layer,
+                          awq_linear linear, const awq_staging *staging, awq_grid *grid,
+                          awq_error *err)
 {
-    awq_extent extent = packed->extent;
-    if (load_packed(device, packed->qweight, extent.out, extent.in, staging->codes, err) ||
-        load_packed(device, packed->qzeros, extent.out, packed->groups, staging->zeros, err) ||
-        load_scales(device, packed, staging->scales, err))
+    packed_linear packed = find_packed(checkpoint, layer, linear);
+    int64_t out = packed.extent.out;
+    if (load_packed(device, packed.qweight, out, packed.extent.in, staging->codes, err) ||
+        load_packed(device, packed.qzeros, out, packed.groups, staging->zeros, err) ||
+        load_scales(device, &packed, staging->scales, err))
         return err->status;
-    device->backend->dequantize(device, weight, staging->codes, staging->scales, staging->zeros,
-                                extent, &packed->grid);
+    *grid = packed.grid;
     return AWQ_OK;
 }
 
@@ -170,8 +171,12 @@ static awq_status read_linear(awq_device *device, const awq_checkpoint *checkpoi
     int64_t layer = decoder->index;
     void *weight = decoder->weight[linear];
     if (awq_checkpoint_model(checkpoint)->quantized) {
-        packed_linear packed = find_packed(checkpoint, layer, linear);
-        if (read_packed(device, &packed, staging, weight, err)) return err->status;
+        awq_grid grid;
+        if (awq_codes_load(device, checkpoint, layer, linear, staging, &grid, err))
+            return err->status;
+        device->backend->dequantize(device, weight, staging->codes, staging->scales, staging->zeros,
+                                    awq_linear_extent(awq_checkpoint_model(checkpoint), linear),
+                                    &grid);
     } else {
         const awq_tensor *tensor = awq_checkpoint_linear(checkpoint, layer, linear, "weight");
         if (awq_matrix_load(device, tensor, weight, err)) return err->status;

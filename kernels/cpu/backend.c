@@ -29,6 +29,7 @@ const awq_backend awq_backend_cpu = {
     .gram = gram_cpu,
     .gram_finish = gram_finish_cpu,
     .rounding_error = rounding_error_cpu,
+    .sum_squares = sum_squares_cpu,
     .quadratic_form = quadratic_form_cpu,
     .fold = fold_cpu,
     .clip_search = clip_search_cpu,
