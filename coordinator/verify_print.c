@@ -76,12 +76,15 @@ static void print_what_it_is(const awq_verification *v)
 {
     const awq_model *model = v->model;
     printf("%s: ", v->options->out);
-    if (model && model->quantized && model->quantized_group_size > 0)
-        printf("AWQ checkpoint of %lld layers, %d bits, groups of %lld: ", (long long)model->layers,
-               model->quantized_bits, (long long)model->quantized_group_size);
-    else if (model && model->quantized)
-        printf("AWQ checkpoint of %lld layers, %d bits, a group a row: ", (long long)model->layers,
-               model->quantized_bits);
+    if (model && model->quantized) {
+        const awq_quantization *how = &model->quantization;
+        printf("%s checkpoint of %lld layers, %d bits, ", awq_format_title(how->format),
+               (long long)model->layers, how->bits);
+        if (how->group_size > 0)
+            printf("groups of %lld: ", (long long)how->group_size);
+        else
+            printf("a group a row: ");
+    }
     size_t count = awq_verify_count(v);
     if (count)
         printf("%zu finding%s\n", count, count > 1 ? "s" : "");

@@ -108,13 +108,17 @@ static void check_group(const shapes *all, json_t *quantization, const char *dir
     json_object_set_new(quantization, "group_size", json_integer(group));
 }
 
-static void add_quantization(json_t *config, const char *directory, awq_problems *problems)
+static void add_quantization(const shapes *all, json_t *config, const char *directory,
+                             awq_problems *problems)
 {
     awq_problems_add(problems, AWQ_ERR_INPUT,
                      "'%s/config.json' has no quantization_config, and the tensors are quantized: "
                      "a loader would take the model for a full-precision one",
                      directory);
-    json_object_set_new(config, "quantization_config", json_pack("{s:s}", "quant_method", "awq"));
+    json_object_set_new(config, "quantization_config",
+                        json_pack("{s:s, s:I, s:I}", "quant_method", "awq", "bits",
+                                  (json_int_t)all->bits, "group_size",
+                                  (json_int_t)(all->whole_row ? -1 : all->group)));
 }
 
 json_t *awq_checkpoint_claims_check(const json_t *config, const awq_checkpoint_files *files,
@@ -125,11 +129,7 @@ json_t *awq_checkpoint_claims_check(const json_t *config, const awq_checkpoint_f
     shapes all = look(files, integer(quantization, "group_size", DEFAULT_GROUP));
     if (!copy || !all.linears) return copy;
     if (!quantization || json_is_null(quantization)) {
-        add_quantization(copy, directory, problems);
-        quantization = json_object_get(copy, "quantization_config");
-        json_object_set_new(quantization, "bits", json_integer(all.bits ? all.bits : DEFAULT_BITS));
-        json_object_set_new(quantization, "group_size",
-                            json_integer(all.whole_row ? -1 : all.group));
+        add_quantization(&all, copy, directory, problems);
     } else if (is_gemm(quantization)) {
         check_bits(&all, quantization, directory, problems);
         check_group(&all, quantization, directory, problems);

@@ -225,7 +225,8 @@ static const char *unknown_what(const checker *check, const char *name)
     static const char suffix[] = ".weight";
     size_t length = strlen(name), tail = sizeof suffix - 1;
     bool weight = length > tail && !strcmp(name + length - tail, suffix);
-    if (weight && holds(check, name, length - tail, ".qweight"))
+    if (weight && (holds(check, name, length - tail, ".qweight") ||
+                   holds(check, name, length - tail, ".weight_packed")))
         return "holds a full-precision twin of a quantized weight, and loaders may take either:";
     return "holds a tensor that its config.json does not call for:";
 }

@@ -21,7 +21,8 @@ typedef enum awq_command {
     AWQ_COMMAND_EVAL = 4,
     AWQ_COMMAND_STATUS = 8,
     AWQ_COMMAND_SUBMIT = 16,
-    AWQ_COMMAND_VERIFY = 64
+    AWQ_COMMAND_VERIFY = 64,
+    AWQ_COMMAND_CONVERT = 256
 } awq_command;
 
 /* Enumerated values, in the order of their names in option_table.c. */
@@ -47,6 +48,9 @@ typedef struct awq_options {
     /* what changes the result */
     int64_t bits;
     int64_t group_size;
+    bool symmetric;
+    int64_t format; /* awq_format */
+    char *skip;     /* regular expression; NULL: none */
     int64_t alpha_steps;
     int64_t duo;
     double smooth;

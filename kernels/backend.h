@@ -45,6 +45,7 @@ typedef struct awq_grid {
     int bits;           /* 2..8; codes are 0 .. 2^bits - 1 */
     int64_t group_size; /* weights along `in` that share a scale; divides in */
     bool zero_point;    /* false: symmetric, zero = 2^(bits - 1) */
+    bool bf16_scales;   /* scales are rounded to bfloat16 first: exact in both 16-bit types */
 } awq_grid;
 
 /* A linear's weight: [out, in]. groups = in / group_size. */
@@ -128,10 +129,10 @@ struct awq_backend {
      * scale overflows float16 gives NaN. */
     void (*rounding_error)(awq_device *device, void *d, const void *w, const float *s,
                            awq_extent extent, const awq_grid *grid);
-    /* sum of x[r, c]^2, squares and sums in float64. Waits; the result is in host memory. NaN and
-     * infinity pass through. */
-    awq_status (*sum_squares)(awq_device *device, const void *x, int64_t rows, int64_t cols,
-                              double *sum, awq_error *err);
+    /* sum of (x[r, c] - y[r, c])^2, y NULL: zeros. Differences in float32, squares and sums in
+     * float64. Waits; the result is in host memory. NaN and infinity pass through. */
+    awq_status (*squared_distance)(awq_device *device, const void *x, const void *y, int64_t rows,
+                                   int64_t cols, double *sum, awq_error *err);
     /* sum over rows of d G d^T, float32 products, rows summed in float64: A 2.5's trace. gram
      * [in, in] finished. Waits; the result is in host memory. NaN and infinity pass through. */
     awq_status (*quadratic_form)(awq_device *device, const void *d, const float *gram,

@@ -19,6 +19,7 @@ typedef struct awq_quantize_options {
     double smooth;    /* 0..1, default 0: m = (1 - smooth) m + smooth mean(m) */
     bool o_proj_tied; /* default true; false: o is not smoothed under grouped-query attention */
     bool clip;        /* default true */
+    unsigned skip;    /* linears left in full precision, a bit for each awq_linear; default none */
 } awq_quantize_options;
 
 awq_quantize_options awq_quantize_options_default(void);
@@ -29,6 +30,7 @@ typedef struct awq_quantized_linear {
     uint16_t *scales; /* [out, groups], float16 bits */
     uint8_t *zeros;   /* [out, groups] */
     float *bias;      /* [out]; NULL: none */
+    float *weight;    /* [out, in] of a skipped linear, folded; the three above are NULL then */
 } awq_quantized_linear;
 
 typedef struct awq_quantized_layer {

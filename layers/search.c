@@ -28,6 +28,16 @@ static void release(group_search *search)
     free(search->s);
 }
 
+/* All that read the input are left in full precision, or it is o under grouped-query attention
+ * with --o-proj skip: the scales stay 1. */
+static bool is_skipped(const group_search *search)
+{
+    const awq_model *model = search->quantizer->model;
+    if (awq_quantizer_skips_group(search->quantizer, search->group)) return true;
+    return search->group == AWQ_GROUP_O && model->heads != model->kv_heads &&
+           !search->quantizer->options->o_proj_tied;
+}
+
 /* mean|x| and, with duo, mean relative weight, of the free channels. */
 static awq_status load_means(group_search *search, awq_error *err)
 {
@@ -42,7 +52,7 @@ static awq_status load_means(group_search *search, awq_error *err)
     awq_tie_channels(model, search->group, search->record->mean_abs, search->m);
     awq_smooth_means(search->m, awq_free_channels(model, search->group),
                      quantizer->options->smooth);
-    if (quantizer->options->duo == AWQ_DUO_OFF) return AWQ_OK;
+    if (quantizer->options->duo == AWQ_DUO_OFF || is_skipped(search)) return AWQ_OK;
     if (!(search->w = awq_allocate(bytes, "mean weights", err)) ||
         awq_mean_weight(quantizer, search->group, all, err))
         return err->status;
@@ -62,14 +72,6 @@ static awq_status allocate_record(awq_group_record *record, int64_t channels, in
         !(record->loss = awq_allocate(count * sizeof(double), "losses", err)))
         return err->status;
     return AWQ_OK;
-}
-
-/* Grouped-query attention with --o-proj skip: o keeps its scales. */
-static bool is_skipped(const group_search *search)
-{
-    const awq_model *model = search->quantizer->model;
-    return search->group == AWQ_GROUP_O && model->heads != model->kv_heads &&
-           !search->quantizer->options->o_proj_tied;
 }
 
 static awq_status prepare(group_search *search, awq_error *err)
@@ -127,13 +129,14 @@ static awq_status try_candidate(group_search *search, int candidate, awq_error *
     for (int i = 0; i < search->consumers; i++) {
         awq_linear linear = (awq_linear)(search->first + i);
         double error;
+        outputs += awq_linear_extent(quantizer->model, linear).out;
+        if (awq_quantizer_skips(quantizer, linear)) continue;
         if (consumer_error(search, linear, &error, err)) return err->status;
         if (candidate == 0) {
             if (!isfinite(error)) return awq_blame_nonfinite(quantizer, linear, err);
             quantizer->out->record.linear[linear].loss_rounding = error;
         }
         sum += error;
-        outputs += awq_linear_extent(quantizer->model, linear).out;
     }
     awq_group_record *record = search->record;
     record->alpha[candidate] = search->candidates[candidate].alpha;

@@ -14,10 +14,10 @@ struct awq_unfolder {
     const awq_model *model;
     void *arena;
     void *weight;  /* compute type [out, in]: the source */
+    void *made;    /* compute type [out, in]: the quantized one */
     void *d;       /* compute type [out, in] */
     float *folded; /* [out, in] */
-    float *columns, *ones;
-    float *rows;
+    float *columns, *rows;
     awq_staging staging;
     float *host; /* as many as the longest side */
 };
@@ -35,13 +35,12 @@ static uint64_t larger(uint64_t a, uint64_t b)
 static extremes find_extremes(const awq_model *model)
 {
     extremes most = {0};
-    awq_grid grid = {.group_size = model->quantized_group_size};
     for (int linear = 0; linear < AWQ_LINEARS; linear++) {
         awq_extent extent = awq_linear_extent(model, (awq_linear)linear);
         uint64_t elements = (uint64_t)awq_extent_elements(extent);
-        uint64_t size = (uint64_t)awq_grid_resolve(grid, extent.in).group_size;
+        int64_t groups = awq_quantization_groups(&model->quantization, extent.in);
         most.elements = larger(most.elements, elements);
-        most.groups = larger(most.groups, elements / size);
+        most.groups = larger(most.groups, (uint64_t)(extent.out * groups));
         most.side = larger(most.side, larger((uint64_t)extent.in, (uint64_t)extent.out));
     }
     return most;
@@ -50,10 +49,10 @@ static extremes find_extremes(const awq_model *model)
 static void place(awq_arena *arena, const extremes *most, size_t compute_bytes, awq_unfolder *to)
 {
     to->weight = awq_arena_take(arena, most->elements * compute_bytes);
+    to->made = awq_arena_take(arena, most->elements * compute_bytes);
     to->d = awq_arena_take(arena, most->elements * compute_bytes);
     to->folded = awq_arena_take(arena, most->elements * sizeof *to->folded);
     to->columns = awq_arena_take(arena, most->side * sizeof *to->columns);
-    to->ones = awq_arena_take(arena, most->side * sizeof *to->ones);
     to->rows = awq_arena_take(arena, most->side * sizeof *to->rows);
     to->staging.codes = awq_arena_take(arena, most->elements);
     to->staging.zeros = awq_arena_take(arena, most->groups);
@@ -71,9 +70,6 @@ static awq_status alloc(awq_unfolder *unfolder, awq_error *err)
     place(&(awq_arena){.base = unfolder->arena}, &most, be->compute_bytes, unfolder);
     unfolder->host = malloc(most.side * sizeof *unfolder->host);
     if (!unfolder->host) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a linear's scales");
-    for (uint64_t i = 0; i < most.side; i++) unfolder->host[i] = 1;
-    be->upload(unfolder->device, unfolder->ones, unfolder->host,
-               most.side * sizeof *unfolder->host);
     return AWQ_OK;
 }
 
@@ -148,88 +144,108 @@ int64_t awq_unfold_mismatch(const awq_tensor *folded, const awq_tensor *original
 typedef struct pair {
     awq_unfolder *unfolder;
     awq_extent extent;
-    awq_grid grid;
-    const float *rows; /* device; NULL: ones */
+    bool divided; /* rows are */
+    size_t columns_bytes, rows_bytes;
+    const float *scales; /* host [in] */
 } pair;
 
-static awq_status squares(const pair *p, const void *x, double *sum, awq_error *err)
+static awq_status distance(const pair *p, const void *x, const void *y, double *sum, awq_error *err)
 {
     awq_device *device = p->unfolder->device;
-    return device->backend->sum_squares(device, x, p->extent.out, p->extent.in, sum, err);
+    return device->backend->squared_distance(device, x, y, p->extent.out, p->extent.in, sum, err);
 }
 
-/* W to the device, and as it was before it was rounded: W * columns / rows. */
-static void load_source(pair *p, const awq_tensor *weight, awq_linear linear,
-                        const awq_layer_record *record)
+/* d = x * columns / rows */
+static void fold(const pair *p, const void *x)
 {
     awq_unfolder *u = p->unfolder;
     const awq_backend *be = u->device->backend;
-    be->load(u->device, u->weight, weight->data, weight->dtype,
-             (size_t)awq_extent_elements(p->extent));
-    be->upload(u->device, u->columns, record->group[awq_linear_group(linear)].scales,
-               (size_t)p->extent.in * sizeof(float));
-    if (awq_unfold_rows(u->model, record, linear, u->host)) {
-        be->upload(u->device, u->rows, u->host, (size_t)p->extent.out * sizeof(float));
-        p->rows = u->rows;
-    }
-    be->fold(u->device, u->folded, u->weight, u->columns, p->rows, p->extent);
-}
-
-/* d = (folded - what the codes say) / columns */
-static void subtract(const pair *p, const float *columns)
-{
-    const awq_unfolder *u = p->unfolder;
-    u->device->backend->coded_error(u->device, u->d, u->folded, u->staging.codes, u->staging.scales,
-                                    u->staging.zeros, columns, p->extent, &p->grid);
-}
-
-/* d *= rows. Overwrites folded and the device's rows. */
-static void restore_rows(const pair *p)
-{
-    awq_unfolder *u = p->unfolder;
-    const awq_backend *be = u->device->backend;
-    for (int64_t i = 0; i < p->extent.out; i++) u->host[i] = 1 / u->host[i];
-    be->upload(u->device, u->rows, u->host, (size_t)p->extent.out * sizeof(float));
-    be->fold(u->device, u->folded, u->d, NULL, u->rows, p->extent);
+    be->fold(u->device, u->folded, x, u->columns, p->divided ? u->rows : NULL, p->extent);
     be->narrow(u->device, u->d, u->folded, (size_t)awq_extent_elements(p->extent));
 }
 
-/* Of all weights, the square of the step that each was rounded by. */
-static double squared_steps(const pair *p, const awq_tensor *scales)
+/* Column scales and row divisors to the device, or one over them. */
+static void load_scales(const pair *p, const awq_layer_record *record, awq_linear linear,
+                        bool inverse)
 {
-    double sum = 0;
-    for (int64_t i = 0; i < awq_tensor_elements(scales); i++) {
-        float step;
-        awq_widen(&step, (const char *)scales->data + (size_t)i * awq_dtype_bytes(scales->dtype),
-                  scales->dtype, 1);
-        sum += (double)step * (double)step;
-    }
-    return sum * (double)p->grid.group_size;
+    awq_unfolder *u = p->unfolder;
+    const awq_backend *be = u->device->backend;
+    for (int64_t i = 0; i < p->extent.in; i++)
+        u->host[i] = inverse ? 1 / p->scales[i] : p->scales[i];
+    be->upload(u->device, u->columns, u->host, p->columns_bytes);
+    if (!awq_unfold_rows(u->model, record, linear, u->host)) return;
+    for (int64_t i = 0; inverse && i < p->extent.out; i++) u->host[i] = 1 / u->host[i];
+    be->upload(u->device, u->rows, u->host, p->rows_bytes);
 }
 
-static awq_status measure(pair *p, const awq_tensor *scales, awq_distance *out, awq_error *err)
+/* The sum over all weights of the square of the step that each was rounded by. What a format pads
+ * its scales with is 0. */
+static double squared_steps(const awq_checkpoint *quantized, int64_t layer, awq_linear linear)
 {
-    double folded, unfolded, weight;
-    subtract(p, p->unfolder->ones);
-    if (squares(p, p->unfolder->d, &folded, err)) return err->status;
-    subtract(p, p->unfolder->columns);
-    if (p->rows) restore_rows(p);
-    if (squares(p, p->unfolder->d, &unfolded, err) || squares(p, p->unfolder->weight, &weight, err))
-        return err->status;
-    out->relative = weight > 0 ? sqrt(unfolded / weight) : unfolded > 0 ? INFINITY : 0;
-    double steps = squared_steps(p, scales);
-    out->steps = steps > 0 ? sqrt(folded / steps) : folded > 0 ? INFINITY : 0;
-    return AWQ_OK;
+    const awq_model *model = awq_checkpoint_model(quantized);
+    awq_extent extent = awq_linear_extent(model, linear);
+    awq_part parts[AWQ_MAX_PARTS];
+    int count = awq_format_parts(&model->quantization, extent.out, extent.in, parts);
+    const awq_tensor *tensor = NULL;
+    for (int i = 0; i < count; i++)
+        if (parts[i].scales)
+            tensor = awq_checkpoint_linear(quantized, layer, linear, parts[i].suffix);
+    double sum = 0;
+    for (int64_t i = 0; tensor && i < awq_tensor_elements(tensor); i++) {
+        float step;
+        size_t bytes = awq_dtype_bytes(tensor->dtype);
+        awq_widen(&step, (const char *)tensor->data + (size_t)i * bytes, tensor->dtype, 1);
+        sum += (double)step * (double)step;
+    }
+    return sum * (double)(extent.in / awq_quantization_groups(&model->quantization, extent.in));
+}
+
+static double root(double sum, double of)
+{
+    return of > 0 ? sqrt(sum / of) : sum > 0 ? INFINITY : sum;
+}
+
+/* What the quantized checkpoint computes with, to the device. */
+static awq_status load_made(const pair *p, const awq_checkpoint *quantized, int64_t layer,
+                            awq_linear linear, awq_error *err)
+{
+    awq_unfolder *u = p->unfolder;
+    if (awq_model_packs(u->model, layer, linear))
+        return awq_packed_load(u->device, quantized, layer, linear, &u->staging, u->made, err);
+    return awq_matrix_load(u->device, awq_checkpoint_linear(quantized, layer, linear, "weight"),
+                           u->made, err);
 }
 
 awq_status awq_unfold_measure(awq_unfolder *unfolder, const awq_checkpoint *quantized,
                               const awq_checkpoint *source, int64_t layer, awq_linear linear,
                               const awq_layer_record *record, awq_distance *out, awq_error *err)
 {
-    pair p = {.unfolder = unfolder, .extent = awq_linear_extent(unfolder->model, linear)};
-    if (awq_codes_load(unfolder->device, quantized, layer, linear, &unfolder->staging, &p.grid,
-                       err))
+    awq_extent extent = awq_linear_extent(unfolder->model, linear);
+    pair p = {.unfolder = unfolder,
+              .extent = extent,
+              .divided = linear == AWQ_V || linear == AWQ_UP,
+              .columns_bytes = (size_t)extent.in * sizeof(float),
+              .rows_bytes = (size_t)extent.out * sizeof(float),
+              .scales = record->group[awq_linear_group(linear)].scales};
+    const awq_tensor *weight = awq_checkpoint_linear(source, layer, linear, "weight");
+    double folded, folded_weight, unfolded, energy;
+    if (load_made(&p, quantized, layer, linear, err)) return err->status;
+    unfolder->device->backend->load(unfolder->device, unfolder->weight, weight->data, weight->dtype,
+                                    (size_t)awq_extent_elements(extent));
+    load_scales(&p, record, linear, false);
+    fold(&p, unfolder->weight);
+    if (distance(&p, unfolder->d, unfolder->made, &folded, err) ||
+        distance(&p, unfolder->d, NULL, &folded_weight, err))
         return err->status;
-    load_source(&p, awq_checkpoint_linear(source, layer, linear, "weight"), linear, record);
-    return measure(&p, awq_checkpoint_linear(quantized, layer, linear, "scales"), out, err);
+    load_scales(&p, record, linear, true);
+    fold(&p, unfolder->made);
+    if (distance(&p, unfolder->d, unfolder->weight, &unfolded, err) ||
+        distance(&p, unfolder->weight, NULL, &energy, err))
+        return err->status;
+    out->relative = root(unfolded, energy);
+    out->folded = root(folded, folded_weight);
+    out->steps = awq_model_packs(unfolder->model, layer, linear)
+                     ? root(folded, squared_steps(quantized, layer, linear))
+                     : 0;
+    return AWQ_OK;
 }

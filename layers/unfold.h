@@ -23,8 +23,10 @@ void awq_unfolder_free(awq_unfolder *unfolder);
 typedef struct awq_distance {
     double relative; /* |W' - W| / |W|, Frobenius, W' unfolded. Columns that activations hardly use
                         may be far off in a good quantization */
-    double steps;    /* root mean square of the folded weight's error, in steps of the grid it was
-                        rounded to: 0.29 by rounding alone, a little more where ranges were cut */
+    double folded; /* the same of the folded weights: what the rounding, or the stored type, cost */
+    double steps;  /* root mean square of the folded weight's error, in steps of the grid it was
+                      rounded to: 0.29 by rounding alone, a little more where ranges were cut; 0 for
+                      a linear that is  left in full precision */
 } awq_distance;
 
 /* Both checkpoints have the linear's tensors, of the same sizes; the record has as many scales. */

@@ -94,6 +94,50 @@ static awq_status check_tensors(awq_worker *worker, int64_t layer, awq_layer_che
     return AWQ_OK;
 }
 
+/* ---- each linear's tensors with each other ---- */
+
+/* Of these formats, parts of a linear say something of one another: a shape, zero points as
+ * products with the scales. In the others any word is a code, and any code in range. */
+static bool can_contradict(const awq_model *model)
+{
+    awq_format format = model->quantization.format;
+    return model->quantized && (format == AWQ_FORMAT_GEMV_FAST || format == AWQ_FORMAT_COMPRESSED);
+}
+
+/* Whether opening has found all of its tensors. */
+static bool is_packed_here(const awq_worker *worker, int64_t layer, awq_linear linear)
+{
+    const awq_model *model = awq_checkpoint_model(worker->made);
+    awq_part parts[AWQ_MAX_PARTS];
+    int64_t out, in;
+    awq_linear_shape(model, linear, &out, &in);
+    if (!awq_model_packs(model, layer, linear)) return false;
+    int count = awq_format_parts(&model->quantization, out, in, parts);
+    for (int i = 0; i < count; i++)
+        if (!awq_checkpoint_linear(worker->made, layer, linear, parts[i].suffix)) return false;
+    return true;
+}
+
+static awq_status check_codes(awq_worker *worker, int64_t layer, awq_problems *problems,
+                              awq_error *err)
+{
+    const awq_model *model = awq_checkpoint_model(worker->made);
+    if (layer < 0 || !model || !can_contradict(model)) return AWQ_OK;
+    for (int i = 0; i < AWQ_LINEARS; i++) {
+        awq_linear_codes codes;
+        if (awq_worker_check(worker, err)) return err->status;
+        if (!is_packed_here(worker, layer, (awq_linear)i)) continue;
+        awq_status status = awq_checkpoint_unpack(worker->made, layer, (awq_linear)i, &codes, err);
+        if (!status)
+            awq_linear_codes_release(&codes);
+        else if (status == AWQ_ERR_INPUT)
+            awq_problems_add_error(problems, err);
+        else
+            return status;
+    }
+    return AWQ_OK;
+}
+
 /* ---- the layer ---- */
 
 void awq_verify_tell(awq_worker *worker, int32_t kind, int64_t layer,
@@ -117,6 +161,7 @@ awq_status awq_worker_verify(awq_worker *worker, int64_t layer, awq_error *err)
     for (int i = 0; i < AWQ_LINEARS; i++) checks.relative[i] = checks.steps[i] = -1;
     awq_worker_progress(worker, -1, layer, -1, AWQ_PHASE_READ, 0);
     awq_status status = check_tensors(worker, layer, &checks, &problems, err);
+    if (!status) status = check_codes(worker, layer, &problems, err);
     if (!status && worker->checkpoint[0] && awq_checkpoint_model(worker->made))
         status = awq_verify_source(worker, layer, &checks, &problems, err);
     if (!status) awq_verify_tell(worker, AWQ_LETTER_VERIFIED, layer, &checks, &problems);

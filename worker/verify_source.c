@@ -84,34 +84,58 @@ static awq_status check_bias(const layer_run *run, awq_linear linear, awq_error 
 
 /* ---- quantized ones ---- */
 
-/* Whether all of a linear's tensors are there, and its scales finite. */
-static bool is_measurable(const layer_run *run, awq_linear linear)
+/* A linear left in full precision is folded and rounded to its type, no more. */
+static const double most_of_rounding = 0x1p-8;
+
+/* Whether all tensors of a linear are there, and its numbers finite: else it was said already. */
+static bool is_whole(const layer_run *run, awq_linear linear)
 {
-    static const char *const parts[] = {"qweight", "qzeros", "scales"};
+    awq_part parts[AWQ_MAX_PARTS] = {{.suffix = "weight", .scales = true}};
+    int count = 1;
+    int64_t out, in;
     awq_error ignored;
-    const awq_tensor *tensor = NULL;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        tensor = awq_checkpoint_linear(run->worker->made, run->layer, linear, parts[i]);
-        if (!tensor) return false;
+    awq_linear_shape(run->model, linear, &out, &in);
+    if (awq_model_packs(run->model, run->layer, linear))
+        count = awq_format_parts(&run->model->quantization, out, in, parts);
+    for (int i = 0; i < count; i++) {
+        const awq_tensor *tensor =
+            awq_checkpoint_linear(run->worker->made, run->layer, linear, parts[i].suffix);
+        if (!tensor || (parts[i].scales && awq_tensor_check_finite(tensor, &ignored))) return false;
     }
-    return !awq_tensor_check_finite(tensor, &ignored) &&
-           awq_checkpoint_linear(run->worker->checkpoint[0], run->layer, linear, "weight");
+    return awq_checkpoint_linear(run->worker->checkpoint[0], run->layer, linear, "weight");
+}
+
+static void take_distance(const layer_run *run, awq_linear linear, const awq_distance *distance)
+{
+    char name[AWQ_NAME_BYTES];
+    if (awq_model_packs(run->model, run->layer, linear)) {
+        run->checks->relative[linear] = distance->relative;
+        run->checks->steps[linear] = distance->steps;
+        return;
+    }
+    run->checks->compared++;
+    if (!(distance->folded <= most_of_rounding))
+        awq_problems_add(run->problems, AWQ_ERR_NUMERIC,
+                         "tensor '%s', which is left in full precision, is not the source's folded "
+                         "and rounded: its relative error is %.2g",
+                         awq_linear_tensor_name(name, run->layer, linear, "weight"),
+                         distance->folded);
 }
 
 static awq_status measure_linear(const layer_run *run, awq_linear linear, awq_error *err)
 {
     awq_worker *worker = run->worker;
     awq_distance distance;
-    if (!run->record || !is_measurable(run, linear)) return AWQ_OK;
+    if (!run->record || !is_whole(run, linear)) return AWQ_OK;
     if (!worker->unfolder &&
         awq_unfolder_create(worker->device, run->model, &worker->unfolder, err))
         return err->status;
-    if (awq_worker_check(worker, err) ||
-        awq_unfold_measure(worker->unfolder, worker->made, worker->checkpoint[0], run->layer,
-                           linear, run->record, &distance, err))
-        return err->status;
-    run->checks->relative[linear] = distance.relative;
-    run->checks->steps[linear] = distance.steps;
+    if (awq_worker_check(worker, err)) return err->status;
+    awq_status status = awq_unfold_measure(worker->unfolder, worker->made, worker->checkpoint[0],
+                                           run->layer, linear, run->record, &distance, err);
+    if (status == AWQ_ERR_INPUT || status == AWQ_ERR_NUMERIC) return AWQ_OK; /* said already */
+    if (status) return status;
+    take_distance(run, linear, &distance);
     awq_safetensors_dont_need(
         awq_checkpoint_linear(worker->checkpoint[0], run->layer, linear, "weight"));
     return AWQ_OK;

@@ -38,8 +38,8 @@ void gram_cpu(awq_device *device, float *gram, const void *x, const uint8_t *mas
 void gram_finish_cpu(awq_device *device, float *gram, int64_t cols);
 void rounding_error_cpu(awq_device *device, void *d, const void *w, const float *s,
                         awq_extent extent, const awq_grid *grid);
-awq_status sum_squares_cpu(awq_device *device, const void *x, int64_t rows, int64_t cols,
-                           double *sum, awq_error *err);
+awq_status squared_distance_cpu(awq_device *device, const void *x, const void *y, int64_t rows,
+                                int64_t cols, double *sum, awq_error *err);
 awq_status quadratic_form_cpu(awq_device *device, const void *d, const float *gram,
                               awq_extent extent, double *sum, awq_error *err);
 void fold_cpu(awq_device *device, float *folded, const void *w, const float *columns,

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/awq_format.h"
+#include "io/awq_format_layouts.h"
 #include "scratch.h"
 
 static void the_check_values_of_the_layout(void **state)
@@ -52,42 +52,11 @@ static void packing_follows_the_definition_at_any_size(void **state)
     }
 }
 
-static void scales_transpose_and_return(void **state)
-{
-    (void)state;
-    enum { ROWS = 70, COLS = 33 };
-    uint16_t from[ROWS * COLS], to[ROWS * COLS], back[ROWS * COLS];
-    for (int i = 0; i < ROWS * COLS; i++) from[i] = (uint16_t)i;
-    awq_gemm_transpose_scales(to, from, ROWS, COLS);
-    for (int r = 0; r < ROWS; r++)
-        for (int c = 0; c < COLS; c++) assert_int_equal(to[c * ROWS + r], from[r * COLS + c]);
-    awq_gemm_transpose_scales(back, to, COLS, ROWS);
-    assert_memory_equal(back, from, sizeof from);
-}
-
-static void the_config_gains_its_quantization(void **state)
-{
-    (void)state;
-    json_t *source = json_pack("{s:s, s:s}", "model_type", "llama", "quantization_config", "old");
-    json_t *config = awq_format_config(source, 4, 128, true);
-    char *text = json_dumps(config, JSON_COMPACT);
-    assert_string_equal(
-        text, "{\"model_type\":\"llama\",\"quantization_config\":{\"quant_method\":\"awq\","
-              "\"bits\":4,\"group_size\":128,\"zero_point\":true,\"version\":\"gemm\","
-              "\"modules_to_not_convert\":null}}");
-    assert_string_equal(json_string_value(json_object_get(source, "quantization_config")), "old");
-    free(text);
-    json_decref(config);
-    json_decref(source);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_check_values_of_the_layout),
         cmocka_unit_test(packing_follows_the_definition_at_any_size),
-        cmocka_unit_test(scales_transpose_and_return),
-        cmocka_unit_test(the_config_gains_its_quantization),
     };
     return cmocka_run_group_tests_name("awq_format", tests, NULL, NULL);
 }

@@ -244,10 +244,10 @@ static void awq_gemm_checkpoints_are_described(void **state)
                                               " \"version\": \"GEMM\","
                                               " \"modules_to_not_convert\": [\"lm_head\"]}"));
     assert_true(model.quantized);
-    assert_int_equal(model.quantized_bits, 4);
-    assert_int_equal(model.quantized_group_size, 32);
+    assert_int_equal(model.quantization.bits, 4);
+    assert_int_equal(model.quantization.group_size, 32);
     model = read_good(with(AWQ_KEYS ", \"group_size\": -1, \"modules_to_not_convert\": null}"));
-    assert_int_equal(model.quantized_group_size, -1);
+    assert_int_equal(model.quantization.group_size, -1);
     model = read_good(with(", \"quantization_config\": null"));
     assert_false(model.quantized);
 }

@@ -246,7 +246,12 @@ static void duo_and_symmetric_and_whole_rows_work(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
-    s.options = (awq_quantize_options){{4, -1, false}, 5, AWQ_DUO_BOTH, 0.2, true, true};
+    s.options = (awq_quantize_options){.grid = {.bits = 4, .group_size = -1},
+                                       .alpha_steps = 5,
+                                       .duo = AWQ_DUO_BOTH,
+                                       .smooth = 0.2,
+                                       .o_proj_tied = true,
+                                       .clip = true};
     must(synthetic_quantize(&s, &layer, &err));
     assert_int_equal(layer.record.group[AWQ_GROUP_DOWN].candidates, 12);
     assert_int_equal(layer.record.group[AWQ_GROUP_DOWN].duo[6], 1);
