@@ -91,10 +91,12 @@ static awq_status plan(awq_run *run, awq_error *err)
     return status;
 }
 
-/* Stages that work and stages whose input arrives each have a boundary on disk. */
+/* Stages that work and stages whose input arrives each have a boundary on disk; with --keep-run all
+ * have. */
 static void check_disk(const awq_run *run, awq_problems *problems)
 {
     int64_t boundaries = run->plan.stage_count - 1, at_once = 2 * (int64_t)run->crew->count;
+    if (run->options->keep_run) at_once = boundaries;
     awq_check_disk(run->options, &run->inputs, boundaries < at_once ? boundaries : at_once,
                    problems);
 }

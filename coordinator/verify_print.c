@@ -95,15 +95,16 @@ static void print_what_it_is(const awq_verification *v)
 static void print_checked(const awq_verification *v)
 {
     totals sum = add_up(v);
-    printf("  %lld tensors: names, shapes, types, index, finite values\n", (long long)sum.tensors);
-    if (sum.summed) printf("  %lld tensors: crc32 as recorded\n", (long long)sum.summed);
+    printf("  looked at %lld tensors: names, shapes, types, values; the crc32 of %lld\n",
+           (long long)sum.tensors, (long long)sum.summed);
     if (v->source)
-        printf("  source: %lld linears, at most %.3f steps off (root mean square) and %.2f%% of "
-               "the weight; %lld other tensors\n",
+        printf("  beside the source: %lld linears, at most %.2f steps off (root mean square), "
+               "relative "
+               "error at most %.2f%%; %lld other tensors\n",
                (long long)sum.linears, sum.largest_steps, 100 * sum.largest_relative,
                (long long)sum.compared);
     if (v->options->layer >= 0)
-        printf("  layer %lld made again: %lld of %lld tensors are the same bytes\n",
+        printf("  layer %lld made again: %lld of %lld tensors have the same bytes\n",
                (long long)v->options->layer, (long long)v->made_again.compared,
                (long long)v->made_again.tensors);
     for (size_t i = 0; i < v->unchecked.count; i++)
