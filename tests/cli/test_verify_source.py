@@ -164,6 +164,29 @@ class MadeAgain(VerifyCase):
         self.assertRegex(result.out, "not checked: layer 1, by making it again: there is no sound")
 
 
+class Families(VerifyCase):
+    def test_biases_head_norms_and_types_of_every_family_are_followed(self):
+        tokens = self.family_tokens()
+        for family in ("llama-linear-bias", "mistral", "qwen2", "qwen3"):
+            with self.subTest(family=family):
+                out = self.folder / family
+                self.succeeds(self.quantize("--group-size", 32, "--alpha-steps", 4, out=out,
+                                            model=FAMILIES / family, tokens=tokens))
+                self.succeeds(self.verify("--model", FAMILIES / family, out=out))
+                tensors = safetensors.read_raw(out / "model.safetensors")
+                key = next((k for k in tensors if k.endswith("up_proj.bias")),
+                           next((k for k in tensors if k.endswith("v_proj.bias")),
+                                next((k for k in tensors if k.endswith("k_norm.weight")),
+                                     "model.layers.0.post_attention_layernorm.weight")))
+                dtype, shape, data = tensors[key]
+                tensors[key] = (dtype, shape, data[:2] + bytes([data[2] ^ 255, data[3] ^ 15])
+                                + data[4:])
+                safetensors.write_raw(out / "model.safetensors", tensors)
+                result = self.verify("--model", FAMILIES / family, out=out)
+                self.assertRegex(result.out, rf"'{key}' in .* is not what was written")
+                self.assertRegex(result.out, rf"'{key}' is not the source's")
+
+
 class Formats(VerifyCase):
     def test_every_format_is_understood(self):
         for options in (("--format", "gemv"), ("--format", "gemv-fast"),

@@ -18,6 +18,7 @@ enum { ROWS = 530, OUT = 1032, IN = 640, LENGTH = 265, GROUP = 64 };
 typedef struct outputs {
     float *hidden, *normed, *turned, *attended, *gram, *error, *folded, *limit, *coded;
     double *sum, *scores;
+    int32_t top[ROWS];
     uint8_t *codes;
 } outputs;
 
@@ -86,13 +87,15 @@ static outputs run_everything(void)
     int32_t target[ROWS] = {0};
     float *x = host_random(ROWS * IN, 2), *w = host_random(OUT * IN, 1),
           *bias = host_random(OUT, 1);
-    double *scores = host_doubles(2 * ROWS + 2);
+    double *scores = host_doubles(2 * ROWS + 3);
     forward_verbs(&o, x, w, bias);
     search_verbs(&o, x, w, scores + 2 * ROWS);
     const float *logits = device_floats(o.hidden, ROWS * OUT);
     const float *others = device_floats(o.hidden + OUT, (ROWS - 1) * OUT);
     must(be->nll(device, scores, logits, target, ROWS, OUT, &err));
     must(be->kl(device, scores + ROWS, logits, others, ROWS - 1, OUT, &err));
+    must(be->squared_distance(device, logits, others, ROWS - 1, OUT, scores + 2 * ROWS + 2, &err));
+    must(be->argmax(device, o.top, logits, ROWS, OUT, &err));
     o.scores = scores;
     return o;
 }
@@ -110,7 +113,8 @@ static void assert_same(const outputs *a, const outputs *b)
     assert_memory_equal(a->limit, b->limit, OUT * IN / GROUP * 4);
     assert_memory_equal(a->codes, b->codes, OUT * IN);
     assert_memory_equal(a->coded, b->coded, OUT * IN * 4);
-    assert_memory_equal(a->scores, b->scores, (2 * ROWS + 2) * sizeof(double));
+    assert_memory_equal(a->scores, b->scores, (2 * ROWS + 3) * sizeof(double));
+    assert_memory_equal(a->top, b->top, sizeof a->top);
 }
 
 static void select_bench(bench *b)
