@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""awqrun verify against the model that a checkpoint was made of: distances, tensors that must be the
-source's, a layer made again, and all formats."""
+"""awqrun verify against the model that a checkpoint was made of: distances, tensors that must be
+the source's, a layer made again, and all formats."""
 
 import json
 import re
@@ -89,8 +89,8 @@ class Source(VerifyCase):
             if key == target:
                 array += np.random.default_rng(1).normal(0, 0.0025 * array.std(), array.shape)
             return key == target
-        self.finds(r"layer 2: mlp.up_proj stands out: it is 0\.\d\d steps of its grid away from the "
-                   r"source's weight, 0\.[23]\d in the median of all layers",
+        self.finds(r"layer 2: mlp.up_proj stands out: it is 0\.\d\d steps of its grid away from "
+                   r"the source's weight, 0\.[23]\d in the median of all layers",
                    options=("--model", self.source(edit)))
 
     def test_what_is_not_quantized_must_be_the_source_s(self):
@@ -134,8 +134,8 @@ class MadeAgain(VerifyCase):
     def test_a_code_that_is_not_the_one_is_found(self):
         self.flip(name(1, DOWN, "qweight"), byte=400)
         found = self.finds("is not what was written",
-                           r"tensor 'model.layers.1.mlp.down_proj.qweight': made again, it has 1 of "
-                           r"\d+ bytes other than here",
+                           r"tensor 'model.layers.1.mlp.down_proj.qweight': made again, it has 1 "
+                           r"of \d+ bytes other than here",
                            options=("--model", DEMO, "--tokens", DEMO / "calib.h5", "--layer", 1))
         self.assertEqual(found["made_again"], {"layer": 1, "tensors": 23, "same": 22})
 
