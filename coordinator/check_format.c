@@ -57,8 +57,7 @@ static bool check_group_size(const awq_options *options, awq_problems *problems)
     static const int64_t sizes[] = {-1, 32, 64, 128, 256};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (options->group_size == sizes[i]) return true;
-    awq_problems_add(problems, AWQ_ERR_USAGE,
-                     "--group-size takes 32, 64, 128, 256 or -1, not %lld",
+    awq_problems_add(problems, AWQ_ERR_USAGE, "--group-size takes 32, 64, 128, 256 or -1, not %lld",
                      (long long)options->group_size);
     return false;
 }

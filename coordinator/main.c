@@ -30,6 +30,8 @@ static const command commands[] = {
      AWQ_COMMAND_PLAN, false, awq_command_plan},
     {"status", "OUT [options]", "say how a job is doing", AWQ_COMMAND_STATUS, false,
      awq_command_status},
+    {"report", "OUT [options]", "a page about a quantization: errors, alphas, times",
+     AWQ_COMMAND_REPORT, false, awq_command_report},
     {"eval", "--model DIR --tokens FILE [options]",
      "perplexity of a checkpoint, how far it is from another", AWQ_COMMAND_EVAL, true,
      awq_command_eval},
@@ -117,6 +119,7 @@ static int run_command(const command *c, int argc, char **argv, awq_crew *crew)
     awq_log_init(crew ? awq_mail_rank(crew->mail) : -1, options.quiet     ? AWQ_LOG_QUIET
                                                         : options.verbose ? AWQ_LOG_VERBOSE
                                                                           : AWQ_LOG_INFO);
+    awq_log_set_json(options.log_json);
     awq_call call = {&options, crew, &worker_half};
     if (help)
         print_help(c);

@@ -128,18 +128,38 @@ static awq_status collect(awq_verification *v, awq_error *err)
         done = letter && letter->kind == AWQ_LETTER_MADE_AGAIN;
         if (done) take(v, letter);
         awq_letter_free(letter);
-        awq_progress_show(&v->view, "layers", 0, 1, awq_crew_flops(v->crew));
+        awq_progress now = awq_crew_progress(v->crew);
+        awq_progress_show(&v->view, &(awq_count){"layers", done, 1}, 1, &now);
     }
     return AWQ_OK;
 }
 
-static void begin_progress(awq_verification *v, int64_t start)
+static awq_status begin_progress(awq_verification *v, const awq_plan *p, awq_error *err)
 {
     int64_t tokens = v->tokens.sequences * v->tokens.length;
-    double forward = awq_work_forward(v->model, tokens, v->tokens.length);
-    double search = awq_work_gram(v->model, tokens) + awq_work_search(v->model, v->options);
-    awq_progress_begin(&v->view, (double)(v->options->layer - start + 1) * forward + search, 0,
-                       v->options->quiet);
+    size_t bytes = (size_t)p->layers * sizeof *p->done;
+    awq_workload load = {.plan = p,
+                         .done = malloc(bytes),
+                         .workers = v->crew->count,
+                         .tiles = awq_job_tiles(v->options, &v->tokens),
+                         .tokens = tokens,
+                         .forward = awq_work_forward(v->model, tokens, v->tokens.length),
+                         .gram = awq_work_gram(v->model, tokens),
+                         .search = awq_work_search(v->model, v->options)};
+    if (!load.done) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to tell the progress");
+    memcpy(load.done, p->done, bytes);
+    awq_progress_begin(&v->view, &load, p->layers - 1, v->options);
+    return AWQ_OK;
+}
+
+static awq_status carry_out(awq_verification *v, const awq_plan *p, const char *fingerprint,
+                            awq_error *err)
+{
+    if (begin_progress(v, p, err)) return err->status;
+    awq_crew_send_plan(v->crew, p, fingerprint);
+    awq_status status = collect(v, err);
+    awq_progress_end(&v->view);
+    return status;
 }
 
 awq_status awq_verify_make_again(awq_verification *v, awq_error *err)
@@ -149,12 +169,8 @@ awq_status awq_verify_make_again(awq_verification *v, awq_error *err)
     if (awq_path_join(run, v->options->out, AWQ_RUN_DIRECTORY_NAME, err) ||
         awq_job_fingerprint_text(v->job, fingerprint, err))
         return err->status;
-    int64_t start = find_start(v, run, fingerprint);
-    if (plan(v, start, &p, err)) return err->status;
-    begin_progress(v, start);
-    awq_crew_send_plan(v->crew, &p, fingerprint);
+    if (plan(v, find_start(v, run, fingerprint), &p, err)) return err->status;
+    awq_status status = carry_out(v, &p, fingerprint, err);
     awq_plan_release(&p);
-    awq_status status = collect(v, err);
-    awq_progress_end(&v->view);
     return status;
 }

@@ -44,8 +44,12 @@ static int parts(const awq_quantization *quantization, int64_t out, int64_t in,
         (awq_part){"weight_scale", AWQ_PART_WEIGHT, quantization->scales, 2, {out, groups}, true};
     parts[SHAPE] = (awq_part){"weight_shape", AWQ_PART_SHAPE, AWQ_I64, 1, {2, 0}, false};
     if (quantization->symmetric) return 3;
-    parts[ZERO_POINT] = (awq_part){
-        "weight_zero_point", AWQ_PART_EXACT, AWQ_I32, 2, {awq_words_count(out, bits), groups}, false};
+    parts[ZERO_POINT] = (awq_part){"weight_zero_point",
+                                   AWQ_PART_EXACT,
+                                   AWQ_I32,
+                                   2,
+                                   {awq_words_count(out, bits), groups},
+                                   false};
     return 4;
 }
 
@@ -184,12 +188,12 @@ static json_t *ignored(const awq_model *model)
 
 static json_t *config(const awq_model *model, const awq_quantization *quantization)
 {
-    json_t *weights = json_pack(
-        "{s:n, s:n, s:b, s:I, s:i, s:s, s:{}, s:s, s:b, s:s}", "actorder", "block_structure",
-        "dynamic", 0, "group_size", (json_int_t)quantization->group_size, "num_bits",
-        quantization->bits, "observer", "minmax", "observer_kwargs", "strategy",
-        quantization->group_size > 0 ? "group" : "channel", "symmetric",
-        (int)quantization->symmetric, "type", "int");
+    json_t *weights = json_pack("{s:n, s:n, s:b, s:I, s:i, s:s, s:{}, s:s, s:b, s:s}", "actorder",
+                                "block_structure", "dynamic", 0, "group_size",
+                                (json_int_t)quantization->group_size, "num_bits",
+                                quantization->bits, "observer", "minmax", "observer_kwargs",
+                                "strategy", quantization->group_size > 0 ? "group" : "channel",
+                                "symmetric", (int)quantization->symmetric, "type", "int");
     json_t *group = json_pack("{s:n, s:n, s:[s], s:o}", "input_activations", "output_activations",
                               "targets", "Linear", "weights", weights);
     return json_pack("{s:{s:o}, s:s, s:n, s:o, s:n, s:s, s:s}", "config_groups", "group_0", group,

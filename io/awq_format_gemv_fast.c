@@ -119,8 +119,7 @@ static awq_status unpack(const awq_quantization *quantization,
                 return awq_fail(err, AWQ_ERR_INPUT,
                                 "'%s' holds %g at row %lld, column %lld, which is no zero point "
                                 "from 0 to 15 times the scale %g",
-                                parts[1]->name,
-                                (double)awq_float_from_f16(half_at(parts[1], from)),
+                                parts[1]->name, (double)awq_float_from_f16(half_at(parts[1], from)),
                                 (long long)group, (long long)row, (double)scale);
         }
     return AWQ_OK;

@@ -21,7 +21,10 @@
     X(loss, double)                                                                                \
     X(energy, double)                                                                              \
     X(clipped_groups, int64)                                                                       \
-    X(groups, int64)
+    X(groups, int64)                                                                               \
+    X(damp, double)
+
+#define AWQ_CLIP_COUNTS_NAME "clip_counts"
 
 #define AWQ_RECORD_EXPECTED     "the record of a layer"
 #define AWQ_STATISTICS_EXPECTED "the statistics of a checkpoint"

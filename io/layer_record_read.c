@@ -7,14 +7,19 @@
 
 enum { MAX_ELEMENTS = 1 << 24 };
 
+/* Opens parent/name; negative: not there. */
+static hid_t open_dataset(hid_t parent, const char *name)
+{
+    return H5Lexists(parent, name, H5P_DEFAULT) > 0 ? H5Dopen2(parent, name, H5P_DEFAULT) : -1;
+}
+
 /* Reads a one-dimensional dataset into memory of its own; *count < 0: any size, which is stored.
  * NULL: it is not like that. */
 static void *read_array(hid_t group, const char *name, hid_t memory_type, size_t element_bytes,
                         int64_t *count)
 {
     hsize_t size[1];
-    hid_t dataset =
-        H5Lexists(group, name, H5P_DEFAULT) > 0 ? H5Dopen2(group, name, H5P_DEFAULT) : -1;
+    hid_t dataset = open_dataset(group, name);
     if (dataset < 0) return NULL;
     void *data = NULL;
     if (awq_h5_shape(dataset, 1, size) && size[0] <= MAX_ELEMENTS &&
@@ -42,13 +47,27 @@ static bool read_group(hid_t group, awq_group_record *record)
     return ok && record->chosen >= -1 && record->chosen < record->candidates;
 }
 
+static bool read_clip_counts(hid_t group, awq_linear_record *record)
+{
+    hsize_t shape[2];
+    hid_t dataset = open_dataset(group, AWQ_CLIP_COUNTS_NAME);
+    if (dataset < 0) return false;
+    bool ok = awq_h5_shape(dataset, 2, shape) && shape[0] <= AWQ_RECORD_CLIP_SHAPES &&
+              shape[1] == AWQ_RECORD_CLIP_STEPS;
+    if (ok && shape[0])
+        ok = awq_h5_read_rows(dataset, H5T_NATIVE_INT64, 2, 0, shape, record->clip_counts);
+    if (ok) record->clip_shapes = (int64_t)shape[0];
+    H5Dclose(dataset);
+    return ok;
+}
+
 static bool read_linear(hid_t group, awq_linear_record *record)
 {
     bool ok = true;
 #define AWQ_FIELD_GET(field, kind) ok = ok && awq_h5_get_##kind(group, #field, &record->field);
     AWQ_LINEAR_FIELD_LIST(AWQ_FIELD_GET)
 #undef AWQ_FIELD_GET
-    return ok;
+    return ok && read_clip_counts(group, record);
 }
 
 /* Opens parent/name; negative: not there. */

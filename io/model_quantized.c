@@ -168,9 +168,8 @@ static void check_linears(const awq_config_reader *reader, const awq_model *mode
                              "%lld columns of '%s'",
                              reader->name, (long long)size, (long long)in, awq_linear_name(linear));
         else if (!awq_format_holds_linear(&model->quantization, out, in, reason))
-            awq_problems_add(reader->problems, AWQ_ERR_INPUT,
-                             "'%s': quantization_config: '%s' %s", reader->name,
-                             awq_linear_name(linear), reason);
+            awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': quantization_config: '%s' %s",
+                             reader->name, awq_linear_name(linear), reason);
         else
             continue;
         return;

@@ -14,7 +14,8 @@ static awq_status check_scales(const awq_checkpoint *checkpoint, int64_t layer, 
     awq_part parts[AWQ_MAX_PARTS];
     int count = awq_format_parts(&model->quantization, extent.out, extent.in, parts);
     for (int i = 0; i < count; i++) {
-        const awq_tensor *tensor = awq_checkpoint_linear(checkpoint, layer, linear, parts[i].suffix);
+        const awq_tensor *tensor =
+            awq_checkpoint_linear(checkpoint, layer, linear, parts[i].suffix);
         if (parts[i].scales && awq_tensor_check_finite(tensor, err)) return err->status;
     }
     return AWQ_OK;
@@ -51,7 +52,8 @@ static awq_status dequantize_here(awq_device *device, const awq_linear_codes *co
     float *values = malloc((size_t)count * sizeof *values + 1);
     if (!values) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to dequantize a linear");
     for (int64_t i = 0; i < count; i++)
-        values[i] = ((float)codes->codes[i] - (float)codes->zeros[i / size]) * codes->scales[i / size];
+        values[i] =
+            ((float)codes->codes[i] - (float)codes->zeros[i / size]) * codes->scales[i / size];
     device->backend->load(device, weight, values, AWQ_F32, (size_t)count);
     free(values);
     return AWQ_OK;

@@ -6,6 +6,7 @@
 #include "layers/head.h"
 #include "layers/quantize.h"
 #include "worker/cores.h"
+#include "worker/quantize_options.h"
 #include "worker/worker.h"
 
 /* The process itself: MPI, libraries, BLAS buffers of each thread. Measured by tests/bench. */
@@ -49,12 +50,11 @@ static token_counts count_tokens(const awq_options *options, const awq_tokens *t
 static void quantize_needs(const awq_options *options, const awq_model *model,
                            const token_counts *tokens, size_t compute_bytes, awq_hello *hello)
 {
-    awq_grid grid = {
-        .bits = (int)options->bits, .group_size = options->group_size, .zero_point = true};
+    awq_quantize_options quantize = awq_worker_quantize_options(options, model, 0);
     hello->layer_bytes = awq_decoder_bytes(model, compute_bytes) + awq_statistics_bytes(model) +
                          hidden_bytes(model, tokens->checked);
     hello->fixed_bytes = awq_scratch_bytes(model, tokens->rows, tokens->length, compute_bytes) +
-                         awq_quantize_bytes(model, &grid, compute_bytes) +
+                         awq_quantize_bytes(model, &quantize, compute_bytes) +
                          result_bytes(model, options) + hidden_bytes(model, tokens->checked) +
                          hidden_bytes(model, tokens->rows);
 }

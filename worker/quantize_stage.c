@@ -12,6 +12,7 @@
 #include "layers/decoder_load.h"
 #include "layers/quantize.h"
 #include "worker/hidden.h"
+#include "worker/quantize_options.h"
 #include "worker/record.h"
 #include "worker/when.h"
 
@@ -185,6 +186,7 @@ static awq_status flow_tile(stage_run *run, awq_source *source, int64_t tile, aw
     awq_worker *worker = run->worker;
     int64_t rows = awq_worker_tile_sequences(worker, tile) * worker->tokens.length;
     if (awq_source_read(source, tile, &run->hidden, err)) return err->status;
+    awq_worker_resume(worker);
     if (run->mask)
         run->device->backend->upload(run->device, run->mask,
                                      worker->tokens.mask +
@@ -192,6 +194,7 @@ static awq_status flow_tile(stage_run *run, awq_source *source, int64_t tile, aw
                                      (size_t)rows);
     for (int64_t i = 0; i < run->stage->count; i++)
         if (flow_layer(run, i, tile, err)) return err->status;
+    awq_worker_count_tile(worker);
     keep_first_tile(run, tile, run->stage->count);
     return run->next ? awq_hidden_send(worker, run->next, tile, &run->hidden, err) : AWQ_OK;
 }
@@ -230,24 +233,6 @@ static bool watch_step(void *context, awq_phase phase, double flops)
     return !atomic_load(&run->worker->stop);
 }
 
-static awq_quantize_options quantize_options(const awq_options *options, const awq_model *model,
-                                             int64_t layer)
-{
-    awq_quantize_options out = awq_quantize_options_default();
-    awq_quantization quantization = awq_job_quantization(options, model);
-    out.grid.bits = quantization.bits;
-    out.grid.group_size = quantization.group_size;
-    out.grid.zero_point = !quantization.symmetric;
-    out.grid.bf16_scales = quantization.scales == AWQ_BF16;
-    out.skip = model->full_precision[layer];
-    out.alpha_steps = (int)options->alpha_steps;
-    out.duo = (awq_duo)options->duo;
-    out.smooth = options->smooth;
-    out.o_proj_tied = options->o_proj == AWQ_OPTION_O_PROJ_TIED;
-    out.clip = options->clip != AWQ_OPTION_CLIP_OFF;
-    return out;
-}
-
 static void tell_layer_done(const stage_run *run, const awq_layer_record *record)
 {
     awq_layer_summary summary = {
@@ -283,7 +268,8 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
 {
     awq_worker *worker = run->worker;
     int64_t layer = run->stage->first + i;
-    awq_quantize_options options = quantize_options(&worker->job.options, run->model, layer);
+    awq_quantize_options options =
+        awq_worker_quantize_options(&worker->job.options, run->model, layer);
     watched_layer watched = {run, layer, &run->when[i]};
     awq_quantize_watch watch = {watch_step, &watched};
     awq_fold_check check = {.input = run->first_tile[i],
@@ -326,6 +312,7 @@ awq_status awq_quantize_stage(awq_worker *worker, const awq_stage *stages, int64
     if (!status) status = flow(&run, err);
     for (int64_t i = 0; !status && i < stage->count; i++)
         if (is_searched(&run, i)) status = search_layer(&run, i, err);
+    if (!status) awq_worker_count_stage(worker);
     release(&run);
     return status;
 }

@@ -40,8 +40,9 @@ struct awq_worker {
     double stopped;        /* main thread: when STOP came, 0: it has not */
     awq_command command;   /* main thread: of the JOB that came; 0: none yet */
 
-    pthread_mutex_t mutex; /* progress */
+    pthread_mutex_t mutex; /* these two */
     awq_progress progress;
+    double resumed; /* clock seconds: computing since */
 
     awq_queue *tasks;   /* letters for the compute thread, in order */
     awq_queue *tiles;   /* hidden states for the compute thread, by layer and tile */
@@ -94,6 +95,11 @@ awq_status awq_verify_made_again(awq_worker *worker, awq_quantized_layer *layer,
 awq_status awq_worker_check(awq_worker *worker, awq_error *err);
 void awq_worker_progress(awq_worker *worker, int64_t stage, int64_t layer, int64_t tile,
                          awq_phase phase, double flops);
+/* What follows is computing: until now the worker waited. */
+void awq_worker_resume(awq_worker *worker);
+/* A tile is through the stage; all of a stage is done. */
+void awq_worker_count_tile(awq_worker *worker);
+void awq_worker_count_stage(awq_worker *worker);
 /* Reports an error to the coordinator, the first one only; from any thread. */
 void awq_worker_fail(awq_worker *worker, const awq_error *err);
 

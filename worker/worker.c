@@ -25,7 +25,36 @@ void awq_worker_progress(awq_worker *worker, int64_t stage, int64_t layer, int64
 {
     pthread_mutex_lock(&worker->mutex);
     awq_progress *progress = &worker->progress;
-    *progress = (awq_progress){stage, layer, tile, phase, progress->flops + flops};
+    awq_work work = phase == AWQ_PHASE_FORWARD ? AWQ_WORK_FLOW : AWQ_WORK_SEARCH;
+    double now = awq_clock_seconds();
+    progress->stage = stage;
+    progress->layer = layer;
+    progress->tile = tile;
+    progress->phase = phase;
+    progress->flops[work] += flops;
+    if (flops > 0) progress->seconds[work] += now - worker->resumed;
+    worker->resumed = now;
+    pthread_mutex_unlock(&worker->mutex);
+}
+
+void awq_worker_resume(awq_worker *worker)
+{
+    pthread_mutex_lock(&worker->mutex);
+    worker->resumed = awq_clock_seconds();
+    pthread_mutex_unlock(&worker->mutex);
+}
+
+void awq_worker_count_tile(awq_worker *worker)
+{
+    pthread_mutex_lock(&worker->mutex);
+    worker->progress.tiles++;
+    pthread_mutex_unlock(&worker->mutex);
+}
+
+void awq_worker_count_stage(awq_worker *worker)
+{
+    pthread_mutex_lock(&worker->mutex);
+    worker->progress.stages++;
     pthread_mutex_unlock(&worker->mutex);
 }
 

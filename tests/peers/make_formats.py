@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Makes tests/data/formats: one small linear a file, as plain codes and as the tool of its format
-stores it. Not part of the tests: needs torch and autoawq (0.2.9), or torch and compressed-tensors
-(0.20), which may want different versions of transformers.
+stores it. Not part of the tests: needs torch and autoawq (0.2.9), or torch and
+compressed-tensors (0.20), which may want different versions of transformers.
 
 Each file holds `plain.codes` U8 [out, in], `plain.zeros` U8 [out, groups], `plain.scales` F32
 [out, groups], and the tensors that the tool made of them, under its names. The file's name says how:
@@ -19,7 +19,8 @@ import torch
 from safetensors.torch import save_file
 
 IN = 256
-ROWS = {"awq": 32, "compressed-tensors": 20}  # AutoAWQ packs 32; 20 zero points leave words unfilled
+ROWS = {"awq": 32,  # AutoAWQ packs no fewer
+        "compressed-tensors": 20}  # zero points that leave words unfilled
 
 
 def random_linear(rows, bits, group, symmetric, dtype):

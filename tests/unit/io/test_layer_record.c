@@ -43,12 +43,18 @@ static void fill(awq_layer_record *record, int64_t layer)
             group->loss[i] = i == 5 ? NAN : 1.0 / (i + g + 1);
         }
     }
-    for (int i = 0; i < AWQ_LINEARS; i++)
+    for (int i = 0; i < AWQ_LINEARS; i++) {
         record->linear[i] = (awq_linear_record){.loss_rounding = 4.0 + i,
                                                 .loss = 1.0 + i,
                                                 .energy = 100.0 + i,
                                                 .groups = 1000 + i,
-                                                .clipped_groups = 10 + i};
+                                                .clipped_groups = 10 + i,
+                                                .damp = i / 10.0,
+                                                .clip_shapes = i % 3};
+        for (int j = 0; j < i % 3 * AWQ_RECORD_CLIP_STEPS; j++)
+            record->linear[i].clip_counts[j / AWQ_RECORD_CLIP_STEPS][j % AWQ_RECORD_CLIP_STEPS] =
+                100 * i + j;
+    }
     for (int i = 0; i < AWQ_PHASES; i++) record->seconds[i] = i + 0.5;
     record->when.worker = 3;
     snprintf(record->when.host, sizeof record->when.host, "node07");
