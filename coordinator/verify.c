@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "coordinator/commands.h"
+#include "io/clock.h"
 #include "io/json.h"
 #include "io/layer_record.h"
 #include "io/log.h"

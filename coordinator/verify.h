@@ -32,7 +32,7 @@ typedef struct awq_verification {
     awq_problems again; /* --layer */
     awq_layer_checks made_again;
     awq_problems unchecked; /* sentences: what could not be checked, and why */
-    awq_progress_view view;
+    awq_progress_view view; /* of making a layer again */
 } awq_verification;
 
 /* Looks at the distances of all linears; adds to outliers. */

@@ -155,6 +155,16 @@ static awq_status begin_progress(awq_verification *v, const awq_plan *p, awq_err
     return AWQ_OK;
 }
 
+static awq_status carry_out(awq_verification *v, const awq_plan *p, const char *fingerprint,
+                            awq_error *err)
+{
+    if (begin_progress(v, p, err)) return err->status;
+    awq_crew_send_plan(v->crew, p, fingerprint);
+    awq_status status = collect(v, err);
+    awq_progress_end(&v->view);
+    return status;
+}
+
 awq_status awq_verify_make_again(awq_verification *v, awq_error *err)
 {
     char run[AWQ_PATH_BYTES], fingerprint[AWQ_FINGERPRINT_BYTES];
@@ -162,14 +172,8 @@ awq_status awq_verify_make_again(awq_verification *v, awq_error *err)
     if (awq_path_join(run, v->options->out, AWQ_RUN_DIRECTORY_NAME, err) ||
         awq_job_fingerprint_text(v->job, fingerprint, err))
         return err->status;
-    int64_t start = find_start(v, run, fingerprint);
-    if (plan(v, start, &p, err)) return err->status;
-    awq_status status = begin_progress(v, &p, err);
-    if (!status) {
-        awq_crew_send_plan(v->crew, &p, fingerprint);
-        status = collect(v, err);
-        awq_progress_end(&v->view);
-    }
+    if (plan(v, find_start(v, run, fingerprint), &p, err)) return err->status;
+    awq_status status = carry_out(v, &p, fingerprint, err);
     awq_plan_release(&p);
     return status;
 }

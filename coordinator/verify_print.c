@@ -92,17 +92,22 @@ static void print_what_it_is(const awq_verification *v)
         printf("nothing is wrong\n");
 }
 
+static void print_distances(const totals *sum)
+{
+    printf("  beside the source: ");
+    if (sum->linears)
+        printf("%lld linears at most %.2f steps off (root mean square), relative error at most "
+               "%.1f%%; ",
+               (long long)sum->linears, sum->largest_steps, 100 * sum->largest_relative);
+    printf("%lld tensors that are not quantized\n", (long long)sum->compared);
+}
+
 static void print_checked(const awq_verification *v)
 {
     totals sum = add_up(v);
     printf("  looked at %lld tensors: names, shapes, types, values; the crc32 of %lld\n",
            (long long)sum.tensors, (long long)sum.summed);
-    if (v->source)
-        printf("  beside the source: %lld linears, at most %.2f steps off (root mean square), "
-               "relative "
-               "error at most %.2f%%; %lld other tensors\n",
-               (long long)sum.linears, sum.largest_steps, 100 * sum.largest_relative,
-               (long long)sum.compared);
+    if (v->source) print_distances(&sum);
     if (v->options->layer >= 0)
         printf("  layer %lld made again: %lld of %lld tensors have the same bytes\n",
                (long long)v->options->layer, (long long)v->made_again.compared,

@@ -117,8 +117,8 @@ static void positional(awq_options *options, awq_command command, int argc, char
     if (command & (AWQ_COMMAND_STATUS | AWQ_COMMAND_REPORT | AWQ_COMMAND_VERIFY)) {
         if (first >= argc)
             awq_problems_add(problems, AWQ_ERR_USAGE, "which %s directory",
-                             command == AWQ_COMMAND_STATUS ? "job? give its output"
-                                                           : "checkpoint? give its");
+                             command == AWQ_COMMAND_VERIFY ? "checkpoint? give its"
+                                                           : "job? give its output");
         else
             options->out = strdup(argv[first++]);
     }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""awqrun verify: each kind of damage to a checkpoint is found and named, and nothing else is. Against
-its source: test_verify_source.py."""
+"""awqrun verify: each kind of damage to a checkpoint is found and named, and nothing else is.
+Against its source: test_verify_source.py."""
 
 import json
 import os
@@ -159,7 +159,8 @@ class Structure(VerifyCase):
     def test_a_config_that_describes_nothing_leaves_the_bytes_to_be_checked(self):
         self.flip("lm_head.weight")
         write_json(self.copy / "config.json", {"model_type": "gpt2"})
-        found = self.finds("has no quantization_config", "model_type 'gpt2'", "'lm_head.weight' .* is not what was written")
+        found = self.finds("has no quantization_config", "model_type 'gpt2'",
+                           "'lm_head.weight' .* is not what was written")
         self.assertTrue(any("config.json" in why for why in found["not_checked"]), found)
         self.assertEqual(found["tensors_with_crc32"], 95)
 

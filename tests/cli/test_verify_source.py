@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""awqrun verify against the model that a checkpoint was made of: distances, tensors that must be the
-source's, a layer made again, and all formats."""
+"""awqrun verify against the model that a checkpoint was made of: distances, tensors that must be
+the source's, a layer made again, and all formats."""
 
 import json
 import re
@@ -89,8 +89,8 @@ class Source(VerifyCase):
             if key == target:
                 array += np.random.default_rng(1).normal(0, 0.0025 * array.std(), array.shape)
             return key == target
-        self.finds(r"layer 2: mlp.up_proj stands out: it is 0\.\d\d steps of its grid away from the "
-                   r"source's weight, 0\.[23]\d in the median of all layers",
+        self.finds(r"layer 2: mlp.up_proj stands out: it is 0\.\d\d steps of its grid away from "
+                   r"the source's weight, 0\.[23]\d in the median of all layers",
                    options=("--model", self.source(edit)))
 
     def test_what_is_not_quantized_must_be_the_source_s(self):
@@ -134,8 +134,8 @@ class MadeAgain(VerifyCase):
     def test_a_code_that_is_not_the_one_is_found(self):
         self.flip(name(1, DOWN, "qweight"), byte=400)
         found = self.finds("is not what was written",
-                           r"tensor 'model.layers.1.mlp.down_proj.qweight': made again, it has 1 of "
-                           r"\d+ bytes other than here",
+                           r"tensor 'model.layers.1.mlp.down_proj.qweight': made again, it has 1 "
+                           r"of \d+ bytes other than here",
                            options=("--model", DEMO, "--tokens", DEMO / "calib.h5", "--layer", 1))
         self.assertEqual(found["made_again"], {"layer": 1, "tensors": 23, "same": 22})
 
@@ -162,6 +162,29 @@ class MadeAgain(VerifyCase):
         (self.copy / "awqrun.h5").unlink()
         result = self.succeeds(self.again(1))
         self.assertRegex(result.out, "not checked: layer 1, by making it again: there is no sound")
+
+
+class Families(VerifyCase):
+    def test_biases_head_norms_and_types_of_every_family_are_followed(self):
+        tokens = self.family_tokens()
+        for family in ("llama-linear-bias", "mistral", "qwen2", "qwen3"):
+            with self.subTest(family=family):
+                out = self.folder / family
+                self.succeeds(self.quantize("--group-size", 32, "--alpha-steps", 4, out=out,
+                                            model=FAMILIES / family, tokens=tokens))
+                self.succeeds(self.verify("--model", FAMILIES / family, out=out))
+                tensors = safetensors.read_raw(out / "model.safetensors")
+                key = next((k for k in tensors if k.endswith("up_proj.bias")),
+                           next((k for k in tensors if k.endswith("v_proj.bias")),
+                                next((k for k in tensors if k.endswith("k_norm.weight")),
+                                     "model.layers.0.post_attention_layernorm.weight")))
+                dtype, shape, data = tensors[key]
+                tensors[key] = (dtype, shape, data[:2] + bytes([data[2] ^ 255, data[3] ^ 15])
+                                + data[4:])
+                safetensors.write_raw(out / "model.safetensors", tensors)
+                result = self.verify("--model", FAMILIES / family, out=out)
+                self.assertRegex(result.out, rf"'{key}' in .* is not what was written")
+                self.assertRegex(result.out, rf"'{key}' is not the source's")
 
 
 class Formats(VerifyCase):
