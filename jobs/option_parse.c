@@ -101,6 +101,7 @@ static void require(const awq_options *options, awq_command command, awq_problem
         const awq_option *option = &awq_option_table[i];
         if (!option->required || !(option->commands & command)) continue;
         if (command == AWQ_COMMAND_PLAN && option->offset == offsetof(awq_options, out)) continue;
+        if (command == AWQ_COMMAND_VERIFY) continue; /* says itself what goes with what */
         char *text = awq_option_text(options, option);
         if (text && !*text)
             awq_problems_add(problems, AWQ_ERR_USAGE, "--%s %s is missing", option->name,
@@ -113,9 +114,11 @@ static void positional(awq_options *options, awq_command command, int argc, char
                        awq_problems *problems)
 {
     int first = optind;
-    if (command & (AWQ_COMMAND_STATUS | AWQ_COMMAND_REPORT)) {
+    if (command & (AWQ_COMMAND_STATUS | AWQ_COMMAND_REPORT | AWQ_COMMAND_VERIFY)) {
         if (first >= argc)
-            awq_problems_add(problems, AWQ_ERR_USAGE, "which job? give its output directory");
+            awq_problems_add(problems, AWQ_ERR_USAGE, "which %s directory",
+                             command == AWQ_COMMAND_VERIFY ? "checkpoint? give its"
+                                                           : "job? give its output");
         else
             options->out = strdup(argv[first++]);
     }

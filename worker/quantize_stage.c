@@ -258,6 +258,8 @@ static awq_status publish_layer(stage_run *run, int64_t layer, awq_quantized_lay
 {
     awq_quantization quantization = awq_job_quantization(&run->worker->job.options, run->model);
     awq_worker_progress(run->worker, run->index, layer, -1, AWQ_PHASE_WRITE, 0);
+    if (run->worker->job.command == AWQ_COMMAND_VERIFY)
+        return awq_verify_made_again(run->worker, result, err);
     if (awq_record_publish(run->worker->job.run_directory, run->worker->fingerprint,
                            run->worker->checkpoint[0], &quantization, result, err))
         return err->status;

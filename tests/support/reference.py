@@ -1,149 +1,74 @@
 # SPDX-License-Identifier: MIT
-"""docs/awq.md once more, in numpy and float64: a llama layer's forward pass, the quantizer, the
-clip search, and the two objectives. Written from the page, not from the program."""
+"""A llama's forward pass in numpy, float64, from a checkpoint's tensors: what awqrun's numbers are
+compared with. Plain attention, no RoPE scaling, no biases, untied head: the demo model."""
 
 import numpy as np
 
+from golden.test_checkpoint import LINEARS, unpack
 from support import safetensors
-
-GROUPS = {"qkv": ("q", "k", "v"), "o": ("o",), "gate_up": ("gate", "up"), "down": ("down",)}
-CUTS = [1 - j / 20 for j in range(10)]
+from support.case import read_json
 
 
-class Model:
-    """The layers of a llama checkpoint and the hidden states of some tokens before each."""
-
-    def __init__(self, config, shards):
-        self.config, self.tensors = config, {}
-        for shard in shards:
-            self.tensors.update(safetensors.read(shard))
-        self.dim = config["head_dim"]
-        self.heads, self.kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
-
-    def embed(self, ids):
-        return self.tensors["model.embed_tokens.weight"].astype(np.float64)[ids]
-
-    def layer(self, index):
-        """{short name: weight}"""
-        def get(name):
-            return self.tensors[f"model.layers.{index}.{name}.weight"].astype(np.float64)
-        weights = {name: get(f"self_attn.{name}_proj") for name in "qkvo"}
-        weights.update({name: get(f"mlp.{name}_proj") for name in ("gate", "up", "down")})
-        weights["norm1"], weights["norm2"] = get("input_layernorm"), get("post_attention_layernorm")
-        return weights
-
-    def norm(self, x, weight):
-        mean = np.mean(x * x, axis=-1, keepdims=True)
-        return x / np.sqrt(mean + self.config["rms_norm_eps"]) * weight
-
-    def turn(self, x):
-        """RoPE of [sequences, length, heads, dim]."""
-        half = self.dim // 2
-        inverse = self.config["rope_theta"] ** (-np.arange(half) / half)
-        angle = np.arange(x.shape[1])[:, None, None] * inverse
-        a, b = x[..., :half], x[..., half:]
-        return np.concatenate([a * np.cos(angle) - b * np.sin(angle),
-                               b * np.cos(angle) + a * np.sin(angle)], axis=-1)
-
-    def attended(self, x, w):
-        """What o_proj reads, from what q, k and v read."""
-        sequences, length = x.shape[:2]
-        q, k, v = ((x @ w[name].T).reshape(sequences, length, -1, self.dim) for name in "qkv")
-        q, k = self.turn(q), self.turn(k)
-        k, v = (t.repeat(self.heads // self.kv_heads, axis=2) for t in (k, v))
-        scores = np.einsum("slhd,smhd->shlm", q, k) / np.sqrt(self.dim)
-        scores = np.where(np.tril(np.ones((length, length), bool)), scores, -np.inf)
-        scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        scores /= scores.sum(axis=-1, keepdims=True)
-        return np.einsum("shlm,smhd->slhd", scores, v).reshape(sequences, length, -1)
-
-    @staticmethod
-    def gated(x, w):
-        """What down_proj reads, from what gate and up read."""
-        gate = x @ w["gate"].T
-        return gate / (1 + np.exp(-gate)) * (x @ w["up"].T)
-
-    def inputs(self, hidden, w):
-        """{group: what its consumers read}, and the layer's output."""
-        found = {"qkv": self.norm(hidden, w["norm1"])}
-        found["o"] = self.attended(found["qkv"], w)
-        hidden = hidden + found["o"] @ w["o"].T
-        found["gate_up"] = self.norm(hidden, w["norm2"])
-        found["down"] = self.gated(found["gate_up"], w)
-        return found, hidden + found["down"] @ w["down"].T
-
-    def module(self, group, x, w):
-        """Output of the module that a group belongs to."""
-        return (self.attended(x, w) @ w["o"].T if group == "qkv" else
-                self.gated(x, w) @ w["down"].T)
-
-
-def round_trip(w, size, range_of=None, levels=15):
-    """Q(w) of rows in groups of `size`; range_of(lowest, highest) gives another range."""
-    groups = w.reshape(len(w), -1, size)
-    low, high = groups.min(-1, initial=0), groups.max(-1, initial=0)
-    if range_of:
-        low, high = range_of(low, high)
-    scale = (np.maximum(high - low, 1e-5) / levels).astype(np.float16).astype(np.float64)
-    scale, low, high = (a[..., None] for a in (scale, low, high))
-    zero = np.clip(-np.rint(low / scale), 0, levels)
-    code = np.clip(np.rint(np.clip(groups, low, high) / scale) + zero, 0, levels)
-    return ((code - zero) * scale).reshape(w.shape)
-
-
-def cuts(shape):
-    """[(factor above, factor below) of a range, or both of its magnitude]"""
-    if shape == "symmetric":
-        def both(cut):
-            def cut_range(low, high):
-                limit = np.maximum(high, -low) * cut
-                return np.maximum(low, -limit), np.minimum(high, limit)
-            return cut_range
-        return {j: both(cut) for j, cut in enumerate(CUTS)}
-    return {(j, k): lambda low, high, above=above, below=below: (low * below, high * above)
-            for j, above in enumerate(CUTS) for k, below in enumerate(CUTS)}
-
-
-def clip(w, s, gram, size, shape):
-    """Q of w * s with the best cut of each row and group, and how many trials it had."""
+def tensors_of(directory):
+    """{name: array} of all shards; AWQ GEMM linears become their `.weight` [out, in]."""
     found = {}
-    blocks = [gram[i:i + size, i:i + size] for i in range(0, len(gram), size)]
-    scaled = w * s
-
-    def trial(key):
-        if key not in found:
-            value = round_trip(scaled, size, candidates[key])
-            error = ((scaled - value) / s).reshape(len(w), -1, size)
-            found[key] = value, np.stack([np.sum(error[:, g] @ block * error[:, g], axis=1)
-                                          for g, block in enumerate(blocks)], axis=1)
-        return found[key]
-
-    candidates = cuts(shape)
-    if shape == "symmetric":
-        keys = np.argmin([trial(j)[1] for j in range(10)], axis=0)
-        choice = keys[None]
-    else:
-        errors = np.array([[trial((j, k))[1] for k in range(10)] for j in range(10)])
-        first = np.argmin(np.stack([errors[j, j] for j in range(10)]), axis=0)
-        above = np.argmin(np.take_along_axis(errors, first[None, None], axis=1)[:, 0], axis=0)
-        below = np.argmin(np.take_along_axis(errors, above[None, None], axis=0)[0], axis=0)
-        choice = np.stack([above, below])
-    best = np.empty_like(scaled).reshape(len(w), -1, size)
-    for key in {tuple(pair) for pair in choice.reshape(len(choice), -1).T}:
-        here = np.all(choice == np.array(key)[:, None, None], axis=0)
-        value = trial(key if len(key) > 1 else key[0])[0].reshape(best.shape)
-        best[here] = value[here]
-    return best.reshape(w.shape)
+    for shard in sorted(directory.glob("*.safetensors")):
+        found.update(safetensors.read(shard))
+    for name in [name.removesuffix(".qweight") for name in found if name.endswith(".qweight")]:
+        codes, zeros = unpack(found[name + ".qweight"]), unpack(found[name + ".qzeros"])
+        scales = found[name + ".scales"].astype(np.float64)
+        group = len(codes) // len(scales)
+        found[name + ".weight"] = ((codes - zeros.repeat(group, 0)) * scales.repeat(group, 0)).T
+    return found
 
 
-def mean_weight(weights, size):
-    total = sum((np.abs(w.reshape(len(w), -1, size)) /
-                 (np.abs(w.reshape(len(w), -1, size)).max(-1, keepdims=True) + 1e-6))
-                .reshape(w.shape).sum(0) for w in weights)
-    return total / sum(len(w) for w in weights)
+class Llama:
+    def __init__(self, directory):
+        self.config = read_json(directory / "config.json")
+        self.tensors = {name: value.astype(np.float64)
+                        for name, value in tensors_of(directory).items()}
 
+    def norm(self, x, name):
+        scale = 1 / np.sqrt((x**2).mean(-1, keepdims=True) + self.config["rms_norm_eps"])
+        return x * scale * self.tensors[name + ".weight"]
 
-def scales(alpha, duo, m, w):
-    s = m ** alpha / (w ** (1 - alpha) + 1e-4) if duo else m ** alpha
-    s = np.maximum(s, 1e-4)
-    return s / np.sqrt(s.max() * s.min())
+    def heads(self, x, count):
+        """[length, count * d] to [count, length, d], rotated by its position."""
+        length, d = len(x), x.shape[1] // count
+        theta = self.config.get("rope_theta") or self.config["rope_parameters"]["rope_theta"]
+        angle = np.arange(length)[:, None] * theta ** (-2 * np.arange(d // 2) / d)
+        x = x.reshape(length, count, d).transpose(1, 0, 2)
+        low, high = x[..., :d // 2], x[..., d // 2:]
+        return np.concatenate([low * np.cos(angle) - high * np.sin(angle),
+                               high * np.cos(angle) + low * np.sin(angle)], -1)
+
+    def attention(self, x, q, k, v):
+        heads, kv_heads = (self.config[key] for key in ("num_attention_heads",
+                                                        "num_key_value_heads"))
+        length, repeat = len(x), heads // kv_heads
+        q, k = self.heads(x @ q.T, heads), self.heads(x @ k.T, kv_heads).repeat(repeat, 0)
+        v = (x @ v.T).reshape(length, kv_heads, -1).transpose(1, 0, 2).repeat(repeat, 0)
+        scores = q @ k.transpose(0, 2, 1) / np.sqrt(q.shape[-1])
+        scores[:, np.triu(np.ones((length, length), bool), 1)] = -np.inf
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        weights /= weights.sum(-1, keepdims=True)
+        return (weights @ v).transpose(1, 0, 2).reshape(length, -1)
+
+    def layer(self, x, index):
+        weights = {name: self.tensors[f"model.layers.{index}.{name}.weight"] for name in LINEARS}
+        q, k, v, o = (weights[f"self_attn.{name}_proj"] for name in "qkvo")
+        prefix = f"model.layers.{index}."
+        x = x + self.attention(self.norm(x, prefix + "input_layernorm"), q, k, v) @ o.T
+        y = self.norm(x, prefix + "post_attention_layernorm")
+        gate = y @ weights["mlp.gate_proj"].T
+        y = gate / (1 + np.exp(-gate)) * (y @ weights["mlp.up_proj"].T)
+        return x + y @ weights["mlp.down_proj"].T
+
+    def log_probabilities(self, ids):
+        """[length, vocabulary], natural log."""
+        x = self.tensors["model.embed_tokens.weight"][ids]
+        for index in range(self.config["num_hidden_layers"]):
+            x = self.layer(x, index)
+        logits = self.norm(x, "model.norm") @ self.tensors["lm_head.weight"].T
+        logits -= logits.max(-1, keepdims=True)
+        return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
