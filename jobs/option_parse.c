@@ -119,6 +119,13 @@ static void positional(awq_options *options, awq_command command, int argc, char
         else
             options->out = strdup(argv[first++]);
     }
+    if (command == AWQ_COMMAND_CONVERT) {
+        if (first >= argc)
+            awq_problems_add(problems, AWQ_ERR_USAGE,
+                             "which checkpoint? give its directory, and another one as --out");
+        else
+            options->model = strdup(argv[first++]);
+    }
     for (; first < argc; first++)
         awq_problems_add(problems, AWQ_ERR_USAGE, "unexpected argument '%s'", argv[first]);
 }

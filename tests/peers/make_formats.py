@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Makes tests/data/formats: one small linear a file, as plain codes and as the tool of its format
-stores it. Not part of the tests: needs torch and autoawq (0.2.9), or torch and
+"""Makes tests/data/formats: one small linear a file, as plain codes and as the tool of its
+format stores it. Not part of the tests: needs torch and autoawq (0.2.9), or torch and
 compressed-tensors (0.20), which may want different versions of transformers.
 
 Each file holds `plain.codes` U8 [out, in], `plain.zeros` U8 [out, groups], `plain.scales` F32
