@@ -18,7 +18,7 @@ class Manual(unittest.TestCase):
 
     def test_it_lists_every_option_of_every_command(self):
         missing = []
-        for command in ("quantize", "plan", "status", "eval", "submit"):
+        for command in ("quantize", "plan", "status", "eval", "submit", "convert"):
             missing += [f"--{option} of {command}" for option in options_of(command)
                         if not re.search(rf"--{option}\b(?!-)", self.page)]
         self.assertEqual(missing, [], "docs/awqrun.1 does not mention " + ", ".join(missing))
@@ -30,7 +30,7 @@ class Manual(unittest.TestCase):
             self.assertRegex(self.page, rf"\b{code}\b")
 
     def test_it_lists_no_option_that_is_gone(self):
-        known = {option for command in ("quantize", "plan", "status", "eval", "submit")
+        known = {option for command in ("quantize", "plan", "status", "eval", "submit", "convert")
                  for option in options_of(command)} | {"version"}
         named = set(re.findall(r"(?<![\w-])--([a-z][a-z-]*[a-z])", self.page))
         self.assertLessEqual(named, known)
