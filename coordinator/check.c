@@ -20,6 +20,14 @@ static void resolve(char **path, awq_problems *problems)
     *path = copy;
 }
 
+void awq_check_paths(awq_options *options, awq_problems *problems)
+{
+    resolve(&options->model, problems);
+    resolve(&options->tokens, problems);
+    resolve(&options->against, problems);
+    resolve(&options->out, problems);
+}
+
 /* A tile is one chunk of an HDF5 dataset, and those are below 4 GiB. */
 static const int64_t MAX_TILE_FLOATS = ((int64_t)1 << 30) - 1;
 
@@ -63,12 +71,9 @@ static void check_comparable(const awq_options *options, const awq_inputs *input
 
 void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *problems)
 {
-    *out = (awq_inputs){0};
-    resolve(&options->model, problems);
-    resolve(&options->tokens, problems);
-    resolve(&options->against, problems);
-    resolve(&options->out, problems);
     awq_error err;
+    *out = (awq_inputs){0};
+    awq_check_paths(options, problems);
     out->model = awq_checkpoint_open(options->model, problems);
     if (options->against) out->against = awq_checkpoint_open(options->against, problems);
     if (awq_tokens_read(options->tokens, options->sequences, &out->tokens, &err))

@@ -52,12 +52,20 @@ static void send_plan(const eval *e)
     }
 }
 
-static void begin_progress(eval *e)
+static awq_status begin_progress(eval *e, awq_error *err)
 {
     const awq_model *model = awq_checkpoint_model(e->inputs.model);
     int64_t length = e->inputs.tokens.length, tokens = e->inputs.tokens.sequences * length;
-    double forward = (double)model->layers * awq_work_forward(model, tokens, length);
-    awq_progress_begin(&e->view, (e->inputs.against ? 2 : 1) * forward, 0, e->options->quiet);
+    double models = e->inputs.against ? 2 : 1;
+    awq_workload load = {.plan = &e->plan,
+                         .done = calloc((size_t)model->layers, sizeof *load.done),
+                         .workers = e->crew->count,
+                         .tiles = e->tiles,
+                         .tokens = tokens,
+                         .forward = models * awq_work_forward(model, tokens, length)};
+    if (!load.done) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to tell the progress");
+    awq_progress_begin(&e->view, &load, 0, e->options);
+    return AWQ_OK;
 }
 
 static awq_status collect(eval *e, awq_error *err)
@@ -70,7 +78,8 @@ static awq_status collect(eval *e, awq_error *err)
             scored++;
         }
         awq_letter_free(letter);
-        awq_progress_show(&e->view, "tiles", scored, e->tiles, awq_crew_flops(e->crew));
+        awq_progress now = awq_crew_progress(e->crew);
+        awq_progress_show(&e->view, &(awq_count){"tiles", scored, e->tiles}, 1, &now);
     }
     return AWQ_OK;
 }
@@ -131,7 +140,7 @@ static awq_status run(eval *e, awq_error *err)
     e->scores = calloc((size_t)e->tiles, sizeof *e->scores);
     if (!e->scores) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the scores");
     if (awq_crew_hire(e->crew, &job, err) || plan(e, err)) return err->status;
-    begin_progress(e);
+    if (begin_progress(e, err)) return err->status;
     send_plan(e);
     awq_status status = collect(e, err);
     awq_progress_end(&e->view);

@@ -115,6 +115,7 @@ static int run_command(const command *c, int argc, char **argv, awq_crew *crew)
     awq_log_init(crew ? awq_mail_rank(crew->mail) : -1, options.quiet     ? AWQ_LOG_QUIET
                                                         : options.verbose ? AWQ_LOG_VERBOSE
                                                                           : AWQ_LOG_INFO);
+    awq_log_set_json(options.log_json);
     awq_call call = {&options, crew, &worker_half};
     if (help)
         print_help(c);

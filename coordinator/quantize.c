@@ -118,17 +118,24 @@ static void check_disk(const awq_run *run, awq_problems *problems)
                    problems);
 }
 
-static void begin_progress(awq_run *run)
+static awq_status begin_progress(awq_run *run, awq_error *err)
 {
     const awq_model *model = awq_checkpoint_model(run->inputs.model);
-    int64_t tokens = run->inputs.tokens.sequences * run->inputs.tokens.length;
-    double forward = awq_work_forward(model, tokens, run->inputs.tokens.length);
-    double search = awq_work_gram(model, tokens) + awq_work_search(model, run->options);
-    int64_t done = run->plan.layers - run->plan.layers_left;
-    double skipped = (double)(done - run->plan.forward_only) * forward + (double)done * search;
-    run->layers_done = run->layers_at_start = done;
-    awq_progress_begin(&run->view, (double)run->plan.layers * (forward + search), skipped,
-                       run->options->quiet);
+    int64_t length = run->inputs.tokens.length, tokens = run->inputs.tokens.sequences * length;
+    size_t bytes = (size_t)run->plan.layers * sizeof *run->plan.done;
+    awq_workload load = {.plan = &run->plan,
+                         .done = malloc(bytes),
+                         .workers = run->crew->count,
+                         .tiles = awq_job_tiles(run->options, &run->inputs.tokens),
+                         .tokens = tokens,
+                         .forward = awq_work_forward(model, tokens, length),
+                         .gram = awq_work_gram(model, tokens),
+                         .search = awq_work_search(model, run->options)};
+    if (!load.done) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to tell the progress");
+    memcpy(load.done, run->plan.done, bytes);
+    run->layers_done = run->layers_at_start = run->plan.layers - run->plan.layers_left;
+    awq_progress_begin(&run->view, &load, run->layers_done, run->options);
+    return AWQ_OK;
 }
 
 static void send_plan(awq_run *run)
@@ -206,7 +213,7 @@ static awq_status go(awq_run *run, awq_problems *problems, awq_error *err)
     if (plan(run, err)) return err->status;
     check_disk(run, problems);
     if (problems->count) return AWQ_OK;
-    begin_progress(run);
+    if (begin_progress(run, err)) return err->status;
     if (run->options->time_limit > 0)
         run->crew->deadline = awq_clock_seconds() + run->options->time_limit;
     announce(run);
@@ -303,11 +310,10 @@ static int quantize(awq_run *run, awq_problems *problems)
     if (!status) return AWQ_EXIT_DONE;
     int code = err.status == AWQ_ERR_INTERRUPTED ? AWQ_EXIT_RESUMABLE : awq_exit_failed(&err);
     if (run->plan.layers || code == AWQ_EXIT_RESUMABLE)
-        fprintf(stderr,
-                "awqrun: %lld of %lld layers are done and kept in '%s'; run the same "
-                "command again to go on\n",
-                (long long)run->layers_done,
-                (long long)awq_checkpoint_model(run->inputs.model)->layers, run->directory);
+        awq_report_note("%lld of %lld layers are done and kept in '%s'; run the same command again "
+                        "to go on",
+                        (long long)run->layers_done,
+                        (long long)awq_checkpoint_model(run->inputs.model)->layers, run->directory);
     if (code == AWQ_EXIT_RESUMABLE && run->layers_done == run->layers_at_start)
         awq_report_warning("no layer was finished this time; if that goes on, allow more time, or "
                            "give a smaller --stage-layers or more workers");

@@ -62,7 +62,7 @@ awq_status awq_layer_records_job(const char *path, char **job, awq_error *err)
 {
     hid_t file;
     awq_h5_lock();
-    awq_status status = awq_h5_open(path, "the statistics of a checkpoint", &file, err);
+    awq_status status = awq_h5_open(path, AWQ_STATISTICS_EXPECTED, &file, err);
     if (!status) {
         char *text = awq_h5_get_string(file, "job");
         if (text)

@@ -60,13 +60,23 @@ typedef struct awq_plan_head {
     char fingerprint[16]; /* awq_job_fingerprint_text */
 } awq_plan_head;
 
-/* Where a worker is. */
+/* What a worker computes, by the rate at which it gets on. */
+typedef enum awq_work {
+    AWQ_WORK_FLOW,   /* tiles through layers: forward and Gram */
+    AWQ_WORK_SEARCH, /* the rest: search, clip, pack, write */
+    AWQ_WORKS
+} awq_work;
+
+/* Where a worker is, and what it has done since the job began. */
 typedef struct awq_progress {
     int64_t stage; /* -1: none */
     int64_t layer;
-    int64_t tile;  /* -1: not a matter of tiles */
-    int64_t phase; /* awq_phase */
-    double flops;  /* done since the job began */
+    int64_t tile;              /* -1: not a matter of tiles */
+    int64_t phase;             /* awq_phase */
+    int64_t tiles;             /* through a stage */
+    int64_t stages;            /* finished */
+    double flops[AWQ_WORKS];   /* floating-point operations */
+    double seconds[AWQ_WORKS]; /* that they took, without waiting for tiles */
 } awq_progress;
 
 typedef struct awq_layer_summary {

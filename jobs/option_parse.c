@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "jobs/options.h"
+#include "jobs/job_file.h"
 
 /* What getopt_long returns for long options: above every letter. */
 enum { HELP = 256, FIRST_LONG };
@@ -31,7 +31,7 @@ static int distance(const char *a, const char *b)
 }
 
 /* The more letters a word has, the more of them may be wrong. */
-static const char *nearest(const char *word, int commands)
+const char *awq_option_nearest(const char *word, int commands)
 {
     const char *best = NULL;
     int letters = (int)strlen(word), best_distance = letters < 8 ? 1 + (letters + 1) / 3 : 4;
@@ -52,7 +52,7 @@ static void unknown_option(const char *argument, awq_command command, awq_proble
     if (length >= sizeof word) length = sizeof word - 1;
     memcpy(word, name, length);
     word[length] = '\0';
-    const char *guess = nearest(word, command);
+    const char *guess = awq_option_nearest(word, command);
     if (guess)
         awq_problems_add(problems, AWQ_ERR_USAGE, "unknown option '%s', did you mean '--%s'?",
                          argument, guess);
@@ -123,6 +123,25 @@ static void positional(awq_options *options, awq_command command, int argc, char
         awq_problems_add(problems, AWQ_ERR_USAGE, "unexpected argument '%s'", argv[first]);
 }
 
+/* -v and -q stand for --verbose and --quiet, where these are. */
+static const char *letters(awq_command command)
+{
+    return awq_option_find("verbose")->commands & command ? ":hvq" : ":h";
+}
+
+/* The options of --job, which all others win over, wherever it stands. */
+static void read_job_file(awq_options *options, awq_command command, const struct option *list,
+                          int argc, char **argv, awq_problems *problems)
+{
+    const awq_option *job = awq_option_find("job");
+    opterr = 0;
+    optind = 0; /* start anew, whatever was parsed before */
+    for (int code; (code = getopt_long(argc, argv, letters(command), list, NULL)) != -1;)
+        if (code == FIRST_LONG + (int)(job - awq_option_table))
+            awq_job_file_read(optarg, options, problems);
+    optind = 0;
+}
+
 bool awq_options_parse(awq_options *options, awq_command command, int argc, char **argv,
                        awq_problems *problems)
 {
@@ -132,10 +151,9 @@ bool awq_options_parse(awq_options *options, awq_command command, int argc, char
         return false;
     }
     bool help = false, refused = false;
-    opterr = 0;
-    optind = 0; /* start anew, whatever was parsed before */
+    read_job_file(options, command, list, argc, argv, problems);
     for (;;) {
-        int code = getopt_long(argc, argv, ":hvq", list, NULL);
+        int code = getopt_long(argc, argv, letters(command), list, NULL);
         if (code == -1) break;
         refused = refused || code == '?';
         if (code == HELP || code == 'h')

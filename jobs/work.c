@@ -32,11 +32,21 @@ double awq_work_gram(const awq_model *model, int64_t tokens)
     return (double)tokens * sum_inputs(model, 2);
 }
 
+/* Cuts of a group's range that are tried: ten steps, in three sweeps if its ends are apart. */
+static double clip_trials(const awq_options *options)
+{
+    return options->clip_shape == AWQ_OPTION_CLIP_ASYMMETRIC ? 30 : 10;
+}
+
 double awq_work_search(const awq_model *model, const awq_options *options)
 {
     double candidates = (double)options->alpha_steps + 1;
     if (options->duo == AWQ_OPTION_DUO_ON && options->alpha_steps) candidates += 1;
     if (options->duo == AWQ_OPTION_DUO_BOTH && options->alpha_steps) candidates *= 2;
+    if (options->alpha_steps) candidates += (double)options->refine;
+    double clips = options->clip == AWQ_OPTION_CLIP_OFF     ? 0
+                   : options->clip == AWQ_OPTION_CLIP_JOINT ? candidates + 1
+                                                            : 1;
     bool feedback = options->rounding == AWQ_OPTION_ROUNDING_FEEDBACK;
     double sum = feedback ? sum_inputs(model, 3) / 3 : 0;
     /* two more: the output's energy, and the error of what is written */
@@ -47,8 +57,7 @@ double awq_work_search(const awq_model *model, const awq_options *options)
         double weights = (double)out * (double)in;
         double group = options->group_size < 0 ? (double)in : (double)options->group_size;
         sum += weights * (double)in * triangles;
-        if (options->clip != AWQ_OPTION_CLIP_OFF && i != AWQ_Q && i != AWQ_K)
-            sum += 20 * weights * group;
+        if (i != AWQ_Q && i != AWQ_K) sum += clips * 2 * clip_trials(options) * weights * group;
     }
     return sum;
 }

@@ -47,6 +47,19 @@ typedef struct awq_grid {
     bool zero_point;    /* false: symmetric, zero = 2^(bits - 1) */
 } awq_grid;
 
+/* Which ends of a group's range [-below, above] a clip shrinks (A 2.8), by steps of 1/20:
+ * symmetric: to M_j = max|w| (1 - j/20), both; asymmetric: to above (1 - j/20) and
+ * below (1 - k/20), each its own. */
+typedef enum awq_clip_shape { AWQ_CLIP_SYMMETRIC, AWQ_CLIP_ASYMMETRIC } awq_clip_shape;
+
+enum { AWQ_CLIP_STEPS = 10, AWQ_CLIP_SHAPES = 2 };
+
+/* A clip of one linear, on the device. */
+typedef struct awq_clip {
+    awq_clip_shape shape;
+    uint8_t *steps; /* [shapes, out, groups], 0 .. AWQ_CLIP_STEPS - 1: j; asymmetric: j, then k */
+} awq_clip;
+
 /* A linear's weight: [out, in]. groups = in / group_size. */
 typedef struct awq_extent {
     int64_t out;
@@ -135,15 +148,15 @@ struct awq_backend {
     /* folded[o, i] = w[o, i] * columns[i] / rows[o], float32. columns or rows NULL: ones. */
     void (*fold)(awq_device *device, float *folded, const void *w, const float *columns,
                  const float *rows, awq_extent extent);
-    /* A 2.8: limit[o, group] = the M_j that minimises d^T G_gg d over j = 0..9, for folded weights
-     * and the Gram matrix divided by s_i s_j; infinity where j = 0 wins: nothing is cut. */
-    void (*clip_search)(awq_device *device, float *limit, const float *folded, const float *gram,
-                        const float *s, awq_extent extent, const awq_grid *grid);
-    /* codes [out, in], scales [out, groups] (float16 bits), zeros [out, groups] of
-     * Q(clamp(folded, -limit, limit)); limit NULL: no clamp. A scale beyond float16 is stored as
+    /* A 2.8: clip->steps[o, group] = the cut that has the least d^T G_gg d of those tried, for
+     * folded weights and the Gram matrix divided by s_i s_j. */
+    void (*clip_search)(awq_device *device, const awq_clip *clip, const float *folded,
+                        const float *gram, const float *s, awq_extent extent, const awq_grid *grid);
+    /* codes [out, in], scales [out, groups] (float16 bits), zeros [out, groups] of Q of the folded
+     * weights clamped to the cut range; clip NULL: no clamp. A scale beyond float16 is stored as
      * infinity. */
     void (*quantize)(awq_device *device, uint8_t *codes, uint16_t *scales, uint8_t *zeros,
-                     const float *folded, const float *limit, awq_extent extent,
+                     const float *folded, const awq_clip *clip, awq_extent extent,
                      const awq_grid *grid);
     /* A 2.9: H = U diag(p) U^T for H = diag(1/s) G diag(1/s) + shift I, shift = damp times the mean
      * of the diagonal before it, rows and columns taken in `order`. order [in] is filled: the

@@ -11,7 +11,7 @@ awq_quantize_options awq_quantize_options_default(void)
         .grid = {.bits = 4, .group_size = 128, .zero_point = true},
         .alpha_steps = 20,
         .o_proj_tied = true,
-        .clip = true,
+        .clip = AWQ_CLIP_AFTER,
     };
 }
 

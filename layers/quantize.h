@@ -12,18 +12,24 @@
 #include "layers/decoder.h"
 #include "layers/statistics.h"
 
+/* When the range of a group of weights is cut: never; once the scales are chosen; for each
+ * candidate of the search, and then again. */
+typedef enum awq_clip_mode { AWQ_CLIP_OFF, AWQ_CLIP_AFTER, AWQ_CLIP_JOINT } awq_clip_mode;
+
 /* docs/awq.md 2.9: each weight to the nearest value, or columns in turn, so that errors make up for
  * one another. */
 typedef enum awq_rounding { AWQ_ROUNDING_NEAREST, AWQ_ROUNDING_FEEDBACK } awq_rounding;
 
 typedef struct awq_quantize_options {
-    awq_grid grid;    /* group_size -1: one group a row */
-    int alpha_steps;  /* 0..1000, default 20; 0: the identity only, plain rounding */
-    awq_duo duo;      /* default off */
-    double smooth;    /* 0..1, default 0: m = (1 - smooth) m + smooth mean(m) */
-    bool o_proj_tied; /* default true; false: o is not smoothed under grouped-query attention */
-    bool clip;        /* default true */
-    awq_rounding rounding; /* default nearest */
+    awq_grid grid;   /* group_size -1: one group a row */
+    int alpha_steps; /* 0..1000, default 20; 0: the identity only, plain rounding */
+    awq_duo duo;     /* default off */
+    int refine; /* 0..100, default 0: alphas tried between the best of the grid and its neighbour */
+    double smooth;      /* 0..1, default 0: m = (1 - smooth) m + smooth mean(m) */
+    bool o_proj_tied;   /* default true; false: o is not smoothed under grouped-query attention */
+    awq_clip_mode clip; /* default after */
+    awq_clip_shape clip_shape; /* default symmetric */
+    awq_rounding rounding;     /* default nearest */
 } awq_quantize_options;
 
 awq_quantize_options awq_quantize_options_default(void);

@@ -13,6 +13,17 @@ awq_grid awq_quantizer_grid(const awq_quantizer *quantizer, awq_linear linear)
                             awq_linear_extent(quantizer->model, linear).in);
 }
 
+bool awq_is_clipped(const awq_quantizer *quantizer, awq_linear linear)
+{
+    return quantizer->options->clip != AWQ_CLIP_OFF && linear != AWQ_Q && linear != AWQ_K;
+}
+
+double awq_clip_flops(awq_clip_shape shape, awq_extent extent, const awq_grid *grid)
+{
+    double tried = shape == AWQ_CLIP_ASYMMETRIC ? 3 * AWQ_CLIP_STEPS : AWQ_CLIP_STEPS;
+    return 2 * tried * (double)awq_extent_elements(extent) * (double)grid->group_size;
+}
+
 static uint64_t larger(uint64_t a, int64_t b)
 {
     return a > (uint64_t)b ? a : (uint64_t)b;
@@ -35,7 +46,7 @@ static void place(awq_arena *arena, const awq_model *model, const awq_quantize_o
     to->codes = awq_arena_take(arena, weights);
     to->zeros = awq_arena_take(arena, groups);
     to->steps = awq_arena_take(arena, groups * sizeof *to->steps);
-    to->limit = awq_arena_take(arena, groups * sizeof *to->limit);
+    to->clip.steps = awq_arena_take(arena, AWQ_CLIP_SHAPES * groups);
     to->columns = awq_arena_take(arena, columns * sizeof *to->columns);
     to->rows = awq_arena_take(arena, rows * sizeof *to->rows);
     if (options->rounding != AWQ_ROUNDING_FEEDBACK) return;
@@ -74,6 +85,7 @@ awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err)
     const awq_quantize_options *options = quantizer->options;
     quantizer->be = be;
     quantizer->mark = awq_clock_seconds();
+    quantizer->clip.shape = quantizer->options->clip_shape;
     if (check_request(quantizer, err)) return err->status;
     quantizer->factored = AWQ_GROUPS;
     uint64_t bytes = awq_quantize_bytes(model, options, be->compute_bytes);

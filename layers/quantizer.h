@@ -34,7 +34,7 @@ typedef struct awq_quantizer {
     uint8_t *codes;  /* [out, in] */
     uint8_t *zeros;  /* [out, groups] */
     uint16_t *steps; /* group scales, float16 bits [out, groups] */
-    float *limit;    /* [out, groups] */
+    awq_clip clip;   /* steps [AWQ_CLIP_SHAPES, out, groups] */
     float *columns;  /* [in] */
     float *rows;     /* [out] */
     float *factor;   /* error feedback: [in, in] of `factored`; NULL without */
@@ -71,6 +71,10 @@ awq_status awq_quantizer_step(awq_quantizer *quantizer, awq_phase phase, double 
                               awq_error *err);
 /* The grid of a linear: group size -1 resolved. */
 awq_grid awq_quantizer_grid(const awq_quantizer *quantizer, awq_linear linear);
+/* Whether a clip is searched for this linear: not for q and k. */
+bool awq_is_clipped(const awq_quantizer *quantizer, awq_linear linear);
+/* Floating-point operations of a clip search. */
+double awq_clip_flops(awq_clip_shape shape, awq_extent extent, const awq_grid *grid);
 /* The squared error of plain rounding or of a folding is not finite: says why. `d` still holds
  * the linear's error. */
 awq_status awq_blame_nonfinite(awq_quantizer *quantizer, awq_linear linear, awq_error *err);

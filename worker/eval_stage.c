@@ -105,9 +105,11 @@ static awq_status flow_layer(eval_run *run, int m, int64_t i, int64_t tile, awq_
 static awq_status flow_tile(eval_run *run, awq_source *source, int64_t tile, awq_error *err)
 {
     if (awq_source_read(source, tile, run->hidden, err)) return err->status;
+    awq_worker_resume(run->worker);
     for (int m = 0; m < run->worker->models; m++)
         for (int64_t i = 0; i < run->stage->count; i++)
             if (flow_layer(run, m, i, tile, err)) return err->status;
+    awq_worker_count_tile(run->worker);
     return run->next ? awq_hidden_send(run->worker, run->next, tile, run->hidden, err)
                      : score_tile(run, tile, err);
 }
@@ -133,6 +135,7 @@ awq_status awq_eval_stage(awq_worker *worker, const awq_stage *stages, int64_t i
                     .index = index};
     awq_status status = load(&run, err);
     if (!status) status = flow(&run, err);
+    if (!status) awq_worker_count_stage(worker);
     release(&run);
     return status;
 }

@@ -8,6 +8,7 @@
 #include "io/clock.h"
 #include "io/fault.h"
 #include "jobs/run_directory.h"
+#include "worker/when.h"
 
 /* qweight, qzeros, scales and bias of each linear, and the norms */
 enum { MAX_TENSORS = 4 * AWQ_LINEARS + AWQ_NORMS };
@@ -125,8 +126,11 @@ awq_status awq_record_publish(const char *run, const char *fingerprint,
         status = awq_fail(err, AWQ_ERR_MEMORY, "no memory to pack a layer");
     double end = awq_clock_seconds();
     record->seconds[AWQ_PHASE_PACK] += end - start;
+    awq_span_end(&record->when, AWQ_SPAN_PACK);
+    awq_span_begin(&record->when, AWQ_SPAN_WRITE);
     if (!status) status = write_tensors(tensors, packed, record, err);
     record->seconds[AWQ_PHASE_WRITE] += awq_clock_seconds() - end;
+    awq_span_end(&record->when, AWQ_SPAN_WRITE);
     release(packed);
     free(packed);
     AWQ_FAULT_POINT("record-before-statistics");

@@ -122,6 +122,7 @@ awq_status awq_worker_setup(awq_worker *worker, const awq_letter *letter, awq_er
     awq_log_init(awq_mail_rank(worker->mail), worker->job.options.quiet     ? AWQ_LOG_QUIET
                                               : worker->job.options.verbose ? AWQ_LOG_VERBOSE
                                                                             : AWQ_LOG_INFO);
+    awq_log_set_json(worker->job.options.log_json);
     if (open_inputs(worker, err) ||
         open_device(&worker->job.options, neighbours, &worker->device, err))
         return err->status;

@@ -37,8 +37,9 @@ struct awq_worker {
     double stopped;        /* main thread: when STOP came, 0: it has not */
     awq_command command;   /* main thread: of the JOB that came; 0: none yet */
 
-    pthread_mutex_t mutex; /* progress */
+    pthread_mutex_t mutex; /* these two */
     awq_progress progress;
+    double resumed; /* clock seconds: computing since */
 
     awq_queue *tasks;   /* letters for the compute thread, in order */
     awq_queue *tiles;   /* hidden states for the compute thread, by layer and tile */
@@ -78,8 +79,19 @@ awq_status awq_worker_assemble(awq_worker *worker, int64_t shard, awq_error *err
 awq_status awq_worker_check(awq_worker *worker, awq_error *err);
 void awq_worker_progress(awq_worker *worker, int64_t stage, int64_t layer, int64_t tile,
                          awq_phase phase, double flops);
+/* What follows is computing: until now the worker waited. */
+void awq_worker_resume(awq_worker *worker);
+/* A tile is through the stage; all of a stage is done. */
+void awq_worker_count_tile(awq_worker *worker);
+void awq_worker_count_stage(awq_worker *worker);
 /* Reports an error to the coordinator, the first one only; from any thread. */
 void awq_worker_fail(awq_worker *worker, const awq_error *err);
+
+/* As people are told: 1 is the first. */
+static inline int awq_worker_number(const awq_worker *worker)
+{
+    return awq_mail_size(worker->mail) == 1 ? 1 : awq_mail_rank(worker->mail);
+}
 
 /* Sequences in tile `tile`: all tiles but the last have the same. */
 static inline int64_t awq_worker_tile_sequences(const awq_worker *worker, int64_t tile)

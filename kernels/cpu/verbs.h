@@ -42,10 +42,11 @@ awq_status quadratic_form_cpu(awq_device *device, const void *d, const float *gr
                               awq_extent extent, double *sum, awq_error *err);
 void fold_cpu(awq_device *device, float *folded, const void *w, const float *columns,
               const float *rows, awq_extent extent);
-void clip_search_cpu(awq_device *device, float *limit, const float *folded, const float *gram,
-                     const float *s, awq_extent extent, const awq_grid *grid);
+void clip_search_cpu(awq_device *device, const awq_clip *clip, const float *folded,
+                     const float *gram, const float *s, awq_extent extent, const awq_grid *grid);
 void quantize_cpu(awq_device *device, uint8_t *codes, uint16_t *scales, uint8_t *zeros,
-                  const float *folded, const float *limit, awq_extent extent, const awq_grid *grid);
+                  const float *folded, const awq_clip *clip, awq_extent extent,
+                  const awq_grid *grid);
 awq_status feedback_factor_cpu(awq_device *device, float *factor, int32_t *order, const float *gram,
                                const float *s, int64_t in, double damp, bool *positive,
                                awq_error *err);

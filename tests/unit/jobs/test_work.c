@@ -62,6 +62,9 @@ static void clip_adds_the_groups_of_all_but_q_and_k(void **state)
     (void)state;
     awq_options options = {.alpha_steps = 20, .group_size = 8, .clip = AWQ_OPTION_CLIP_AFTER};
     expect(awq_work_search(&model, &options), triangle * 23 + 20.0 * 1920 * 8);
+    options.clip_shape = AWQ_OPTION_CLIP_ASYMMETRIC; /* three sweeps */
+    expect(awq_work_search(&model, &options), triangle * 23 + 60.0 * 1920 * 8);
+    options.clip_shape = AWQ_OPTION_CLIP_SYMMETRIC;
     options.group_size = -1; /* rows of 16, in down of 32 */
     expect(awq_work_search(&model, &options), triangle * 23 + 20.0 * (1408 * 16 + 512 * 32));
 }

@@ -16,9 +16,9 @@ enum { ROWS = 530, OUT = 1032, IN = 640, LENGTH = 265, GROUP = 64 };
 
 /* Every result of one pass over all verbs that compute. */
 typedef struct outputs {
-    float *hidden, *normed, *turned, *attended, *gram, *error, *folded, *limit, *coded, *factor;
+    float *hidden, *normed, *turned, *attended, *gram, *error, *folded, *coded, *factor;
     double *sum, *scores;
-    uint8_t *codes, *fed_back;
+    uint8_t *codes, *cuts, *fed_back;
 } outputs;
 
 static void forward_verbs(outputs *o, const float *x, const float *w, const float *bias)
@@ -55,7 +55,8 @@ static void search_verbs(outputs *o, const float *x, const float *w, double *sum
     double *sum = device_array(IN * sizeof(double));
     void *dx = device_compute(x, ROWS * IN), *weight = device_compute(w, OUT * IN);
     void *d = device_array(compute_bytes(OUT * IN));
-    float *folded = device_array(OUT * IN * 4), *limit = device_array((size_t)groups * 4);
+    float *folded = device_array(OUT * IN * 4);
+    awq_clip clip = {AWQ_CLIP_ASYMMETRIC, device_array((size_t)(2 * groups))};
     uint8_t *codes = device_array(OUT * IN), *zeros = device_array((size_t)groups);
     uint16_t *steps = device_array((size_t)groups * 2);
     be->zero(device, gram, IN * IN * 4);
@@ -67,8 +68,8 @@ static void search_verbs(outputs *o, const float *x, const float *w, double *sum
     o->error = fetch_compute(d, OUT * IN);
     must(be->quadratic_form(device, d, gram, extent, &sums[0], &err));
     be->fold(device, folded, weight, scales, NULL, extent);
-    be->clip_search(device, limit, folded, gram, scales, extent, &grid);
-    be->quantize(device, codes, steps, zeros, folded, limit, extent, &grid);
+    be->clip_search(device, &clip, folded, gram, scales, extent, &grid);
+    be->quantize(device, codes, steps, zeros, folded, &clip, extent, &grid);
     be->coded_error(device, d, folded, codes, steps, zeros, scales, extent, &grid);
     must(be->quadratic_form(device, d, gram, extent, &sums[1], &err));
     float *factor = device_array(IN * IN * 4);
@@ -85,7 +86,7 @@ static void search_verbs(outputs *o, const float *x, const float *w, double *sum
     o->sum = fetch_bytes(sum, IN * sizeof(double));
     o->gram = fetch_floats(gram, IN * IN);
     o->folded = fetch_floats(folded, OUT * IN);
-    o->limit = fetch_floats(limit, groups);
+    o->cuts = fetch_bytes(clip.steps, (size_t)(2 * groups));
 }
 
 static outputs run_everything(void)
@@ -116,7 +117,7 @@ static void assert_same(const outputs *a, const outputs *b)
     assert_memory_equal(a->sum, b->sum, IN * sizeof(double));
     assert_memory_equal(a->error, b->error, OUT * IN * 4);
     assert_memory_equal(a->folded, b->folded, OUT * IN * 4);
-    assert_memory_equal(a->limit, b->limit, OUT * IN / GROUP * 4);
+    assert_memory_equal(a->cuts, b->cuts, 2 * OUT * IN / GROUP);
     assert_memory_equal(a->codes, b->codes, OUT * IN);
     assert_memory_equal(a->coded, b->coded, OUT * IN * 4);
     assert_memory_equal(a->factor, b->factor, IN * IN * 4);

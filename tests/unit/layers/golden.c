@@ -114,7 +114,7 @@ static void rounding_is_golden(int64_t group_size, const char *path)
     awq_quantize_options options = awq_quantize_options_default();
     options.grid.group_size = group_size;
     options.alpha_steps = 0;
-    options.clip = false;
+    options.clip = AWQ_CLIP_OFF;
     assert_true(fabs(quantized_kl(&options) / demo_golden(path) - 1) < 0.02);
 }
 
