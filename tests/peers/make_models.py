@@ -24,7 +24,7 @@ from transformers import (MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2F
 
 HERE = pathlib.Path(__file__).resolve().parent
 DEMO = HERE.parent / "data" / "demo-llama-outliers"
-LENGTH, BATCH = 256, 16
+LENGTH, BATCH = 256, 8
 OUTLIERS = 0.03
 
 COMMON = dict(vocab_size=1024, bos_token_id=1022, eos_token_id=1023, max_position_embeddings=1024,
@@ -33,16 +33,16 @@ COMMON = dict(vocab_size=1024, bos_token_id=1022, eos_token_id=1023, max_positio
 MODELS = {
     "qwen2-tied": (Qwen2ForCausalLM, Qwen2Config(
         hidden_size=256, intermediate_size=640, num_hidden_layers=3, num_attention_heads=4,
-        num_key_value_heads=2, tie_word_embeddings=True, rms_norm_eps=1e-6, **COMMON),
-        450, (20, 60)),
+        num_key_value_heads=2, tie_word_embeddings=True, rms_norm_eps=1e-6, sliding_window=None, **COMMON),
+        500, (20, 60)),
     "mistral-gqa": (MistralForCausalLM, MistralConfig(
-        hidden_size=256, intermediate_size=896, num_hidden_layers=4, num_attention_heads=8,
-        num_key_value_heads=2, sliding_window=None, tie_word_embeddings=False, **COMMON),
-        400, (10, 30)),
+        hidden_size=256, intermediate_size=512, num_hidden_layers=4, num_attention_heads=8,
+        num_key_value_heads=2, head_dim=32, sliding_window=None, tie_word_embeddings=False, **COMMON),
+        500, (10, 30)),
     "qwen3-wide": (Qwen3ForCausalLM, Qwen3Config(
-        hidden_size=384, intermediate_size=1024, num_hidden_layers=2, num_attention_heads=8,
+        hidden_size=384, intermediate_size=896, num_hidden_layers=2, num_attention_heads=8,
         num_key_value_heads=4, head_dim=64, tie_word_embeddings=True, rms_norm_eps=1e-6, **COMMON),
-        350, (40, 100)),
+        400, (40, 100)),
 }
 
 
