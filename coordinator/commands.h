@@ -21,6 +21,7 @@ typedef struct awq_call {
 int awq_command_quantize(const awq_call *call);
 int awq_command_plan(const awq_call *call);
 int awq_command_eval(const awq_call *call);
+int awq_command_report(const awq_call *call);
 int awq_command_status(const awq_call *call);
 int awq_command_submit(const awq_call *call);
 int awq_command_version(const awq_call *call);

@@ -30,6 +30,8 @@ static const command commands[] = {
      AWQ_COMMAND_PLAN, false, awq_command_plan},
     {"status", "OUT [options]", "say how a job is doing", AWQ_COMMAND_STATUS, false,
      awq_command_status},
+    {"report", "OUT [options]", "a page about a quantization: errors, alphas, times",
+     AWQ_COMMAND_REPORT, false, awq_command_report},
     {"eval", "--model DIR --tokens FILE [options]",
      "perplexity of a checkpoint, KL divergence from another", AWQ_COMMAND_EVAL, true,
      awq_command_eval},

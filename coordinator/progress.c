@@ -83,6 +83,7 @@ static double rate(const awq_progress *now, awq_work work)
 double awq_progress_eta(const awq_progress_view *view, const awq_progress *now)
 {
     const awq_workload *load = &view->load;
+    if (!load->done) return -1; /* ended: nothing to forecast by */
     double flow = rate(now, AWQ_WORK_FLOW), search = rate(now, AWQ_WORK_SEARCH);
     if (flow <= 0 || search <= 0 || awq_progress_elapsed(view) < 0.5) return -1;
     awq_pace pace = {.forward = load->forward / flow,

@@ -113,7 +113,7 @@ static void positional(awq_options *options, awq_command command, int argc, char
                        awq_problems *problems)
 {
     int first = optind;
-    if (command == AWQ_COMMAND_STATUS) {
+    if (command & (AWQ_COMMAND_STATUS | AWQ_COMMAND_REPORT)) {
         if (first >= argc)
             awq_problems_add(problems, AWQ_ERR_USAGE, "which job? give its output directory");
         else

@@ -11,6 +11,7 @@
 #define JOB          (QUANTIZE | PLAN)
 #define COMPUTE      (QUANTIZE | PLAN | EVAL)
 #define SUBMIT       AWQ_COMMAND_SUBMIT
+#define REPORT       AWQ_COMMAND_REPORT
 #define REQUIRED     true
 #define OPTIONAL     false
 #define CHANGES      true
@@ -34,10 +35,16 @@ const awq_option awq_option_table[] = {
      "print all options as such a file, and nothing else"},
     {"sequences", "N", AWQ_OPTION_INTEGER, FIELD(sequences), "0", 0, MAX_SEQUENCE, COMPUTE, OPTIONAL, SAME,
      "use the first N sequences of the tokens; 0: all"},
-    {"bits", "N", AWQ_OPTION_INTEGER, FIELD(bits), "4", 4, 4, JOB, OPTIONAL, CHANGES,
-     "bits of a quantized weight"},
+    {"bits", "N", AWQ_OPTION_INTEGER, FIELD(bits), "4", 3, 8, JOB, OPTIONAL, CHANGES,
+     "bits of a quantized weight: 4, or with --format compressed-tensors 3, 4 or 8"},
     {"group-size", "N", AWQ_OPTION_INTEGER, FIELD(group_size), "128", -1, 65536, JOB, OPTIONAL, CHANGES,
      "weights along the input that share a scale: 32, 64, 128, 256, or -1 for a whole row"},
+    {"symmetric", NULL, AWQ_OPTION_FLAG, FIELD(symmetric), NULL, UNBOUNDED, JOB, OPTIONAL, CHANGES,
+     "put the zero point of every group in the middle"},
+    {"format", "gemm|gemv|gemv-fast|compressed-tensors", AWQ_OPTION_CHOICE, FIELD(format), "gemm", UNBOUNDED, JOB, OPTIONAL, CHANGES,
+     "how the quantized linears are stored"},
+    {"skip", "REGEX", AWQ_OPTION_TEXT, FIELD(skip), NULL, UNBOUNDED, JOB, OPTIONAL, CHANGES,
+     "leave linears in full precision whose name, such as model.layers.7.mlp.down_proj, has a match"},
     {"alpha-steps", "N", AWQ_OPTION_INTEGER, FIELD(alpha_steps), "20", 0, 1000, JOB, OPTIONAL, CHANGES,
      "try alpha = 0, 1/N .. 1; 0 tries the identity only, which is plain rounding"},
     {"duo", "off|on|both", AWQ_OPTION_CHOICE, FIELD(duo), "off", UNBOUNDED, JOB, OPTIONAL, CHANGES,
@@ -86,6 +93,10 @@ const awq_option awq_option_table[] = {
      "keep DIR/.awqrun when the checkpoint is complete"},
     {"json", NULL, AWQ_OPTION_FLAG, FIELD(json), NULL, UNBOUNDED, PLAN | EVAL | STATUS, OPTIONAL, SAME,
      "print the result as JSON"},
+    {"html", "FILE", AWQ_OPTION_PATH, FIELD(html), NULL, UNBOUNDED, REPORT, OPTIONAL, SAME,
+     "write the page to FILE; else to awqrun-report.html in the output directory"},
+    {"csv", NULL, AWQ_OPTION_FLAG, FIELD(csv), NULL, UNBOUNDED, REPORT, OPTIONAL, SAME,
+     "print a line for each layer and linear instead"},
     {"verbose", NULL, AWQ_OPTION_FLAG, FIELD(verbose), NULL, UNBOUNDED, QUANTIZE | EVAL, OPTIONAL, SAME,
      "log each layer: alphas and relative errors"},
     {"quiet", NULL, AWQ_OPTION_FLAG, FIELD(quiet), NULL, UNBOUNDED, QUANTIZE | EVAL, OPTIONAL, SAME,

@@ -20,7 +20,9 @@ typedef enum awq_command {
     AWQ_COMMAND_PLAN = 2,
     AWQ_COMMAND_EVAL = 4,
     AWQ_COMMAND_STATUS = 8,
-    AWQ_COMMAND_SUBMIT = 16
+    AWQ_COMMAND_SUBMIT = 16,
+    AWQ_COMMAND_REPORT = 128,
+    AWQ_COMMAND_CONVERT = 256
 } awq_command;
 
 /* Enumerated values, in the order of their names in option_table.c. */
@@ -48,6 +50,9 @@ typedef struct awq_options {
     /* what changes the result */
     int64_t bits;
     int64_t group_size;
+    bool symmetric;
+    int64_t format; /* awq_format */
+    char *skip;     /* regular expression; NULL: none */
     int64_t alpha_steps;
     int64_t duo;
     int64_t refine;
@@ -73,6 +78,8 @@ typedef struct awq_options {
     bool restart;
     bool keep_run;
     bool json;
+    char *html; /* report: NULL: OUT/awqrun-report.html */
+    bool csv;
     bool print_job; /* plan */
     /* what is said */
     bool verbose;
@@ -142,9 +149,8 @@ awq_status awq_option_set(awq_options *options, const awq_option *option, const 
 char *awq_option_text(const awq_options *options, const awq_option *option);
 
 /* Parses argv[1..argc-1]; argv[0] is the subcommand. What the file of --job says is taken first,
- * wherever it stands. One positional argument is taken as --out by
- * status, none elsewhere. Adds problems of status AWQ_ERR_USAGE. Returns whether --help was asked
- * for. */
+ * wherever it stands. One positional argument is taken as --out by status and report, none
+ * elsewhere. Adds problems of status AWQ_ERR_USAGE. Returns whether --help was asked for. */
 bool awq_options_parse(awq_options *options, awq_command command, int argc, char **argv,
                        awq_problems *problems);
 

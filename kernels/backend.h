@@ -45,6 +45,7 @@ typedef struct awq_grid {
     int bits;           /* 2..8; codes are 0 .. 2^bits - 1 */
     int64_t group_size; /* weights along `in` that share a scale; divides in */
     bool zero_point;    /* false: symmetric, zero = 2^(bits - 1) */
+    bool bf16_scales;   /* scales are rounded to bfloat16 first: exact in both 16-bit types */
 } awq_grid;
 
 /* Which ends of a group's range [-below, above] a clip shrinks (A 2.8), by steps of 1/20:

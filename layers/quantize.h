@@ -30,6 +30,7 @@ typedef struct awq_quantize_options {
     awq_clip_mode clip; /* default after */
     awq_clip_shape clip_shape; /* default symmetric */
     awq_rounding rounding;     /* default nearest */
+    unsigned skip; /* linears left in full precision, a bit for each awq_linear; default none */
 } awq_quantize_options;
 
 awq_quantize_options awq_quantize_options_default(void);
@@ -40,6 +41,7 @@ typedef struct awq_quantized_linear {
     uint16_t *scales; /* [out, groups], float16 bits */
     uint8_t *zeros;   /* [out, groups] */
     float *bias;      /* [out]; NULL: none */
+    float *weight;    /* [out, in] of a skipped linear, folded; the three above are NULL then */
 } awq_quantized_linear;
 
 typedef struct awq_quantized_layer {

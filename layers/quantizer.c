@@ -24,6 +24,21 @@ double awq_clip_flops(awq_clip_shape shape, awq_extent extent, const awq_grid *g
     return 2 * tried * (double)awq_extent_elements(extent) * (double)grid->group_size;
 }
 
+bool awq_quantizer_skips(const awq_quantizer *quantizer, awq_linear linear)
+{
+    return quantizer->options->skip >> linear & 1;
+}
+
+bool awq_quantizer_skips_group(const awq_quantizer *quantizer, awq_group group)
+{
+    awq_linear first;
+    int count;
+    awq_group_consumers(group, &first, &count);
+    for (int i = 0; i < count; i++)
+        if (!awq_quantizer_skips(quantizer, (awq_linear)(first + i))) return false;
+    return true;
+}
+
 static uint64_t larger(uint64_t a, int64_t b)
 {
     return a > (uint64_t)b ? a : (uint64_t)b;
@@ -68,6 +83,7 @@ static awq_status check_request(const awq_quantizer *quantizer, awq_error *err)
     if (quantizer->statistics->tokens <= 0)
         return awq_fail(err, AWQ_ERR_INPUT, "no calibration token counts: the mask leaves none");
     for (int linear = 0; linear < AWQ_LINEARS; linear++) {
+        if (awq_quantizer_skips(quantizer, (awq_linear)linear)) continue;
         int64_t in = awq_linear_extent(quantizer->model, (awq_linear)linear).in;
         int64_t size = awq_quantizer_grid(quantizer, (awq_linear)linear).group_size;
         if (size < 1 || in % size)

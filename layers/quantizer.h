@@ -75,6 +75,9 @@ awq_grid awq_quantizer_grid(const awq_quantizer *quantizer, awq_linear linear);
 bool awq_is_clipped(const awq_quantizer *quantizer, awq_linear linear);
 /* Floating-point operations of a clip search. */
 double awq_clip_flops(awq_clip_shape shape, awq_extent extent, const awq_grid *grid);
+/* Whether a linear is left in full precision; whether all that read a group's input are. */
+bool awq_quantizer_skips(const awq_quantizer *quantizer, awq_linear linear);
+bool awq_quantizer_skips_group(const awq_quantizer *quantizer, awq_group group);
 /* The squared error of plain rounding or of a folding is not finite: says why. `d` still holds
  * the linear's error. */
 awq_status awq_blame_nonfinite(awq_quantizer *quantizer, awq_linear linear, awq_error *err);

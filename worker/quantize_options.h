@@ -4,9 +4,12 @@
 #ifndef AWQ_WORKER_QUANTIZE_OPTIONS_H
 #define AWQ_WORKER_QUANTIZE_OPTIONS_H
 
+#include "io/model.h"
 #include "jobs/options.h"
 #include "layers/quantize.h"
 
-awq_quantize_options awq_worker_quantize_options(const awq_options *options);
+/* For one layer: which of its linears are skipped is the layer's own. */
+awq_quantize_options awq_worker_quantize_options(const awq_options *options, const awq_model *model,
+                                                 int64_t layer);
 
 #endif

@@ -8,7 +8,7 @@ import unittest
 from support.case import DEMO, Case
 from support.program import AWQRUN, options_of, run
 
-COMMANDS = ("quantize", "plan", "status", "eval", "submit", "version")
+COMMANDS = ("quantize", "plan", "status", "report", "eval", "submit", "version")
 
 
 class Help(Case):
@@ -25,7 +25,7 @@ class Help(Case):
             self.assertIn("mpirun -n", result.out)
 
     def test_each_command_lists_its_options(self):
-        for command in ("quantize", "plan", "status", "eval", "submit"):
+        for command in COMMANDS[:-1]:
             with self.subTest(command=command):
                 result = run(command, "--help")
                 self.assertEqual((result.code, result.err), (0, ""), result)

@@ -47,7 +47,7 @@ static void search_verbs(outputs *o, const float *x, const float *w, double *sum
 {
     awq_error err;
     awq_extent extent = {OUT, IN};
-    awq_grid grid = {4, GROUP, true};
+    awq_grid grid = {4, GROUP, true, false};
     int64_t groups = OUT * IN / GROUP;
     float *s = host_random(IN, 1);
     for (int i = 0; i < IN; i++) s[i] = 1.5f + s[i];

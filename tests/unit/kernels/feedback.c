@@ -282,18 +282,18 @@ static void check_gptq(awq_extent extent, awq_grid grid)
 static void feedback_is_the_rounding_of_gptq(void **state)
 {
     (void)state;
-    check_gptq((awq_extent){300, 288}, (awq_grid){4, 32, true}); /* several blocks of both */
-    check_gptq((awq_extent){8, 96}, (awq_grid){4, 96, true});
-    check_gptq((awq_extent){130, 35}, (awq_grid){8, 5, true});
-    check_gptq((awq_extent){9, 512}, (awq_grid){3, 128, true});
+    check_gptq((awq_extent){300, 288}, (awq_grid){4, 32, true, false}); /* several blocks of both */
+    check_gptq((awq_extent){8, 96}, (awq_grid){4, 96, true, false});
+    check_gptq((awq_extent){130, 35}, (awq_grid){8, 5, true, false});
+    check_gptq((awq_extent){9, 512}, (awq_grid){3, 128, true, false});
 }
 
 static void feedback_follows_symmetric_grids(void **state)
 {
     (void)state;
-    check_gptq((awq_extent){33, 128}, (awq_grid){4, 64, false});
-    check_gptq((awq_extent){16, 64}, (awq_grid){2, 64, false});
-    check_gptq((awq_extent){16, 64}, (awq_grid){8, 32, false});
+    check_gptq((awq_extent){33, 128}, (awq_grid){4, 64, false, false});
+    check_gptq((awq_extent){16, 64}, (awq_grid){2, 64, false, false});
+    check_gptq((awq_extent){16, 64}, (awq_grid){8, 32, false, false});
 }
 
 /* One row of four weights, scale 1, zero 0, codes 0..15; s = 1. */
@@ -303,7 +303,7 @@ static void check_by_hand(const float gram[16], double damp, const float w[4],
     static const uint16_t one = 0x3c00;
     static const uint8_t zero = 0;
     awq_extent extent = {1, 4};
-    awq_grid grid = {4, 4, true};
+    awq_grid grid = {4, 4, true, false};
     factored f = factorize(gram, ones(4), 4, damp);
     uint8_t *codes = device_array(4);
     assert_true(f.positive);

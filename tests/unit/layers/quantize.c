@@ -246,7 +246,7 @@ static void duo_and_symmetric_and_whole_rows_work(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
-    s.options = (awq_quantize_options){.grid = {4, -1, false},
+    s.options = (awq_quantize_options){.grid = {.bits = 4, .group_size = -1},
                                        .alpha_steps = 5,
                                        .duo = AWQ_DUO_BOTH,
                                        .smooth = 0.2,
