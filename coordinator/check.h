@@ -26,7 +26,8 @@ void awq_check_paths(awq_options *options, awq_problems *problems);
 void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *problems);
 void awq_inputs_release(awq_inputs *inputs);
 
-/* What a quantization asks of its model: not quantized yet, sizes that the format can hold. */
+/* What a quantization asks of its model: not quantized yet, bits and sizes that the format can
+ * hold. Marks the linears that --skip leaves (jobs/skip.h) in inputs->model. */
 void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
                            awq_problems *problems);
 /* The output directory: not the source, nothing foreign in it, writable, room on its disk for what

@@ -18,6 +18,7 @@
 #include "io/publish.h"
 #include "jobs/format.h"
 #include "jobs/output.h"
+#include "jobs/skip.h"
 
 /* ---- shards, by the workers ---- */
 
@@ -128,8 +129,10 @@ static awq_status write_config(const awq_run *run, awq_error *err)
 {
     char path[AWQ_PATH_BYTES];
     if (out_path(run, "config.json", path, err)) return err->status;
-    json_t *config = awq_format_config(awq_checkpoint_config(run->inputs.model),
-                                       (int)run->options->bits, run->options->group_size, true);
+    const awq_model *model = awq_checkpoint_model(run->inputs.model);
+    awq_quantization quantization = awq_job_quantization(run->options, model);
+    json_t *config =
+        awq_format_config(awq_checkpoint_config(run->inputs.model), model, &quantization);
     if (!config) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);
     awq_status status = awq_json_write(path, config, err);
     json_decref(config);

@@ -118,6 +118,12 @@ const char *awq_checkpoint_directory(const awq_checkpoint *checkpoint)
     return checkpoint->directory;
 }
 
+void awq_checkpoint_leave(awq_checkpoint *checkpoint, int64_t layer, awq_linear linear)
+{
+    uint8_t *bits = &checkpoint->model.full_precision[layer];
+    *bits = (uint8_t)(*bits | 1u << linear);
+}
+
 const awq_tensor *awq_checkpoint_find(const awq_checkpoint *checkpoint, const char *name)
 {
     const awq_checkpoint_tensor *found = awq_checkpoint_tensors_find(&checkpoint->tensors, name);
@@ -129,6 +135,27 @@ const awq_tensor *awq_checkpoint_linear(const awq_checkpoint *checkpoint, int64_
 {
     char name[AWQ_NAME_BYTES];
     return awq_checkpoint_find(checkpoint, awq_linear_tensor_name(name, layer, linear, suffix));
+}
+
+awq_status awq_checkpoint_unpack(const awq_checkpoint *checkpoint, int64_t layer, awq_linear linear,
+                                 awq_linear_codes *out, awq_error *err)
+{
+    const awq_quantization *quantization = &checkpoint->model.quantization;
+    const awq_tensor *tensors[AWQ_MAX_PARTS] = {NULL};
+    awq_part parts[AWQ_MAX_PARTS];
+    int64_t rows, columns;
+    awq_linear_shape(&checkpoint->model, linear, &rows, &columns);
+    int count = awq_format_parts(quantization, rows, columns, parts);
+    for (int i = 0; i < count; i++)
+        tensors[i] = awq_checkpoint_linear(checkpoint, layer, linear, parts[i].suffix);
+    awq_linear_codes codes;
+    if (awq_linear_codes_init(&codes, quantization, rows, columns, err)) return err->status;
+    if (awq_format_unpack(quantization, tensors, &codes, err)) {
+        awq_linear_codes_release(&codes);
+        return err->status;
+    }
+    *out = codes;
+    return AWQ_OK;
 }
 
 const awq_tensor *awq_checkpoint_norm(const awq_checkpoint *checkpoint, int64_t layer,

@@ -17,11 +17,12 @@
  *   /linears/NAME        NAME is "q_proj" ... "down_proj"
  *     attributes: loss_rounding, loss float64 (summed squared output error over all tokens of
  *     plain rounding, and of what was written), energy float64 (summed squared output),
- *     clipped_groups int64 (groups whose range was cut), groups int64
+ *     clipped_groups int64 (groups whose range was cut), groups int64, damp float64 (that error
+ *     feedback took, docs/awq.md 2.9; 0: weights were rounded to nearest)
  *     clip_counts int64 [shapes, 10]: how many groups the clip search cut by step j (docs/awq.md
  *     2.8); one row, or one for the upper and one for the lower end of the range
- *   /seconds             attributes: read, forward, gram, search, clip, pack, write float64; the
- *                        only part that differs between two runs of one job
+ *   /seconds             attributes: read, forward, gram, search, clip, feedback, pack, write
+ *                        float64; the only part that differs between two runs of one job
  *   /seconds/when        attributes: worker int64 (from 1), host string; begin, end float64 [5]:
  *                        of the spans read, flow, search, pack, write, in seconds since 1970 by
  *                        the clock of that host; 0 where there was none
@@ -60,6 +61,7 @@ const char *awq_group_name(awq_group group);
     X(AWQ_PHASE_GRAM, "gram")                                                                      \
     X(AWQ_PHASE_SEARCH, "search")                                                                  \
     X(AWQ_PHASE_CLIP, "clip")                                                                      \
+    X(AWQ_PHASE_FEEDBACK, "feedback")                                                              \
     X(AWQ_PHASE_PACK, "pack")                                                                      \
     X(AWQ_PHASE_WRITE, "write")
 
@@ -124,6 +126,7 @@ typedef struct awq_linear_record {
     int64_t clipped_groups;
     int64_t clip_shapes; /* rows of clip_counts: 1, or 2 when the ends are cut apart */
     int64_t clip_counts[AWQ_RECORD_CLIP_SHAPES][AWQ_RECORD_CLIP_STEPS]; /* groups by step */
+    double damp; /* of error feedback; 0: rounded to nearest */
 } awq_linear_record;
 
 typedef struct awq_layer_record {

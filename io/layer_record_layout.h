@@ -21,7 +21,8 @@
     X(loss, double)                                                                                \
     X(energy, double)                                                                              \
     X(clipped_groups, int64)                                                                       \
-    X(groups, int64)
+    X(groups, int64)                                                                               \
+    X(damp, double)
 
 #define AWQ_CLIP_COUNTS_NAME "clip_counts"
 

@@ -21,7 +21,8 @@ typedef enum awq_command {
     AWQ_COMMAND_EVAL = 4,
     AWQ_COMMAND_STATUS = 8,
     AWQ_COMMAND_SUBMIT = 16,
-    AWQ_COMMAND_REPORT = 128
+    AWQ_COMMAND_REPORT = 128,
+    AWQ_COMMAND_CONVERT = 256
 } awq_command;
 
 /* Enumerated values, in the order of their names in option_table.c. */
@@ -29,6 +30,7 @@ enum { AWQ_OPTION_DUO_OFF, AWQ_OPTION_DUO_ON, AWQ_OPTION_DUO_BOTH };
 enum { AWQ_OPTION_O_PROJ_TIED, AWQ_OPTION_O_PROJ_SKIP };
 enum { AWQ_OPTION_CLIP_OFF, AWQ_OPTION_CLIP_AFTER, AWQ_OPTION_CLIP_JOINT };
 enum { AWQ_OPTION_CLIP_SYMMETRIC, AWQ_OPTION_CLIP_ASYMMETRIC };
+enum { AWQ_OPTION_ROUNDING_NEAREST, AWQ_OPTION_ROUNDING_FEEDBACK };
 enum { AWQ_OPTION_LAUNCHER_AUTO, AWQ_OPTION_LAUNCHER_SRUN, AWQ_OPTION_LAUNCHER_MPIRUN };
 
 /* An amount of memory: bytes, or a share of what there is. */
@@ -48,6 +50,9 @@ typedef struct awq_options {
     /* what changes the result */
     int64_t bits;
     int64_t group_size;
+    bool symmetric;
+    int64_t format; /* awq_format */
+    char *skip;     /* regular expression; NULL: none */
     int64_t alpha_steps;
     int64_t duo;
     int64_t refine;
@@ -55,6 +60,7 @@ typedef struct awq_options {
     int64_t o_proj;
     int64_t clip;
     int64_t clip_shape;
+    int64_t rounding;
     int64_t max_shard_size; /* bytes */
     int64_t tile_tokens;
     char *backend;

@@ -45,6 +45,7 @@ typedef struct awq_grid {
     int bits;           /* 2..8; codes are 0 .. 2^bits - 1 */
     int64_t group_size; /* weights along `in` that share a scale; divides in */
     bool zero_point;    /* false: symmetric, zero = 2^(bits - 1) */
+    bool bf16_scales;   /* scales are rounded to bfloat16 first: exact in both 16-bit types */
 } awq_grid;
 
 /* Which ends of a group's range [-below, above] a clip shrinks (A 2.8), by steps of 1/20:
@@ -158,6 +159,22 @@ struct awq_backend {
     void (*quantize)(awq_device *device, uint8_t *codes, uint16_t *scales, uint8_t *zeros,
                      const float *folded, const awq_clip *clip, awq_extent extent,
                      const awq_grid *grid);
+    /* A 2.9: H = U diag(p) U^T for H = diag(1/s) G diag(1/s) + shift I, shift = damp times the mean
+     * of the diagonal before it, rows and columns taken in `order`. order [in] is filled: the
+     * columns by falling diagonal, ties by index. factor [in, in]: U, unit upper triangular; below
+     * the diagonal undefined. gram finished. *positive false: a pivot of p is not finite or below
+     * shift / 2, so that H is not positive definite in this precision, or all of it is 0; factor is
+     * undefined. Waits. */
+    awq_status (*feedback_factor)(awq_device *device, float *factor, int32_t *order,
+                                  const float *gram, const float *s, int64_t in, double damp,
+                                  bool *positive, awq_error *err);
+    /* codes [out, in] once more, for given scales and zeros, one column after the other in `order`:
+     * code_j of w_j + sum over earlier columns i of e_i factor[i, j], where e_i = w_i - (code_i -
+     * zero) * scale is what rounding left there; w is folded. d: work space, compute type [out,
+     * in]. Codes stay in 0 .. 2^bits - 1. */
+    void (*feedback)(awq_device *device, uint8_t *codes, void *d, const float *folded,
+                     const float *factor, const int32_t *order, const uint16_t *scales,
+                     const uint8_t *zeros, awq_extent extent, const awq_grid *grid);
     /* d = (folded - (codes - zeros) * scales) / s: the error in the original input's terms. */
     void (*coded_error)(awq_device *device, void *d, const float *folded, const uint8_t *codes,
                         const uint16_t *scales, const uint8_t *zeros, const float *s,

@@ -28,6 +28,7 @@ void awq_quantized_layer_release(awq_quantized_layer *layer)
         free(layer->linear[linear].scales);
         free(layer->linear[linear].zeros);
         free(layer->linear[linear].bias);
+        free(layer->linear[linear].weight);
     }
     for (int norm = 0; norm < AWQ_NORMS; norm++) free(layer->norm[norm]);
     awq_layer_record_release(&layer->record);

@@ -103,6 +103,9 @@ static awq_status quantize(const linear_job *job, bool clipped, awq_error *err)
     quantizer->be->quantize(quantizer->device, quantizer->codes, quantizer->steps, quantizer->zeros,
                             quantizer->folded, clipped ? &quantizer->clip : NULL, job->extent,
                             &job->grid);
+    if (quantizer->options->rounding == AWQ_ROUNDING_FEEDBACK &&
+        awq_feedback_linear(quantizer, job->linear, err))
+        return err->status;
     if (download_codes(job, err)) return err->status;
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
 }
@@ -138,6 +141,28 @@ static awq_status measure_loss(const linear_job *job, awq_error *err)
     return awq_error_wrap(err, "with the scales folded in");
 }
 
+/* A skipped linear: the folded weight as it is, with no error of its own. */
+static awq_status keep(const linear_job *job, awq_error *err)
+{
+    job->out->weight = awq_vector_download(job->quantizer->device, job->quantizer->folded,
+                                           awq_extent_elements(job->extent), err);
+    if (!job->out->weight) return err->status;
+    return awq_quantizer_step(job->quantizer, AWQ_PHASE_PACK, 0, err);
+}
+
+static awq_status code(linear_job *job, awq_error *err)
+{
+    bool clipped = awq_is_clipped(job->quantizer, job->linear);
+    job->groups = awq_extent_elements(job->extent) / job->grid.group_size;
+    job->record->groups = job->groups;
+    if (!clipped) {
+        job->record->clip_shapes = 1;
+        job->record->clip_counts[0][0] = job->groups;
+    }
+    if (clipped && clip(job, err)) return err->status;
+    return quantize(job, clipped, err);
+}
+
 awq_status awq_quantize_linear(awq_quantizer *quantizer, awq_linear linear, awq_error *err)
 {
     linear_job job = {.quantizer = quantizer,
@@ -148,18 +173,11 @@ awq_status awq_quantize_linear(awq_quantizer *quantizer, awq_linear linear, awq_
                       .record = &quantizer->out->record.linear[linear],
                       .out = &quantizer->out->linear[linear]};
     void *weight = quantizer->decoder->weight[linear];
-    bool clipped = awq_is_clipped(quantizer, linear);
-    job.groups = awq_extent_elements(job.extent) / job.grid.group_size;
-    job.record->groups = job.groups;
-    if (!clipped) {
-        job.record->clip_shapes = 1;
-        job.record->clip_counts[0][0] = job.groups;
-    }
+    bool skipped = awq_quantizer_skips(quantizer, linear);
     if (measure(&job, weight, &job.record->energy, err)) return err->status;
     fold(&job);
-    if (clipped && clip(&job, err)) return err->status;
-    if (quantize(&job, clipped, err)) return err->status;
+    if (skipped ? keep(&job, err) : code(&job, err)) return err->status;
     quantizer->be->narrow(quantizer->device, weight, quantizer->folded,
                           (size_t)awq_extent_elements(job.extent));
-    return measure_loss(&job, err);
+    return skipped ? AWQ_OK : measure_loss(&job, err);
 }

@@ -34,6 +34,16 @@ static void release(group_search *search)
     free(search->s);
 }
 
+/* All that read the input are left in full precision, or it is o under grouped-query attention
+ * with --o-proj skip: the scales stay 1. */
+static bool is_skipped(const group_search *search)
+{
+    const awq_model *model = search->quantizer->model;
+    if (awq_quantizer_skips_group(search->quantizer, search->group)) return true;
+    return search->group == AWQ_GROUP_O && model->heads != model->kv_heads &&
+           !search->quantizer->options->o_proj_tied;
+}
+
 /* mean|x| and, with duo, mean relative weight, of the free channels. */
 static awq_status load_means(group_search *search, awq_error *err)
 {
@@ -48,7 +58,7 @@ static awq_status load_means(group_search *search, awq_error *err)
     awq_tie_channels(model, search->group, search->record->mean_abs, search->m);
     awq_smooth_means(search->m, awq_free_channels(model, search->group),
                      quantizer->options->smooth);
-    if (quantizer->options->duo == AWQ_DUO_OFF) return AWQ_OK;
+    if (quantizer->options->duo == AWQ_DUO_OFF || is_skipped(search)) return AWQ_OK;
     if (!(search->w = awq_allocate(bytes, "mean weights", err)) ||
         awq_mean_weight(quantizer, search->group, all, err))
         return err->status;
@@ -68,14 +78,6 @@ static awq_status allocate_record(awq_group_record *record, int64_t channels, in
         !(record->loss = awq_allocate(count * sizeof(double), "losses", err)))
         return err->status;
     return AWQ_OK;
-}
-
-/* Grouped-query attention with --o-proj skip: o keeps its scales. */
-static bool is_skipped(const group_search *search)
-{
-    const awq_model *model = search->quantizer->model;
-    return search->group == AWQ_GROUP_O && model->heads != model->kv_heads &&
-           !search->quantizer->options->o_proj_tied;
 }
 
 static awq_status prepare(group_search *search, awq_error *err)
@@ -144,6 +146,8 @@ static awq_status measure_rounding(group_search *search, double *loss, awq_error
     double errors[MAX_CONSUMERS];
     for (int i = 0; i < search->consumers; i++) {
         awq_linear linear = (awq_linear)(search->first + i);
+        errors[i] = 0;
+        if (awq_quantizer_skips(quantizer, linear)) continue;
         if (consumer_error(search, linear, false, &errors[i], err)) return err->status;
         if (!isfinite(errors[i])) return awq_blame_nonfinite(quantizer, linear, err);
         quantizer->out->record.linear[linear].loss_rounding = errors[i];
@@ -159,6 +163,8 @@ static awq_status measure_loss(group_search *search, double *loss, awq_error *er
     for (int i = 0; i < search->consumers; i++) {
         awq_linear linear = (awq_linear)(search->first + i);
         bool clipped = search->joint && awq_is_clipped(search->quantizer, linear);
+        errors[i] = 0;
+        if (awq_quantizer_skips(search->quantizer, linear)) continue;
         if (consumer_error(search, linear, clipped, &errors[i], err)) return err->status;
     }
     *loss = mean_error(search, errors);

@@ -7,10 +7,12 @@
 #include "io/clock.h"
 #include "io/log.h"
 #include "jobs/run_directory.h"
+#include "jobs/skip.h"
 #include "jobs/work.h"
 #include "layers/decoder_load.h"
 #include "layers/quantize.h"
 #include "worker/hidden.h"
+#include "worker/quantize_options.h"
 #include "worker/record.h"
 #include "worker/when.h"
 
@@ -231,21 +233,6 @@ static bool watch_step(void *context, awq_phase phase, double flops)
     return !atomic_load(&run->worker->stop);
 }
 
-static awq_quantize_options quantize_options(const awq_options *options)
-{
-    awq_quantize_options out = awq_quantize_options_default();
-    out.grid.bits = (int)options->bits;
-    out.grid.group_size = options->group_size;
-    out.alpha_steps = (int)options->alpha_steps;
-    out.duo = (awq_duo)options->duo;
-    out.refine = (int)options->refine;
-    out.smooth = options->smooth;
-    out.o_proj_tied = options->o_proj == AWQ_OPTION_O_PROJ_TIED;
-    out.clip = (awq_clip_mode)options->clip;
-    out.clip_shape = (awq_clip_shape)options->clip_shape;
-    return out;
-}
-
 static void tell_layer_done(const stage_run *run, const awq_layer_record *record)
 {
     awq_layer_summary summary = {
@@ -266,9 +253,10 @@ static void tell_layer_done(const stage_run *run, const awq_layer_record *record
 static awq_status publish_layer(stage_run *run, int64_t layer, awq_quantized_layer *result,
                                 awq_error *err)
 {
+    awq_quantization quantization = awq_job_quantization(&run->worker->job.options, run->model);
     awq_worker_progress(run->worker, run->index, layer, -1, AWQ_PHASE_WRITE, 0);
     if (awq_record_publish(run->worker->job.run_directory, run->worker->fingerprint,
-                           run->worker->checkpoint[0], result, err))
+                           run->worker->checkpoint[0], &quantization, result, err))
         return err->status;
     tell_layer_done(run, &result->record);
     return AWQ_OK;
@@ -278,7 +266,8 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
 {
     awq_worker *worker = run->worker;
     int64_t layer = run->stage->first + i;
-    awq_quantize_options options = quantize_options(&worker->job.options);
+    awq_quantize_options options =
+        awq_worker_quantize_options(&worker->job.options, run->model, layer);
     watched_layer watched = {run, layer, &run->when[i]};
     awq_quantize_watch watch = {watch_step, &watched};
     awq_fold_check check = {.input = run->first_tile[i],

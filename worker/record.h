@@ -9,7 +9,8 @@
 /* Packs layer->record.layer and publishes RUN/layers/NNNNN.safetensors, then .h5. Sets the
  * record's tensors_bytes, tensors_crc and write seconds. */
 awq_status awq_record_publish(const char *run, const char *fingerprint,
-                              const awq_checkpoint *checkpoint, awq_quantized_layer *layer,
+                              const awq_checkpoint *checkpoint,
+                              const awq_quantization *quantization, awq_quantized_layer *layer,
                               awq_error *err);
 
 #endif

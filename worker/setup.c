@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "io/log.h"
+#include "jobs/skip.h"
 #include "worker/cores.h"
 #include "worker/needs.h"
 #include "worker/state.h"
@@ -102,7 +103,9 @@ awq_status awq_worker_start_keeper(awq_worker *worker, awq_error *err)
 static awq_status open_inputs(awq_worker *worker, awq_error *err)
 {
     const awq_options *options = &worker->job.options;
-    if (open_model(options->model, &worker->checkpoint[0], err)) return err->status;
+    if (open_model(options->model, &worker->checkpoint[0], err) ||
+        awq_job_skip(options, worker->checkpoint[0], NULL, err))
+        return err->status;
     if (worker->job.command == AWQ_COMMAND_EVAL) worker->models = options->against ? 2 : 1;
     if (worker->models == 2 && open_model(options->against, &worker->checkpoint[1], err))
         return err->status;

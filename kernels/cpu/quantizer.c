@@ -60,7 +60,9 @@ static float exact_scale(group_range range, const awq_grid *grid)
 group_code group_code_of(group_range range, const awq_grid *grid)
 {
     enum { SMALLEST_NORMAL_HALF = 0x0400 };
-    group_code code = {.half = awq_f16_from_float(exact_scale(range, grid)),
+    float scale = exact_scale(range, grid);
+    if (grid->bf16_scales) scale = awq_float_from_bf16(awq_bf16_from_float(scale));
+    group_code code = {.half = awq_f16_from_float(scale),
                        .zero = (float)(1 << (grid->bits - 1)),
                        .qmax = (float)((1 << grid->bits) - 1)};
     if (code.half < SMALLEST_NORMAL_HALF) code.half = SMALLEST_NORMAL_HALF;

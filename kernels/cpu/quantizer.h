@@ -6,7 +6,8 @@
  *   symmetric:   scale = max|w| / (2^(bits-1) - 1), zero = 2^(bits-1)
  *   both:        q = clamp(rint(w / scale) + zero, 0, qmax), w_hat = (q - zero) * scale
  *
- * The scale is rounded to float16 before anything is divided by it; below the smallest normal it
+ * The scale is rounded to float16 before anything is divided by it (with bf16_scales to bfloat16,
+ * whose 8 bits float16 holds exactly); below the smallest normal it
  * becomes that; beyond the largest it is infinity, and then every w_hat is 0 * inf = NaN. A NaN
  * among the weights makes the range, hence the scale and the whole group, NaN. Every clamp is
  * written so that a NaN fails both comparisons and passes. */

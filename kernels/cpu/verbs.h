@@ -47,6 +47,12 @@ void clip_search_cpu(awq_device *device, const awq_clip *clip, const float *fold
 void quantize_cpu(awq_device *device, uint8_t *codes, uint16_t *scales, uint8_t *zeros,
                   const float *folded, const awq_clip *clip, awq_extent extent,
                   const awq_grid *grid);
+awq_status feedback_factor_cpu(awq_device *device, float *factor, int32_t *order, const float *gram,
+                               const float *s, int64_t in, double damp, bool *positive,
+                               awq_error *err);
+void feedback_cpu(awq_device *device, uint8_t *codes, void *d, const float *folded,
+                  const float *factor, const int32_t *order, const uint16_t *scales,
+                  const uint8_t *zeros, awq_extent extent, const awq_grid *grid);
 void coded_error_cpu(awq_device *device, void *d, const float *folded, const uint8_t *codes,
                      const uint16_t *scales, const uint8_t *zeros, const float *s,
                      awq_extent extent, const awq_grid *grid);

@@ -84,12 +84,12 @@ class JobFile(Case):
         self.assertEqual(run("plan", "--job", path, "--print-job").out, first)
 
     def test_all_its_problems_are_named(self):
-        path = self.job_file("modell = x", "bits = 5")
+        path = self.job_file("modell = x", "bits = 99")
         result = run("quantize", "--job", path, ranks=3)
         self.assertEqual(result.code, 2)
         self.assertEqual(result.errors, [
             f"'{path}' line 1: unknown option 'modell', did you mean 'model'?",
-            f"'{path}' line 2: --bits must be between 4 and 4, not '5'"])
+            f"'{path}' line 2: --bits must be between 3 and 8, not '99'"])
 
     def test_examples_are_job_files(self):
         self.assertGreaterEqual(len(EXAMPLES), 4)

@@ -49,6 +49,7 @@ static void fill(awq_layer_record *record, int64_t layer)
                                                 .energy = 100.0 + i,
                                                 .groups = 1000 + i,
                                                 .clipped_groups = 10 + i,
+                                                .damp = i / 10.0,
                                                 .clip_shapes = i % 3};
         for (int j = 0; j < i % 3 * AWQ_RECORD_CLIP_STEPS; j++)
             record->linear[i].clip_counts[j / AWQ_RECORD_CLIP_STEPS][j % AWQ_RECORD_CLIP_STEPS] =

@@ -16,9 +16,9 @@ enum { ROWS = 530, OUT = 1032, IN = 640, LENGTH = 265, GROUP = 64 };
 
 /* Every result of one pass over all verbs that compute. */
 typedef struct outputs {
-    float *hidden, *normed, *turned, *attended, *gram, *error, *folded, *coded;
+    float *hidden, *normed, *turned, *attended, *gram, *error, *folded, *coded, *factor;
     double *sum, *scores;
-    uint8_t *codes, *cuts;
+    uint8_t *codes, *cuts, *fed_back;
 } outputs;
 
 static void forward_verbs(outputs *o, const float *x, const float *w, const float *bias)
@@ -47,7 +47,7 @@ static void search_verbs(outputs *o, const float *x, const float *w, double *sum
 {
     awq_error err;
     awq_extent extent = {OUT, IN};
-    awq_grid grid = {4, GROUP, true};
+    awq_grid grid = {4, GROUP, true, false};
     int64_t groups = OUT * IN / GROUP;
     float *s = host_random(IN, 1);
     for (int i = 0; i < IN; i++) s[i] = 1.5f + s[i];
@@ -72,12 +72,21 @@ static void search_verbs(outputs *o, const float *x, const float *w, double *sum
     be->quantize(device, codes, steps, zeros, folded, &clip, extent, &grid);
     be->coded_error(device, d, folded, codes, steps, zeros, scales, extent, &grid);
     must(be->quadratic_form(device, d, gram, extent, &sums[1], &err));
+    float *factor = device_array(IN * IN * 4);
+    int32_t *order = device_array(IN * 4);
+    bool positive;
+    o->codes = fetch_bytes(codes, OUT * IN);
+    o->coded = fetch_compute(d, OUT * IN);
+    be->zero(device, factor, IN * IN * 4); /* its lower triangle is whatever it was */
+    must(be->feedback_factor(device, factor, order, gram, scales, IN, 0.01, &positive, &err));
+    assert_true(positive);
+    be->feedback(device, codes, d, folded, factor, order, steps, zeros, extent, &grid);
+    o->factor = fetch_floats(factor, IN * IN);
+    o->fed_back = fetch_bytes(codes, OUT * IN);
     o->sum = fetch_bytes(sum, IN * sizeof(double));
     o->gram = fetch_floats(gram, IN * IN);
     o->folded = fetch_floats(folded, OUT * IN);
     o->cuts = fetch_bytes(clip.steps, (size_t)(2 * groups));
-    o->codes = fetch_bytes(codes, OUT * IN);
-    o->coded = fetch_compute(d, OUT * IN);
 }
 
 static outputs run_everything(void)
@@ -111,6 +120,8 @@ static void assert_same(const outputs *a, const outputs *b)
     assert_memory_equal(a->cuts, b->cuts, 2 * OUT * IN / GROUP);
     assert_memory_equal(a->codes, b->codes, OUT * IN);
     assert_memory_equal(a->coded, b->coded, OUT * IN * 4);
+    assert_memory_equal(a->factor, b->factor, IN * IN * 4);
+    assert_memory_equal(a->fed_back, b->fed_back, OUT * IN);
     assert_memory_equal(a->scores, b->scores, (2 * ROWS + 2) * sizeof(double));
 }
 

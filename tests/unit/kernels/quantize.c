@@ -58,11 +58,11 @@ static void check_quantize(awq_extent extent, awq_grid grid)
 static void quantize_is_the_quantizer_to_the_bit(void **state)
 {
     (void)state;
-    check_quantize((awq_extent){33, 256}, (awq_grid){4, 128, true});
-    check_quantize((awq_extent){8, 96}, (awq_grid){4, 32, false});
-    check_quantize((awq_extent){1, 56}, (awq_grid){3, 56, true});
-    check_quantize((awq_extent){8, 35}, (awq_grid){8, 5, true});
-    check_quantize((awq_extent){8, 64}, (awq_grid){2, 64, false});
+    check_quantize((awq_extent){33, 256}, (awq_grid){4, 128, true, false});
+    check_quantize((awq_extent){8, 96}, (awq_grid){4, 32, false, false});
+    check_quantize((awq_extent){1, 56}, (awq_grid){3, 56, true, false});
+    check_quantize((awq_extent){8, 35}, (awq_grid){8, 5, true, false});
+    check_quantize((awq_extent){8, 64}, (awq_grid){2, 64, false, false});
 }
 
 static void quantize_clamps_to_the_cut_range(void **state)
@@ -70,9 +70,9 @@ static void quantize_clamps_to_the_cut_range(void **state)
     (void)state;
     const awq_clip_shape shapes[] = {AWQ_CLIP_SYMMETRIC, AWQ_CLIP_ASYMMETRIC};
     for (int i = 0; i < 2; i++) {
-        check_quantize_clipped((awq_extent){17, 96}, (awq_grid){4, 32, true}, &shapes[i]);
-        check_quantize_clipped((awq_extent){17, 96}, (awq_grid){4, 32, false}, &shapes[i]);
-        check_quantize_clipped((awq_extent){3, 40}, (awq_grid){3, 40, true}, &shapes[i]);
+        check_quantize_clipped((awq_extent){17, 96}, (awq_grid){4, 32, true, false}, &shapes[i]);
+        check_quantize_clipped((awq_extent){17, 96}, (awq_grid){4, 32, false, false}, &shapes[i]);
+        check_quantize_clipped((awq_extent){3, 40}, (awq_grid){3, 40, true, false}, &shapes[i]);
     }
 }
 
@@ -87,7 +87,7 @@ static void check_by_hand(awq_grid grid, const float w[4], float scale, int zero
     for (int i = 0; i < 4; i++) assert_int_equal(c.host_codes[i], codes[i]);
 }
 
-static const awq_grid asymmetric = {4, 4, true}, symmetric = {4, 4, false};
+static const awq_grid asymmetric = {4, 4, true, false}, symmetric = {4, 4, false, false};
 
 static void both_signs_use_the_whole_range(void **state)
 {
@@ -164,7 +164,7 @@ static void dequantize_and_coded_error_follow_the_codes(void **state)
 {
     (void)state;
     awq_extent extent = {13, 96};
-    awq_grid grid = {4, 32, true};
+    awq_grid grid = {4, 32, true, false};
     int64_t count = extent.out * extent.in;
     float *w = host_random(count, 0.5f), *s = random_scales(extent.in);
     double *values = host_doubles(count), *errors = host_doubles(count);

@@ -38,17 +38,17 @@ static void check_rounding_error(awq_extent extent, awq_grid grid)
 static void rounding_error_is_what_the_quantizer_loses(void **state)
 {
     (void)state;
-    check_rounding_error((awq_extent){33, 96}, (awq_grid){4, 32, true});
-    check_rounding_error((awq_extent){8, 72}, (awq_grid){3, 24, true});
-    check_rounding_error((awq_extent){1, 40}, (awq_grid){8, 40, true});
-    check_rounding_error((awq_extent){9, 64}, (awq_grid){4, 64, false});
-    check_rounding_error((awq_extent){5, 12}, (awq_grid){2, 3, false});
+    check_rounding_error((awq_extent){33, 96}, (awq_grid){4, 32, true, false});
+    check_rounding_error((awq_extent){8, 72}, (awq_grid){3, 24, true, false});
+    check_rounding_error((awq_extent){1, 40}, (awq_grid){8, 40, true, false});
+    check_rounding_error((awq_extent){9, 64}, (awq_grid){4, 64, false, false});
+    check_rounding_error((awq_extent){5, 12}, (awq_grid){2, 3, false, false});
 }
 
 static void rounding_error_of_an_overflowing_scale_is_nan(void **state)
 {
     (void)state;
-    awq_grid grid = {4, 16, true};
+    awq_grid grid = {4, 16, true, false};
     float *w = host_activations(32, 1), *s = random_scales(32);
     w[3] = 3e4f; /* times s: beyond 15 * 65504, in float16's reach itself */
     s[3] = 1e3f;
@@ -62,7 +62,7 @@ static void rounding_error_of_an_overflowing_scale_is_nan(void **state)
 static void rounding_error_shows_nan_of_either_sign(void **state)
 {
     (void)state;
-    awq_grid grid = {4, 16, true}, symmetric = {4, 16, false};
+    awq_grid grid = {4, 16, true, false}, symmetric = {4, 16, false, false};
     float *w = host_activations(48, 1), *s = random_scales(48);
     w[3] = NAN;
     w[16 + 9] = -NAN;
@@ -230,10 +230,10 @@ static int check_clip(awq_extent extent, awq_grid grid)
 static void clip_search_finds_the_least_error(void **state)
 {
     (void)state;
-    assert_true(check_clip((awq_extent){33, 128}, (awq_grid){4, 64, true}) > 10);
-    assert_true(check_clip((awq_extent){9, 96}, (awq_grid){3, 32, false}) > 2);
-    check_clip((awq_extent){1, 40}, (awq_grid){4, 40, true});
-    check_clip((awq_extent){130, 24}, (awq_grid){2, 8, true});
+    assert_true(check_clip((awq_extent){33, 128}, (awq_grid){4, 64, true, false}) > 10);
+    assert_true(check_clip((awq_extent){9, 96}, (awq_grid){3, 32, false, false}) > 2);
+    check_clip((awq_extent){1, 40}, (awq_grid){4, 40, true, false});
+    check_clip((awq_extent){130, 24}, (awq_grid){2, 8, true, false});
 }
 
 /* Nothing is better than the choice on either end's line through it, nor on the diagonal. Returns
@@ -258,18 +258,18 @@ static double check_asymmetric_clip(awq_extent extent, awq_grid grid)
 static void asymmetric_clip_is_near_the_best_of_all_pairs(void **state)
 {
     (void)state;
-    double off = check_asymmetric_clip((awq_extent){33, 128}, (awq_grid){4, 64, true});
+    double off = check_asymmetric_clip((awq_extent){33, 128}, (awq_grid){4, 64, true, false});
     assert_true(off < 1.03);
-    off = check_asymmetric_clip((awq_extent){9, 96}, (awq_grid){3, 32, false});
+    off = check_asymmetric_clip((awq_extent){9, 96}, (awq_grid){3, 32, false, false});
     assert_true(off < 1.03);
-    check_asymmetric_clip((awq_extent){1, 40}, (awq_grid){4, 40, true});
-    check_asymmetric_clip((awq_extent){130, 24}, (awq_grid){2, 8, true});
+    check_asymmetric_clip((awq_extent){1, 40}, (awq_grid){4, 40, true, false});
+    check_asymmetric_clip((awq_extent){130, 24}, (awq_grid){2, 8, true, false});
 }
 
 /* One group of w = +1, -1, +1 .. */
 static const uint8_t *clip_of_constants(awq_clip_shape shape)
 {
-    awq_grid grid = {4, 16, true};
+    awq_grid grid = {4, 16, true, false};
     float w[16], s[16], *gram = random_gram(16);
     for (int i = 0; i < 16; i++) {
         w[i] = i % 2 ? 1 : -1;

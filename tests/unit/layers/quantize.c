@@ -246,7 +246,7 @@ static void duo_and_symmetric_and_whole_rows_work(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
-    s.options = (awq_quantize_options){.grid = {4, -1, false},
+    s.options = (awq_quantize_options){.grid = {.bits = 4, .group_size = -1},
                                        .alpha_steps = 5,
                                        .duo = AWQ_DUO_BOTH,
                                        .smooth = 0.2,
@@ -313,7 +313,7 @@ static void announced_bytes_are_allocated(void **state)
     assert_int_equal(allocated, awq_scratch_bytes(&s.model, 100, 25, 4));
     allocated = 0;
     must(synthetic_quantize(&s, &layer, &err));
-    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options.grid, 4));
+    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options, 4));
 
     awq_quantized_layer_release(&layer);
     awq_scratch_free(scratch);
