@@ -72,6 +72,9 @@ function drawHead() {
   if (records.length) head.append(keyFigures());
 }
 
+const sourceFile = ({ file, bytes: size, crc32, header_crc32: header }) => [file,
+  `${bytes(size)}, ${crc32 === undefined ? `header crc32 ${header}` : `crc32 ${crc32}`}`];
+
 function facts() {
   const config = data.config ?? {}, job = data.job, used = job.tokens ?? {};
   const began = timelineSessions[0]?.[0];
@@ -90,9 +93,7 @@ function facts() {
       ['backend', job.backend], ['begun', began && new Date(1e3 * began).toISOString()
         .replace('T', ' ').replace(/\..*/, ' UTC')],
       ['quantized by', `awqrun ${data.version}`], ['reported by', `awqrun ${data.awqrun}`]]),
-    pairs('Source files', (job.model ?? []).map((source) => [source.file,
-      `${bytes(source.bytes)}, ` + (source.crc32 === undefined ? `header crc32 ${source.header_crc32}`
-        : `crc32 ${source.crc32}`)])));
+    pairs('Source files', (job.model ?? []).map(sourceFile)));
 }
 
 function layerTable() {
