@@ -14,6 +14,8 @@
 #define SUBMIT       AWQ_COMMAND_SUBMIT
 #define REPORT       AWQ_COMMAND_REPORT
 #define VERIFY       AWQ_COMMAND_VERIFY
+#define VERSION      AWQ_COMMAND_VERSION
+#define COMPLETION   AWQ_COMMAND_COMPLETION
 #define REQUIRED     true
 #define OPTIONAL     false
 #define CHANGES      true
@@ -95,12 +97,14 @@ const awq_option awq_option_table[] = {
      "discard what an earlier run of this job has done"},
     {"keep-run", NULL, AWQ_OPTION_FLAG, FIELD(keep_run), NULL, UNBOUNDED, QUANTIZE, OPTIONAL, SAME,
      "keep DIR/.awqrun when the checkpoint is complete"},
-    {"json", NULL, AWQ_OPTION_FLAG, FIELD(json), NULL, UNBOUNDED, PLAN | EVAL | STATUS | VERIFY, OPTIONAL, SAME,
+    {"json", NULL, AWQ_OPTION_FLAG, FIELD(json), NULL, UNBOUNDED, PLAN | EVAL | STATUS | VERIFY | VERSION, OPTIONAL, SAME,
      "print the result as JSON"},
     {"html", "FILE", AWQ_OPTION_PATH, FIELD(html), NULL, UNBOUNDED, REPORT, OPTIONAL, SAME,
      "write the page to FILE; else to awqrun-report.html in the output directory"},
     {"csv", NULL, AWQ_OPTION_FLAG, FIELD(csv), NULL, UNBOUNDED, REPORT, OPTIONAL, SAME,
      "print a line for each layer and linear instead"},
+    {"shell", "bash|zsh", AWQ_OPTION_CHOICE, FIELD(shell), "bash", UNBOUNDED, COMPLETION, OPTIONAL, SAME,
+     "the shell that the script is for"},
     {"verbose", NULL, AWQ_OPTION_FLAG, FIELD(verbose), NULL, UNBOUNDED, QUANTIZE | EVAL | VERIFY | CONVERT, OPTIONAL, SAME,
      "log each layer: alphas and relative errors"},
     {"quiet", NULL, AWQ_OPTION_FLAG, FIELD(quiet), NULL, UNBOUNDED, QUANTIZE | EVAL | VERIFY | CONVERT, OPTIONAL, SAME,

@@ -23,7 +23,9 @@ typedef enum awq_command {
     AWQ_COMMAND_SUBMIT = 16,
     AWQ_COMMAND_VERIFY = 64,
     AWQ_COMMAND_REPORT = 128,
-    AWQ_COMMAND_CONVERT = 256
+    AWQ_COMMAND_CONVERT = 256,
+    AWQ_COMMAND_VERSION = 512,
+    AWQ_COMMAND_COMPLETION = 1024
 } awq_command;
 
 /* Enumerated values, in the order of their names in option_table.c. */
@@ -32,6 +34,7 @@ enum { AWQ_OPTION_O_PROJ_TIED, AWQ_OPTION_O_PROJ_SKIP };
 enum { AWQ_OPTION_CLIP_OFF, AWQ_OPTION_CLIP_AFTER, AWQ_OPTION_CLIP_JOINT };
 enum { AWQ_OPTION_CLIP_SYMMETRIC, AWQ_OPTION_CLIP_ASYMMETRIC };
 enum { AWQ_OPTION_ROUNDING_NEAREST, AWQ_OPTION_ROUNDING_FEEDBACK };
+enum { AWQ_OPTION_SHELL_BASH, AWQ_OPTION_SHELL_ZSH };
 enum { AWQ_OPTION_LAUNCHER_AUTO, AWQ_OPTION_LAUNCHER_SRUN, AWQ_OPTION_LAUNCHER_MPIRUN };
 
 /* An amount of memory: bytes, or a share of what there is. */
@@ -82,6 +85,7 @@ typedef struct awq_options {
     bool json;
     char *html; /* report: NULL: OUT/awqrun-report.html */
     bool csv;
+    int64_t shell;  /* completion */
     bool print_job; /* plan */
     /* what is said */
     bool verbose;
@@ -157,8 +161,8 @@ char *awq_option_text(const awq_options *options, const awq_option *option);
 bool awq_options_parse(awq_options *options, awq_command command, int argc, char **argv,
                        awq_problems *problems);
 
-/* {"model": "...", ...}: all options as text but those of submit alone, or only those that change
- * the result. NULL: no memory. The caller decrefs. */
+/* {"model": "...", ...}: all options as text but those of commands that are no jobs, or only
+ * those that change the result. NULL: no memory. The caller decrefs. */
 json_t *awq_options_to_json(const awq_options *options, bool only_changing);
 awq_status awq_options_from_json(awq_options *options, const json_t *object, awq_error *err);
 
