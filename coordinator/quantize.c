@@ -113,7 +113,7 @@ static awq_status begin_progress(awq_run *run, awq_error *err)
                          .tokens = tokens,
                          .forward = awq_work_forward(model, tokens, length),
                          .gram = awq_work_gram(model, tokens),
-                         .search = awq_work_search(model, run->options)};
+                         .search = awq_work_search(model, run->options, &run->inputs.tokens)};
     if (!load.done) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to tell the progress");
     memcpy(load.done, run->plan.done, bytes);
     run->layers_done = run->layers_at_start = run->plan.layers - run->plan.layers_left;

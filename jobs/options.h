@@ -29,6 +29,7 @@ typedef enum awq_command {
 } awq_command;
 
 /* Enumerated values, in the order of their names in option_table.c. */
+enum { AWQ_OPTION_OBJECTIVE_LINEAR, AWQ_OPTION_OBJECTIVE_MODULE };
 enum { AWQ_OPTION_DUO_OFF, AWQ_OPTION_DUO_ON, AWQ_OPTION_DUO_BOTH };
 enum { AWQ_OPTION_O_PROJ_TIED, AWQ_OPTION_O_PROJ_SKIP };
 enum { AWQ_OPTION_CLIP_OFF, AWQ_OPTION_CLIP_AFTER, AWQ_OPTION_CLIP_JOINT };
@@ -58,6 +59,8 @@ typedef struct awq_options {
     bool symmetric;
     int64_t format; /* awq_format */
     char *skip;     /* regular expression; NULL: none */
+    int64_t objective;
+    int64_t objective_tokens; /* 0: all */
     int64_t alpha_steps;
     int64_t duo;
     int64_t refine;

@@ -68,6 +68,7 @@ static void search_verbs(outputs *o, const float *x, const float *w, double *sum
     be->rounding_error(device, d, weight, scales, extent, &grid);
     o->error = fetch_compute(d, OUT * IN);
     must(be->quadratic_form(device, d, gram, extent, &sums[0], &err));
+    must(be->squared_error(device, weight, d, NULL, OUT, IN, &sums[2], &err));
     be->fold(device, folded, weight, scales, NULL, extent);
     be->clip_search(device, &clip, folded, gram, scales, extent, &grid);
     be->quantize(device, codes, steps, zeros, folded, &clip, extent, &grid);
