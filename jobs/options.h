@@ -23,7 +23,9 @@ typedef enum awq_command {
     AWQ_COMMAND_SUBMIT = 16,
     AWQ_COMMAND_VERIFY = 64,
     AWQ_COMMAND_REPORT = 128,
-    AWQ_COMMAND_CONVERT = 256
+    AWQ_COMMAND_CONVERT = 256,
+    AWQ_COMMAND_VERSION = 512,
+    AWQ_COMMAND_COMPLETION = 1024
 } awq_command;
 
 /* Enumerated values, in the order of their names in option_table.c. */
@@ -33,6 +35,7 @@ enum { AWQ_OPTION_O_PROJ_TIED, AWQ_OPTION_O_PROJ_SKIP };
 enum { AWQ_OPTION_CLIP_OFF, AWQ_OPTION_CLIP_AFTER, AWQ_OPTION_CLIP_JOINT };
 enum { AWQ_OPTION_CLIP_SYMMETRIC, AWQ_OPTION_CLIP_ASYMMETRIC };
 enum { AWQ_OPTION_ROUNDING_NEAREST, AWQ_OPTION_ROUNDING_FEEDBACK };
+enum { AWQ_OPTION_SHELL_BASH, AWQ_OPTION_SHELL_ZSH };
 enum { AWQ_OPTION_LAUNCHER_AUTO, AWQ_OPTION_LAUNCHER_SRUN, AWQ_OPTION_LAUNCHER_MPIRUN };
 
 /* An amount of memory: bytes, or a share of what there is. */
@@ -85,6 +88,7 @@ typedef struct awq_options {
     bool json;
     char *html; /* report: NULL: OUT/awqrun-report.html */
     bool csv;
+    int64_t shell;  /* completion */
     bool print_job; /* plan */
     /* what is said */
     bool verbose;
@@ -154,13 +158,14 @@ awq_status awq_option_set(awq_options *options, const awq_option *option, const 
 char *awq_option_text(const awq_options *options, const awq_option *option);
 
 /* Parses argv[1..argc-1]; argv[0] is the subcommand. What the file of --job says is taken first,
- * wherever it stands. One positional argument is taken as --out by status, report and verify, none
- * elsewhere. Adds problems of status AWQ_ERR_USAGE. Returns whether --help was asked for. */
+ * wherever it stands. One positional argument is taken as --out by status, report and verify, as
+ * --model by convert, none elsewhere. Adds problems of status AWQ_ERR_USAGE. Returns whether --help
+ * was asked for. */
 bool awq_options_parse(awq_options *options, awq_command command, int argc, char **argv,
                        awq_problems *problems);
 
-/* {"model": "...", ...}: all options as text but those of submit alone, or only those that change
- * the result. NULL: no memory. The caller decrefs. */
+/* {"model": "...", ...}: all options as text but those of commands that are no jobs, or only
+ * those that change the result. NULL: no memory. The caller decrefs. */
 json_t *awq_options_to_json(const awq_options *options, bool only_changing);
 awq_status awq_options_from_json(awq_options *options, const json_t *object, awq_error *err);
 

@@ -71,6 +71,10 @@ struct awq_backend {
     const char *name; /* as --backend takes it */
     size_t compute_bytes;
 
+    /* The libraries that it stands on, "NAME VERSION": the index-th, or NULL past the last. Needs
+     * no device. */
+    const char *(*library)(int index);
+
     awq_status (*open)(const awq_device_options *options, awq_device **out, awq_error *err);
     void (*close)(awq_device *device); /* NULL is fine */
 

@@ -12,10 +12,6 @@
 #include "layers/decoder.h"
 #include "layers/statistics.h"
 
-/* docs/awq.md 2.9: each weight to the nearest value, or columns in turn, so that errors make up for
- * one another. */
-typedef enum awq_rounding { AWQ_ROUNDING_NEAREST, AWQ_ROUNDING_FEEDBACK } awq_rounding;
-
 /* When the range of a group of weights is cut: never; once the scales are chosen; for each
  * candidate of the search, and then again. */
 typedef enum awq_clip_mode { AWQ_CLIP_OFF, AWQ_CLIP_AFTER, AWQ_CLIP_JOINT } awq_clip_mode;
@@ -23,6 +19,10 @@ typedef enum awq_clip_mode { AWQ_CLIP_OFF, AWQ_CLIP_AFTER, AWQ_CLIP_JOINT } awq_
 /* What a candidate is scored by (A 2.5): the exact error of each linear's output; or, for q, k, v
  * and for gate, up, the error of the attention's or MLP's output on the kept tokens. */
 typedef enum awq_objective { AWQ_OBJECTIVE_LINEAR, AWQ_OBJECTIVE_MODULE } awq_objective;
+
+/* docs/awq.md 2.9: each weight to the nearest value, or columns in turn, so that errors make up for
+ * one another. */
+typedef enum awq_rounding { AWQ_ROUNDING_NEAREST, AWQ_ROUNDING_FEEDBACK } awq_rounding;
 
 typedef struct awq_quantize_options {
     awq_objective objective; /* default linear */

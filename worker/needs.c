@@ -117,6 +117,17 @@ awq_status awq_needs_backend(const awq_options *options, const awq_backend **out
     return AWQ_OK;
 }
 
+const char *awq_worker_library(int index)
+{
+    for (const awq_backend *const *backend = awq_backends(); *backend; backend++) {
+        int count = 0;
+        for (const char *text; (text = (*backend)->library(count)); count++)
+            if (count == index) return text;
+        index -= count;
+    }
+    return NULL;
+}
+
 awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *checkpoint,
                             const awq_tokens *tokens, awq_hello *out, awq_error *err)
 {

@@ -6,6 +6,7 @@
 const awq_backend awq_backend_cpu = {
     .name = "cpu",
     .compute_bytes = sizeof(float),
+    .library = library_cpu,
     .open = open_cpu,
     .close = close_cpu,
     .alloc = alloc_cpu,
