@@ -23,6 +23,7 @@ int awq_command_plan(const awq_call *call);
 int awq_command_eval(const awq_call *call);
 int awq_command_status(const awq_call *call);
 int awq_command_submit(const awq_call *call);
+int awq_command_tokenize(const awq_call *call);
 int awq_command_version(const awq_call *call);
 
 /* Reports an error and gives the exit code that goes with it. */

@@ -24,10 +24,10 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
-    {"quantize", "--model DIR --tokens FILE --out DIR [options]",
+    {"quantize", "--model DIR (--tokens FILE | --text FILE...) --out DIR [options]",
      "quantize a checkpoint, or go on with it", AWQ_COMMAND_QUANTIZE, true, awq_command_quantize},
-    {"plan", "--model DIR --tokens FILE [options]", "check a job and say what it would do",
-     AWQ_COMMAND_PLAN, false, awq_command_plan},
+    {"plan", "--model DIR (--tokens FILE | --text FILE...) [options]",
+     "check a job and say what it would do", AWQ_COMMAND_PLAN, false, awq_command_plan},
     {"status", "OUT [options]", "say how a job is doing", AWQ_COMMAND_STATUS, false,
      awq_command_status},
     {"eval", "--model DIR --tokens FILE [options]",
@@ -35,6 +35,8 @@ static const command commands[] = {
      awq_command_eval},
     {"submit", "[options] -- --model DIR --tokens FILE --out DIR [options of quantize]",
      "quantize as a SLURM job", AWQ_COMMAND_SUBMIT, false, awq_command_submit},
+    {"tokenize", "--model DIR --text FILE... --out FILE [options]",
+     "turn text into calibration tokens", AWQ_COMMAND_TOKENIZE, false, awq_command_tokenize},
     {"version", "", "print versions", 0, false, awq_command_version},
     {NULL, NULL, NULL, 0, false, NULL},
 };

@@ -16,8 +16,9 @@ static void print_model(FILE *file, const awq_options *options, const awq_inputs
             awq_family_name(model->family), parameters, (long long)model->layers, bytes);
     int64_t tile = awq_job_tile_sequences(options, &inputs->tokens);
     fprintf(file, "tokens     %s: %lld sequences of %lld, %lld tiles of %lld sequences\n",
-            options->tokens, (long long)inputs->tokens.sequences, (long long)inputs->tokens.length,
-            (long long)awq_job_tiles(options, &inputs->tokens), (long long)tile);
+            options->tokens ? options->tokens : "of the text", (long long)inputs->tokens.sequences,
+            (long long)inputs->tokens.length, (long long)awq_job_tiles(options, &inputs->tokens),
+            (long long)tile);
 }
 
 static void print_stages(FILE *file, const awq_plan *plan, int64_t workers)

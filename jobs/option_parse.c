@@ -95,18 +95,40 @@ static void set(awq_options *options, int index, const char *text, awq_problems 
         awq_problems_add_error(problems, &err);
 }
 
+/* What follows a list, up to the next option, belongs to it: a shell's *.txt. */
+static void set_more(awq_options *options, int index, int argc, char **argv, awq_problems *problems)
+{
+    if (awq_option_table[index].type != AWQ_OPTION_PATHS) return;
+    while (optind < argc && argv[optind][0] != '-') set(options, index, argv[optind++], problems);
+}
+
+/* Text takes the place of tokens. */
+static void require_input(const awq_options *options, awq_command command, awq_problems *problems)
+{
+    bool takes_text = command & (AWQ_COMMAND_QUANTIZE | AWQ_COMMAND_PLAN);
+    if (options->tokens && options->text)
+        awq_problems_add(problems, AWQ_ERR_USAGE, "--tokens and --text exclude each other");
+    else if (takes_text && !options->tokens && !options->text)
+        awq_problems_add(problems, AWQ_ERR_USAGE, "--tokens FILE or --text FILE is missing");
+    else if (command == AWQ_COMMAND_TOKENIZE && !options->text)
+        awq_problems_add(problems, AWQ_ERR_USAGE, "--text FILE is missing");
+}
+
 static void require(const awq_options *options, awq_command command, awq_problems *problems)
 {
     for (int i = 0; i < awq_option_count; i++) {
         const awq_option *option = &awq_option_table[i];
         if (!option->required || !(option->commands & command)) continue;
         if (command == AWQ_COMMAND_PLAN && option->offset == offsetof(awq_options, out)) continue;
+        if (option->offset == offsetof(awq_options, tokens) && command != AWQ_COMMAND_EVAL)
+            continue;
         char *text = awq_option_text(options, option);
         if (text && !*text)
             awq_problems_add(problems, AWQ_ERR_USAGE, "--%s %s is missing", option->name,
                              option->argument);
         free(text);
     }
+    require_input(options, command, problems);
 }
 
 static void positional(awq_options *options, awq_command command, int argc, char **argv,
@@ -148,8 +170,10 @@ bool awq_options_parse(awq_options *options, awq_command command, int argc, char
             awq_problems_add(problems, AWQ_ERR_USAGE, "'%s' needs a value", argv[optind - 1]);
         else if (code == '?')
             refuse(argc, argv, command, problems);
-        else
+        else {
             set(options, code - FIRST_LONG, optarg, problems);
+            set_more(options, code - FIRST_LONG, argc, argv, problems);
+        }
     }
     free(list);
     if (help) return true;

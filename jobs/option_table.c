@@ -11,7 +11,9 @@
 #define JOB          (QUANTIZE | PLAN)
 #define COMPUTE      (QUANTIZE | PLAN | EVAL)
 #define SUBMIT       AWQ_COMMAND_SUBMIT
-#define ANY          (COMPUTE | STATUS)
+#define TOKENIZE     AWQ_COMMAND_TOKENIZE
+#define TEXT         (QUANTIZE | PLAN | TOKENIZE)
+#define ANY          (COMPUTE | STATUS | TOKENIZE)
 #define REQUIRED     true
 #define OPTIONAL     false
 #define CHANGES      true
@@ -21,16 +23,32 @@
 
 /* clang-format off */
 const awq_option awq_option_table[] = {
-    {"model", "DIR", AWQ_OPTION_PATH, FIELD(model), NULL, UNBOUNDED, COMPUTE, REQUIRED, SAME,
+    {"model", "DIR", AWQ_OPTION_PATH, FIELD(model), NULL, UNBOUNDED, COMPUTE | TOKENIZE, REQUIRED, SAME,
      "Hugging Face checkpoint: config.json and safetensors"},
     {"tokens", "FILE", AWQ_OPTION_PATH, FIELD(tokens), NULL, UNBOUNDED, COMPUTE, REQUIRED, SAME,
      "HDF5 file of token ids, /input_ids int32 [sequences, length]"},
     {"out", "DIR", AWQ_OPTION_PATH, FIELD(out), NULL, UNBOUNDED, JOB, REQUIRED, SAME,
      "directory of the AWQ checkpoint to write; DIR/.awqrun keeps what a resumed run needs"},
+    {"out", "FILE", AWQ_OPTION_PATH, FIELD(out), NULL, UNBOUNDED, TOKENIZE, REQUIRED, SAME,
+     "HDF5 file of token ids to write, for --tokens"},
+    {"text", "FILE...", AWQ_OPTION_PATHS, FIELD(text), NULL, UNBOUNDED, TEXT, OPTIONAL, SAME,
+     "text to tokenize, in place of --tokens: plain, .jsonl, either as .gz"},
+    {"length", "N", AWQ_OPTION_INTEGER, FIELD(length), "512", 1, MAX_SEQUENCE, TEXT, OPTIONAL, SAME,
+     "tokens of a sequence of the text"},
+    {"split", "lines|blank|files", AWQ_OPTION_CHOICE, FIELD(split), "blank", UNBOUNDED, TEXT, OPTIONAL, SAME,
+     "what a document of plain text is: a line, what stands between blank lines, or a file"},
+    {"field", "NAME", AWQ_OPTION_TEXT, FIELD(field), NULL, UNBOUNDED, TEXT, OPTIONAL, SAME,
+     "what holds the document in a line of .jsonl; else text, or messages with --chat-template"},
+    {"chat-template", "none|llama3|chatml|mistral", AWQ_OPTION_CHOICE, FIELD(chat_template), "none", UNBOUNDED, TEXT, OPTIONAL, SAME,
+     "documents are conversations, a list of {role, content}, to be written out in this form"},
+    {"mask-prompt", NULL, AWQ_OPTION_FLAG, FIELD(mask_prompt), NULL, UNBOUNDED, TEXT, OPTIONAL, SAME,
+     "with --chat-template, count only what the assistant wrote"},
+    {"invalid-utf8", "refuse|replace", AWQ_OPTION_CHOICE, FIELD(invalid_utf8), "refuse", UNBOUNDED, TEXT, OPTIONAL, SAME,
+     "text that is not UTF-8: an error, or U+FFFD as Python's errors='replace' has it"},
     {"against", "DIR", AWQ_OPTION_PATH, FIELD(against), NULL, UNBOUNDED, EVAL, OPTIONAL, SAME,
      "full-precision checkpoint to compare with: prints KL(DIR || model)"},
-    {"sequences", "N", AWQ_OPTION_INTEGER, FIELD(sequences), "0", 0, MAX_SEQUENCE, COMPUTE, OPTIONAL, SAME,
-     "use the first N sequences of the tokens; 0: all"},
+    {"sequences", "N", AWQ_OPTION_INTEGER, FIELD(sequences), "0", 0, MAX_SEQUENCE, COMPUTE | TOKENIZE, OPTIONAL, SAME,
+     "use the first N sequences; 0: all of --tokens, 128 of --text"},
     {"bits", "N", AWQ_OPTION_INTEGER, FIELD(bits), "4", 4, 4, JOB, OPTIONAL, CHANGES,
      "bits of a quantized weight"},
     {"group-size", "N", AWQ_OPTION_INTEGER, FIELD(group_size), "128", -1, 65536, JOB, OPTIONAL, CHANGES,
