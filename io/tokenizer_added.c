@@ -104,8 +104,8 @@ static int64_t match_at(const awq_added *added, const char *text, size_t bytes)
 static bool accept(const awq_added_token *token, const awq_piece *piece, size_t taken,
                    size_t *begin, size_t *end)
 {
-    if (token->single_word && (awq_word_before(piece->shadow, *begin) ||
-                               awq_word_behind(piece->shadow, piece->bytes, *end)))
+    if (token->single_word &&
+        (awq_word_before(piece->text, *begin) || awq_word_behind(piece->text, piece->bytes, *end)))
         return false;
     if (token->lstrip) {
         size_t start = *begin - awq_space_before(piece->text, *begin);

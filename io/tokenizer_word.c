@@ -18,28 +18,32 @@ static size_t character_before(const char *text, size_t at)
 static bool is_word(const char *text)
 {
     static const char class[] = "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}]";
+    char known[4];
     uint32_t c;
     int code;
-    PCRE2_SIZE offset, bytes = awq_utf8_next(text, &c);
+    awq_utf8_next(text, &c);
+    const awq_unicode_range *newer =
+        awq_unicode_find(awq_unicode_newer, awq_unicode_newer_count, c);
+    PCRE2_SIZE offset, bytes = awq_utf8_encode(known, newer ? newer->value : c);
     pcre2_code *compiled =
         pcre2_compile((PCRE2_SPTR) class, sizeof class - 1, PCRE2_UTF, &code, &offset, NULL);
     pcre2_match_data *match =
         compiled ? pcre2_match_data_create_from_pattern(compiled, NULL) : NULL;
-    bool found = match && pcre2_match(compiled, (PCRE2_SPTR)text, bytes, 0,
+    bool found = match && pcre2_match(compiled, (PCRE2_SPTR)known, bytes, 0,
                                       PCRE2_NO_UTF_CHECK | PCRE2_ANCHORED, match, NULL) >= 0;
     pcre2_match_data_free(match);
     pcre2_code_free(compiled);
     return found;
 }
 
-bool awq_word_before(const char *shadow, size_t at)
+bool awq_word_before(const char *text, size_t at)
 {
-    return at > 0 && is_word(shadow + character_before(shadow, at));
+    return at > 0 && is_word(text + character_before(text, at));
 }
 
-bool awq_word_behind(const char *shadow, size_t bytes, size_t at)
+bool awq_word_behind(const char *text, size_t bytes, size_t at)
 {
-    return at < bytes && is_word(shadow + at);
+    return at < bytes && is_word(text + at);
 }
 
 /* Unicode's White_Space. */

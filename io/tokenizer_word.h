@@ -7,9 +7,9 @@
 #include <stddef.h>
 
 /* Whether the character that ends at `at`, or begins there, is one of a word (\w of Rust's regex:
- * Alphabetic, M, Nd, Pc, Join_Control). `shadow` as in awq_piece. */
-bool awq_word_before(const char *shadow, size_t at);
-bool awq_word_behind(const char *shadow, size_t bytes, size_t at);
+ * Alphabetic, M, Nd, Pc, Join_Control). */
+bool awq_word_before(const char *text, size_t at);
+bool awq_word_behind(const char *text, size_t bytes, size_t at);
 
 /* Bytes of White_Space that end, or begin, at `at`. */
 size_t awq_space_before(const char *text, size_t at);

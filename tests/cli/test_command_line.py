@@ -121,8 +121,8 @@ class Usage(Case):
         self.nothing_looks_finished()
 
     def test_missing_options_are_all_named(self):
-        self.misused(("quantize",), "--model DIR is missing", "--tokens FILE or --text FILE is missing",
-                     "--out DIR is missing")
+        self.misused(("quantize",), "--model DIR is missing", "--out DIR is missing",
+                     "--tokens FILE or --text FILE is missing")
         self.misused(("eval", "--tokens", "x"), "--model DIR is missing")
         self.misused(("plan", "--model", "x"), "--tokens FILE or --text FILE is missing")
         self.misused(("status",), "which job")

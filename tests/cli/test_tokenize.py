@@ -146,7 +146,8 @@ class Documents(Text):
             self.ids(path, options=("--length", "16", "--field", "content")), wanted)
 
     def test_what_is_not_utf8_is_replaced_as_python_does_it(self):
-        bad = b"ok \xff\xfe caf\xe9! \xe2\x82 \xf0\x9f\x98 \xed\xa0\x80 \xc0\xaf \xf4\x90\x80\x80 end"
+        bad = (b"ok \xff\xfe caf\xe9! \xe2\x82 \xf0\x9f\x98 \xed\xa0\x80 \xc0\xaf "
+               b"\xf4\x90\x80\x80 end")
         options = ("--length", "4", "--invalid-utf8", "replace")
         wanted = self.ids(self.file(bad.decode(errors="replace")), options=("--length", "4"))
         np.testing.assert_array_equal(self.ids(self.file(bad), options=options), wanted)
@@ -164,7 +165,8 @@ class Chat(Text):
         names.update({token["id"]: token["content"] for token in tokenizer["added_tokens"]})
         letters = [c for c in range(256) if 33 <= c <= 126 or 161 <= c <= 255 and c != 173]
         others = [c for c in range(256) if c not in letters]
-        byte_of = {**{chr(c): c for c in letters}, **{chr(256 + i): c for i, c in enumerate(others)}}
+        byte_of = {**{chr(c): c for c in letters},
+                   **{chr(256 + i): c for i, c in enumerate(others)}}
         out = b""
         for i in ids:
             name = names[i]
@@ -245,7 +247,8 @@ class BadText(Text):
 
     def test_fewer_sequences_than_asked_for_are_refused(self):
         self.refuses_text("the text makes 1 sequences of 16 tokens, 99 are asked for",
-                          self.jsonl(["12345 " * 5]), options=("--length", "16", "--sequences", "99"))
+                          self.jsonl(["12345 " * 5]),
+                          options=("--length", "16", "--sequences", "99"))
 
     def test_bad_json_lines_are_refused_with_their_line(self):
         for line, pattern in (('{"text": "a"', "no JSON object"), ("[1]", "another kind of value"),

@@ -1,6 +1,5 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""awqrun's tokenizer and Hugging Face tokenizers, side by side. Skipped where that is not installed.
+"""awqrun's tokenizer and Hugging Face tokenizers, side by side; skipped where it is missing.
 
     pip install tokenizers==0.22.1
     cd tests && python3 -m unittest -v peers.test_tokenizers

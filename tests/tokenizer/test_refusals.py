@@ -30,7 +30,7 @@ def added(**changes):
 class Refusals(Case):
     # (what is changed in "llama3", what the refusal says)
     CHANGES = (
-        (put("model", "type", value="Unigram"), "model type 'Unigram' is not supported, only BPE is"),
+        (put("model", "type", value="Unigram"), "type 'Unigram' is not supported, only BPE is"),
         (put("model", "type", value="WordPiece"), "model type 'WordPiece' is not supported"),
         (put("model", "type", value=None), None),  # as files of before 2021
         (put("model", "dropout", value=0.1), "the model has a 'dropout', which is not supported"),
@@ -71,8 +71,8 @@ class Refusals(Case):
                                      "add_prefix_space": False}), "contradicts its prepend_scheme"),
         (put("post_processor", value={"type": "BertProcessing"}),
          "post-processor 'BertProcessing' is not supported"),
-        (put("post_processor", "processors", 1, "single", value=[]), "template leaves out the text"),
-        (put("post_processor", "processors", 1, "special_tokens", value={}), "whose ids are missing"),
+        (put("post_processor", "processors", 1, "single", value=[]), "leaves out the text"),
+        (put("post_processor", "processors", 1, "special_tokens", value={}), "ids are missing"),
         (put("post_processor", "processors", 1, "single", 1, "Sequence", "id", value="B"),
          "part 1 of the post-processor's template is not supported"),
         (added(id=9999), r"added token '<\|eot_id\|>' has id 9999, and its place says \d+"),

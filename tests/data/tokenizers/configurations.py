@@ -9,15 +9,15 @@ import pathlib
 HERE = pathlib.Path(__file__).parent
 
 # The patterns and flags are those of the tokenizer.json of the models named.
-LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-          r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+          r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 QWEN2 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
          r"|\s*[\r\n]+|\s+(?!\S)|\s+")
 TEKKEN = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
           r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}"
           r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-POSSESSIVE = (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*+"
-              r"|\s++(?!\S)|\s*[\r\n]|\s+").replace("(?i:[sdmt]|ll|ve|re)", "(?i:s|d|m|t|ll|ve|re)")
+POSSESSIVE = (r"'(?i:s|d|m|t|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}"
+              r"| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++(?!\S)|\s*[\r\n]|\s+")
 
 
 def regex(pattern, behavior="Isolated", invert=False):
@@ -29,8 +29,8 @@ def string(text, behavior, invert=False):
 
 
 def byte_level(**changes):
-    return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False,
-            **changes}
+    return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+            "use_regex": False, **changes}
 
 
 def sequence(kind, *items):
@@ -92,7 +92,8 @@ CONFIGURATIONS = {
     "splits": ("characters", PREPEND,
                sequence("pretokenizers", string("▁", "MergedWithNext"), string("e", "Removed"),
                         regex(r"\p{P}", "MergedWithPrevious"), regex(r"[a-c]+", "Contiguous"),
-                        regex(r"\s+", "Removed", True), {"type": "Digits", "individual_digits": False}),
+                        regex(r"\s+", "Removed", True),
+                        {"type": "Digits", "individual_digits": False}),
                None, [added("<norm é>", normalized=True)], {}),
     "kept": ("characters", None, regex(r"\p{L}+|\p{N}|[^\s\p{L}\p{N}]+", "Removed", True), None,
              LLAMA2_TOKENS, {**SENTENCEPIECE, "fuse_unk": False, "byte_fallback": False}),

@@ -38,7 +38,8 @@ def train(kind):
     options = {"vocab_size": 3000, "show_progress": False}
     if kind == "bytes":
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        trainer = trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **options)
+        trainer = trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+                                      **options)
     else:
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         trainer = trainers.BpeTrainer(

@@ -19,7 +19,7 @@ CORPUS = (
     "เป็นมนุษย์สุดประเสริฐเลิศคุณค่า กว่าบรรดาฝูงสัตว์เดรัจฉาน", "我能吞下玻璃而不伤身体。1,234元",
     "いろはにほへと ちりぬるを　わかよたれそ カタカナ ﾊﾝｶｸ", "다람쥐 헌 쳇바퀴에 타고파 \u1112\u1161\u11ab\u1100\u1173\u11af",
     "ყოველთვის მზადაა", "የኢትዮጵያ ሕዝብ", "ខ្មែរ ភាសា", "བོད་ཡིག", "தமிழ் மொழி ௧௨௩", "ಕನ್ನಡ ೧೨೩",
-    "Ünïcödé e\u0301 e\u0327\u0301 \u1e69 s\u0323\u0307 s\u0307\u0323 q\u0307\u0323 \u212b \u2126 Å",
+    "Ünïcödé e\u0301 e\u0327\u0301 \u1e69 s\u0323\u0307 s\u0307\u0323 q\u0307\u0323 \u212b \u2126",
     "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 🇩🇪🇫🇷 ☺️ 1️⃣ 🫨🫩", "x² + y³ = √z ≠ ∞ ∑ᵢ ½ ¾ Ⅷ ⅷ ① ៣ ٣ ३",
     "def f(x, *args):\n    if x:\n\t\treturn {'a': [1, 2.5e-10, 0xFF]}\n    # comment\n\n\n",
     "#include <stdio.h>\r\nint main(void)\r\n{\r\n    return 0;\r\n}\r\n",
@@ -35,8 +35,10 @@ CORPUS = (
     "<tool_call>\n{\"name\": \"f\"}\n</tool_call>", "<|im_start|>user\nhi<|im_end|>\n",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     "ab" * 3000, " " * 5000 + "x", "é" * 700, "語" * 900, "=" * 2048, "\n" * 1000,
-    "\u0301\u0301\u0323a\u0345\u0344", "\U0001f1e6\U000e0067\U000e007f", "\U0002ebf0\U000323af\ua7cd",
-    "\u0898a\u08ca\u0316 a\u1acf\u0301 \U00011935\U00011930 \U00016d6b", "ᲊᲉ ꟛꟚ \U00010d4e\U00010d50",
+    "\u0301\u0301\u0323a\u0345\u0344", "\U0001f1e6\U000e0067\U000e007f",
+    "\U0002ebf0\U000323af\ua7cd", "\U000105eaword word\U000105ea \u200dword word_",
+    "\u0898a\u08ca\u0316 a\u1acf\u0301 \U00011935\U00011930 \U00016d6b",
+    "ᲊᲉ ꟛꟚ \U00010d4e\U00010d50",
 )
 
 # (first, last) of what the generator takes code points from; newer ones are well represented.
@@ -51,10 +53,11 @@ BLOCKS = ((0x20, 0x7E), (0x20, 0x7E), (0x20, 0x7E), (0x61, 0x7A), (0xA0, 0x17F),
           (0x10900, 0x10FFF), (0x11000, 0x11FFF), (0x16800, 0x16FFF), (0x1B000, 0x1B2FF),
           (0x1D000, 0x1D7FF), (0x1E000, 0x1E9FF), (0x1F000, 0x1FAFF), (0x20000, 0x323AF),
           (0xE0000, 0xE01EF), (1, 0x10FFFF))
-SPACES = ("  ", "    ", "\n", "\n\n", "\r\n", "\t", " \n", "\u00a0", "\u3000", "\u2028", "\x0b", " ")
-WORDS = ("the", " and", "'s", "'LL", "'ve", "n't", "Hello", " World", "XML", "iPhone", "123", "0x1F",
-         "1,024.5", "://", "()", "{}", "->", "\u0301", "\u0323\u0307", "e\u0301", "\u1112\u1161\u11ab",
-         "\u200d", "\ufe0f", "👩‍👩‍👧", "ß", "ſ", "İ", "▁", "<0x41>")
+SPACES = ("  ", "    ", "\n", "\n\n", "\r\n", "\t", " \n", "\u00a0", "\u3000", "\u2028", "\x0b",
+          " ")
+WORDS = ("the", " and", "'s", "'LL", "'ve", "n't", "Hello", " World", "XML", "iPhone", "123",
+         "0x1F", "1,024.5", "://", "()", "{}", "->", "\u0301", "\u0323\u0307", "e\u0301",
+         "\u1112\u1161\u11ab", "\u200d", "\ufe0f", "👩‍👩‍👧", "ß", "ſ", "İ", "▁", "<0x41>")
 
 
 class Random:
