@@ -39,7 +39,7 @@ static bool encode_all(awq_tokenizer *tokenizer, const awq_buffer *in, bool prin
         uint32_t count = (uint32_t)ids.count;
         if (!ok || !print) continue;
         fwrite(&count, sizeof count, 1, stdout);
-        fwrite(ids.ids, sizeof *ids.ids, ids.count, stdout);
+        if (count) fwrite(ids.ids, sizeof *ids.ids, ids.count, stdout);
     }
     awq_ids_release(&ids);
     return ok;
