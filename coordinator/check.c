@@ -4,6 +4,7 @@
 #include "io/buffer.h"
 #include "io/log.h"
 #include "jobs/job.h"
+#include "jobs/skip.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,15 @@ static void resolve_list(char **paths, awq_problems *problems)
     all.data[all.bytes] = '\0'; /* a buffer has room for it */
     free(*paths);
     *paths = all.data;
+}
+
+void awq_check_paths(awq_options *options, awq_problems *problems)
+{
+    resolve(&options->model, problems);
+    resolve(&options->tokens, problems);
+    resolve_list(&options->text, problems);
+    resolve(&options->against, problems);
+    resolve(&options->out, problems);
 }
 
 /* A tile is one chunk of an HDF5 dataset, and those are below 4 GiB. */
@@ -105,16 +115,17 @@ static void make_tokens(const awq_options *options, awq_inputs *out, awq_problem
                 (long long)out->tokens.length);
 }
 
-void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *problems)
+void awq_check_source(awq_options *options, awq_inputs *out, awq_problems *problems)
 {
     *out = (awq_inputs){0};
-    resolve(&options->model, problems);
-    resolve(&options->tokens, problems);
-    resolve_list(&options->text, problems);
-    resolve(&options->against, problems);
-    resolve(&options->out, problems);
-    awq_error err;
+    awq_check_paths(options, problems);
     out->model = awq_checkpoint_open(options->model, problems);
+}
+
+void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *problems)
+{
+    awq_error err;
+    awq_check_source(options, out, problems);
     if (options->against) out->against = awq_checkpoint_open(options->against, problems);
     if (options->text)
         make_tokens(options, out, problems);
@@ -132,76 +143,33 @@ void awq_inputs_release(awq_inputs *inputs)
     *inputs = (awq_inputs){0};
 }
 
-/* ---- what a quantization asks of its model ---- */
-
-static int64_t group_of(const awq_options *options, int64_t in)
-{
-    return options->group_size < 0 ? in : options->group_size;
-}
-
-/* One line for each width that does not fit, with the first linear that has it. */
-static void check_groups(const awq_options *options, const awq_model *model, awq_problems *problems)
-{
-    for (int i = 0; i < AWQ_LINEARS; i++) {
-        int64_t out, in, earlier_out, earlier_in;
-        bool seen_in = false, seen_out = false;
-        awq_linear_shape(model, (awq_linear)i, &out, &in);
-        for (int j = 0; j < i; j++) {
-            awq_linear_shape(model, (awq_linear)j, &earlier_out, &earlier_in);
-            seen_in = seen_in || earlier_in == in;
-            seen_out = seen_out || earlier_out == out;
-        }
-        if (in % group_of(options, in) && !seen_in)
-            awq_problems_add(problems, AWQ_ERR_INPUT,
-                             "--group-size %lld does not divide the %lld inputs of %s; use one "
-                             "that does, or -1",
-                             (long long)options->group_size, (long long)in,
-                             awq_linear_name((awq_linear)i));
-        if (out % 8 && !seen_out)
-            awq_problems_add(problems, AWQ_ERR_INPUT,
-                             "%s has %lld outputs, and the AWQ GEMM format needs a multiple of 8",
-                             awq_linear_name((awq_linear)i), (long long)out);
-    }
-}
-
-void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
-                           awq_problems *problems)
-{
-    static const int64_t sizes[] = {-1, 32, 64, 128, 256};
-    bool known = false;
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        known = known || options->group_size == sizes[i];
-    if (!known)
-        awq_problems_add(problems, AWQ_ERR_USAGE,
-                         "--group-size takes 32, 64, 128, 256 or -1, not %lld",
-                         (long long)options->group_size);
-    if (!inputs->model) return;
-    const awq_model *model = awq_checkpoint_model(inputs->model);
-    if (model->quantized)
-        awq_problems_add(problems, AWQ_ERR_INPUT,
-                         "model '%s' is already quantized to %d bits; give the full-precision one",
-                         options->model, model->quantized_bits);
-    else if (known)
-        check_groups(options, model, problems);
-}
-
 /* ---- sizes ---- */
 
-/* Words, zeros and scales of one layer; norms and biases as they are. */
-static uint64_t record_bytes(const awq_options *options, const awq_model *model)
+static uint64_t linear_bytes(const awq_quantization *quantization, const awq_model *model,
+                             int64_t layer, awq_linear linear)
 {
-    double bytes = 64 * 1024; /* header and statistics */
-    for (int i = 0; i < AWQ_LINEARS; i++) {
-        int64_t out, in;
-        awq_linear_shape(model, (awq_linear)i, &out, &in);
-        double groups = (double)out * ((double)in / (double)group_of(options, in));
-        bytes += 0.5 * (double)out * (double)in + 2.5 * groups;
-        if (model->bias[i]) bytes += 4.0 * (double)out;
+    int64_t out, in;
+    awq_linear_shape(model, linear, &out, &in);
+    uint64_t bytes = awq_model_leaves(model, layer, linear)
+                         ? (uint64_t)(out * in) * awq_dtype_bytes(model->dtype)
+                         : awq_format_bytes_of(quantization, out, in);
+    return bytes + (model->bias[linear] ? 4 * (uint64_t)out : 0);
+}
+
+/* The layers' linears; norms and biases as they are. */
+static uint64_t records_bytes(const awq_options *options, const awq_model *model)
+{
+    awq_quantization quantization = awq_job_quantization(options, model);
+    uint64_t bytes = 0;
+    for (int64_t layer = 0; layer < model->layers; layer++) {
+        bytes += 64 * 1024; /* header and statistics */
+        for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++)
+            bytes += linear_bytes(&quantization, model, layer, linear);
+        for (awq_norm norm = 0; norm < AWQ_NORMS; norm++)
+            if (awq_model_has_norm(model, norm))
+                bytes += 4 * (uint64_t)awq_norm_elements(model, norm);
     }
-    for (int i = 0; i < AWQ_NORMS; i++)
-        if (awq_model_has_norm(model, (awq_norm)i))
-            bytes += 4.0 * (double)awq_norm_elements(model, (awq_norm)i);
-    return (uint64_t)bytes;
+    return bytes;
 }
 
 uint64_t awq_output_bytes(const awq_options *options, const awq_checkpoint *model)
@@ -210,7 +178,7 @@ uint64_t awq_output_bytes(const awq_options *options, const awq_checkpoint *mode
     uint64_t bytes = awq_checkpoint_find(model, AWQ_EMBEDDING_NAME)->bytes +
                      awq_checkpoint_find(model, AWQ_FINAL_NORM_NAME)->bytes;
     if (!m->tied) bytes += awq_checkpoint_head(model)->bytes;
-    return bytes + (uint64_t)m->layers * record_bytes(options, m);
+    return bytes + records_bytes(options, m);
 }
 
 uint64_t awq_run_bytes(const awq_options *options, const awq_inputs *inputs, int64_t boundaries)
@@ -218,5 +186,5 @@ uint64_t awq_run_bytes(const awq_options *options, const awq_inputs *inputs, int
     const awq_model *model = awq_checkpoint_model(inputs->model);
     uint64_t boundary = (uint64_t)(inputs->tokens.sequences * inputs->tokens.length) *
                         (uint64_t)model->hidden * sizeof(float);
-    return (uint64_t)model->layers * record_bytes(options, model) + (uint64_t)boundaries * boundary;
+    return records_bytes(options, model) + (uint64_t)boundaries * boundary;
 }

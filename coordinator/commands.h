@@ -21,9 +21,12 @@ typedef struct awq_call {
 int awq_command_quantize(const awq_call *call);
 int awq_command_plan(const awq_call *call);
 int awq_command_eval(const awq_call *call);
+int awq_command_report(const awq_call *call);
 int awq_command_status(const awq_call *call);
 int awq_command_submit(const awq_call *call);
 int awq_command_tokenize(const awq_call *call);
+int awq_command_verify(const awq_call *call);
+int awq_command_convert(const awq_call *call);
 int awq_command_version(const awq_call *call);
 
 /* Reports an error and gives the exit code that goes with it. */

@@ -30,13 +30,19 @@ static const command commands[] = {
      "check a job and say what it would do", AWQ_COMMAND_PLAN, false, awq_command_plan},
     {"status", "OUT [options]", "say how a job is doing", AWQ_COMMAND_STATUS, false,
      awq_command_status},
+    {"report", "OUT [options]", "a page about a quantization: errors, alphas, times",
+     AWQ_COMMAND_REPORT, false, awq_command_report},
     {"eval", "--model DIR --tokens FILE [options]",
-     "perplexity of a checkpoint, KL divergence from another", AWQ_COMMAND_EVAL, true,
+     "perplexity of a checkpoint, how far it is from another", AWQ_COMMAND_EVAL, true,
      awq_command_eval},
+    {"verify", "OUT [options]", "say whether a checkpoint is what it should be", AWQ_COMMAND_VERIFY,
+     true, awq_command_verify},
     {"submit", "[options] -- --model DIR --tokens FILE --out DIR [options of quantize]",
      "quantize as a SLURM job", AWQ_COMMAND_SUBMIT, false, awq_command_submit},
     {"tokenize", "--model DIR --text FILE... --out FILE [options]",
      "turn text into calibration tokens", AWQ_COMMAND_TOKENIZE, false, awq_command_tokenize},
+    {"convert", "CHECKPOINT --out DIR [options]", "put a quantized checkpoint into another format",
+     AWQ_COMMAND_CONVERT, false, awq_command_convert},
     {"version", "", "print versions", 0, false, awq_command_version},
     {NULL, NULL, NULL, 0, false, NULL},
 };
@@ -117,6 +123,7 @@ static int run_command(const command *c, int argc, char **argv, awq_crew *crew)
     awq_log_init(crew ? awq_mail_rank(crew->mail) : -1, options.quiet     ? AWQ_LOG_QUIET
                                                         : options.verbose ? AWQ_LOG_VERBOSE
                                                                           : AWQ_LOG_INFO);
+    awq_log_set_json(options.log_json);
     awq_call call = {&options, crew, &worker_half};
     if (help)
         print_help(c);

@@ -1,92 +1,200 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * io/awq_format.c - the table of formats, and what is the same for all of them. */
 #include "io/awq_format.h"
 
-enum {
-    LANES = 8, /* values a word */
-    BLOCK_WORDS = 16 /* a block of words [BLOCK_ROWS, BLOCK_WORDS] is packed at a time */,
-    BLOCK_ROWS = 64,
-    BLOCK_SCALES = 32
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/awq_format_layouts.h"
+
+static const awq_format_layout *const layouts[AWQ_FORMATS] = {
+    [AWQ_FORMAT_GEMM] = &awq_layout_gemm,
+    [AWQ_FORMAT_GEMV] = &awq_layout_gemv,
+    [AWQ_FORMAT_GEMV_FAST] = &awq_layout_gemv_fast,
+    [AWQ_FORMAT_COMPRESSED] = &awq_layout_compressed,
 };
 
-/* Where column i of eight lies in a word: the bits of nibble {0, 4, 1, 5, 2, 6, 3, 7}. */
-static const int lane_shift[LANES] = {0, 16, 4, 20, 8, 24, 12, 28};
-
-static int64_t smaller(int64_t a, int64_t b)
+const char *awq_format_name(awq_format format)
 {
-    return a < b ? a : b;
+    static const char *const names[] = {
+#define AWQ_FORMAT_NAME(name, text, title) text,
+        AWQ_FORMAT_LIST(AWQ_FORMAT_NAME)
+#undef AWQ_FORMAT_NAME
+    };
+    return names[format];
 }
 
-/* One word of each of `rows` input rows, from eight output rows of `n` values. */
-static void pack_column(uint32_t *out, const uint8_t *values, int64_t n, int64_t rows)
+const char *awq_format_title(awq_format format)
 {
-    for (int64_t r = 0; r < rows; r++) out[r] = 0;
-    for (int lane = 0; lane < LANES; lane++) {
-        const uint8_t *from = values + lane * n;
-        int shift = lane_shift[lane];
-        for (int64_t r = 0; r < rows; r++) out[r] |= (uint32_t)from[r] << shift;
-    }
+    static const char *const titles[] = {
+#define AWQ_FORMAT_TITLE(name, text, title) title,
+        AWQ_FORMAT_LIST(AWQ_FORMAT_TITLE)
+#undef AWQ_FORMAT_TITLE
+    };
+    return titles[format];
 }
 
-static void unpack_column(uint8_t *values, const uint32_t *words, int64_t n, int64_t rows)
+bool awq_format_holds(const awq_quantization *quantization, char reason[AWQ_REASON_BYTES])
 {
-    for (int lane = 0; lane < LANES; lane++) {
-        uint8_t *to = values + lane * n;
-        int shift = lane_shift[lane];
-        for (int64_t r = 0; r < rows; r++) to[r] = words[r] >> shift & 15u;
-    }
+    return layouts[quantization->format]->holds(quantization, reason);
 }
 
-void awq_gemm_pack(uint32_t *words, const uint8_t *values, int64_t out, int64_t n)
+bool awq_format_holds_linear(const awq_quantization *quantization, int64_t out, int64_t in,
+                             char reason[AWQ_REASON_BYTES])
 {
-    uint32_t block[BLOCK_WORDS][BLOCK_ROWS];
-    int64_t width = out / LANES;
-    for (int64_t row = 0; row < n; row += BLOCK_ROWS) {
-        int64_t rows = smaller(BLOCK_ROWS, n - row);
-        for (int64_t word = 0; word < width; word += BLOCK_WORDS) {
-            int64_t count = smaller(BLOCK_WORDS, width - word);
-            for (int64_t c = 0; c < count; c++)
-                pack_column(block[c], values + (word + c) * LANES * n + row, n, rows);
-            for (int64_t r = 0; r < rows; r++)
-                for (int64_t c = 0; c < count; c++)
-                    words[(row + r) * width + word + c] = block[c][r];
-        }
-    }
+    return layouts[quantization->format]->holds_linear(quantization, out, in, reason);
 }
 
-void awq_gemm_unpack(uint8_t *values, const uint32_t *words, int64_t out, int64_t n)
+awq_dtype awq_format_scale_dtype(awq_format format, awq_dtype model)
 {
-    uint32_t block[BLOCK_WORDS][BLOCK_ROWS];
-    int64_t width = out / LANES;
-    for (int64_t row = 0; row < n; row += BLOCK_ROWS) {
-        int64_t rows = smaller(BLOCK_ROWS, n - row);
-        for (int64_t word = 0; word < width; word += BLOCK_WORDS) {
-            int64_t count = smaller(BLOCK_WORDS, width - word);
-            for (int64_t r = 0; r < rows; r++)
-                for (int64_t c = 0; c < count; c++)
-                    block[c][r] = words[(row + r) * width + word + c];
-            for (int64_t c = 0; c < count; c++)
-                unpack_column(values + (word + c) * LANES * n + row, block[c], n, rows);
-        }
-    }
+    return format == AWQ_FORMAT_COMPRESSED ? model : AWQ_F16;
 }
 
-void awq_gemm_transpose_scales(uint16_t *to, const uint16_t *from, int64_t rows, int64_t cols)
+int awq_format_parts(const awq_quantization *quantization, int64_t out, int64_t in,
+                     awq_part parts[AWQ_MAX_PARTS])
 {
-    for (int64_t row = 0; row < rows; row += BLOCK_SCALES)
-        for (int64_t col = 0; col < cols; col += BLOCK_SCALES)
-            for (int64_t c = col; c < smaller(col + BLOCK_SCALES, cols); c++)
-                for (int64_t r = row; r < smaller(row + BLOCK_SCALES, rows); r++)
-                    to[c * rows + r] = from[r * cols + c];
+    return layouts[quantization->format]->parts(quantization, out, in, parts);
 }
 
-json_t *awq_format_config(const json_t *source, int bits, int64_t group_size, bool zero_point)
+uint64_t awq_format_bytes_of(const awq_quantization *quantization, int64_t out, int64_t in)
+{
+    awq_part parts[AWQ_MAX_PARTS];
+    uint64_t bytes = 0;
+    int count = awq_format_parts(quantization, out, in, parts);
+    for (int i = 0; i < count; i++)
+        bytes += awq_dtype_bytes(parts[i].dtype) * (uint64_t)parts[i].shape[0] *
+                 (uint64_t)(parts[i].dims > 1 ? parts[i].shape[1] : 1);
+    return bytes;
+}
+
+awq_status awq_format_pack(const awq_quantization *quantization, const awq_linear_codes *codes,
+                           void *const to[AWQ_MAX_PARTS], awq_error *err)
+{
+    return layouts[quantization->format]->pack(quantization, codes, to, err);
+}
+
+awq_status awq_format_unpack(const awq_quantization *quantization,
+                             const awq_tensor *const parts[AWQ_MAX_PARTS], awq_linear_codes *codes,
+                             awq_error *err)
+{
+    return layouts[quantization->format]->unpack(quantization, parts, codes, err);
+}
+
+json_t *awq_format_config(const json_t *source, const awq_model *model,
+                          const awq_quantization *quantization)
 {
     json_t *config = json_deep_copy(source);
-    json_t *quantization =
-        json_pack("{s:s, s:i, s:I, s:b, s:s, s:n}", "quant_method", "awq", "bits", bits,
-                  "group_size", (json_int_t)group_size, "zero_point", (int)zero_point, "version",
-                  "gemm", "modules_to_not_convert");
-    if (!json_object_set_new(config, "quantization_config", quantization)) return config;
+    json_t *object = layouts[quantization->format]->config(model, quantization);
+    if (!json_object_set_new(config, "quantization_config", object)) return config;
     json_decref(config);
     return NULL;
+}
+
+awq_status awq_linear_codes_init(awq_linear_codes *codes, const awq_quantization *quantization,
+                                 int64_t out, int64_t in, awq_error *err)
+{
+    int64_t groups = awq_quantization_groups(quantization, in);
+    awq_linear_codes made = {.out = out, .in = in, .groups = groups};
+    made.codes = malloc((size_t)(out * in) + 1);
+    made.zeros = malloc((size_t)(out * groups) + 1);
+    made.scales = malloc((size_t)(out * groups) * sizeof *made.scales + 1);
+    if (!made.codes || !made.zeros || !made.scales) {
+        awq_linear_codes_release(&made);
+        return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the codes of a linear [%lld, %lld]",
+                        (long long)out, (long long)in);
+    }
+    *codes = made;
+    return AWQ_OK;
+}
+
+void awq_linear_codes_release(awq_linear_codes *codes)
+{
+    free(codes->codes);
+    free(codes->zeros);
+    free(codes->scales);
+    *codes = (awq_linear_codes){0};
+}
+
+/* ---- what the layouts share ---- */
+
+bool awq_four_bits_hold(const awq_quantization *quantization, char reason[AWQ_REASON_BYTES])
+{
+    if (quantization->bits == 4) return true;
+    snprintf(reason, AWQ_REASON_BYTES,
+             "the %s format holds 4 bits, not %d; --format compressed-tensors holds 3, 4 and 8",
+             awq_format_title(quantization->format), quantization->bits);
+    return false;
+}
+
+int64_t awq_words_count(int64_t count, int bits)
+{
+    return (count * bits + 31) / 32;
+}
+
+void awq_words_pack(uint32_t *words, const uint8_t *values, int64_t count, int bits)
+{
+    memset(words, 0, (size_t)awq_words_count(count, bits) * sizeof *words);
+    for (int64_t i = 0, bit = 0; i < count; i++, bit += bits) {
+        int shift = (int)(bit & 31);
+        words[bit >> 5] |= (uint32_t)values[i] << shift;
+        if (shift + bits > 32) words[(bit >> 5) + 1] |= (uint32_t)values[i] >> (32 - shift);
+    }
+}
+
+void awq_words_unpack(uint8_t *values, const uint32_t *words, int64_t count, int bits)
+{
+    uint32_t mask = (1u << bits) - 1;
+    for (int64_t i = 0, bit = 0; i < count; i++, bit += bits) {
+        int shift = (int)(bit & 31);
+        uint32_t value = words[bit >> 5] >> shift;
+        if (shift + bits > 32) value |= words[(bit >> 5) + 1] << (32 - shift);
+        values[i] = (uint8_t)(value & mask);
+    }
+}
+
+awq_status awq_scale_store(void *to, awq_dtype dtype, float scale, int64_t row, int64_t group,
+                           awq_error *err)
+{
+    float stored;
+    awq_narrow(to, &scale, dtype, 1);
+    awq_widen(&stored, to, dtype, 1);
+    if (stored == scale) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_INPUT,
+                    "the scale %.9g of row %lld, group %lld is not exact in %s, which this format "
+                    "stores it in",
+                    (double)scale, (long long)row, (long long)group, awq_dtype_name(dtype));
+}
+
+json_t *awq_config_left(const awq_model *model)
+{
+    json_t *list = json_array();
+    for (int64_t layer = 0; layer < model->layers; layer++)
+        for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
+            char name[AWQ_NAME_BYTES];
+            if (!awq_model_leaves(model, layer, linear)) continue;
+            json_t *text = json_string(awq_linear_full_name(name, layer, linear));
+            if (!json_array_append_new(list, text)) continue;
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}
+
+/* null where there are none, as AutoAWQ writes it. */
+static json_t *unconverted(const awq_model *model)
+{
+    json_t *list = awq_config_left(model);
+    if (!list || json_array_size(list)) return list;
+    json_decref(list);
+    return json_null();
+}
+
+json_t *awq_config_of(const awq_model *model, const awq_quantization *quantization,
+                      const char *version)
+{
+    return json_pack("{s:s, s:i, s:I, s:b, s:s, s:o}", "quant_method", "awq", "bits",
+                     quantization->bits, "group_size", (json_int_t)quantization->group_size,
+                     "zero_point", 1, "version", version, "modules_to_not_convert",
+                     unconverted(model));
 }

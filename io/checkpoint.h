@@ -14,20 +14,43 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "io/awq_format.h"
 #include "io/model.h"
 #include "io/problems.h"
 #include "io/safetensors.h"
 
 typedef struct awq_checkpoint awq_checkpoint;
 
-/* Opens a directory, full precision or AWQ GEMM. Everything wrong becomes a problem, one line
+/* Opens a directory, full precision or quantized. Everything wrong becomes a problem, one line
  * each; returns NULL if any was added. Close the result. */
 awq_checkpoint *awq_checkpoint_open(const char *directory, awq_problems *problems);
 void awq_checkpoint_close(awq_checkpoint *checkpoint);
 
+/* Opens what there is of a directory, right or wrong, for `awqrun verify`: everything wrong becomes
+ * a problem, each tensor's by itself. Only tensors that are as they should be are found; where
+ * config.json does not describe a model, awq_checkpoint_model is NULL and none are. NULL: there are
+ * no weights to look at. Close the result. */
+awq_checkpoint *awq_checkpoint_survey(const char *directory, awq_problems *problems);
+/* Files that are no part of the checkpoint and that a loader would read. */
+void awq_checkpoint_find_leftovers(const awq_checkpoint *checkpoint, awq_problems *problems);
+/* The index's total_size, where there is one. */
+void awq_checkpoint_check_index(const awq_checkpoint *checkpoint, awq_problems *problems);
+
+/* The shards, sorted by name; NULL: could not be opened. Index NULL: a single file. */
+size_t awq_checkpoint_shard_count(const awq_checkpoint *checkpoint);
+const char *awq_checkpoint_shard_name(const awq_checkpoint *checkpoint, size_t index);
+const awq_safetensors *awq_checkpoint_shard(const awq_checkpoint *checkpoint, size_t index);
+const json_t *awq_checkpoint_index(const awq_checkpoint *checkpoint);
+
 const awq_model *awq_checkpoint_model(const awq_checkpoint *checkpoint);
 const json_t *awq_checkpoint_config(const awq_checkpoint *checkpoint);
 const char *awq_checkpoint_directory(const awq_checkpoint *checkpoint);
+/* Says that a linear of a full-precision model shall be left so: awq_model.full_precision. */
+void awq_checkpoint_leave(awq_checkpoint *checkpoint, int64_t layer, awq_linear linear);
+/* A quantized linear's codes, unpacked. The format's errors, or the tensors that are not as they
+ * should be, by name. Release *out. */
+awq_status awq_checkpoint_unpack(const awq_checkpoint *checkpoint, int64_t layer, awq_linear linear,
+                                 awq_linear_codes *out, awq_error *err);
 /* A tensor by name; NULL: the model has no such tensor. */
 const awq_tensor *awq_checkpoint_find(const awq_checkpoint *checkpoint, const char *name);
 /* The same for a tensor that opening has proved to be there. */

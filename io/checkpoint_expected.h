@@ -6,21 +6,16 @@
 
 #include <stdbool.h>
 
+#include "io/awq_format.h"
 #include "io/model.h"
 #include "io/safetensors.h"
 
-typedef enum awq_expected_type {
-    AWQ_EXPECT_WEIGHT, /* F32, F16 or BF16 */
-    AWQ_EXPECT_I32,
-    AWQ_EXPECT_F16
-} awq_expected_type;
-
 typedef struct awq_expected {
-    awq_expected_type type;
-    awq_tensor tensor; /* name, dims and shape are set; the name lives during the visit */
+    awq_part_type type; /* EXACT: tensor.dtype */
+    awq_tensor tensor;  /* name, dtype, dims and shape are set; the name lives during the visit */
 } awq_expected;
 
-/* Visits every tensor of the model, full precision or AWQ GEMM, in the order of the forward
+/* Visits every tensor of the model, full precision or quantized, in the order of the forward
  * pass. */
 void awq_expected_visit(const awq_model *model,
                         void (*visit)(const awq_expected *expected, void *context), void *context);

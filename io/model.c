@@ -50,6 +50,23 @@ void awq_linear_shape(const awq_model *model, awq_linear linear, int64_t *out, i
     *in = linear == AWQ_O ? query : linear == AWQ_DOWN ? model->intermediate : model->hidden;
 }
 
+bool awq_model_leaves(const awq_model *model, int64_t layer, awq_linear linear)
+{
+    return model->full_precision[layer] >> linear & 1;
+}
+
+bool awq_model_packs(const awq_model *model, int64_t layer, awq_linear linear)
+{
+    return model->quantized && !awq_model_leaves(model, layer, linear);
+}
+
+bool awq_model_leaves_all(const awq_model *model, awq_linear linear)
+{
+    for (int64_t layer = 0; layer < model->layers; layer++)
+        if (!awq_model_leaves(model, layer, linear)) return false;
+    return true;
+}
+
 bool awq_model_has_norm(const awq_model *model, awq_norm norm)
 {
     return norm == AWQ_INPUT_NORM || norm == AWQ_POST_NORM || model->qk_norm;
@@ -65,6 +82,13 @@ char *awq_linear_tensor_name(char out[AWQ_NAME_BYTES], int64_t layer, awq_linear
 {
     snprintf(out, AWQ_NAME_BYTES, "model.layers.%lld.%s.%s", (long long)layer,
              awq_linear_name(linear), suffix);
+    return out;
+}
+
+char *awq_linear_full_name(char out[AWQ_NAME_BYTES], int64_t layer, awq_linear linear)
+{
+    snprintf(out, AWQ_NAME_BYTES, "model.layers.%lld.%s", (long long)layer,
+             awq_linear_name(linear));
     return out;
 }
 

@@ -13,6 +13,7 @@
 
 #include "io/dtype.h"
 #include "io/problems.h"
+#include "io/quantization.h"
 
 /* X(enum, model_type): the families that can be quantized. */
 #define AWQ_FAMILY_LIST(X)                                                                         \
@@ -69,6 +70,8 @@ typedef struct awq_rope {
     double original_positions; /* llama3: original_max_position_embeddings */
 } awq_rope;
 
+enum { AWQ_MAX_LAYERS = 4096 };
+
 typedef struct awq_model {
     awq_family family;
     int64_t layers;
@@ -86,19 +89,28 @@ typedef struct awq_model {
     bool qk_norm;
     bool tied;       /* lm_head is the embedding */
     awq_dtype dtype; /* torch_dtype; BF16 where config.json is silent */
-    /* Set when the checkpoint is quantized already (AWQ GEMM, 4 bits): */
+    /* Set when the checkpoint is quantized already: */
     bool quantized;
-    int quantized_bits;
-    int64_t quantized_group_size; /* as in the config, -1: one group a row */
+    awq_quantization quantization;
+    /* Of each layer, the linears that are not: a bit for each awq_linear. A model that is not
+     * quantized yet has the ones that shall be left so. */
+    uint8_t full_precision[AWQ_MAX_LAYERS];
 } awq_model;
 
 /* Reads config.json's object. What is wrong becomes problems; returns false if any was added. A
- * quantization_config other than AWQ GEMM with 4 bits and zero points is a problem. */
+ * quantization_config that io/awq_format.h has no format for is a problem. */
 bool awq_model_from_config(const json_t *config, awq_model *out, awq_problems *problems);
 
 const char *awq_family_name(awq_family family);
 const char *awq_linear_name(awq_linear linear);
 const char *awq_norm_name(awq_norm norm);
+
+/* Whether a linear of this model is quantized. */
+bool awq_model_packs(const awq_model *model, int64_t layer, awq_linear linear);
+/* Whether a linear is, or shall be, left in full precision. */
+bool awq_model_leaves(const awq_model *model, int64_t layer, awq_linear linear);
+/* Whether it is in every layer. */
+bool awq_model_leaves_all(const awq_model *model, awq_linear linear);
 
 /* Rows (out) and columns (in) of a linear's weight. */
 void awq_linear_shape(const awq_model *model, awq_linear linear, int64_t *out, int64_t *in);
@@ -111,6 +123,8 @@ int64_t awq_norm_elements(const awq_model *model, awq_norm norm);
 enum { AWQ_NAME_BYTES = 256 };
 char *awq_linear_tensor_name(char out[AWQ_NAME_BYTES], int64_t layer, awq_linear linear,
                              const char *suffix);
+/* "model.layers.7.self_attn.q_proj" */
+char *awq_linear_full_name(char out[AWQ_NAME_BYTES], int64_t layer, awq_linear linear);
 char *awq_norm_tensor_name(char out[AWQ_NAME_BYTES], int64_t layer, awq_norm norm);
 #define AWQ_EMBEDDING_NAME  "model.embed_tokens.weight"
 #define AWQ_FINAL_NORM_NAME "model.norm.weight"

@@ -8,7 +8,7 @@
 #include "io/json.h"
 
 /* Far above any model, and small enough that no product of sizes overflows. */
-enum { MAX_LAYERS = 99999, MAX_WIDTH = 1 << 20, MAX_HEADS = 1 << 16 };
+enum { MAX_WIDTH = 1 << 20, MAX_HEADS = 1 << 16 };
 
 /* What transformers assumes where config.json is silent. */
 typedef struct family_defaults {
@@ -108,7 +108,7 @@ static void read_head_dim(const awq_config_reader *reader, awq_model *model)
 
 static void read_sizes(const awq_config_reader *reader, awq_model *model)
 {
-    model->layers = read_size(reader, "num_hidden_layers", 0, MAX_LAYERS);
+    model->layers = read_size(reader, "num_hidden_layers", 0, AWQ_MAX_LAYERS);
     model->hidden = read_size(reader, "hidden_size", 0, MAX_WIDTH);
     model->intermediate = read_size(reader, "intermediate_size", 0, MAX_WIDTH);
     model->vocab = read_size(reader, "vocab_size", 0, INT32_MAX);

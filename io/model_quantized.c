@@ -1,7 +1,10 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * io/model_quantized.c - config.json's quantization_config: which format, and which linears are
+ * not quantized. */
 #include <string.h>
 #include <strings.h>
 
+#include "io/awq_format.h"
 #include "io/json.h"
 #include "io/model_config.h"
 
@@ -9,81 +12,193 @@ static void refuse(const awq_config_reader *reader, const char *what, const char
 {
     awq_problems_add(reader->problems, AWQ_ERR_INPUT,
                      "'%s': quantization_config: %s '%.60s' is not supported; quantize the "
-                     "full-precision model, or give an AWQ GEMM checkpoint of 4 bits",
+                     "full-precision model, or give an AWQ or compressed-tensors checkpoint of "
+                     "integer weights",
                      reader->name, what, value);
 }
 
-/* Only the head, which AWQ leaves alone anyway, may be listed. */
-static void check_excluded(const awq_config_reader *reader, const json_t *modules)
+/* ---- linears in full precision ---- */
+
+static void leave(awq_model *model, int64_t layer, awq_linear linear)
+{
+    model->full_precision[layer] = (uint8_t)(model->full_precision[layer] | 1u << linear);
+}
+
+/* Marks the linears whose full name holds `name`, or with `exact` is `name`. Names of other modules
+ * mark none: the tensors tell whether they are as they should be. */
+static void leave_named(awq_model *model, const char *name, bool exact)
+{
+    char full[AWQ_NAME_BYTES];
+    for (int64_t layer = 0; layer < model->layers; layer++)
+        for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
+            awq_linear_full_name(full, layer, linear);
+            if (exact ? !strcmp(full, name) : strstr(full, name) != NULL)
+                leave(model, layer, linear);
+        }
+}
+
+/* modules_to_not_convert: readers look for these in the names of modules. */
+static void read_unconverted(const awq_config_reader *reader, const json_t *modules,
+                             awq_model *model)
 {
     size_t i;
     const json_t *module;
     json_array_foreach(modules, i, module)
     {
         const char *name = json_string_value(module);
-        if (name && !strcmp(name, "lm_head")) continue;
-        refuse(reader, "modules_to_not_convert", name ? name : "?");
+        if (name && *name)
+            leave_named(model, name, false);
+        else
+            refuse(reader, "modules_to_not_convert", name ? name : "?");
+    }
+}
+
+/* compressed-tensors' ignore: names, or regular expressions. */
+static void read_ignored(const awq_config_reader *reader, const json_t *modules, awq_model *model)
+{
+    size_t i;
+    const json_t *module;
+    json_array_foreach(modules, i, module)
+    {
+        const char *name = json_string_value(module);
+        if (name && strncmp(name, "re:", 3) != 0)
+            leave_named(model, name, true);
+        else if (!name || strcmp(name, "re:.*lm_head") != 0)
+            refuse(reader, "ignore", name ? name : "?");
+    }
+}
+
+/* ---- AWQ's own formats ---- */
+
+static void read_awq(const awq_config_reader *reader, const json_t *object, awq_model *model)
+{
+    static const char *const versions[] = {"gemm", "gemv", "gemv_fast"};
+    awq_quantization *out = &model->quantization;
+    const char *name = reader->name;
+    awq_problems *problems = reader->problems;
+    const char *version = awq_json_string(object, "version", "gemm", name, problems);
+    int format = 0;
+    while (format < 3 && strcasecmp(version, versions[format]) != 0) format++;
+    if (format < 3)
+        out->format = (awq_format)format;
+    else
+        refuse(reader, "version", version);
+    out->bits = (int)awq_json_integer(object, "bits", 4, name, problems);
+    out->group_size = awq_json_integer(object, "group_size", 128, name, problems);
+    if (!awq_json_bool(object, "zero_point", true, name, problems))
+        refuse(reader, "zero_point", "false");
+    read_unconverted(reader, json_object_get(object, "modules_to_not_convert"), model);
+}
+
+/* ---- compressed-tensors ---- */
+
+static bool is_null(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return !value || json_is_null(value);
+}
+
+static void read_weights(const awq_config_reader *reader, const json_t *weights, awq_model *model)
+{
+    const char *name = reader->name;
+    awq_problems *problems = reader->problems;
+    awq_quantization *out = &model->quantization;
+    const char *type = awq_json_string(weights, "type", "int", name, problems);
+    const char *strategy = awq_json_string(weights, "strategy", "?", name, problems);
+    bool channel = !strcmp(strategy, "channel");
+    if (strcmp(type, "int") != 0) refuse(reader, "weights type", type);
+    if (!channel && strcmp(strategy, "group") != 0) refuse(reader, "weights strategy", strategy);
+    if (!is_null(weights, "actorder")) refuse(reader, "weights actorder", "not null");
+    out->bits = (int)awq_json_integer(weights, "num_bits", 8, name, problems);
+    out->group_size = channel ? -1 : awq_json_integer(weights, "group_size", 0, name, problems);
+    out->symmetric = awq_json_bool(weights, "symmetric", true, name, problems);
+}
+
+/* The one group of modules that there may be: all Linears, weights alone. */
+static void read_group(const awq_config_reader *reader, const json_t *group, awq_model *model)
+{
+    const json_t *targets = json_object_get(group, "targets");
+    const char *target = json_string_value(json_array_get(targets, 0));
+    if (json_array_size(targets) != 1 || !target || strcmp(target, "Linear") != 0)
+        refuse(reader, "targets other than 'Linear', such as", target ? target : "?");
+    if (!is_null(group, "input_activations") || !is_null(group, "output_activations"))
+        refuse(reader, "quantization of", "activations");
+    read_weights(reader, json_object_get(group, "weights"), model);
+}
+
+static void read_compressed(const awq_config_reader *reader, const json_t *object, awq_model *model)
+{
+    const char *format = awq_json_string(object, "format", "?", reader->name, reader->problems);
+    const json_t *groups = json_object_get(object, "config_groups");
+    model->quantization.format = AWQ_FORMAT_COMPRESSED;
+    if (strcmp(format, "pack-quantized") != 0) refuse(reader, "format", format);
+    if (!is_null(object, "kv_cache_scheme")) refuse(reader, "kv_cache_scheme", "not null");
+    if (json_object_size(groups) == 1)
+        read_group(reader, json_object_iter_value(json_object_iter((json_t *)(uintptr_t)groups)),
+                   model);
+    else
+        refuse(reader, "config_groups", "other than one");
+    read_ignored(reader, json_object_get(object, "ignore"), model);
+}
+
+/* ---- both ---- */
+
+static bool check_group_size(const awq_config_reader *reader, const awq_model *model)
+{
+    int64_t size = model->quantization.group_size;
+    if (size == -1 || size > 0) return true;
+    awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                     "'%s': quantization_config: group_size %lld is not above zero, nor -1",
+                     reader->name, (long long)size);
+    return false;
+}
+
+/* The first linear that does not fit, if there is one. */
+static void check_linears(const awq_config_reader *reader, const awq_model *model)
+{
+    char reason[AWQ_REASON_BYTES];
+    int64_t size = model->quantization.group_size;
+    for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
+        int64_t out, in;
+        if (awq_model_leaves_all(model, linear)) continue;
+        awq_linear_shape(model, linear, &out, &in);
+        if (size > 0 && in % size)
+            awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                             "'%s': quantization_config: group_size %lld does not divide the "
+                             "%lld columns of '%s'",
+                             reader->name, (long long)size, (long long)in, awq_linear_name(linear));
+        else if (!awq_format_holds_linear(&model->quantization, out, in, reason))
+            awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': quantization_config: '%s' %s",
+                             reader->name, awq_linear_name(linear), reason);
+        else
+            continue;
         return;
     }
 }
 
-static void read_group_size(const awq_config_reader *reader, const json_t *object, awq_model *model)
+static void check(const awq_config_reader *reader, const awq_model *model)
 {
-    int64_t size = awq_json_integer(object, "group_size", 128, reader->name, reader->problems);
-    model->quantized_group_size = size;
-    if (size == -1) return;
-    if (size < 1) {
-        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
-                         "'%s': quantization_config: group_size %lld is not above zero, nor -1",
-                         reader->name, (long long)size);
-        return;
-    }
-    for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
-        int64_t out, in;
-        awq_linear_shape(model, linear, &out, &in);
-        if (in % size == 0) continue;
-        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
-                         "'%s': quantization_config: group_size %lld does not divide the %lld "
-                         "columns of '%s'",
-                         reader->name, (long long)size, (long long)in, awq_linear_name(linear));
-        return;
-    }
-}
-
-static void check_rows(const awq_config_reader *reader, const awq_model *model)
-{
-    for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
-        int64_t out, in;
-        awq_linear_shape(model, linear, &out, &in);
-        if (out % 8 == 0) continue;
-        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
-                         "'%s': quantization_config: the %lld rows of '%s' do not pack eight to "
-                         "a word",
-                         reader->name, (long long)out, awq_linear_name(linear));
-        return;
-    }
+    char reason[AWQ_REASON_BYTES];
+    if (!awq_format_holds(&model->quantization, reason))
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': quantization_config: %s",
+                         reader->name, reason);
+    if (check_group_size(reader, model)) check_linears(reader, model);
 }
 
 static void read_object(const awq_config_reader *reader, const json_t *object, awq_model *model)
 {
-    const char *name = reader->name;
-    awq_problems *problems = reader->problems;
-    const char *method = awq_json_string(object, "quant_method", "", name, problems);
-    if (strcmp(method, "awq") != 0) {
+    size_t before = reader->problems->count;
+    const char *method =
+        awq_json_string(object, "quant_method", "", reader->name, reader->problems);
+    if (!strcmp(method, "awq"))
+        read_awq(reader, object, model);
+    else if (!strcmp(method, "compressed-tensors"))
+        read_compressed(reader, object, model);
+    else
         refuse(reader, "quant_method", method);
-        return;
-    }
-    const char *version = awq_json_string(object, "version", "gemm", name, problems);
-    if (strcasecmp(version, "gemm") != 0) refuse(reader, "version", version);
-    if (awq_json_integer(object, "bits", 4, name, problems) != 4)
-        refuse(reader, "bits", "other than 4");
-    if (!awq_json_bool(object, "zero_point", true, name, problems))
-        refuse(reader, "zero_point", "false");
-    check_excluded(reader, json_object_get(object, "modules_to_not_convert"));
-    read_group_size(reader, object, model);
-    check_rows(reader, model);
     model->quantized = true;
-    model->quantized_bits = 4;
+    model->quantization.scales = awq_format_scale_dtype(model->quantization.format, model->dtype);
+    if (reader->problems->count == before) check(reader, model);
 }
 
 void awq_config_read_quantization(const awq_config_reader *reader, awq_model *model)

@@ -17,7 +17,7 @@
 #include "io/tokens.h"
 #include "jobs/options.h"
 
-enum { AWQ_RUN_FORMAT = 1, AWQ_FINGERPRINT_BYTES = 16 };
+enum { AWQ_RUN_FORMAT = 2, AWQ_FINGERPRINT_BYTES = 16 };
 
 /* NULL: no memory. The caller decrefs. */
 json_t *awq_job_fingerprint(const awq_options *options, const awq_checkpoint *checkpoint,

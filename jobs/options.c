@@ -7,6 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+const awq_option *awq_option_find(const char *name)
+{
+    for (int i = 0; i < awq_option_count; i++)
+        if (!strcmp(awq_option_table[i].name, name)) return &awq_option_table[i];
+    return NULL;
+}
+
 static void *field(const awq_options *options, const awq_option *option)
 {
     return (char *)(uintptr_t)options + option->offset;

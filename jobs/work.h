@@ -15,7 +15,8 @@
 double awq_work_forward(const awq_model *model, int64_t tokens, int64_t length);
 /* Gram updates of `tokens` tokens: one triangle each. */
 double awq_work_gram(const awq_model *model, int64_t tokens);
-/* Search and clip: one triangle per candidate and linear; independent of tokens. */
+/* Search, clip and error feedback: one triangle per candidate and linear, and for feedback one more
+ * and a factorization per scale group; independent of tokens. */
 double awq_work_search(const awq_model *model, const awq_options *options);
 /* The embedding's opposite: final norm and head over `tokens` tokens. */
 double awq_work_head(const awq_model *model, int64_t tokens);

@@ -96,6 +96,7 @@ awq_status awq_mean_weight(awq_quantizer *quantizer, awq_group group, float *w, 
     if (!host || !sum) status = awq_fail(err, AWQ_ERR_MEMORY, "no memory for the mean weights");
     for (int i = 0; !status && i < count; i++) {
         awq_linear linear = (awq_linear)(first + i);
+        if (awq_quantizer_skips(quantizer, linear)) continue;
         status = add_consumer(quantizer, linear, host, sum, err);
         rows += awq_linear_extent(quantizer->model, linear).out;
     }

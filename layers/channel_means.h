@@ -24,7 +24,8 @@ void awq_tie_channels(const awq_model *model, awq_group group, const float *from
 /* m = (1 - smooth) m + smooth mean(m). */
 void awq_smooth_means(float *m, int64_t channels, double smooth);
 
-/* w [channels] = mean over the consumers' rows of |W| / (max|W| of its group + 1e-6). */
+/* w [channels] = mean over the quantized consumers' rows, one at least, of |W| / (max|W| of its
+ * group + 1e-6). */
 awq_status awq_mean_weight(awq_quantizer *quantizer, awq_group group, float *w, awq_error *err);
 
 #endif

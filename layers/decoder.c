@@ -14,7 +14,7 @@ static uint64_t max_bytes(uint64_t a, uint64_t b)
 static void place_staging(awq_arena *arena, const awq_model *model, awq_staging *to)
 {
     uint64_t weights = 0, groups = 0;
-    awq_grid grid = {.group_size = model->quantized_group_size};
+    awq_grid grid = {.group_size = model->quantization.group_size};
     for (int linear = 0; linear < AWQ_LINEARS; linear++) {
         awq_extent extent = awq_linear_extent(model, (awq_linear)linear);
         uint64_t elements = (uint64_t)awq_extent_elements(extent);

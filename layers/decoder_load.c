@@ -4,18 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "io/awq_format.h"
 #include "layers/extent.h"
 
 enum { CHECKED_ELEMENTS = 4096 }; /* at a time */
-
-/* The names and shapes of one linear that is AWQ GEMM in the checkpoint. */
-typedef struct packed_linear {
-    const awq_tensor *qweight, *qzeros, *scales;
-    awq_extent extent;
-    awq_grid grid;
-    int64_t groups; /* a row */
-} packed_linear;
 
 static float tensor_value(const awq_tensor *tensor, int64_t index)
 {
@@ -97,81 +88,15 @@ awq_status awq_vector_load(awq_device *device, const awq_tensor *tensor, float *
     return status;
 }
 
-/* The packed words [n, out / 8] of a tensor to device values [out, n]. */
-static awq_status load_packed(awq_device *device, const awq_tensor *tensor, int64_t out, int64_t n,
-                              uint8_t *to, awq_error *err)
-{
-    size_t count = (size_t)(out * n);
-    uint32_t *words = malloc(tensor->bytes + 1); /* a mapping need not be aligned */
-    uint8_t *values = malloc(count + 1);
-    awq_status status = AWQ_OK;
-    if (words && values) {
-        memcpy(words, tensor->data, tensor->bytes);
-        awq_gemm_unpack(values, words, out, n);
-        device->backend->upload(device, to, values, count);
-    } else {
-        status = awq_fail(err, AWQ_ERR_MEMORY, "no memory to unpack '%s'", tensor->name);
-    }
-    free(values);
-    free(words);
-    return status;
-}
-
-/* Float16 scales [groups, out] to device [out, groups]; not finite is refused. */
-static awq_status load_scales(awq_device *device, const packed_linear *packed, uint16_t *to,
-                              awq_error *err)
-{
-    const awq_tensor *tensor = packed->scales;
-    int64_t count = awq_tensor_elements(tensor), bad = 0;
-    while (bad < count && isfinite(tensor_value(tensor, bad))) bad++;
-    if (bad < count) return damaged_matrix(tensor, bad, err);
-    uint16_t *from = malloc(2 * tensor->bytes + 1);
-    if (!from) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to read '%s'", tensor->name);
-    uint16_t *turned = from + count;
-    memcpy(from, tensor->data, tensor->bytes);
-    awq_gemm_transpose_scales(turned, from, packed->groups, packed->extent.out);
-    device->backend->upload(device, to, turned, tensor->bytes);
-    free(from);
-    return AWQ_OK;
-}
-
-static packed_linear find_packed(const awq_checkpoint *checkpoint, int64_t layer, awq_linear linear)
-{
-    const awq_model *model = awq_checkpoint_model(checkpoint);
-    packed_linear packed = {
-        .qweight = awq_checkpoint_linear(checkpoint, layer, linear, "qweight"),
-        .qzeros = awq_checkpoint_linear(checkpoint, layer, linear, "qzeros"),
-        .scales = awq_checkpoint_linear(checkpoint, layer, linear, "scales"),
-        .extent = awq_linear_extent(model, linear),
-    };
-    packed.grid = awq_grid_resolve(
-        (awq_grid){model->quantized_bits, model->quantized_group_size, true}, packed.extent.in);
-    packed.groups = packed.extent.in / packed.grid.group_size;
-    return packed;
-}
-
-static awq_status read_packed(awq_device *device, const packed_linear *packed,
-                              const awq_staging *staging, void *weight, awq_error *err)
-{
-    awq_extent extent = packed->extent;
-    if (load_packed(device, packed->qweight, extent.out, extent.in, staging->codes, err) ||
-        load_packed(device, packed->qzeros, extent.out, packed->groups, staging->zeros, err) ||
-        load_scales(device, packed, staging->scales, err))
-        return err->status;
-    device->backend->dequantize(device, weight, staging->codes, staging->scales, staging->zeros,
-                                extent, &packed->grid);
-    return AWQ_OK;
-}
-
 static awq_status read_linear(awq_device *device, const awq_checkpoint *checkpoint,
                               const awq_decoder *decoder, const awq_staging *staging,
                               awq_linear linear, awq_error *err)
 {
     int64_t layer = decoder->index;
     void *weight = decoder->weight[linear];
-    if (awq_checkpoint_model(checkpoint)->quantized) {
-        packed_linear packed = find_packed(checkpoint, layer, linear);
-        if (read_packed(device, &packed, staging, weight, err)) return err->status;
+    if (awq_model_packs(awq_checkpoint_model(checkpoint), layer, linear)) {
+        if (awq_packed_load(device, checkpoint, layer, linear, staging, weight, err))
+            return err->status;
     } else {
         const awq_tensor *tensor = awq_checkpoint_linear(checkpoint, layer, linear, "weight");
         if (awq_matrix_load(device, tensor, weight, err)) return err->status;

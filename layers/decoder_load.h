@@ -16,6 +16,12 @@ typedef struct awq_staging {
 awq_status awq_decoder_read(awq_device *device, const awq_checkpoint *checkpoint,
                             const awq_decoder *decoder, const awq_staging *staging, awq_error *err);
 
+/* A quantized linear's weight to a device matrix of the compute type, refused if a scale is not
+ * finite. */
+awq_status awq_packed_load(awq_device *device, const awq_checkpoint *checkpoint, int64_t layer,
+                           awq_linear linear, const awq_staging *staging, void *weight,
+                           awq_error *err);
+
 /* A tensor of any weight dtype to a device vector of float32, refused if it is not finite. */
 awq_status awq_vector_load(awq_device *device, const awq_tensor *tensor, float *to, awq_error *err);
 

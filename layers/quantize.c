@@ -11,7 +11,7 @@ awq_quantize_options awq_quantize_options_default(void)
         .grid = {.bits = 4, .group_size = 128, .zero_point = true},
         .alpha_steps = 20,
         .o_proj_tied = true,
-        .clip = true,
+        .clip = AWQ_CLIP_AFTER,
     };
 }
 
@@ -28,6 +28,7 @@ void awq_quantized_layer_release(awq_quantized_layer *layer)
         free(layer->linear[linear].scales);
         free(layer->linear[linear].zeros);
         free(layer->linear[linear].bias);
+        free(layer->linear[linear].weight);
     }
     for (int norm = 0; norm < AWQ_NORMS; norm++) free(layer->norm[norm]);
     awq_layer_record_release(&layer->record);

@@ -12,13 +12,25 @@
 #include "layers/decoder.h"
 #include "layers/statistics.h"
 
+/* docs/awq.md 2.9: each weight to the nearest value, or columns in turn, so that errors make up for
+ * one another. */
+typedef enum awq_rounding { AWQ_ROUNDING_NEAREST, AWQ_ROUNDING_FEEDBACK } awq_rounding;
+
+/* When the range of a group of weights is cut: never; once the scales are chosen; for each
+ * candidate of the search, and then again. */
+typedef enum awq_clip_mode { AWQ_CLIP_OFF, AWQ_CLIP_AFTER, AWQ_CLIP_JOINT } awq_clip_mode;
+
 typedef struct awq_quantize_options {
-    awq_grid grid;    /* group_size -1: one group a row */
-    int alpha_steps;  /* 0..1000, default 20; 0: the identity only, plain rounding */
-    awq_duo duo;      /* default off */
-    double smooth;    /* 0..1, default 0: m = (1 - smooth) m + smooth mean(m) */
-    bool o_proj_tied; /* default true; false: o is not smoothed under grouped-query attention */
-    bool clip;        /* default true */
+    awq_grid grid;   /* group_size -1: one group a row */
+    int alpha_steps; /* 0..1000, default 20; 0: the identity only, plain rounding */
+    awq_duo duo;     /* default off */
+    int refine; /* 0..100, default 0: alphas tried between the best of the grid and its neighbour */
+    double smooth;      /* 0..1, default 0: m = (1 - smooth) m + smooth mean(m) */
+    bool o_proj_tied;   /* default true; false: o is not smoothed under grouped-query attention */
+    awq_clip_mode clip; /* default after */
+    awq_clip_shape clip_shape; /* default symmetric */
+    awq_rounding rounding;     /* default nearest */
+    unsigned skip; /* linears left in full precision, a bit for each awq_linear; default none */
 } awq_quantize_options;
 
 awq_quantize_options awq_quantize_options_default(void);
@@ -29,6 +41,7 @@ typedef struct awq_quantized_linear {
     uint16_t *scales; /* [out, groups], float16 bits */
     uint8_t *zeros;   /* [out, groups] */
     float *bias;      /* [out]; NULL: none */
+    float *weight;    /* [out, in] of a skipped linear, folded; the three above are NULL then */
 } awq_quantized_linear;
 
 typedef struct awq_quantized_layer {
@@ -60,8 +73,10 @@ typedef struct awq_quantize_watch {
     void *context;
 } awq_quantize_watch;
 
-/* Device bytes beyond weights, statistics and scratch: one linear twice over, and small change. */
-uint64_t awq_quantize_bytes(const awq_model *model, const awq_grid *grid, size_t compute_bytes);
+/* Device bytes beyond weights, statistics and scratch: one linear twice over, small change, and for
+ * error feedback a matrix as large as the largest Gram matrix. */
+uint64_t awq_quantize_bytes(const awq_model *model, const awq_quantize_options *options,
+                            size_t compute_bytes);
 
 /* Quantizes a layer that has seen all tiles. Changes decoder's weights (folded) and statistics
  * (finished); both are of no further use. The record lacks tensors_bytes and tensors_crc. Errors

@@ -6,6 +6,7 @@
 #include "layers/head.h"
 #include "layers/quantize.h"
 #include "worker/cores.h"
+#include "worker/quantize_options.h"
 #include "worker/worker.h"
 
 /* The process itself: MPI, libraries, BLAS buffers of each thread. Measured by tests/bench. */
@@ -16,11 +17,14 @@ static uint64_t hidden_bytes(const awq_model *model, int64_t rows)
     return (uint64_t)(rows * model->hidden) * sizeof(float);
 }
 
-/* Host copies of one layer's result: a code a weight; scale, zero point and limit a group. */
-static uint64_t result_bytes(const awq_model *model, int64_t group_size)
+/* Host copies of one layer's result: a code a weight, or with --skip float32; scale, zero point and
+ * limit a group. */
+static uint64_t result_bytes(const awq_model *model, const awq_options *options)
 {
     uint64_t weights = (uint64_t)awq_model_layer_parameters(model);
-    return weights + (group_size > 0 ? 7 * weights / (uint64_t)group_size : 0);
+    int64_t group_size = options->group_size;
+    return (options->skip ? 4 * weights : weights) +
+           (group_size > 0 ? 7 * weights / (uint64_t)group_size : 0);
 }
 
 static uint64_t budget_bytes(const awq_options *options, int neighbours)
@@ -46,14 +50,13 @@ static token_counts count_tokens(const awq_options *options, const awq_tokens *t
 static void quantize_needs(const awq_options *options, const awq_model *model,
                            const token_counts *tokens, size_t compute_bytes, awq_hello *hello)
 {
-    awq_grid grid = {
-        .bits = (int)options->bits, .group_size = options->group_size, .zero_point = true};
+    awq_quantize_options quantize = awq_worker_quantize_options(options, model, 0);
     hello->layer_bytes = awq_decoder_bytes(model, compute_bytes) + awq_statistics_bytes(model) +
                          hidden_bytes(model, tokens->checked);
     hello->fixed_bytes = awq_scratch_bytes(model, tokens->rows, tokens->length, compute_bytes) +
-                         awq_quantize_bytes(model, &grid, compute_bytes) +
-                         result_bytes(model, options->group_size) +
-                         hidden_bytes(model, tokens->checked) + hidden_bytes(model, tokens->rows);
+                         awq_quantize_bytes(model, &quantize, compute_bytes) +
+                         result_bytes(model, options) + hidden_bytes(model, tokens->checked) +
+                         hidden_bytes(model, tokens->rows);
 }
 
 static void eval_needs(const awq_model *model, const token_counts *tokens, size_t compute_bytes,

@@ -7,11 +7,14 @@
 #include "io/clock.h"
 #include "io/log.h"
 #include "jobs/run_directory.h"
+#include "jobs/skip.h"
 #include "jobs/work.h"
 #include "layers/decoder_load.h"
 #include "layers/quantize.h"
 #include "worker/hidden.h"
+#include "worker/quantize_options.h"
 #include "worker/record.h"
+#include "worker/when.h"
 
 typedef struct stage_run {
     awq_worker *worker;
@@ -24,10 +27,11 @@ typedef struct stage_run {
     awq_decoder *decoders;      /* [count] */
     awq_statistics *statistics; /* [count]; empty where the layer is done */
     double (*seconds)[AWQ_PHASES];
-    float **first_tile; /* [count + 1]: the start of tile 0 before each layer, and after the last,
-                           as much of it as the folding check looks at; device */
-    float *hidden;      /* the tile, device */
-    uint8_t *mask;      /* device; NULL: all tokens count */
+    awq_layer_when *when; /* [count] */
+    float **first_tile;   /* [count + 1]: the start of tile 0 before each layer, and after the last,
+                             as much of it as the folding check looks at; device */
+    float *hidden;        /* the tile, device */
+    uint8_t *mask;        /* device; NULL: all tokens count */
     awq_scratch *scratch;
 } stage_run;
 
@@ -50,8 +54,10 @@ static awq_status alloc_hosts(stage_run *run, awq_error *err)
     run->decoders = calloc(count, sizeof *run->decoders);
     run->statistics = calloc(count, sizeof *run->statistics);
     run->seconds = calloc(count, sizeof *run->seconds);
+    run->when = calloc(count, sizeof *run->when);
     run->first_tile = calloc(count + 1, sizeof *run->first_tile);
-    if (run->decoders && run->statistics && run->seconds && run->first_tile) return AWQ_OK;
+    if (run->decoders && run->statistics && run->seconds && run->when && run->first_tile)
+        return AWQ_OK;
     return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a stage of %zu layers", count);
 }
 
@@ -92,11 +98,13 @@ static awq_status load_layer(stage_run *run, int64_t i, awq_error *err)
 {
     int64_t layer = run->stage->first + i;
     double start = awq_clock_seconds();
+    awq_span_begin(&run->when[i], AWQ_SPAN_READ);
     awq_worker_progress(run->worker, run->index, layer, -1, AWQ_PHASE_READ, 0);
     if (awq_worker_check(run->worker, err) ||
         awq_decoder_load(run->device, run->worker->checkpoint[0], layer, &run->decoders[i], err))
         return err->status;
     run->seconds[i][AWQ_PHASE_READ] = awq_clock_seconds() - start;
+    awq_span_end(&run->when[i], AWQ_SPAN_READ);
     if (!is_searched(run, i)) return AWQ_OK;
     return awq_statistics_init(run->device, run->model, &run->statistics[i], err);
 }
@@ -140,6 +148,7 @@ static void release(stage_run *run)
     free(run->decoders);
     free(run->statistics);
     free(run->seconds);
+    free(run->when);
     free(run->first_tile);
 }
 
@@ -161,9 +170,11 @@ static awq_status flow_layer(stage_run *run, int64_t i, int64_t tile, awq_error 
     awq_statistics *statistics = is_searched(run, i) ? &run->statistics[i] : NULL;
     keep_first_tile(run, tile, i);
     if (awq_worker_check(worker, err)) return err->status;
+    awq_span_begin(&run->when[i], AWQ_SPAN_FLOW);
     if (awq_decoder_forward(run->device, run->model, &run->decoders[i], run->scratch, run->hidden,
                             sequences, statistics, run->mask, run->seconds[i], err))
         return awq_error_wrap(err, "layer %lld", (long long)layer);
+    awq_span_end(&run->when[i], AWQ_SPAN_FLOW);
     double flops = awq_work_forward(run->model, tokens, worker->tokens.length);
     if (statistics) flops += awq_work_gram(run->model, tokens);
     awq_worker_progress(worker, run->index, layer, tile, AWQ_PHASE_FORWARD, flops);
@@ -175,6 +186,7 @@ static awq_status flow_tile(stage_run *run, awq_source *source, int64_t tile, aw
     awq_worker *worker = run->worker;
     int64_t rows = awq_worker_tile_sequences(worker, tile) * worker->tokens.length;
     if (awq_source_read(source, tile, &run->hidden, err)) return err->status;
+    awq_worker_resume(worker);
     if (run->mask)
         run->device->backend->upload(run->device, run->mask,
                                      worker->tokens.mask +
@@ -182,6 +194,7 @@ static awq_status flow_tile(stage_run *run, awq_source *source, int64_t tile, aw
                                      (size_t)rows);
     for (int64_t i = 0; i < run->stage->count; i++)
         if (flow_layer(run, i, tile, err)) return err->status;
+    awq_worker_count_tile(worker);
     keep_first_tile(run, tile, run->stage->count);
     return run->next ? awq_hidden_send(worker, run->next, tile, &run->hidden, err) : AWQ_OK;
 }
@@ -199,10 +212,11 @@ static awq_status flow(stage_run *run, awq_error *err)
 
 /* ---- search and publish ---- */
 
-/* The context of a watch: which layer is searched. */
+/* The context of a watch: which layer is searched, and when. */
 typedef struct watched_layer {
     const stage_run *run;
     int64_t layer;
+    awq_layer_when *when;
 } watched_layer;
 
 static bool watch_step(void *context, awq_phase phase, double flops)
@@ -210,20 +224,13 @@ static bool watch_step(void *context, awq_phase phase, double flops)
     const watched_layer *watched = context;
     const stage_run *run = watched->run;
     awq_worker_progress(run->worker, run->index, watched->layer, -1, phase, flops);
+    if (phase == AWQ_PHASE_SEARCH) {
+        awq_span_end(watched->when, AWQ_SPAN_SEARCH);
+    } else { /* clip and pack take turns, linear by linear, once the search is over */
+        watched->when->begin[AWQ_SPAN_PACK] = watched->when->end[AWQ_SPAN_SEARCH];
+        awq_span_end(watched->when, AWQ_SPAN_PACK);
+    }
     return !atomic_load(&run->worker->stop);
-}
-
-static awq_quantize_options quantize_options(const awq_options *options)
-{
-    awq_quantize_options out = awq_quantize_options_default();
-    out.grid.bits = (int)options->bits;
-    out.grid.group_size = options->group_size;
-    out.alpha_steps = (int)options->alpha_steps;
-    out.duo = (awq_duo)options->duo;
-    out.smooth = options->smooth;
-    out.o_proj_tied = options->o_proj == AWQ_OPTION_O_PROJ_TIED;
-    out.clip = options->clip != AWQ_OPTION_CLIP_OFF;
-    return out;
 }
 
 static void tell_layer_done(const stage_run *run, const awq_layer_record *record)
@@ -246,9 +253,12 @@ static void tell_layer_done(const stage_run *run, const awq_layer_record *record
 static awq_status publish_layer(stage_run *run, int64_t layer, awq_quantized_layer *result,
                                 awq_error *err)
 {
+    awq_quantization quantization = awq_job_quantization(&run->worker->job.options, run->model);
     awq_worker_progress(run->worker, run->index, layer, -1, AWQ_PHASE_WRITE, 0);
+    if (run->worker->job.command == AWQ_COMMAND_VERIFY)
+        return awq_verify_made_again(run->worker, result, err);
     if (awq_record_publish(run->worker->job.run_directory, run->worker->fingerprint,
-                           run->worker->checkpoint[0], result, err))
+                           run->worker->checkpoint[0], &quantization, result, err))
         return err->status;
     tell_layer_done(run, &result->record);
     return AWQ_OK;
@@ -258,8 +268,9 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
 {
     awq_worker *worker = run->worker;
     int64_t layer = run->stage->first + i;
-    awq_quantize_options options = quantize_options(&worker->job.options);
-    watched_layer watched = {run, layer};
+    awq_quantize_options options =
+        awq_worker_quantize_options(&worker->job.options, run->model, layer);
+    watched_layer watched = {run, layer, &run->when[i]};
     awq_quantize_watch watch = {watch_step, &watched};
     awq_fold_check check = {.input = run->first_tile[i],
                             .output = run->first_tile[i + 1],
@@ -267,6 +278,7 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
                             .length = worker->tokens.length};
     awq_quantized_layer result;
     awq_quantized_layer_init(&result);
+    awq_span_begin(watched.when, AWQ_SPAN_SEARCH);
     if (awq_worker_check(worker, err)) return err->status;
     awq_status status =
         awq_quantize_layer(run->device, run->model, &run->decoders[i], &run->statistics[i],
@@ -277,6 +289,8 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
         result.record.layer = layer;
         for (int phase = 0; phase < AWQ_PHASES; phase++)
             result.record.seconds[phase] += run->seconds[i][phase];
+        awq_layer_when_set_worker(watched.when, awq_worker_number(worker));
+        result.record.when = *watched.when;
         status = publish_layer(run, layer, &result, err);
     }
     awq_quantized_layer_release(&result);
@@ -298,6 +312,7 @@ awq_status awq_quantize_stage(awq_worker *worker, const awq_stage *stages, int64
     if (!status) status = flow(&run, err);
     for (int64_t i = 0; !status && i < stage->count; i++)
         if (is_searched(&run, i)) status = search_layer(&run, i, err);
+    if (!status) awq_worker_count_stage(worker);
     release(&run);
     return status;
 }

@@ -8,9 +8,10 @@
 #include "io/clock.h"
 #include "io/fault.h"
 #include "jobs/run_directory.h"
+#include "worker/when.h"
 
-/* qweight, qzeros, scales and bias of each linear, and the norms */
-enum { MAX_TENSORS = 4 * AWQ_LINEARS + AWQ_NORMS };
+/* A linear's parts and bias, and the norms. */
+enum { MAX_TENSORS = (AWQ_MAX_PARTS + 1) * AWQ_LINEARS + AWQ_NORMS };
 
 /* The tensors of one layer's record, packed. */
 typedef struct packed_layer {
@@ -42,55 +43,93 @@ static char *last_name(packed_layer *packed)
     return packed->name[packed->count - 1];
 }
 
-static bool pack_linear(packed_layer *packed, const awq_checkpoint *checkpoint, int64_t layer,
-                        awq_linear linear, int64_t groups, const awq_quantized_linear *result)
+static awq_status no_memory(awq_error *err)
+{
+    return awq_fail(err, AWQ_ERR_MEMORY, "no memory to pack a layer");
+}
+
+/* What a layer is packed with. */
+typedef struct packing {
+    packed_layer *packed;
+    const awq_checkpoint *checkpoint;
+    awq_quantization quantization;
+    int64_t layer;
+} packing;
+
+/* The result's scales are float16; the arrays are the result's but for the scales, to be freed. */
+static awq_status codes_of(const awq_quantized_linear *result, awq_linear_codes *codes,
+                           awq_error *err)
+{
+    size_t groups = (size_t)(codes->out * codes->groups);
+    codes->codes = result->codes;
+    codes->zeros = result->zeros;
+    codes->scales = malloc(groups * sizeof *codes->scales + 1);
+    if (!codes->scales) return no_memory(err);
+    awq_widen(codes->scales, result->scales, AWQ_F16, groups);
+    return AWQ_OK;
+}
+
+static awq_status pack_codes(const packing *job, awq_linear linear, int64_t out, int64_t in,
+                             const awq_quantized_linear *result, awq_error *err)
+{
+    awq_part parts[AWQ_MAX_PARTS];
+    void *data[AWQ_MAX_PARTS];
+    int count = awq_format_parts(&job->quantization, out, in, parts);
+    for (int i = 0; i < count; i++) {
+        data[i] = add(job->packed, parts[i].dtype, parts[i].shape[0],
+                      parts[i].dims > 1 ? parts[i].shape[1] : 0);
+        awq_linear_tensor_name(last_name(job->packed), job->layer, linear, parts[i].suffix);
+        if (!data[i]) return no_memory(err);
+    }
+    awq_linear_codes codes = {
+        .out = out, .in = in, .groups = awq_quantization_groups(&job->quantization, in)};
+    if (codes_of(result, &codes, err)) return err->status;
+    awq_status status = awq_format_pack(&job->quantization, &codes, data, err);
+    free(codes.scales);
+    return status ? awq_error_wrap(err, "%s", awq_linear_name(linear)) : AWQ_OK;
+}
+
+/* Values in the type of the source's tensor of this name. */
+static awq_status pack_like(const packing *job, awq_linear linear, const char *suffix,
+                            const float *values, awq_error *err)
+{
+    const awq_tensor *source = awq_checkpoint_linear(job->checkpoint, job->layer, linear, suffix);
+    void *data =
+        add(job->packed, source->dtype, source->shape[0], source->dims > 1 ? source->shape[1] : 0);
+    awq_linear_tensor_name(last_name(job->packed), job->layer, linear, suffix);
+    if (!data) return no_memory(err);
+    awq_narrow(data, values, source->dtype, (size_t)awq_tensor_elements(source));
+    return AWQ_OK;
+}
+
+static awq_status pack_linear(const packing *job, awq_linear linear,
+                              const awq_quantized_linear *result, awq_error *err)
 {
     int64_t out, in;
-    awq_linear_shape(awq_checkpoint_model(checkpoint), linear, &out, &in);
-    uint32_t *qweight = add(packed, AWQ_I32, in, out / 8);
-    awq_linear_tensor_name(last_name(packed), layer, linear, "qweight");
-    uint32_t *qzeros = add(packed, AWQ_I32, groups, out / 8);
-    awq_linear_tensor_name(last_name(packed), layer, linear, "qzeros");
-    uint16_t *scales = add(packed, AWQ_F16, groups, out);
-    awq_linear_tensor_name(last_name(packed), layer, linear, "scales");
-    if (!qweight || !qzeros || !scales) return false;
-    awq_gemm_pack(qweight, result->codes, out, in);
-    awq_gemm_pack(qzeros, result->zeros, out, groups);
-    awq_gemm_transpose_scales(scales, result->scales, out, groups);
-    if (!result->bias) return true;
-    awq_dtype dtype = awq_checkpoint_linear(checkpoint, layer, linear, "bias")->dtype;
-    void *bias = add(packed, dtype, out, 0);
-    awq_linear_tensor_name(last_name(packed), layer, linear, "bias");
-    if (bias) awq_narrow(bias, result->bias, dtype, (size_t)out);
-    return bias != NULL;
+    awq_linear_shape(awq_checkpoint_model(job->checkpoint), linear, &out, &in);
+    awq_status status = result->weight ? pack_like(job, linear, "weight", result->weight, err)
+                                       : pack_codes(job, linear, out, in, result, err);
+    if (status || !result->bias) return status;
+    return pack_like(job, linear, "bias", result->bias, err);
 }
 
-static bool pack_norm(packed_layer *packed, const awq_checkpoint *checkpoint, int64_t layer,
-                      awq_norm norm, const float *values)
+static awq_status pack_norm(const packing *job, awq_norm norm, const float *values, awq_error *err)
 {
-    awq_dtype dtype = awq_checkpoint_norm(checkpoint, layer, norm)->dtype;
-    int64_t count = awq_norm_elements(awq_checkpoint_model(checkpoint), norm);
-    void *data = add(packed, dtype, count, 0);
-    awq_norm_tensor_name(last_name(packed), layer, norm);
-    if (data) awq_narrow(data, values, dtype, (size_t)count);
-    return data != NULL;
+    const awq_tensor *source = awq_checkpoint_norm(job->checkpoint, job->layer, norm);
+    void *data = add(job->packed, source->dtype, source->shape[0], 0);
+    awq_norm_tensor_name(last_name(job->packed), job->layer, norm);
+    if (!data) return no_memory(err);
+    awq_narrow(data, values, source->dtype, (size_t)source->shape[0]);
+    return AWQ_OK;
 }
 
-static bool pack(packed_layer *packed, const awq_checkpoint *checkpoint,
-                 const awq_quantized_layer *result)
+static awq_status pack(const packing *job, const awq_quantized_layer *result, awq_error *err)
 {
-    int64_t layer = result->record.layer;
-    bool ok = true;
-    for (int i = 0; ok && i < AWQ_LINEARS; i++) {
-        int64_t out, in;
-        awq_linear_shape(awq_checkpoint_model(checkpoint), (awq_linear)i, &out, &in);
-        ok = pack_linear(packed, checkpoint, layer, (awq_linear)i,
-                         result->record.linear[i].groups / out, &result->linear[i]);
-    }
-    for (int i = 0; ok && i < AWQ_NORMS; i++)
-        if (result->norm[i])
-            ok = pack_norm(packed, checkpoint, layer, (awq_norm)i, result->norm[i]);
-    return ok;
+    for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++)
+        if (pack_linear(job, linear, &result->linear[linear], err)) return err->status;
+    for (awq_norm norm = 0; norm < AWQ_NORMS; norm++)
+        if (result->norm[norm] && pack_norm(job, norm, result->norm[norm], err)) return err->status;
+    return AWQ_OK;
 }
 
 static awq_status write_tensors(const char *path, const packed_layer *packed,
@@ -109,7 +148,8 @@ static awq_status write_tensors(const char *path, const packed_layer *packed,
 }
 
 awq_status awq_record_publish(const char *run, const char *fingerprint,
-                              const awq_checkpoint *checkpoint, awq_quantized_layer *layer,
+                              const awq_checkpoint *checkpoint,
+                              const awq_quantization *quantization, awq_quantized_layer *layer,
                               awq_error *err)
 {
     char tensors[AWQ_PATH_BYTES], statistics[AWQ_PATH_BYTES];
@@ -118,17 +158,60 @@ awq_status awq_record_publish(const char *run, const char *fingerprint,
         awq_run_layer_path(statistics, run, record->layer, "h5", err))
         return err->status;
     packed_layer *packed = calloc(1, sizeof *packed);
-    if (!packed) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to pack a layer");
+    if (!packed) return no_memory(err);
+    packing job = {packed, checkpoint, *quantization, record->layer};
     double start = awq_clock_seconds();
-    awq_status status = AWQ_OK;
-    if (!pack(packed, checkpoint, layer))
-        status = awq_fail(err, AWQ_ERR_MEMORY, "no memory to pack a layer");
+    awq_status status = pack(&job, layer, err);
     double end = awq_clock_seconds();
     record->seconds[AWQ_PHASE_PACK] += end - start;
+    awq_span_end(&record->when, AWQ_SPAN_PACK);
+    awq_span_begin(&record->when, AWQ_SPAN_WRITE);
     if (!status) status = write_tensors(tensors, packed, record, err);
     record->seconds[AWQ_PHASE_WRITE] += awq_clock_seconds() - end;
+    awq_span_end(&record->when, AWQ_SPAN_WRITE);
     release(packed);
     free(packed);
     AWQ_FAULT_POINT("record-before-statistics");
     return status ? status : awq_layer_record_write(statistics, record, fingerprint, err);
+}
+
+/* ---- compare ---- */
+
+static uint64_t differing_bytes(const unsigned char *a, const unsigned char *b, uint64_t bytes)
+{
+    uint64_t count = 0;
+    for (uint64_t i = 0; i < bytes; i++) count += a[i] != b[i];
+    return count;
+}
+
+static void compare_tensor(const awq_tensor *tensor, const void *data, const awq_tensor *other,
+                           awq_problems *problems, int64_t *equal)
+{
+    uint64_t count = tensor->bytes;
+    if (other->bytes == tensor->bytes && other->dtype == tensor->dtype)
+        count = differing_bytes(data, other->data, tensor->bytes);
+    if (!count)
+        ++*equal;
+    else
+        awq_problems_add(problems, AWQ_ERR_CORRUPT,
+                         "tensor '%s': made again, it has %llu of %llu bytes other than here",
+                         tensor->name, (unsigned long long)count,
+                         (unsigned long long)tensor->bytes);
+}
+
+awq_status awq_record_compare(const awq_checkpoint *source, const awq_quantization *quantization,
+                              const awq_quantized_layer *layer, const awq_checkpoint *made,
+                              awq_problems *problems, int64_t *equal, awq_error *err)
+{
+    packed_layer *packed = calloc(1, sizeof *packed);
+    if (!packed) return no_memory(err);
+    packing job = {packed, source, *quantization, layer->record.layer};
+    awq_status status = pack(&job, layer, err);
+    for (size_t i = 0; !status && i < packed->count; i++) {
+        const awq_tensor *other = awq_checkpoint_find(made, packed->tensor[i].name);
+        if (other) compare_tensor(&packed->tensor[i], packed->data[i], other, problems, equal);
+    }
+    release(packed);
+    free(packed);
+    return status;
 }

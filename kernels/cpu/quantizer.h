@@ -6,7 +6,8 @@
  *   symmetric:   scale = max|w| / (2^(bits-1) - 1), zero = 2^(bits-1)
  *   both:        q = clamp(rint(w / scale) + zero, 0, qmax), w_hat = (q - zero) * scale
  *
- * The scale is rounded to float16 before anything is divided by it; below the smallest normal it
+ * The scale is rounded to float16 before anything is divided by it (with bf16_scales to bfloat16,
+ * whose 8 bits float16 holds exactly); below the smallest normal it
  * becomes that; beyond the largest it is infinity, and then every w_hat is 0 * inf = NaN. A NaN
  * among the weights makes the range, hence the scale and the whole group, NaN. Every clamp is
  * written so that a NaN fails both comparisons and passes. */
@@ -38,14 +39,9 @@ AWQ_INLINE float clamp_between(float x, float low, float high)
 /* max|w|; NaN if any is. */
 float range_magnitude(group_range range);
 
-/* The range of the weights clamped to [-limit, limit]. */
-AWQ_INLINE group_range range_clamped(group_range range, float limit)
-{
-    return (group_range){range.above > limit ? limit : range.above,
-                         range.below > limit ? limit : range.below};
-}
-
 group_range range_of(const float *w, int64_t count);
+/* The range cut by a clip's steps; symmetric shapes read `above` alone. */
+group_range range_cut(group_range range, awq_clip_shape shape, int above, int below);
 group_code group_code_of(group_range range, const awq_grid *grid);
 
 /* w to its code, still a float; NaN stays NaN. */

@@ -7,7 +7,8 @@ import unittest
 from support.program import ROOT, options_of, run
 
 PAGE = ROOT / "docs" / "awqrun.1"
-COMMANDS = ("quantize", "plan", "status", "eval", "submit", "tokenize")
+COMMANDS = ("quantize", "plan", "status", "report", "eval", "verify", "convert", "submit",
+            "tokenize")
 
 
 class Manual(unittest.TestCase):

@@ -7,7 +7,8 @@ import struct
 
 import numpy as np
 
-TYPES = {"F32": np.float32, "F16": np.float16, "I32": np.int32, "BF16": np.uint16}
+TYPES = {"F32": np.float32, "F16": np.float16, "I32": np.int32, "I16": np.int16, "I64": np.int64,
+         "BF16": np.uint16}
 
 
 def read_header(path):

@@ -244,10 +244,10 @@ static void awq_gemm_checkpoints_are_described(void **state)
                                               " \"version\": \"GEMM\","
                                               " \"modules_to_not_convert\": [\"lm_head\"]}"));
     assert_true(model.quantized);
-    assert_int_equal(model.quantized_bits, 4);
-    assert_int_equal(model.quantized_group_size, 32);
+    assert_int_equal(model.quantization.bits, 4);
+    assert_int_equal(model.quantization.group_size, 32);
     model = read_good(with(AWQ_KEYS ", \"group_size\": -1, \"modules_to_not_convert\": null}"));
-    assert_int_equal(model.quantized_group_size, -1);
+    assert_int_equal(model.quantization.group_size, -1);
     model = read_good(with(", \"quantization_config\": null"));
     assert_false(model.quantized);
 }
@@ -259,16 +259,86 @@ static void other_quantizations_are_refused(void **state)
     expect_problem(with(", \"quantization_config\": []"), "is not an object");
     expect_problem(with(", \"quantization_config\": {\"quant_method\": \"awq\", \"bits\": 8,"
                         " \"group_size\": 32}"),
-                   "bits 'other than 4'");
-    expect_problem(with(AWQ_KEYS ", \"group_size\": 32, \"version\": \"gemv\"}"), "'gemv'");
+                   "holds 4 bits, not 8");
+    expect_problem(with(AWQ_KEYS ", \"group_size\": 32, \"version\": \"marlin\"}"), "'marlin'");
     expect_problem(with(AWQ_KEYS ", \"group_size\": 32, \"zero_point\": false}"), "zero_point");
     expect_problem(with(AWQ_KEYS ", \"group_size\": 0}"), "group_size 0");
     expect_problem(with(AWQ_KEYS ", \"group_size\": 48}"), "group_size 48 does not divide");
-    expect_problem(with(AWQ_KEYS ", \"group_size\": 32, \"modules_to_not_convert\": [\"gate\"]}"),
-                   "'gate'");
+    expect_problem(with(AWQ_KEYS ", \"group_size\": 32, \"modules_to_not_convert\": [7]}"),
+                   "modules_to_not_convert '?'");
+    expect_problem(with(AWQ_KEYS ", \"group_size\": 16, \"version\": \"gemv\"}"), "groups of 16");
     expect_problem(
         with(", \"head_dim\": 2, \"num_key_value_heads\": 1" AWQ_KEYS ", \"group_size\": -1}"),
-        "2 rows of 'self_attn.k_proj'");
+        "'self_attn.k_proj' has 2 outputs");
+}
+
+#define PACKED_KEYS                                                                                \
+    ", \"quantization_config\": {\"quant_method\": \"compressed-tensors\", \"ignore\": "           \
+    "[\"lm_head\","                                                                                \
+    " \"model.layers.1.mlp.up_proj\", \"re:.*lm_head\"], \"format\": \"pack-quantized\","          \
+    " \"config_groups\": {\"group_0\": {\"targets\": [\"Linear\"], \"input_activations\": null,"   \
+    " \"weights\": {\"num_bits\": 3, \"type\": \"int\""
+
+static void compressed_tensors_are_described(void **state)
+{
+    (void)state;
+    awq_model model = read_good(with(
+        PACKED_KEYS ", \"strategy\": \"group\", \"group_size\": 32, \"symmetric\": false}}}}"));
+    assert_int_equal(model.quantization.format, AWQ_FORMAT_COMPRESSED);
+    assert_int_equal(model.quantization.bits, 3);
+    assert_int_equal(model.quantization.group_size, 32);
+    assert_false(model.quantization.symmetric);
+    assert_true(awq_model_leaves(&model, 1, AWQ_UP));
+    assert_false(awq_model_leaves(&model, 1, AWQ_GATE) || awq_model_leaves(&model, 0, AWQ_UP));
+    assert_false(awq_model_leaves_all(&model, AWQ_UP));
+    model = read_good(with(PACKED_KEYS ", \"strategy\": \"channel\"}}}}"));
+    assert_int_equal(model.quantization.group_size, -1);
+    assert_true(model.quantization.symmetric); /* the library's default */
+}
+
+static void other_compressed_tensors_are_refused(void **state)
+{
+    (void)state;
+    expect_problem(with(PACKED_KEYS ", \"strategy\": \"tensor\"}}}}"), "weights strategy 'tensor'");
+    expect_problem(with(PACKED_KEYS ", \"strategy\": \"channel\", \"actorder\": \"group\"}}}}"),
+                   "actorder");
+    expect_problem(with(PACKED_KEYS ", \"strategy\": \"group\", \"group_size\": 48}}}}"),
+                   "group_size 48 does not divide");
+    expect_problem(with(PACKED_KEYS ", \"strategy\": \"channel\"}},"
+                                    " \"group_1\": {\"targets\": [\"Linear\"]}}}"),
+                   "config_groups");
+    expect_problem(with(", \"quantization_config\": {\"quant_method\": \"compressed-tensors\","
+                        " \"format\": \"float-quantized\", \"config_groups\": {\"g\": {\"targets\":"
+                        " [\"Linear\"], \"weights\": {\"strategy\": \"channel\"}}}}"),
+                   "format 'float-quantized'");
+    expect_problem(with(", \"quantization_config\": {\"quant_method\": \"compressed-tensors\","
+                        " \"format\": \"pack-quantized\", \"ignore\": [\"re:.*mlp.*\"],"
+                        " \"config_groups\": {\"g\": {\"targets\":"
+                        " [\"Linear\"], \"weights\": {\"strategy\": \"channel\"}}}}"),
+                   "ignore 're:.*mlp.*'");
+    expect_problem(with(", \"quantization_config\": {\"quant_method\": \"compressed-tensors\","
+                        " \"format\": \"pack-quantized\", \"config_groups\": {\"g\": {\"targets\":"
+                        " [\"re:.*proj\"], \"weights\": {\"strategy\": \"channel\"}}}}"),
+                   "'re:.*proj'");
+    expect_problem(with(", \"quantization_config\": {\"quant_method\": \"compressed-tensors\","
+                        " \"format\": \"pack-quantized\", \"config_groups\": {\"g\": {\"targets\":"
+                        " [\"Linear\"], \"input_activations\": {\"num_bits\": 8},"
+                        " \"weights\": {\"strategy\": \"channel\"}}}}"),
+                   "activations");
+}
+
+static void linears_left_in_full_precision_are_found_by_part_of_their_name(void **state)
+{
+    (void)state;
+    awq_model model = read_good(
+        with(AWQ_KEYS ", \"group_size\": 32, \"version\": \"GEMV_FAST\","
+                      " \"modules_to_not_convert\": [\"layers.2.self_attn\", \"down\"]}"));
+    assert_int_equal(model.quantization.format, AWQ_FORMAT_GEMV_FAST);
+    for (int64_t layer = 0; layer < 3; layer++)
+        for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++)
+            assert_int_equal(awq_model_packs(&model, layer, linear),
+                             linear != AWQ_DOWN && (layer < 2 || linear > AWQ_O));
+    assert_true(awq_model_leaves_all(&model, AWQ_DOWN));
 }
 
 static void names_are_those_of_the_checkpoint(void **state)
@@ -317,6 +387,9 @@ int main(void)
         cmocka_unit_test(all_problems_are_listed_together),
         cmocka_unit_test(awq_gemm_checkpoints_are_described),
         cmocka_unit_test(other_quantizations_are_refused),
+        cmocka_unit_test(compressed_tensors_are_described),
+        cmocka_unit_test(other_compressed_tensors_are_refused),
+        cmocka_unit_test(linears_left_in_full_precision_are_found_by_part_of_their_name),
         cmocka_unit_test(names_are_those_of_the_checkpoint),
         cmocka_unit_test(parameters_of_a_known_model),
     };

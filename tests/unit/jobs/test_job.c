@@ -46,7 +46,7 @@ static bool is_same(const json_t *a, json_t *b)
 
 static const char *other_value(const awq_option *option)
 {
-    if (!strcmp(option->name, "bits")) return NULL; /* 4 is the only one */
+    if (!strcmp(option->name, "bits")) return "3";
     switch (option->type) {
     case AWQ_OPTION_CHOICE:
         return strcmp(option->name, "clip") ? strrchr(option->argument, '|') + 1 : "off";

@@ -78,7 +78,7 @@ static void whole_numbers_have_a_range(void **state)
     assert_int_equal(options->tile_tokens, 1000000);
     refuses(options, "alpha-steps", "1001", "between 0 and 1000");
     refuses(options, "alpha-steps", "-1", "between 0 and 1000");
-    refuses(options, "bits", "3", "between 4 and 4");
+    refuses(options, "bits", "2", "between 3 and 8");
     refuses(options, "sequences", "1e30", "between");
     static const char *const bad[] = {"", "x", "2.5", "7x", "7 ", "inf", "nan", "1e999", NULL};
     for (int i = 0; bad[i]; i++) refuses(options, "alpha-steps", bad[i], "a whole number");
@@ -203,7 +203,7 @@ static const char *other_value(const awq_option *option)
     case AWQ_OPTION_PATHS:
         return "/one file\n/another";
     case AWQ_OPTION_INTEGER:
-        return option->max == 4 ? "4" : "32";
+        return option->max == 8 ? "8" : "32";
     case AWQ_OPTION_NUMBER:
         return "0.1";
     case AWQ_OPTION_BYTES:

@@ -62,8 +62,22 @@ static void clip_adds_the_groups_of_all_but_q_and_k(void **state)
     (void)state;
     awq_options options = {.alpha_steps = 20, .group_size = 8, .clip = AWQ_OPTION_CLIP_AFTER};
     expect(awq_work_search(&model, &options), triangle * 23 + 20.0 * 1920 * 8);
+    options.clip_shape = AWQ_OPTION_CLIP_ASYMMETRIC; /* three sweeps */
+    expect(awq_work_search(&model, &options), triangle * 23 + 60.0 * 1920 * 8);
+    options.clip_shape = AWQ_OPTION_CLIP_SYMMETRIC;
     options.group_size = -1; /* rows of 16, in down of 32 */
     expect(awq_work_search(&model, &options), triangle * 23 + 20.0 * (1408 * 16 + 512 * 32));
+}
+
+static void feedback_adds_a_triangle_and_a_factorization_a_group(void **state)
+{
+    (void)state;
+    awq_options options = {.alpha_steps = 20,
+                           .group_size = 8,
+                           .clip = AWQ_OPTION_CLIP_OFF,
+                           .rounding = AWQ_OPTION_ROUNDING_FEEDBACK};
+    /* a third of 16^3 for qkv, o and gate_up, of 32^3 for down */
+    expect(awq_work_search(&model, &options), triangle * 24 + (3 * 4096 + 32768) / 3.0);
 }
 
 static void head_is_one_product_with_the_vocabulary(void **state)
@@ -80,6 +94,7 @@ int main(void)
         cmocka_unit_test(search_counts_its_candidates),
         cmocka_unit_test(plain_rounding_has_one_candidate_whatever_the_rule),
         cmocka_unit_test(clip_adds_the_groups_of_all_but_q_and_k),
+        cmocka_unit_test(feedback_adds_a_triangle_and_a_factorization_a_group),
         cmocka_unit_test(head_is_one_product_with_the_vocabulary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,11 +165,11 @@ void demo_dequantize(demo *d, awq_decoder *layer, const awq_quantized_layer *qua
     }
 }
 
-awq_score demo_score(demo *d, const float *hidden)
+awq_score_part demo_score(demo *d, const float *hidden)
 {
     awq_error err;
     awq_score score = {0};
-    must(awq_head_score(d->head, hidden, d->other, d->original, d->eval.ids, DEMO_EVAL, d->length,
-                        &score, &err));
-    return score;
+    awq_scored_tokens tokens = {.ids = d->eval.ids, .sequences = DEMO_EVAL, .length = d->length};
+    must(awq_head_score(d->head, hidden, d->other, d->original, &tokens, &score, &err));
+    return awq_score_total(&score);
 }

@@ -136,16 +136,20 @@ static void a_nan_norm_is_named_by_element(void **state)
 /* Random codes, zeros and scales of down_proj [16, 32], groups of 8, put into the checkpoint. */
 static void patch_down(void **state, uint8_t *codes, uint8_t *zeros, uint16_t *scales)
 {
-    uint32_t words[32 * 2];
+    uint32_t words[32 * 2], zero_words[4 * 2];
     uint16_t turned[16 * 4];
+    float wide[16 * 4];
     for (int i = 0; i < 16 * 32; i++) codes[i] = (uint8_t)(i * 7 % 16);
     for (int i = 0; i < 16 * 4; i++) zeros[i] = (uint8_t)(i * 5 % 16);
     for (int i = 0; i < 16 * 4; i++) scales[i] = awq_f16_from_float(0.01f * (float)(i + 1));
-    awq_gemm_pack(words, codes, 16, 32);
+    awq_widen(wide, scales, AWQ_F16, 16 * 4);
+    awq_quantization quantization = {.bits = 4, .group_size = 8, .scales = AWQ_F16};
+    awq_linear_codes linear = {16, 32, 4, codes, zeros, wide};
+    void *parts[AWQ_MAX_PARTS] = {words, zero_words, turned};
+    awq_error err;
+    must(awq_format_pack(&quantization, &linear, parts, &err));
     patch(state, "model.layers.1.mlp.down_proj.qweight", 0, words, sizeof words);
-    awq_gemm_pack(words, zeros, 16, 4);
-    patch(state, "model.layers.1.mlp.down_proj.qzeros", 0, words, 16 * 4 / 2);
-    awq_gemm_transpose_scales(turned, scales, 16, 4);
+    patch(state, "model.layers.1.mlp.down_proj.qzeros", 0, zero_words, sizeof zero_words);
     patch(state, "model.layers.1.mlp.down_proj.scales", 0, turned, sizeof turned);
 }
 

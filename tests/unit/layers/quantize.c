@@ -226,7 +226,7 @@ static void the_identity_is_plain_rounding(void **state)
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
     s.options.alpha_steps = 0;
-    s.options.clip = false;
+    s.options.clip = AWQ_CLIP_OFF;
     must(synthetic_quantize(&s, &layer, &err));
     const awq_linear_record *linear = layer.record.linear;
     for (int i = 0; i < AWQ_LINEARS; i++)
@@ -246,7 +246,12 @@ static void duo_and_symmetric_and_whole_rows_work(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
-    s.options = (awq_quantize_options){{4, -1, false}, 5, AWQ_DUO_BOTH, 0.2, true, true};
+    s.options = (awq_quantize_options){.grid = {.bits = 4, .group_size = -1},
+                                       .alpha_steps = 5,
+                                       .duo = AWQ_DUO_BOTH,
+                                       .smooth = 0.2,
+                                       .o_proj_tied = true,
+                                       .clip = AWQ_CLIP_AFTER};
     must(synthetic_quantize(&s, &layer, &err));
     assert_int_equal(layer.record.group[AWQ_GROUP_DOWN].candidates, 12);
     assert_int_equal(layer.record.group[AWQ_GROUP_DOWN].duo[6], 1);
@@ -308,7 +313,7 @@ static void announced_bytes_are_allocated(void **state)
     assert_int_equal(allocated, awq_scratch_bytes(&s.model, 100, 25, 4));
     allocated = 0;
     must(synthetic_quantize(&s, &layer, &err));
-    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options.grid, 4));
+    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options, 4));
 
     awq_quantized_layer_release(&layer);
     awq_scratch_free(scratch);
