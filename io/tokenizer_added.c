@@ -33,6 +33,10 @@ static awq_status make_pattern(const awq_added_token *token, const awq_steps *no
     awq_status status =
         awq_normalize(token->normalized ? normalizer : &none, &content, &text, &marks, err);
     awq_buffer_release(&marks);
+    if (!status && !text.bytes)
+        status =
+            awq_fail(err, AWQ_ERR_INPUT,
+                     "nothing is left of added token '%s' when it is normalized", token->content);
     if (status) {
         awq_buffer_release(&text);
         return status;

@@ -339,6 +339,31 @@ class InOneGo(Text):
                         "--tokens and --text exclude each other", code=2)
         self.assertFalse(self.out.exists())
 
+    def test_a_job_file_holds_a_list_and_the_command_line_wins_over_it(self):
+        files = [self.jsonl(DOCUMENTS[:2], f"{i} #.jsonl") for i in range(3)]
+        job = self.folder / "job"
+        job.write_text(f"model = {DEMO}\ntext = \"{files[0]}\"\ntext = \"{files[1]}\"\n")
+
+        def printed(*options):
+            out = self.succeeds(run("plan", "--job", job, *self.OPTIONS, *options, "--print-job",
+                                    cwd=self.folder)).out
+            return re.findall(r'^(text|tokens) = "?(.*?)"?$', out, re.MULTILINE)
+        both = [("text", str(files[0])), ("text", str(files[1]))]
+        self.assertEqual(printed(), both)
+        self.assertEqual(printed("--text", files[2].name, files[0].name, "--length", "8"),
+                         [("text", str(files[2])), ("text", str(files[0]))])
+        self.assertEqual(printed("--tokens", DEMO / "calib.h5"),
+                         [("tokens", str(DEMO / "calib.h5"))])
+        job.write_text(f"model = {DEMO}\ntokens = {DEMO / 'calib.h5'}\n")
+        self.assertEqual(printed("--text", files[0], "--text", files[1]), both)
+
+    def test_a_batch_script_has_each_file(self):
+        files = [self.jsonl(DOCUMENTS[:2], f"{i}.jsonl") for i in range(2)]
+        script = self.succeeds(run("submit", "--dry-run", "--nodes", "1", "--time", "10", "--",
+                                   "--model", DEMO, "--out", self.out, "--text", *files,
+                                   *self.OPTIONS)).out
+        self.assertEqual(re.findall(r"--text=(\S+)", script), [str(path) for path in files])
+
 
 if __name__ == "__main__":
     unittest.main()
