@@ -19,6 +19,9 @@ Further arguments go to ctest, for example:
 
   ./test.sh -L cli              tests of the command line; labels: tests/README.md
   ./test.sh asan -R safetensors
+
+AWQ_TEST_BROWSER=1 also installs Chromium (some 100 MB), for the test of the report's page; without
+it that test is skipped.
 END
 }
 
@@ -40,6 +43,7 @@ dev | asan | release)
 esac
 
 install_packages "${build_packages[@]}" "${test_packages[@]}"
+[[ -z ${AWQ_TEST_BROWSER-} ]] || install_packages "${browser_packages[@]}"
 build "$preset" ON
 # More tests at a time than cores: many of them mostly wait for MPI to start.
 exec ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j4 "$@"

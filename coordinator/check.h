@@ -19,8 +19,10 @@ typedef struct awq_inputs {
     awq_tokens tokens;
 } awq_inputs;
 
-/* Makes --model, --tokens, --against and --out absolute, opens the inputs and checks that the
- * tokens fit the models. Release *out in any case. */
+/* Makes --model, --tokens, --against and --out absolute. */
+void awq_check_paths(awq_options *options, awq_problems *problems);
+/* That, and opens the inputs and checks that the tokens fit the models. Release *out in any case.
+ */
 void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *problems);
 /* The same for a command that reads a model and nothing else. */
 void awq_check_source(awq_options *options, awq_inputs *out, awq_problems *problems);

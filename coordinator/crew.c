@@ -243,10 +243,18 @@ awq_status awq_crew_hire(awq_crew *crew, const awq_job *job, awq_error *err)
     return AWQ_OK;
 }
 
-double awq_crew_flops(const awq_crew *crew)
+awq_progress awq_crew_progress(const awq_crew *crew)
 {
-    double sum = 0;
-    for (int i = 0; i < crew->count; i++) sum += crew->members[i].progress.flops;
+    awq_progress sum = {.stage = -1, .layer = -1, .tile = -1};
+    for (int i = 0; i < crew->count; i++) {
+        const awq_progress *member = &crew->members[i].progress;
+        sum.tiles += member->tiles;
+        sum.stages += member->stages;
+        for (int work = 0; work < AWQ_WORKS; work++) {
+            sum.flops[work] += member->flops[work];
+            sum.seconds[work] += member->seconds[work];
+        }
+    }
     return sum;
 }
 

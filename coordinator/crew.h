@@ -27,6 +27,7 @@ typedef struct awq_worker_half {
     bool (*free)(struct awq_worker *worker);
     awq_status (*needs)(const awq_options *options, const awq_checkpoint *checkpoint,
                         const awq_tokens *tokens, awq_hello *out, awq_error *err);
+    const char *(*library)(int index);
 } awq_worker_half;
 
 typedef struct awq_member {
@@ -77,8 +78,8 @@ bool awq_crew_wound_down(const awq_crew *crew);
 /* The first worker not heard since `since` (clock seconds); -1: all were. */
 int awq_crew_unheard(const awq_crew *crew, double since);
 
-/* Floating-point operations that all workers have done. */
-double awq_crew_flops(const awq_crew *crew);
+/* What all workers have done: counts and sums; stage, layer, tile and phase are without meaning. */
+awq_progress awq_crew_progress(const awq_crew *crew);
 /* For status.json: fills workers[count]. */
 void awq_crew_status(const awq_crew *crew, awq_worker_status *workers);
 /* "worker 3 (node07, NVIDIA H200)" */

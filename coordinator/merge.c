@@ -24,7 +24,20 @@ static void give_shard(awq_run *run, int worker, size_t *next, const awq_output 
     awq_crew_send(run->crew, worker, awq_letter_create(AWQ_LETTER_SHARD, (int64_t)(*next)++, 0, 0));
 }
 
-static awq_status write_shards(awq_run *run, const awq_output *output, awq_error *err)
+/* A finished shard: the crc32 of each of its tensors. */
+static awq_status take_sums(const awq_letter *letter, const awq_output *output,
+                            awq_tensor_sums *sums, awq_error *err)
+{
+    const awq_shard *shard = &output->shards.items[letter->a];
+    if (letter->bytes != shard->count * sizeof *sums->crc)
+        return awq_fail(err, AWQ_ERR_INTERNAL, "shard %lld came with %llu bytes of checksums",
+                        (long long)letter->a, (unsigned long long)letter->bytes);
+    memcpy(sums->crc + shard->first, letter->payload, letter->bytes);
+    return AWQ_OK;
+}
+
+static awq_status write_shards(awq_run *run, const awq_output *output, awq_tensor_sums *sums,
+                               awq_error *err)
 {
     size_t next = 0, done = 0;
     for (int i = 0; i < run->crew->count; i++) give_shard(run, i, &next, output);
@@ -32,12 +45,15 @@ static awq_status write_shards(awq_run *run, const awq_output *output, awq_error
         awq_letter *letter;
         int worker;
         if (awq_run_next(run, AWQ_RUN_MERGING, &letter, &worker, err)) return err->status;
+        awq_status status = AWQ_OK;
         if (letter && letter->kind == AWQ_LETTER_SHARD_DONE) {
+            status = take_sums(letter, output, sums, err);
             done++;
             give_shard(run, worker, &next, output);
         }
         awq_run_read(run, letter);
         awq_letter_free(letter);
+        if (status) return status;
     }
     return AWQ_OK;
 }
@@ -63,7 +79,7 @@ static awq_status write_index(const awq_run *run, const awq_output *output, awq_
     return status;
 }
 
-static awq_status gather_statistics(const awq_run *run, awq_error *err)
+static awq_status gather_statistics(const awq_run *run, const awq_tensor_sums *sums, awq_error *err)
 {
     char layers[AWQ_PATH_BYTES], path[AWQ_PATH_BYTES];
     if (awq_path_join(layers, run->directory, "layers", err) ||
@@ -74,8 +90,9 @@ static awq_status gather_statistics(const awq_run *run, awq_error *err)
     char *text = job ? json_dumps(job, JSON_COMPACT) : NULL;
     json_decref(job);
     if (!text) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);
-    awq_status status =
-        awq_layer_records_gather(layers, run->plan.layers, AWQ_VERSION, text, path, err);
+    awq_gathered head = {
+        .layers = run->plan.layers, .version = AWQ_VERSION, .job = text, .sums = sums};
+    awq_status status = awq_layer_records_gather(layers, &head, path, err);
     free(text);
     return status;
 }
@@ -94,13 +111,14 @@ static awq_status write_config(const awq_run *run, awq_error *err)
     return status;
 }
 
-static awq_status merge(awq_run *run, const awq_output *output, awq_error *err)
+static awq_status merge(awq_run *run, const awq_output *output, awq_tensor_sums *sums,
+                        awq_error *err)
 {
-    if (write_shards(run, output, err)) return err->status;
+    if (write_shards(run, output, sums, err)) return err->status;
     AWQ_FAULT_POINT("merge-after-shards");
     if (write_index(run, output, err) ||
         awq_companions_copy(run->options->model, run->options->out, err) ||
-        gather_statistics(run, err))
+        gather_statistics(run, sums, err))
         return err->status;
     AWQ_FAULT_POINT("merge-before-config");
     return write_config(run, err);
@@ -116,7 +134,10 @@ awq_status awq_run_merge(awq_run *run, awq_error *err)
                         &output, err))
         return err->status;
     awq_log(AWQ_LOG_INFO, "merging shards=%zu", output.shards.count);
-    awq_status status = merge(run, &output, err);
+    awq_tensor_sums sums = {0};
+    awq_status status = awq_tensor_sums_create(output.tensors, output.count, &sums, err);
+    if (!status) status = merge(run, &output, &sums, err);
+    awq_tensor_sums_release(&sums);
     awq_output_release(&output);
     return status;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/progress.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,10 +9,14 @@
 
 #include "io/clock.h"
 #include "io/log.h"
+#include "jobs/forecast.h"
 #include "jobs/format.h"
 
-static const double bar_seconds = 0.2, line_seconds = 10;
-enum { BAR_CELLS = 30 };
+static const double bar_seconds = 0.2;
+static const double line_seconds = 10, line_share = 0.02, longest_line_seconds = 300;
+enum { COLUMNS = 80, FEWEST_CELLS = 6, MOST_CELLS = 30, TEXT_BYTES = 160 };
+
+/* ---- what is known ---- */
 
 /* Under mpirun stderr is a pipe to mpirun, whose own stderr may well be a terminal. */
 static bool parent_stderr_is_terminal(void)
@@ -25,21 +30,53 @@ static bool parent_stderr_is_terminal(void)
     return !strncmp(target, "/dev/pts/", 9) || !strncmp(target, "/dev/tty", 8);
 }
 
-void awq_progress_begin(awq_progress_view *view, double total, double skipped, bool quiet)
+static void begin(awq_progress_view *view, double total, const awq_options *options)
 {
-    *view =
-        (awq_progress_view){.start = awq_clock_seconds(),
-                            .last_shown = awq_clock_seconds(),
-                            .done_at_start = skipped,
-                            .total = total > 0 ? total : 1,
-                            .terminal = isatty(STDERR_FILENO) == 1 || parent_stderr_is_terminal(),
-                            .quiet = quiet};
+    double now = awq_clock_seconds();
+    bool terminal = isatty(STDERR_FILENO) == 1 || parent_stderr_is_terminal();
+    *view = (awq_progress_view){.start = now,
+                                .last_shown = now,
+                                .last_tile = now,
+                                .flops_total = fmax(total, 1),
+                                .terminal = terminal && !options->log_json,
+                                .quiet = options->quiet,
+                                .json = options->log_json};
 }
 
-double awq_progress_fraction(const awq_progress_view *view, double flops)
+void awq_progress_begin(awq_progress_view *view, const awq_workload *load, int64_t finished,
+                        const awq_options *options)
 {
-    double fraction = (view->done_at_start + flops) / view->total;
-    return fraction < 1 ? fraction : 1;
+    double layer = load->forward + load->gram + load->search;
+    begin(view, (double)load->plan->layers * layer, options);
+    view->load = *load;
+    view->flops_done = (double)finished * layer - (double)load->plan->forward_only * load->forward;
+}
+
+void awq_progress_begin_parts(awq_progress_view *view, int64_t parts, const awq_options *options)
+{
+    begin(view, (double)parts, options);
+}
+
+awq_progress awq_progress_parts(int64_t done)
+{
+    return (awq_progress){.flops[AWQ_WORK_FLOW] = (double)done};
+}
+
+void awq_progress_note(awq_progress_view *view, const awq_progress *now)
+{
+    if (now->tiles <= view->tiles) return;
+    view->tiles = now->tiles;
+    view->last_tile = awq_clock_seconds();
+}
+
+static double sum_of_flops(const awq_progress *now)
+{
+    return now->flops[AWQ_WORK_FLOW] + now->flops[AWQ_WORK_SEARCH];
+}
+
+double awq_progress_fraction(const awq_progress_view *view, const awq_progress *now)
+{
+    return fmin((view->flops_done + sum_of_flops(now)) / view->flops_total, 1);
 }
 
 double awq_progress_elapsed(const awq_progress_view *view)
@@ -47,43 +84,142 @@ double awq_progress_elapsed(const awq_progress_view *view)
     return awq_clock_seconds() - view->start;
 }
 
-double awq_progress_eta(const awq_progress_view *view, double flops)
+/* FLOP/s of a worker at one kind of work; as at the other, before there is any. */
+static double rate(const awq_progress *now, awq_work work)
 {
-    double left = view->total - view->done_at_start - flops;
-    double elapsed = awq_progress_elapsed(view);
-    if (flops <= 0 || elapsed < 0.5) return -1;
-    return left > 0 ? left / flops * elapsed : 0;
+    awq_work other = work == AWQ_WORK_FLOW ? AWQ_WORK_SEARCH : AWQ_WORK_FLOW;
+    if (now->seconds[work] <= 0) work = other;
+    return now->seconds[work] > 0 ? now->flops[work] / now->seconds[work] : 0;
 }
 
-static void show_bar(const char *what, int64_t done, int64_t of, double fraction, const char *eta)
+/* Parts take equally long. */
+static double eta_of_parts(const awq_progress_view *view, const awq_progress *now)
 {
-    char cells[BAR_CELLS + 1], text[160];
-    int filled = (int)(fraction * BAR_CELLS);
-    memset(cells, '-', BAR_CELLS);
+    double done = sum_of_flops(now), elapsed = awq_progress_elapsed(view);
+    return done > 0 && elapsed > 0.5 ? (view->flops_total - done) / done * elapsed : -1;
+}
+
+double awq_progress_eta(const awq_progress_view *view, const awq_progress *now)
+{
+    const awq_workload *load = &view->load;
+    if (!load->plan) return eta_of_parts(view, now);
+    if (!load->done) return -1; /* ended: nothing to forecast by */
+    double flow = rate(now, AWQ_WORK_FLOW), search = rate(now, AWQ_WORK_SEARCH);
+    if (flow <= 0 || search <= 0 || awq_progress_elapsed(view) < 0.5) return -1;
+    awq_pace pace = {.forward = load->forward / flow,
+                     .flow = (load->forward + load->gram) / flow,
+                     .search = load->search / search};
+    double whole = awq_forecast_seconds(load->plan, load->done, load->workers, load->tiles, &pace);
+    double left = view->flops_total - view->flops_done - sum_of_flops(now);
+    double least = fmax(left, 0) / (fmax(flow, search) * load->workers);
+    return fmax(whole - awq_progress_elapsed(view), least);
+}
+
+/* Of calibration, through all stages of the plan; 0: there are none. */
+static double tokens_per_second(const awq_progress_view *view)
+{
+    if (!view->load.plan) return 0;
+    double all = (double)(view->load.plan->stage_count * view->load.tiles);
+    double seconds = view->last_tile - view->start;
+    if (all <= 0 || seconds <= 0) return 0;
+    return (double)view->tiles / all * (double)view->load.tokens / seconds;
+}
+
+/* ---- how it is shown ---- */
+
+/* A log file of a long job is for reading. */
+static double seconds_between(const awq_progress_view *view)
+{
+    if (view->terminal) return bar_seconds;
+    return fmin(fmax(line_seconds, line_share * awq_progress_elapsed(view)), longest_line_seconds);
+}
+
+static void add(char text[TEXT_BYTES], const char *format, const char *name, const char *value)
+{
+    size_t used = strlen(text);
+    snprintf(text + used, TEXT_BYTES - used, format, name, value);
+}
+
+/* "layers 12/80", with what the caller's format puts between. */
+static void add_counts(char text[TEXT_BYTES], const char *format, const awq_count *counts,
+                       int count)
+{
+    for (int i = 0; i < count; i++) {
+        char value[48];
+        snprintf(value, sizeof value, "%lld/%lld", (long long)counts[i].done,
+                 (long long)counts[i].of);
+        add(text, format, counts[i].name, value);
+    }
+}
+
+/* 80 columns: what the words leave is the bar's. */
+static void show_bar(const char *words, double fraction)
+{
+    char cells[MOST_CELLS + 1], text[TEXT_BYTES + MOST_CELLS + 16];
+    int room = COLUMNS - 1 - (int)strlen(words) - (int)strlen("[] 100%");
+    int count = room < FEWEST_CELLS ? 0 : room > MOST_CELLS ? MOST_CELLS : room;
+    int filled = (int)(fraction * count);
+    memset(cells, '-', sizeof cells);
     memset(cells, '#', (size_t)filled);
-    cells[BAR_CELLS] = '\0';
-    snprintf(text, sizeof text, "[%s] %3.0f%%  %s %lld/%lld  left %s", cells, 100 * fraction, what,
-             (long long)done, (long long)of, eta);
+    cells[count] = '\0';
+    snprintf(text, sizeof text, count ? "[%s] %3.0f%%%s" : "%s%3.0f%%%s", cells, 100 * fraction,
+             words);
     awq_log_set_bar(text);
 }
 
-void awq_progress_show(awq_progress_view *view, const char *what, int64_t done, int64_t of,
-                       double flops)
+/* For programs: amounts, not words. */
+static void show_json(const awq_progress_view *view, const awq_count *counts, int count,
+                      const awq_progress *now)
 {
-    double now = awq_clock_seconds(), fraction = awq_progress_fraction(view, flops);
-    if (view->quiet || now - view->last_shown < (view->terminal ? bar_seconds : line_seconds))
+    char words[TEXT_BYTES] = "";
+    for (int i = 0; i < count; i++) {
+        char value[48];
+        snprintf(value, sizeof value, "%lld", (long long)counts[i].done);
+        add(words, " %s=%s", counts[i].name, value);
+        snprintf(value, sizeof value, "%lld", (long long)counts[i].of);
+        add(words, " %s_in_all=%s", counts[i].name, value);
+    }
+    awq_log(AWQ_LOG_INFO, "progress%s fraction=%.4f tokens_per_second=%.1f left_seconds=%.1f",
+            words, awq_progress_fraction(view, now), tokens_per_second(view),
+            awq_progress_eta(view, now));
+}
+
+static void show(const awq_progress_view *view, const awq_count *counts, int count,
+                 const awq_progress *now)
+{
+    char words[TEXT_BYTES] = "", eta[32], speed[32];
+    double fraction = awq_progress_fraction(view, now);
+    if (view->json) {
+        show_json(view, counts, count, now);
         return;
-    char eta[32];
-    view->last_shown = now;
-    awq_format_seconds(eta, awq_progress_eta(view, flops));
-    if (view->terminal)
-        show_bar(what, done, of, fraction, eta);
-    else
-        awq_log(AWQ_LOG_INFO, "progress %s=%lld/%lld done=%.0f%% left=%s", what, (long long)done,
-                (long long)of, 100 * fraction, eta);
+    }
+    awq_format_seconds(eta, awq_progress_eta(view, now));
+    snprintf(speed, sizeof speed, "%.0f", tokens_per_second(view));
+    if (view->terminal) {
+        add_counts(words, "  %s %s", counts, count);
+        if (view->load.plan) add(words, "  %s tok/s%s", speed, "");
+        add(words, "  left %s%s", eta, "");
+        show_bar(words, fraction);
+    } else {
+        add_counts(words, " %s=%s", counts, count);
+        awq_log(AWQ_LOG_INFO, "progress%s done=%.0f%% tokens_per_second=%s left=%s", words,
+                100 * fraction, speed, eta);
+    }
+}
+
+void awq_progress_show(awq_progress_view *view, const awq_count *counts, int count,
+                       const awq_progress *now)
+{
+    double clock = awq_clock_seconds();
+    awq_progress_note(view, now);
+    if (view->quiet || clock - view->last_shown < seconds_between(view)) return;
+    view->last_shown = clock;
+    show(view, counts, count, now);
 }
 
 void awq_progress_end(awq_progress_view *view)
 {
     if (view->terminal) awq_log_set_bar(NULL);
+    free(view->load.done);
+    view->load.done = NULL;
 }

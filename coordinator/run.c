@@ -12,12 +12,12 @@ static const double status_seconds = 3, tick_seconds = 0.2;
 
 void awq_run_tell(awq_run *run, awq_run_state state, const char *error)
 {
-    double flops = awq_crew_flops(run->crew);
+    awq_progress now = awq_crew_progress(run->crew);
     awq_run_status status = {.state = state,
                              .layers = run->plan.layers,
                              .layers_done = run->layers_done,
-                             .fraction = awq_progress_fraction(&run->view, flops),
-                             .eta_seconds = awq_progress_eta(&run->view, flops),
+                             .fraction = awq_progress_fraction(&run->view, &now),
+                             .eta_seconds = awq_progress_eta(&run->view, &now),
                              .elapsed_seconds = awq_progress_elapsed(&run->view),
                              .workers = run->workers,
                              .worker_count = run->crew->count};
@@ -32,6 +32,16 @@ void awq_run_tell(awq_run *run, awq_run_state state, const char *error)
     run->last_status = awq_clock_seconds();
 }
 
+static void show_progress(awq_run *run)
+{
+    awq_progress now = awq_crew_progress(run->crew);
+    int64_t stages = run->plan.stage_count;
+    awq_count counts[] = {{"layers", run->layers_done, run->plan.layers},
+                          {"stages", now.stages, stages},
+                          {"tiles", now.tiles, stages * run->view.load.tiles}};
+    awq_progress_show(&run->view, counts, 3, &now);
+}
+
 awq_status awq_run_next(awq_run *run, awq_run_state state, awq_letter **out, int *worker,
                         awq_error *err)
 {
@@ -40,14 +50,15 @@ awq_status awq_run_next(awq_run *run, awq_run_state state, awq_letter **out, int
         awq_run_tell(run, state, NULL);
         awq_run_lock_touch(run->lock);
     }
-    awq_progress_show(&run->view, "layers", run->layers_done, run->plan.layers,
-                      awq_crew_flops(run->crew));
+    show_progress(run);
     return AWQ_OK;
 }
 
-/* A boundary has served when every layer up to the next durable one is done. */
+/* A boundary has served when every layer up to the next durable one is done. With --keep-run all
+ * stay: verify can then make a layer again from the nearest. */
 static void drop_served_boundaries(awq_run *run)
 {
+    if (run->options->keep_run) return;
     for (int64_t layer = 1; layer < run->plan.layers; layer++) {
         if (!run->boundary[layer]) continue;
         int64_t next = layer;

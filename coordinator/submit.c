@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "coordinator/commands.h"
-#include "coordinator/plan_print.h"
+#include "coordinator/plan_facts.h"
 #include "coordinator/submission.h"
 #include "coordinator/submit.h"
 #include "coordinator/subprocess.h"
@@ -104,12 +104,15 @@ static awq_status show(FILE *file, const awq_call *call, const awq_inputs *input
     awq_hello needs;
     if (call->half->needs(options, inputs->model, &inputs->tokens, &needs, err)) return err->status;
     if (options->device_memory.percent) needs.budget_bytes = AWQ_BUDGET_UNKNOWN;
-    awq_request_make(options, inputs, &needs, request, problems);
+    if (awq_request_make(options, inputs, &needs, request, problems, err)) return err->status;
     if (problems->count) return AWQ_OK;
-    if (awq_plan_print(file, options, inputs, &needs, request->nodes * request->workers_per_node,
-                       err))
+    awq_plan_facts facts;
+    if (awq_plan_facts_make(options, inputs, &needs, request->nodes * request->workers_per_node,
+                            request->cores, &facts, err))
         return err->status;
-    awq_request_print(file, options, &needs, request);
+    awq_plan_facts_print(file, &facts);
+    awq_plan_facts_release(&facts);
+    awq_request_print(file, options, request);
     if (options->gpus_per_node && !strcmp(needs.backend, "cpu"))
         awq_report_warning("the job asks for GPUs, and computes with the cpu backend: they would "
                            "be idle");

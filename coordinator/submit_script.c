@@ -8,6 +8,7 @@
 
 #include "coordinator/slurm.h"
 #include "coordinator/submit.h"
+#include "jobs/job_file.h"
 
 extern const char awq_job_template[]; /* made by CMake from slurm/job.sbatch.in */
 
@@ -146,7 +147,8 @@ static void put_options(FILE *file, const script *s)
     const char *between = "";
     for (int i = 0; i < awq_option_count; i++) {
         const awq_option *option = &awq_option_table[i];
-        if (!(option->commands & AWQ_COMMAND_QUANTIZE) || !strcmp(option->name, "restart"))
+        if (!(option->commands & AWQ_COMMAND_QUANTIZE) || !awq_job_file_holds(option) ||
+            option->offset == offsetof(awq_options, restart))
             continue;
         char *text = awq_option_text(s->options, option);
         if (text && !is_default(option, text)) {

@@ -31,10 +31,9 @@ static void say(const awq_run *run, const awq_error *reason)
 {
     char grace[32];
     awq_format_seconds(grace, run->options->grace);
-    fprintf(stderr,
-            "awqrun: %s; finishing the layers being searched, for at most %s (a second signal "
-            "ends at once)\n",
-            reason->text, grace);
+    awq_report_note("%s; finishing the layers being searched, for at most %s (a second signal ends "
+                    "at once)",
+                    reason->text, grace);
 }
 
 void awq_run_wind_down(awq_run *run, const awq_error *err)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * io/clock.h - monotonic seconds, for time-outs, rates and ETAs. */
+ * io/clock.h - monotonic seconds, for time-outs, rates and ETAs; and the wall clock's, for people.
+ */
 #ifndef AWQ_IO_CLOCK_H
 #define AWQ_IO_CLOCK_H
 
@@ -9,6 +10,14 @@ static inline double awq_clock_seconds(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Seconds since 1970. May jump: for what is shown, never for time-outs. */
+static inline double awq_clock_wall_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 

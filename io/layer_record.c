@@ -28,6 +28,16 @@ const char *awq_phase_name(awq_phase phase)
     return names[phase];
 }
 
+const char *awq_span_name(awq_span span)
+{
+    static const char *const names[] = {
+#define AWQ_SPAN_TEXT(name, text) text,
+        AWQ_SPAN_LIST(AWQ_SPAN_TEXT)
+#undef AWQ_SPAN_TEXT
+    };
+    return names[span];
+}
+
 const char *awq_layer_record_linear_name(awq_linear linear)
 {
     return strchr(awq_linear_name(linear), '.') + 1;

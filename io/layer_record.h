@@ -17,9 +17,15 @@
  *   /linears/NAME        NAME is "q_proj" ... "down_proj"
  *     attributes: loss_rounding, loss float64 (summed squared output error over all tokens of
  *     plain rounding, and of what was written), energy float64 (summed squared output),
- *     clipped_groups int64 (groups whose range was cut), groups int64
- *   /seconds             attributes: read, forward, gram, search, clip, pack, write float64; the
- *                        only part that differs between two runs of one job
+ *     clipped_groups int64 (groups whose range was cut), groups int64, damp float64 (that error
+ *     feedback took, docs/awq.md 2.9; 0: weights were rounded to nearest)
+ *     clip_counts int64 [shapes, 10]: how many groups the clip search cut by step j (docs/awq.md
+ *     2.8); one row, or one for the upper and one for the lower end of the range
+ *   /seconds             attributes: read, forward, gram, search, clip, feedback, pack, write
+ *                        float64; the only part that differs between two runs of one job
+ *   /seconds/when        attributes: worker int64 (from 1), host string; begin, end float64 [5]:
+ *                        of the spans read, flow, search, pack, write, in seconds since 1970 by
+ *                        the clock of that host; 0 where there was none
  *
  * The first 512 bytes are a user block, which HDF5 readers skip: a line of text with the size and
  * crc32 of all that follows. A file that does not match it is corrupt. */
@@ -31,6 +37,7 @@
 
 #include "io/error.h"
 #include "io/model.h"
+#include "io/tensor_sums.h"
 
 /* Scale groups of a dense decoder layer (docs/awq.md 1), in search order. */
 #define AWQ_GROUP_LIST(X)                                                                          \
@@ -55,6 +62,7 @@ const char *awq_group_name(awq_group group);
     X(AWQ_PHASE_GRAM, "gram")                                                                      \
     X(AWQ_PHASE_SEARCH, "search")                                                                  \
     X(AWQ_PHASE_CLIP, "clip")                                                                      \
+    X(AWQ_PHASE_FEEDBACK, "feedback")                                                              \
     X(AWQ_PHASE_PACK, "pack")                                                                      \
     X(AWQ_PHASE_WRITE, "write")
 
@@ -67,6 +75,36 @@ typedef enum awq_phase {
 
 const char *awq_phase_name(awq_phase phase);
 
+/* X(field, name): when a layer was worked on. Unlike the phases, which are sums over tiles and
+ * linears, each is one stretch of wall clock: its weights are read; the tiles flow through its
+ * stage, which is shared by the stage's layers and has waiting in it; its scales are searched; its
+ * linears are clipped, rounded and packed; its tensors are written. */
+#define AWQ_SPAN_LIST(X)                                                                           \
+    X(AWQ_SPAN_READ, "read")                                                                       \
+    X(AWQ_SPAN_FLOW, "flow")                                                                       \
+    X(AWQ_SPAN_SEARCH, "search")                                                                   \
+    X(AWQ_SPAN_PACK, "pack")                                                                       \
+    X(AWQ_SPAN_WRITE, "write")
+
+typedef enum awq_span {
+#define AWQ_SPAN_ENUM(name, text) name,
+    AWQ_SPAN_LIST(AWQ_SPAN_ENUM)
+#undef AWQ_SPAN_ENUM
+        AWQ_SPANS
+} awq_span;
+
+const char *awq_span_name(awq_span span);
+
+enum { AWQ_RECORD_HOST_BYTES = 64 };
+
+/* Who worked on a layer, and when: seconds since 1970, both 0 for a span that was not. */
+typedef struct awq_layer_when {
+    int64_t worker; /* 1 is the first; 0: not known */
+    char host[AWQ_RECORD_HOST_BYTES];
+    double begin[AWQ_SPANS];
+    double end[AWQ_SPANS];
+} awq_layer_when;
+
 typedef struct awq_group_record {
     int64_t channels;   /* in */
     int64_t candidates; /* 0: the group was not searched (o with o-proj skip) */
@@ -78,12 +116,18 @@ typedef struct awq_group_record {
     double *loss;       /* [candidates], owned: mean squared output error, docs/awq.md 2.5 */
 } awq_group_record;
 
+/* Of clip_counts: ends of a range that are cut apart, and steps that each may be cut by. */
+enum { AWQ_RECORD_CLIP_SHAPES = 2, AWQ_RECORD_CLIP_STEPS = 10 };
+
 typedef struct awq_linear_record {
     double loss_rounding; /* trace(D G D^T), D of plain rounding */
     double loss;          /* the same of what was written */
     double energy;        /* trace(W G W^T) */
     int64_t groups;       /* rows times groups a row */
     int64_t clipped_groups;
+    double damp;         /* of error feedback; 0: rounded to nearest */
+    int64_t clip_shapes; /* rows of clip_counts: 1, or 2 when the ends are cut apart */
+    int64_t clip_counts[AWQ_RECORD_CLIP_SHAPES][AWQ_RECORD_CLIP_STEPS]; /* groups by step */
 } awq_linear_record;
 
 typedef struct awq_layer_record {
@@ -93,6 +137,7 @@ typedef struct awq_layer_record {
     awq_group_record group[AWQ_GROUPS];
     awq_linear_record linear[AWQ_LINEARS];
     double seconds[AWQ_PHASES];
+    awq_layer_when when;
     uint64_t tensors_bytes;
     uint32_t tensors_crc;
 } awq_layer_record;
@@ -119,11 +164,35 @@ awq_status awq_layer_record_read(const char *path, const char *fingerprint, awq_
 awq_status awq_layer_record_check(const char *h5_path, const char *tensors_path, int64_t layer,
                                   const char *fingerprint, awq_error *err);
 
-/* Gathers the statistics of layers 0..layers-1, read from directory/%05d.h5, into one file:
- * /layers/NNNNN as above; attributes on / : awqrun string (version), job string (JSON). */
-awq_status awq_layer_records_gather(const char *directory, int64_t layers, const char *version,
-                                    const char *job, const char *path, awq_error *err);
+/* What a checkpoint's statistics begin with. */
+typedef struct awq_gathered {
+    int64_t layers;
+    const char *version;         /* of awqrun */
+    const char *job;             /* JSON */
+    const awq_tensor_sums *sums; /* NULL: none */
+} awq_gathered;
+
+/* Gathers the statistics of the layers, read from directory/%05d.h5, into one file, sealed as a
+ * record is: /layers/NNNNN as above; attributes on / : awqrun string (version), job string (JSON);
+ * /tensors (io/tensor_sums.h). */
+awq_status awq_layer_records_gather(const char *directory, const awq_gathered *head,
+                                    const char *path, awq_error *err);
 /* The job string of such a file, to be freed. */
 awq_status awq_layer_records_job(const char *path, char **job, awq_error *err);
+
+/* What such a file says of itself. Release the result. */
+typedef struct awq_layer_records {
+    int64_t layers;
+    char *version;     /* of the awqrun that wrote it; owned */
+    char *job;         /* owned */
+    char *fingerprint; /* of its first layer, eight hex digits; owned */
+} awq_layer_records;
+
+awq_status awq_layer_records_open(const char *path, awq_layer_records *out, awq_error *err);
+void awq_layer_records_release(awq_layer_records *records);
+/* One layer of such a file; AWQ_ERR_CORRUPT when it is not as described above. Release the
+ * result. */
+awq_status awq_layer_records_read(const char *path, int64_t layer, awq_layer_record *out,
+                                  awq_error *err);
 
 #endif

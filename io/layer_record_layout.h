@@ -21,9 +21,17 @@
     X(loss, double)                                                                                \
     X(energy, double)                                                                              \
     X(clipped_groups, int64)                                                                       \
-    X(groups, int64)
+    X(groups, int64)                                                                               \
+    X(damp, double)
 
-#define AWQ_RECORD_EXPECTED "the record of a layer"
+#define AWQ_CLIP_COUNTS_NAME "clip_counts"
+
+#define AWQ_RECORD_EXPECTED     "the record of a layer"
+#define AWQ_STATISTICS_EXPECTED "the statistics of a checkpoint"
+
+/* Reads what hangs below a record's root group; false: it is not as it should be, and what has been
+ * read is the caller's to release. */
+bool awq_layer_record_load(hid_t root, awq_layer_record *record);
 
 /* "q_proj": a linear's name in the record. */
 const char *awq_layer_record_linear_name(awq_linear linear);

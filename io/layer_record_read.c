@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "io/layer_record_layout.h"
 
 enum { MAX_ELEMENTS = 1 << 24 };
+
+/* Opens parent/name; negative: not there. */
+static hid_t open_dataset(hid_t parent, const char *name)
+{
+    return H5Lexists(parent, name, H5P_DEFAULT) > 0 ? H5Dopen2(parent, name, H5P_DEFAULT) : -1;
+}
 
 /* Reads a one-dimensional dataset into memory of its own; *count < 0: any size, which is stored.
  * NULL: it is not like that. */
@@ -11,8 +19,7 @@ static void *read_array(hid_t group, const char *name, hid_t memory_type, size_t
                         int64_t *count)
 {
     hsize_t size[1];
-    hid_t dataset =
-        H5Lexists(group, name, H5P_DEFAULT) > 0 ? H5Dopen2(group, name, H5P_DEFAULT) : -1;
+    hid_t dataset = open_dataset(group, name);
     if (dataset < 0) return NULL;
     void *data = NULL;
     if (awq_h5_shape(dataset, 1, size) && size[0] <= MAX_ELEMENTS &&
@@ -40,13 +47,27 @@ static bool read_group(hid_t group, awq_group_record *record)
     return ok && record->chosen >= -1 && record->chosen < record->candidates;
 }
 
+static bool read_clip_counts(hid_t group, awq_linear_record *record)
+{
+    hsize_t shape[2];
+    hid_t dataset = open_dataset(group, AWQ_CLIP_COUNTS_NAME);
+    if (dataset < 0) return false;
+    bool ok = awq_h5_shape(dataset, 2, shape) && shape[0] <= AWQ_RECORD_CLIP_SHAPES &&
+              shape[1] == AWQ_RECORD_CLIP_STEPS;
+    if (ok && shape[0])
+        ok = awq_h5_read_rows(dataset, H5T_NATIVE_INT64, 2, 0, shape, record->clip_counts);
+    if (ok) record->clip_shapes = (int64_t)shape[0];
+    H5Dclose(dataset);
+    return ok;
+}
+
 static bool read_linear(hid_t group, awq_linear_record *record)
 {
     bool ok = true;
 #define AWQ_FIELD_GET(field, kind) ok = ok && awq_h5_get_##kind(group, #field, &record->field);
     AWQ_LINEAR_FIELD_LIST(AWQ_FIELD_GET)
 #undef AWQ_FIELD_GET
-    return ok;
+    return ok && read_clip_counts(group, record);
 }
 
 /* Opens parent/name; negative: not there. */
@@ -83,6 +104,29 @@ static bool read_linears(hid_t file, awq_layer_record *record)
     return ok;
 }
 
+/* An array of a known size into the caller's memory. */
+static bool read_doubles(hid_t group, const char *name, int64_t count, double *out)
+{
+    double *data = read_array(group, name, H5T_NATIVE_DOUBLE, sizeof *data, &count);
+    if (data) memcpy(out, data, (size_t)count * sizeof *data);
+    free(data);
+    return data != NULL;
+}
+
+static bool read_when(hid_t parent, awq_layer_when *when)
+{
+    hid_t group = open_group(parent, "when");
+    if (group < 0) return false;
+    char *host = awq_h5_get_string(group, "host");
+    bool ok = host && awq_h5_get_int64(group, "worker", &when->worker) &&
+              read_doubles(group, "begin", AWQ_SPANS, when->begin) &&
+              read_doubles(group, "end", AWQ_SPANS, when->end);
+    if (host) snprintf(when->host, sizeof when->host, "%s", host);
+    free(host);
+    H5Gclose(group);
+    return ok;
+}
+
 static bool read_seconds(hid_t file, awq_layer_record *record)
 {
     hid_t group = open_group(file, "seconds");
@@ -90,6 +134,7 @@ static bool read_seconds(hid_t file, awq_layer_record *record)
     bool ok = true;
     for (awq_phase phase = 0; phase < AWQ_PHASES && ok; phase++)
         ok = awq_h5_get_double(group, awq_phase_name(phase), &record->seconds[phase]);
+    ok = ok && read_when(group, &record->when);
     H5Gclose(group);
     return ok;
 }
@@ -107,14 +152,18 @@ static bool read_attributes(hid_t file, awq_layer_record *record)
     return true;
 }
 
+bool awq_layer_record_load(hid_t root, awq_layer_record *record)
+{
+    return read_attributes(root, record) && read_groups(root, record) &&
+           read_linears(root, record) && read_seconds(root, record);
+}
+
 static awq_status read_file(hid_t file, const char *path, const char *fingerprint,
                             awq_layer_record *record, awq_error *err)
 {
     if (fingerprint && !awq_h5_string_is(file, "fingerprint", fingerprint))
         return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' belongs to another job", path);
-    if (read_attributes(file, record) && read_groups(file, record) && read_linears(file, record) &&
-        read_seconds(file, record))
-        return AWQ_OK;
+    if (awq_layer_record_load(file, record)) return AWQ_OK;
     return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' lacks parts of " AWQ_RECORD_EXPECTED, path);
 }
 

@@ -24,6 +24,17 @@ static bool write_groups(hid_t file, const awq_layer_record *record)
     return H5Gclose(parent) >= 0 && ok;
 }
 
+static bool write_clip_counts(hid_t group, const awq_linear_record *record)
+{
+    hsize_t shape[2] = {(hsize_t)record->clip_shapes, AWQ_RECORD_CLIP_STEPS};
+    hid_t dataset =
+        awq_h5_create_dataset(group, AWQ_CLIP_COUNTS_NAME, H5T_STD_I64LE, 2, shape, NULL);
+    if (dataset < 0) return false;
+    bool ok = !record->clip_shapes ||
+              awq_h5_write_rows(dataset, H5T_NATIVE_INT64, 2, 0, shape, record->clip_counts);
+    return H5Dclose(dataset) >= 0 && ok;
+}
+
 static bool write_linear(hid_t parent, awq_linear linear, const awq_linear_record *record)
 {
     hid_t group = awq_h5_create_group(parent, awq_layer_record_linear_name(linear));
@@ -32,6 +43,7 @@ static bool write_linear(hid_t parent, awq_linear linear, const awq_linear_recor
 #define AWQ_FIELD_PUT(field, kind) ok = ok && awq_h5_put_##kind(group, #field, record->field);
     AWQ_LINEAR_FIELD_LIST(AWQ_FIELD_PUT)
 #undef AWQ_FIELD_PUT
+    ok = ok && write_clip_counts(group, record);
     return H5Gclose(group) >= 0 && ok;
 }
 
@@ -45,6 +57,19 @@ static bool write_linears(hid_t file, const awq_layer_record *record)
     return H5Gclose(parent) >= 0 && ok;
 }
 
+static bool write_when(hid_t parent, const awq_layer_when *when)
+{
+    hid_t group = awq_h5_create_group(parent, "when");
+    if (group < 0) return false;
+    bool ok =
+        awq_h5_put_int64(group, "worker", when->worker) &&
+        awq_h5_put_string(group, "host", when->host) &&
+        awq_h5_write_array(group, "begin", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, AWQ_SPANS,
+                           when->begin) &&
+        awq_h5_write_array(group, "end", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, AWQ_SPANS, when->end);
+    return H5Gclose(group) >= 0 && ok;
+}
+
 static bool write_seconds(hid_t file, const awq_layer_record *record)
 {
     hid_t group = awq_h5_create_group(file, "seconds");
@@ -52,6 +77,7 @@ static bool write_seconds(hid_t file, const awq_layer_record *record)
     bool ok = true;
     for (awq_phase phase = 0; phase < AWQ_PHASES && ok; phase++)
         ok = awq_h5_put_double(group, awq_phase_name(phase), record->seconds[phase]);
+    ok = ok && write_when(group, &record->when);
     return H5Gclose(group) >= 0 && ok;
 }
 

@@ -3,10 +3,14 @@
  *
  * A line is: time, level, rank, host, a fixed phrase and key=value pairs. Errors for the person at
  * the terminal are `awqrun: error: ...` lines and come from awq_report_error. stdout is for
- * results and is never written here. Safe to call from any thread. */
+ * results and is never written here. Safe to call from any thread.
+ *
+ * As JSON, every line is an object with "time" (UTC), "level", "rank", "host", "message", and a
+ * member for each key; what looks like a number is one. */
 #ifndef AWQ_IO_LOG_H
 #define AWQ_IO_LOG_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "io/error.h"
@@ -22,6 +26,9 @@ typedef enum awq_log_level {
 /* Sets what every later line carries. rank < 0: not running under MPI yet. */
 void awq_log_init(int rank, awq_log_level level);
 
+/* From now on every line is a JSON object, or again is not. */
+void awq_log_set_json(bool json);
+
 /* Logs "phrase key=value ..." when level is at most the level set. */
 void awq_log(awq_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -30,6 +37,9 @@ void awq_report_error(const awq_error *err);
 
 /* Prints "awqrun: error: SENTENCE" for each problem. */
 void awq_report_problems(const awq_problems *problems);
+
+/* Prints "awqrun: SENTENCE" on stderr: what a person should know that is no failure. */
+void awq_report_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Prints "awqrun: warning: SENTENCE" on stderr. */
 void awq_report_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "jobs/options.h"
+#include "jobs/job_file.h"
 
 /* What getopt_long returns for long options: above every letter. */
 enum { HELP = 256, FIRST_LONG };
@@ -31,7 +31,7 @@ static int distance(const char *a, const char *b)
 }
 
 /* The more letters a word has, the more of them may be wrong. */
-static const char *nearest(const char *word, int commands)
+const char *awq_option_nearest(const char *word, int commands)
 {
     const char *best = NULL;
     int letters = (int)strlen(word), best_distance = letters < 8 ? 1 + (letters + 1) / 3 : 4;
@@ -52,7 +52,7 @@ static void unknown_option(const char *argument, awq_command command, awq_proble
     if (length >= sizeof word) length = sizeof word - 1;
     memcpy(word, name, length);
     word[length] = '\0';
-    const char *guess = nearest(word, command);
+    const char *guess = awq_option_nearest(word, command);
     if (guess)
         awq_problems_add(problems, AWQ_ERR_USAGE, "unknown option '%s', did you mean '--%s'?",
                          argument, guess);
@@ -101,6 +101,7 @@ static void require(const awq_options *options, awq_command command, awq_problem
         const awq_option *option = &awq_option_table[i];
         if (!option->required || !(option->commands & command)) continue;
         if (command == AWQ_COMMAND_PLAN && option->offset == offsetof(awq_options, out)) continue;
+        if (command == AWQ_COMMAND_VERIFY) continue; /* says itself what goes with what */
         char *text = awq_option_text(options, option);
         if (text && !*text)
             awq_problems_add(problems, AWQ_ERR_USAGE, "--%s %s is missing", option->name,
@@ -109,25 +110,51 @@ static void require(const awq_options *options, awq_command command, awq_problem
     }
 }
 
+/* Where a command's one positional argument goes, and what to ask when it is missing. */
+static const struct {
+    int commands;
+    size_t offset;
+    const char *question;
+} positionals[] = {
+    {AWQ_COMMAND_STATUS | AWQ_COMMAND_REPORT, offsetof(awq_options, out),
+     "which job? give its output directory"},
+    {AWQ_COMMAND_VERIFY, offsetof(awq_options, out), "which checkpoint? give its directory"},
+    {AWQ_COMMAND_CONVERT, offsetof(awq_options, model),
+     "which checkpoint? give its directory, and another one as --out"},
+};
+
 static void positional(awq_options *options, awq_command command, int argc, char **argv,
                        awq_problems *problems)
 {
-    int first = optind;
-    if (command == AWQ_COMMAND_STATUS) {
-        if (first >= argc)
-            awq_problems_add(problems, AWQ_ERR_USAGE, "which job? give its output directory");
+    int next = optind;
+    for (size_t i = 0; i < sizeof positionals / sizeof *positionals; i++) {
+        if (!(positionals[i].commands & command)) continue;
+        if (next < argc)
+            *(char **)((char *)options + positionals[i].offset) = strdup(argv[next++]);
         else
-            options->out = strdup(argv[first++]);
+            awq_problems_add(problems, AWQ_ERR_USAGE, "%s", positionals[i].question);
     }
-    if (command == AWQ_COMMAND_CONVERT) {
-        if (first >= argc)
-            awq_problems_add(problems, AWQ_ERR_USAGE,
-                             "which checkpoint? give its directory, and another one as --out");
-        else
-            options->model = strdup(argv[first++]);
-    }
-    for (; first < argc; first++)
-        awq_problems_add(problems, AWQ_ERR_USAGE, "unexpected argument '%s'", argv[first]);
+    for (; next < argc; next++)
+        awq_problems_add(problems, AWQ_ERR_USAGE, "unexpected argument '%s'", argv[next]);
+}
+
+/* -v and -q stand for --verbose and --quiet, where these are. */
+static const char *letters(awq_command command)
+{
+    return awq_option_find("verbose")->commands & command ? ":hvq" : ":h";
+}
+
+/* The options of --job, which all others win over, wherever it stands. */
+static void read_job_file(awq_options *options, awq_command command, const struct option *list,
+                          int argc, char **argv, awq_problems *problems)
+{
+    const awq_option *job = awq_option_find("job");
+    opterr = 0;
+    optind = 0; /* start anew, whatever was parsed before */
+    for (int code; (code = getopt_long(argc, argv, letters(command), list, NULL)) != -1;)
+        if (code == FIRST_LONG + (int)(job - awq_option_table))
+            awq_job_file_read(optarg, options, problems);
+    optind = 0;
 }
 
 bool awq_options_parse(awq_options *options, awq_command command, int argc, char **argv,
@@ -139,10 +166,9 @@ bool awq_options_parse(awq_options *options, awq_command command, int argc, char
         return false;
     }
     bool help = false, refused = false;
-    opterr = 0;
-    optind = 0; /* start anew, whatever was parsed before */
+    read_job_file(options, command, list, argc, argv, problems);
     for (;;) {
-        int code = getopt_long(argc, argv, ":hvq", list, NULL);
+        int code = getopt_long(argc, argv, letters(command), list, NULL);
         if (code == -1) break;
         refused = refused || code == '?';
         if (code == HELP || code == 'h')

@@ -7,6 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+const awq_option *awq_option_find(const char *name)
+{
+    for (int i = 0; i < awq_option_count; i++)
+        if (!strcmp(awq_option_table[i].name, name)) return &awq_option_table[i];
+    return NULL;
+}
+
 static void *field(const awq_options *options, const awq_option *option)
 {
     return (char *)(uintptr_t)options + option->offset;
@@ -231,11 +238,12 @@ void awq_options_release(awq_options *options)
 
 json_t *awq_options_to_json(const awq_options *options, bool only_changing)
 {
+    const int no_jobs = AWQ_COMMAND_SUBMIT | AWQ_COMMAND_REPORT | AWQ_COMMAND_COMPLETION;
     json_t *object = json_object();
     for (int i = 0; object && i < awq_option_count; i++) {
         const awq_option *option = &awq_option_table[i];
         if (only_changing && !option->changes_result) continue;
-        if (option->commands == AWQ_COMMAND_SUBMIT) continue;
+        if (!(option->commands & ~no_jobs)) continue;
         char *text = awq_option_text(options, option);
         if (!text || (*text && json_object_set_new(object, option->name, json_string(text)))) {
             json_decref(object);

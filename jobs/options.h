@@ -21,13 +21,21 @@ typedef enum awq_command {
     AWQ_COMMAND_EVAL = 4,
     AWQ_COMMAND_STATUS = 8,
     AWQ_COMMAND_SUBMIT = 16,
-    AWQ_COMMAND_CONVERT = 256
+    AWQ_COMMAND_VERIFY = 64,
+    AWQ_COMMAND_REPORT = 128,
+    AWQ_COMMAND_CONVERT = 256,
+    AWQ_COMMAND_VERSION = 512,
+    AWQ_COMMAND_COMPLETION = 1024
 } awq_command;
 
 /* Enumerated values, in the order of their names in option_table.c. */
+enum { AWQ_OPTION_OBJECTIVE_LINEAR, AWQ_OPTION_OBJECTIVE_MODULE };
 enum { AWQ_OPTION_DUO_OFF, AWQ_OPTION_DUO_ON, AWQ_OPTION_DUO_BOTH };
 enum { AWQ_OPTION_O_PROJ_TIED, AWQ_OPTION_O_PROJ_SKIP };
-enum { AWQ_OPTION_CLIP_OFF, AWQ_OPTION_CLIP_AFTER };
+enum { AWQ_OPTION_CLIP_OFF, AWQ_OPTION_CLIP_AFTER, AWQ_OPTION_CLIP_JOINT };
+enum { AWQ_OPTION_CLIP_SYMMETRIC, AWQ_OPTION_CLIP_ASYMMETRIC };
+enum { AWQ_OPTION_ROUNDING_NEAREST, AWQ_OPTION_ROUNDING_FEEDBACK };
+enum { AWQ_OPTION_SHELL_BASH, AWQ_OPTION_SHELL_ZSH };
 enum { AWQ_OPTION_LAUNCHER_AUTO, AWQ_OPTION_LAUNCHER_SRUN, AWQ_OPTION_LAUNCHER_MPIRUN };
 
 /* An amount of memory: bytes, or a share of what there is. */
@@ -42,18 +50,25 @@ typedef struct awq_options {
     char *tokens;
     char *out;
     char *against;
+    char *job;         /* a job file */
     int64_t sequences; /* 0: all */
+    int64_t layer;     /* verify: to be made again; -1: none */
     /* what changes the result */
     int64_t bits;
     int64_t group_size;
     bool symmetric;
     int64_t format; /* awq_format */
     char *skip;     /* regular expression; NULL: none */
+    int64_t objective;
+    int64_t objective_tokens; /* 0: all */
     int64_t alpha_steps;
     int64_t duo;
+    int64_t refine;
     double smooth;
     int64_t o_proj;
     int64_t clip;
+    int64_t clip_shape;
+    int64_t rounding;
     int64_t max_shard_size; /* bytes */
     int64_t tile_tokens;
     char *backend;
@@ -61,6 +76,8 @@ typedef struct awq_options {
     int64_t threads;      /* 0: the cores this worker may use */
     int64_t stage_layers; /* 0: as many as fit */
     int64_t workers;      /* plan: how many to plan for */
+    int64_t context;      /* plan: tokens that the served model remembers; 0: as it can */
+    int64_t batch;        /* plan: sequences that it serves at once */
     awq_memory device_memory;
     double worker_timeout; /* seconds */
     double time_limit;     /* seconds, 0: none */
@@ -69,9 +86,14 @@ typedef struct awq_options {
     bool restart;
     bool keep_run;
     bool json;
+    char *html; /* report: NULL: OUT/awqrun-report.html */
+    bool csv;
+    int64_t shell;  /* completion */
+    bool print_job; /* plan */
     /* what is said */
     bool verbose;
     bool quiet;
+    bool log_json;
     /* submit: what is asked of SLURM */
     int64_t nodes;            /* 0: proposed */
     int64_t gpus_per_node;    /* 0: none */
@@ -110,13 +132,19 @@ typedef struct awq_option {
     const char *fallback; /* the default, as a user would write it; NULL: none */
     double min, max;      /* of numbers, inclusive */
     int commands;         /* awq_command bits */
-    bool required;        /* where it belongs, except for plan's --out */
+    bool required;        /* where it belongs, except for plan's --out and verify's */
     bool changes_result;  /* part of the fingerprint */
     const char *help;     /* one sentence, no full stop */
 } awq_option;
 
 extern const awq_option awq_option_table[];
 extern const int awq_option_count;
+
+/* By name; NULL: there is none. */
+const awq_option *awq_option_find(const char *name);
+/* The name that `word` was most likely meant to be, among the options of these commands; NULL: none
+ * is near. */
+const char *awq_option_nearest(const char *word, int commands);
 
 /* All options at their defaults. Release the result. */
 awq_status awq_options_init(awq_options *options, awq_error *err);
@@ -129,14 +157,15 @@ awq_status awq_option_set(awq_options *options, const awq_option *option, const 
  * NULL: no memory. */
 char *awq_option_text(const awq_options *options, const awq_option *option);
 
-/* Parses argv[1..argc-1]; argv[0] is the subcommand. One positional argument is taken as --out by
- * status, as --model by convert, none elsewhere. Adds problems of status AWQ_ERR_USAGE. Returns
- * whether --help was asked for. */
+/* Parses argv[1..argc-1]; argv[0] is the subcommand. What the file of --job says is taken first,
+ * wherever it stands. One positional argument is taken as --out by status, report and verify, as
+ * --model by convert, none elsewhere. Adds problems of status AWQ_ERR_USAGE. Returns whether --help
+ * was asked for. */
 bool awq_options_parse(awq_options *options, awq_command command, int argc, char **argv,
                        awq_problems *problems);
 
-/* {"model": "...", ...}: all options as text but those of submit alone, or only those that change
- * the result. NULL: no memory. The caller decrefs. */
+/* {"model": "...", ...}: all options as text but those of commands that are no jobs, or only
+ * those that change the result. NULL: no memory. The caller decrefs. */
 json_t *awq_options_to_json(const awq_options *options, bool only_changing);
 awq_status awq_options_from_json(awq_options *options, const json_t *object, awq_error *err);
 

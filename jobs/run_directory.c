@@ -43,6 +43,7 @@ static bool is_ours(const char *name)
 {
     static const char *const patterns[] = {AWQ_RUN_DIRECTORY_NAME,
                                            AWQ_STATISTICS_NAME,
+                                           AWQ_REPORT_NAME,
                                            "config.json",
                                            "model.safetensors",
                                            "model.safetensors.index.json",

@@ -23,6 +23,7 @@
 
 #define AWQ_RUN_DIRECTORY_NAME ".awqrun"
 #define AWQ_STATISTICS_NAME    "awqrun.h5"
+#define AWQ_REPORT_NAME        "awqrun-report.html"
 
 /* Paths inside; each fits or fails with the path too long. */
 awq_status awq_run_layer_path(char out[AWQ_PATH_BYTES], const char *run, int64_t layer,

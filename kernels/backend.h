@@ -48,6 +48,19 @@ typedef struct awq_grid {
     bool bf16_scales;   /* scales are rounded to bfloat16 first: exact in both 16-bit types */
 } awq_grid;
 
+/* Which ends of a group's range [-below, above] a clip shrinks (A 2.8), by steps of 1/20:
+ * symmetric: to M_j = max|w| (1 - j/20), both; asymmetric: to above (1 - j/20) and
+ * below (1 - k/20), each its own. */
+typedef enum awq_clip_shape { AWQ_CLIP_SYMMETRIC, AWQ_CLIP_ASYMMETRIC } awq_clip_shape;
+
+enum { AWQ_CLIP_STEPS = 10, AWQ_CLIP_SHAPES = 2 };
+
+/* A clip of one linear, on the device. */
+typedef struct awq_clip {
+    awq_clip_shape shape;
+    uint8_t *steps; /* [shapes, out, groups], 0 .. AWQ_CLIP_STEPS - 1: j; asymmetric: j, then k */
+} awq_clip;
+
 /* A linear's weight: [out, in]. groups = in / group_size. */
 typedef struct awq_extent {
     int64_t out;
@@ -57,6 +70,10 @@ typedef struct awq_extent {
 struct awq_backend {
     const char *name; /* as --backend takes it */
     size_t compute_bytes;
+
+    /* The libraries that it stands on, "NAME VERSION": the index-th, or NULL past the last. Needs
+     * no device. */
+    const char *(*library)(int index);
 
     awq_status (*open)(const awq_device_options *options, awq_device **out, awq_error *err);
     void (*close)(awq_device *device); /* NULL is fine */
@@ -129,23 +146,49 @@ struct awq_backend {
      * scale overflows float16 gives NaN. */
     void (*rounding_error)(awq_device *device, void *d, const void *w, const float *s,
                            awq_extent extent, const awq_grid *grid);
+    /* sum of (x[r, c] - y[r, c])^2, y NULL: zeros. Differences in float32, squares and sums in
+     * float64. Waits; the result is in host memory. NaN and infinity pass through. */
+    awq_status (*squared_distance)(awq_device *device, const void *x, const void *y, int64_t rows,
+                                   int64_t cols, double *sum, awq_error *err);
     /* sum over rows of d G d^T, float32 products, rows summed in float64: A 2.5's trace. gram
      * [in, in] finished. Waits; the result is in host memory. NaN and infinity pass through. */
     awq_status (*quadratic_form)(awq_device *device, const void *d, const float *gram,
                                  awq_extent extent, double *sum, awq_error *err);
+    /* sum over the rows that count of (a - b)^2, float32 differences squared and summed in float64;
+     * a and b [rows, cols]; mask as in the statistics. Waits; the result is in host memory. NaN and
+     * infinity of rows that count pass through. */
+    awq_status (*squared_error)(awq_device *device, const float *a, const float *b,
+                                const uint8_t *mask, int64_t rows, int64_t cols, double *sum,
+                                awq_error *err);
     /* folded[o, i] = w[o, i] * columns[i] / rows[o], float32. columns or rows NULL: ones. */
     void (*fold)(awq_device *device, float *folded, const void *w, const float *columns,
                  const float *rows, awq_extent extent);
-    /* A 2.8: limit[o, group] = the M_j that minimises d^T G_gg d over j = 0..9, for folded weights
-     * and the Gram matrix divided by s_i s_j; infinity where j = 0 wins: nothing is cut. */
-    void (*clip_search)(awq_device *device, float *limit, const float *folded, const float *gram,
-                        const float *s, awq_extent extent, const awq_grid *grid);
-    /* codes [out, in], scales [out, groups] (float16 bits), zeros [out, groups] of
-     * Q(clamp(folded, -limit, limit)); limit NULL: no clamp. A scale beyond float16 is stored as
+    /* A 2.8: clip->steps[o, group] = the cut that has the least d^T G_gg d of those tried, for
+     * folded weights and the Gram matrix divided by s_i s_j. */
+    void (*clip_search)(awq_device *device, const awq_clip *clip, const float *folded,
+                        const float *gram, const float *s, awq_extent extent, const awq_grid *grid);
+    /* codes [out, in], scales [out, groups] (float16 bits), zeros [out, groups] of Q of the folded
+     * weights clamped to the cut range; clip NULL: no clamp. A scale beyond float16 is stored as
      * infinity. */
     void (*quantize)(awq_device *device, uint8_t *codes, uint16_t *scales, uint8_t *zeros,
-                     const float *folded, const float *limit, awq_extent extent,
+                     const float *folded, const awq_clip *clip, awq_extent extent,
                      const awq_grid *grid);
+    /* A 2.9: H = U diag(p) U^T for H = diag(1/s) G diag(1/s) + shift I, shift = damp times the mean
+     * of the diagonal before it, rows and columns taken in `order`. order [in] is filled: the
+     * columns by falling diagonal, ties by index. factor [in, in]: U, unit upper triangular; below
+     * the diagonal undefined. gram finished. *positive false: a pivot of p is not finite or below
+     * shift / 2, so that H is not positive definite in this precision, or all of it is 0; factor is
+     * undefined. Waits. */
+    awq_status (*feedback_factor)(awq_device *device, float *factor, int32_t *order,
+                                  const float *gram, const float *s, int64_t in, double damp,
+                                  bool *positive, awq_error *err);
+    /* codes [out, in] once more, for given scales and zeros, one column after the other in `order`:
+     * code_j of w_j + sum over earlier columns i of e_i factor[i, j], where e_i = w_i - (code_i -
+     * zero) * scale is what rounding left there; w is folded. d: work space, compute type [out,
+     * in]. Codes stay in 0 .. 2^bits - 1. */
+    void (*feedback)(awq_device *device, uint8_t *codes, void *d, const float *folded,
+                     const float *factor, const int32_t *order, const uint16_t *scales,
+                     const uint8_t *zeros, awq_extent extent, const awq_grid *grid);
     /* d = (folded - (codes - zeros) * scales) / s: the error in the original input's terms. */
     void (*coded_error)(awq_device *device, void *d, const float *folded, const uint8_t *codes,
                         const uint16_t *scales, const uint8_t *zeros, const float *s,
@@ -162,6 +205,9 @@ struct awq_backend {
     /* kl[r] = sum_v p log(p / q), p and q the softmax of the two logits. */
     awq_status (*kl)(awq_device *device, double *kl, const float *p_logits, const float *q_logits,
                      int64_t rows, int64_t vocab, awq_error *err);
+    /* index[r] = the first of the largest logits[r, v]; -1 when the row holds a NaN. */
+    awq_status (*argmax)(awq_device *device, int32_t *index, const float *logits, int64_t rows,
+                         int64_t vocab, awq_error *err);
 };
 
 /* Backends in this build, best first; NULL-terminated. */

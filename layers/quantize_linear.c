@@ -52,23 +52,32 @@ static void fold(linear_job *job)
 
 static awq_status count_clipped(const linear_job *job, awq_error *err)
 {
-    float *limit =
-        awq_vector_download(job->quantizer->device, job->quantizer->limit, job->groups, err);
-    if (!limit) return err->status;
-    for (int64_t i = 0; i < job->groups; i++)
-        job->record->clipped_groups += isfinite(limit[i]) != 0;
-    free(limit);
-    return AWQ_OK;
+    const awq_quantizer *quantizer = job->quantizer;
+    awq_linear_record *record = job->record;
+    size_t groups = (size_t)job->groups, bytes = (size_t)record->clip_shapes * groups;
+    uint8_t *step = awq_allocate(bytes, "clip steps", err);
+    if (!step) return err->status;
+    awq_status status =
+        quantizer->be->download(quantizer->device, step, quantizer->clip.steps, bytes, err);
+    for (size_t i = 0; !status && i < groups; i++) {
+        uint8_t above = step[i], below = record->clip_shapes > 1 ? step[groups + i] : 0;
+        record->clip_counts[0][above]++;
+        record->clip_counts[1][below] += record->clip_shapes > 1;
+        record->clipped_groups += above || below;
+    }
+    free(step);
+    return status;
 }
 
 static awq_status clip(const linear_job *job, awq_error *err)
 {
     awq_quantizer *quantizer = job->quantizer;
-    quantizer->be->clip_search(quantizer->device, quantizer->limit, quantizer->folded, job->gram,
+    job->record->clip_shapes = quantizer->clip.shape == AWQ_CLIP_ASYMMETRIC ? 2 : 1;
+    quantizer->be->clip_search(quantizer->device, &quantizer->clip, quantizer->folded, job->gram,
                                job->columns, job->extent, &job->grid);
-    double flops = 20.0 * (double)awq_extent_elements(job->extent) * (double)job->grid.group_size;
     if (count_clipped(job, err)) return err->status;
-    return awq_quantizer_step(quantizer, AWQ_PHASE_CLIP, flops, err);
+    return awq_quantizer_step(quantizer, AWQ_PHASE_CLIP,
+                              awq_clip_flops(quantizer->clip.shape, job->extent, &job->grid), err);
 }
 
 static awq_status download_codes(const linear_job *job, awq_error *err)
@@ -92,8 +101,11 @@ static awq_status quantize(const linear_job *job, bool clipped, awq_error *err)
 {
     awq_quantizer *quantizer = job->quantizer;
     quantizer->be->quantize(quantizer->device, quantizer->codes, quantizer->steps, quantizer->zeros,
-                            quantizer->folded, clipped ? quantizer->limit : NULL, job->extent,
+                            quantizer->folded, clipped ? &quantizer->clip : NULL, job->extent,
                             &job->grid);
+    if (quantizer->options->rounding == AWQ_ROUNDING_FEEDBACK &&
+        awq_feedback_linear(quantizer, job->linear, err))
+        return err->status;
     if (download_codes(job, err)) return err->status;
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
 }
@@ -140,9 +152,13 @@ static awq_status keep(const linear_job *job, awq_error *err)
 
 static awq_status code(linear_job *job, awq_error *err)
 {
-    bool clipped = job->quantizer->options->clip && job->linear != AWQ_Q && job->linear != AWQ_K;
+    bool clipped = awq_is_clipped(job->quantizer, job->linear);
     job->groups = awq_extent_elements(job->extent) / job->grid.group_size;
     job->record->groups = job->groups;
+    if (!clipped) {
+        job->record->clip_shapes = 1;
+        job->record->clip_counts[0][0] = job->groups;
+    }
     if (clipped && clip(job, err)) return err->status;
     return quantize(job, clipped, err);
 }

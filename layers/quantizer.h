@@ -4,14 +4,16 @@
  *   awq_quantizer_open        device work space, statistics finished
  *   awq_search_group          each scale group, on the original weights (search.c)
  *   awq_fold_plan             norms that absorb the scales, row divisors of v and up (fold.c)
- *   awq_quantize_linear       each linear: fold, clip, quantize, measure (quantize_linear.c)
- *   awq_fold_check            the layer with folded weights gives the old output (fold_check.c)
+ *   awq_quantize_linear       each linear: fold, clip, quantize, measure (quantize_linear.c,
+ *                             feedback.c)
+ *   awq_fold_check_layer      the layer with folded weights gives the old output (fold_check.c)
  *   awq_quantizer_close
  *
  * Internal: tests take the steps one by one to spoil something in between. */
 #ifndef AWQ_LAYERS_QUANTIZER_H
 #define AWQ_LAYERS_QUANTIZER_H
 
+#include "layers/module_loss.h"
 #include "layers/quantize.h"
 
 typedef struct awq_quantizer {
@@ -21,6 +23,7 @@ typedef struct awq_quantizer {
     awq_decoder *decoder;
     awq_statistics *statistics;
     awq_scratch *scratch;
+    const awq_kept_tokens *kept;
     const awq_quantize_options *options;
     const awq_quantize_watch *watch;
     awq_quantized_layer *out; /* its record's scales are what consumers are multiplied by */
@@ -33,9 +36,16 @@ typedef struct awq_quantizer {
     uint8_t *codes;  /* [out, in] */
     uint8_t *zeros;  /* [out, groups] */
     uint16_t *steps; /* group scales, float16 bits [out, groups] */
-    float *limit;    /* [out, groups] */
+    awq_clip clip;   /* steps [AWQ_CLIP_SHAPES, out, groups] */
     float *columns;  /* [in] */
     float *rows;     /* [out] */
+    float *factor;   /* error feedback: [in, in] of `factored`; NULL without */
+    int32_t *order;  /* likewise: [in] */
+
+    awq_group factored; /* whose input factor and order are for; AWQ_GROUPS: none yet */
+    double damp;        /* that the factor took; 0: there is none for this group */
+
+    awq_module_loss module; /* closed without the module objective */
 
     /* Host, owned: what a linear's rows are divided by [out]; NULL: ones. */
     float *row_divisors[AWQ_LINEARS];
@@ -50,8 +60,13 @@ void awq_quantizer_close(awq_quantizer *quantizer);
 awq_status awq_search_group(awq_quantizer *quantizer, awq_group group, awq_error *err);
 awq_status awq_fold_plan(awq_quantizer *quantizer, awq_error *err);
 awq_status awq_quantize_linear(awq_quantizer *quantizer, awq_linear linear, awq_error *err);
-awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_fold_check *check,
+awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens *check,
                                 awq_error *err);
+
+/* Codes of a folded, quantized linear once more, with error feedback (feedback.c): `columns` are
+ * its input's scales, and the group's other linears follow at once or not at all. record->damp
+ * says whether it could be done. */
+awq_status awq_feedback_linear(awq_quantizer *quantizer, awq_linear linear, awq_error *err);
 
 /* ---- what the steps share ---- */
 
@@ -60,6 +75,10 @@ awq_status awq_quantizer_step(awq_quantizer *quantizer, awq_phase phase, double 
                               awq_error *err);
 /* The grid of a linear: group size -1 resolved. */
 awq_grid awq_quantizer_grid(const awq_quantizer *quantizer, awq_linear linear);
+/* Whether a clip is searched for this linear: not for q and k. */
+bool awq_is_clipped(const awq_quantizer *quantizer, awq_linear linear);
+/* Floating-point operations of a clip search. */
+double awq_clip_flops(awq_clip_shape shape, awq_extent extent, const awq_grid *grid);
 /* Whether a linear is left in full precision; whether all that read a group's input are. */
 bool awq_quantizer_skips(const awq_quantizer *quantizer, awq_linear linear);
 bool awq_quantizer_skips_group(const awq_quantizer *quantizer, awq_group group);

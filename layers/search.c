@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT
  * layers/search.c - choose the scales of one group (docs/awq.md 2.3, 2.5): for each candidate, the
  * exact output error of all consumers over the calibration tokens, from their input's Gram matrix.
- * Strictly smaller wins, so ties go to the smaller alpha and NaN never wins. */
+ * Strictly smaller wins, so ties go to the smaller alpha and NaN never wins. Alphas between two of
+ * the grid (--refine) are candidates like the others, tried last. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "io/log.h"
 #include "layers/channel_means.h"
 #include "layers/extent.h"
+#include "layers/refine.h"
+#include "layers/trial.h"
+
+enum { MAX_CONSUMERS = 3 };
 
 typedef struct group_search {
     awq_quantizer *quantizer;
@@ -16,7 +21,9 @@ typedef struct group_search {
     int consumers;
     awq_group_record *record;
     awq_candidate *candidates;
-    int count;
+    int count;        /* of them, tried or to be tried */
+    bool module;      /* candidates are scored by a module's output */
+    bool joint;       /* consumers are clipped in each candidate */
     float *m, *w, *s; /* [free channels]; w NULL without duo */
 } group_search;
 
@@ -78,14 +85,21 @@ static awq_status prepare(group_search *search, awq_error *err)
 {
     const awq_quantize_options *options = search->quantizer->options;
     int64_t channels = awq_group_channels(search->quantizer->model, search->group);
-    size_t bytes = AWQ_MAX_CANDIDATES * sizeof *search->candidates;
+    size_t most = AWQ_MAX_CANDIDATES + (size_t)options->refine;
     awq_group_consumers(search->group, &search->first, &search->consumers);
-    if (!(search->candidates = awq_allocate(bytes, "the candidates", err))) return err->status;
-    bool skipped = is_skipped(search); /* then only plain rounding, for its loss */
+    search->joint = options->clip == AWQ_CLIP_JOINT;
+    search->candidates = awq_allocate(most * sizeof *search->candidates, "the candidates", err);
+    if (!search->candidates) return err->status;
+    bool skipped = is_skipped(search);
+    search->module =
+        options->objective == AWQ_OBJECTIVE_MODULE && awq_module_has(search->group) && !skipped;
+    /* what is skipped is rounded plainly, for its loss */
     search->count = awq_candidates_list(skipped ? 0 : options->alpha_steps,
                                         skipped ? AWQ_DUO_OFF : options->duo, search->candidates);
-    if (allocate_record(search->record, channels, search->count, err)) return err->status;
-    return load_means(search, err);
+    if (allocate_record(search->record, channels, search->count + options->refine, err))
+        return err->status;
+    if (load_means(search, err)) return err->status;
+    return search->module ? awq_module_loss_begin(search->quantizer, search->group, err) : AWQ_OK;
 }
 
 /* The candidate's scales, to record->scales and the device. */
@@ -103,45 +117,94 @@ static void set_scales(group_search *search, int candidate)
 }
 
 /* trace(D G D^T) of one consumer at the scales on the device. */
-static awq_status consumer_error(group_search *search, awq_linear linear, double *error,
-                                 awq_error *err)
+static awq_status consumer_error(group_search *search, awq_linear linear, bool clipped,
+                                 double *error, awq_error *err)
 {
     awq_quantizer *quantizer = search->quantizer;
     awq_extent extent = awq_linear_extent(quantizer->model, linear);
-    awq_grid grid = awq_quantizer_grid(quantizer, linear);
-    quantizer->be->rounding_error(quantizer->device, quantizer->d,
-                                  quantizer->decoder->weight[linear], quantizer->columns, extent,
-                                  &grid);
+    double flops = (double)awq_extent_elements(extent) * (double)extent.in;
+    awq_trial_error(quantizer, linear, clipped, &flops);
     if (quantizer->be->quadratic_form(quantizer->device, quantizer->d,
                                       quantizer->statistics->gram[search->group], extent, error,
                                       err))
         return err->status;
-    double flops = (double)awq_extent_elements(extent) * (double)extent.in;
     return awq_quantizer_step(quantizer, AWQ_PHASE_SEARCH, flops, err);
+}
+
+/* Mean squared error of an output, from the consumers' squared errors. */
+static double mean_error(const group_search *search, const double *errors)
+{
+    double sum = 0;
+    int64_t outputs = 0;
+    for (int i = 0; i < search->consumers; i++) {
+        sum += errors[i];
+        outputs += awq_linear_extent(search->quantizer->model, (awq_linear)(search->first + i)).out;
+    }
+    return sum / ((double)search->quantizer->statistics->tokens * (double)outputs);
+}
+
+/* Plain rounding of each consumer: what the record compares with, and the proof that weights and
+ * activations are sound. The identity's scales are on the device. */
+static awq_status measure_rounding(group_search *search, double *loss, awq_error *err)
+{
+    awq_quantizer *quantizer = search->quantizer;
+    double errors[MAX_CONSUMERS];
+    for (int i = 0; i < search->consumers; i++) {
+        awq_linear linear = (awq_linear)(search->first + i);
+        errors[i] = 0;
+        if (awq_quantizer_skips(quantizer, linear)) continue;
+        if (consumer_error(search, linear, false, &errors[i], err)) return err->status;
+        if (!isfinite(errors[i])) return awq_blame_nonfinite(quantizer, linear, err);
+        quantizer->out->record.linear[linear].loss_rounding = errors[i];
+    }
+    *loss = mean_error(search, errors);
+    return AWQ_OK;
+}
+
+/* The linear objective at the scales on the device. */
+static awq_status measure_linears(group_search *search, double *loss, awq_error *err)
+{
+    double errors[MAX_CONSUMERS];
+    for (int i = 0; i < search->consumers; i++) {
+        awq_linear linear = (awq_linear)(search->first + i);
+        bool clipped = search->joint && awq_is_clipped(search->quantizer, linear);
+        errors[i] = 0;
+        if (awq_quantizer_skips(search->quantizer, linear)) continue;
+        if (consumer_error(search, linear, clipped, &errors[i], err)) return err->status;
+    }
+    *loss = mean_error(search, errors);
+    return AWQ_OK;
+}
+
+static awq_status measure_module(group_search *search, int candidate, double *loss, awq_error *err)
+{
+    if (awq_module_loss_measure(search->quantizer, search->group, search->joint, loss, err))
+        return err->status;
+    if (candidate > 0 || isfinite(*loss)) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_NUMERIC,
+                    "scale group '%s': the output of its module is not finite on the calibration "
+                    "tokens: the model overflows in the compute type",
+                    awq_group_name(search->group));
+}
+
+/* The objective at the candidate's scales, which are on the device. */
+static awq_status measure_loss(group_search *search, int candidate, double *loss, awq_error *err)
+{
+    if (candidate == 0 && measure_rounding(search, loss, err)) return err->status;
+    if (search->module) return measure_module(search, candidate, loss, err);
+    if (candidate == 0 && !search->joint) return AWQ_OK; /* it is plain rounding */
+    return measure_linears(search, loss, err);
 }
 
 static awq_status try_candidate(group_search *search, int candidate, awq_error *err)
 {
-    awq_quantizer *quantizer = search->quantizer;
-    double sum = 0;
-    int64_t outputs = 0;
-    set_scales(search, candidate);
-    for (int i = 0; i < search->consumers; i++) {
-        awq_linear linear = (awq_linear)(search->first + i);
-        double error;
-        outputs += awq_linear_extent(quantizer->model, linear).out;
-        if (awq_quantizer_skips(quantizer, linear)) continue;
-        if (consumer_error(search, linear, &error, err)) return err->status;
-        if (candidate == 0) {
-            if (!isfinite(error)) return awq_blame_nonfinite(quantizer, linear, err);
-            quantizer->out->record.linear[linear].loss_rounding = error;
-        }
-        sum += error;
-    }
     awq_group_record *record = search->record;
+    double loss;
+    set_scales(search, candidate);
+    if (measure_loss(search, candidate, &loss, err)) return err->status;
     record->alpha[candidate] = search->candidates[candidate].alpha;
     record->duo[candidate] = search->candidates[candidate].duo;
-    record->loss[candidate] = sum / ((double)quantizer->statistics->tokens * (double)outputs);
+    record->loss[candidate] = loss;
     return AWQ_OK;
 }
 
@@ -158,12 +221,42 @@ static int choose(const double *loss, int count)
     return best;
 }
 
+/* Of the alphas beside `best` under the same rule, the one of less loss; -1: there is none. */
+static int better_neighbour(const group_search *search, int best)
+{
+    const double *loss = search->record->loss;
+    int found = -1;
+    for (int i = best - 1; best >= 0 && i <= best + 1; i += 2) {
+        if (i < 0 || i >= search->count || !isfinite(loss[i])) continue;
+        if (search->candidates[i].duo != search->candidates[best].duo) continue;
+        if (found < 0 || loss[i] < loss[found]) found = i;
+    }
+    return found;
+}
+
+/* Tries alphas between the best of the grid and its better neighbour. */
+static awq_status refine_alpha(group_search *search, awq_error *err)
+{
+    int best = choose(search->record->loss, search->count);
+    int neighbour = better_neighbour(search, best);
+    if (neighbour < 0) return AWQ_OK;
+    const awq_candidate *found = &search->candidates[best];
+    awq_refine refine = awq_refine_between(found->alpha, search->candidates[neighbour].alpha);
+    for (int i = 0; i < search->quantizer->options->refine; i++) {
+        search->candidates[search->count] = (awq_candidate){awq_refine_next(&refine), found->duo};
+        if (try_candidate(search, search->count, err)) return err->status;
+        awq_refine_tell(&refine, search->record->loss[search->count++]);
+    }
+    return AWQ_OK;
+}
+
 static awq_status run(group_search *search, awq_error *err)
 {
     awq_group_record *record = search->record;
     if (prepare(search, err)) return err->status;
     for (int i = 0; i < search->count; i++)
         if (try_candidate(search, i, err)) return err->status;
+    if (refine_alpha(search, err)) return err->status;
     bool skipped = is_skipped(search);
     int chosen = choose(record->loss, search->count);
     record->candidates = skipped ? 0 : search->count;

@@ -74,15 +74,17 @@ static void release(eval_run *run)
 static awq_status score_tile(eval_run *run, int64_t tile, awq_error *err)
 {
     awq_worker *worker = run->worker;
-    int64_t sequences = awq_worker_tile_sequences(worker, tile);
     int64_t first = tile * worker->tile_sequences * worker->tokens.length;
+    awq_scored_tokens tokens = {.ids = worker->tokens.ids + first,
+                                .mask = worker->tokens.mask ? worker->tokens.mask + first : NULL,
+                                .sequences = awq_worker_tile_sequences(worker, tile),
+                                .length = worker->tokens.length};
     awq_score score = {0};
-    if (awq_head_score(run->head[0], run->hidden[0], run->head[1], run->hidden[1],
-                       worker->tokens.ids + first, sequences, worker->tokens.length, &score, err))
+    if (awq_head_score(run->head[0], run->hidden[0], run->head[1], run->hidden[1], &tokens, &score,
+                       err))
         return err->status;
-    awq_tile_score told = {score.nll, score.other_nll, score.kl, score.predicted, score.compared};
     awq_mail_post(worker->mail, AWQ_COORDINATOR,
-                  awq_letter_write(AWQ_LETTER_SCORE, tile, 0, &told, sizeof told));
+                  awq_letter_write(AWQ_LETTER_SCORE, tile, 0, &score, sizeof score));
     return AWQ_OK;
 }
 
@@ -105,9 +107,11 @@ static awq_status flow_layer(eval_run *run, int m, int64_t i, int64_t tile, awq_
 static awq_status flow_tile(eval_run *run, awq_source *source, int64_t tile, awq_error *err)
 {
     if (awq_source_read(source, tile, run->hidden, err)) return err->status;
+    awq_worker_resume(run->worker);
     for (int m = 0; m < run->worker->models; m++)
         for (int64_t i = 0; i < run->stage->count; i++)
             if (flow_layer(run, m, i, tile, err)) return err->status;
+    awq_worker_count_tile(run->worker);
     return run->next ? awq_hidden_send(run->worker, run->next, tile, run->hidden, err)
                      : score_tile(run, tile, err);
 }
@@ -133,6 +137,7 @@ awq_status awq_eval_stage(awq_worker *worker, const awq_stage *stages, int64_t i
                     .index = index};
     awq_status status = load(&run, err);
     if (!status) status = flow(&run, err);
+    if (!status) awq_worker_count_stage(worker);
     release(&run);
     return status;
 }

@@ -25,7 +25,36 @@ void awq_worker_progress(awq_worker *worker, int64_t stage, int64_t layer, int64
 {
     pthread_mutex_lock(&worker->mutex);
     awq_progress *progress = &worker->progress;
-    *progress = (awq_progress){stage, layer, tile, phase, progress->flops + flops};
+    awq_work work = phase == AWQ_PHASE_FORWARD ? AWQ_WORK_FLOW : AWQ_WORK_SEARCH;
+    double now = awq_clock_seconds();
+    progress->stage = stage;
+    progress->layer = layer;
+    progress->tile = tile;
+    progress->phase = phase;
+    progress->flops[work] += flops;
+    if (flops > 0) progress->seconds[work] += now - worker->resumed;
+    worker->resumed = now;
+    pthread_mutex_unlock(&worker->mutex);
+}
+
+void awq_worker_resume(awq_worker *worker)
+{
+    pthread_mutex_lock(&worker->mutex);
+    worker->resumed = awq_clock_seconds();
+    pthread_mutex_unlock(&worker->mutex);
+}
+
+void awq_worker_count_tile(awq_worker *worker)
+{
+    pthread_mutex_lock(&worker->mutex);
+    worker->progress.tiles++;
+    pthread_mutex_unlock(&worker->mutex);
+}
+
+void awq_worker_count_stage(awq_worker *worker)
+{
+    pthread_mutex_lock(&worker->mutex);
+    worker->progress.stages++;
     pthread_mutex_unlock(&worker->mutex);
 }
 
@@ -41,7 +70,7 @@ void awq_worker_fail(awq_worker *worker, const awq_error *err)
 static awq_status run_stages(awq_worker *worker, const awq_stage *stages, int64_t count,
                              const bool *done, awq_error *err)
 {
-    int self = awq_mail_size(worker->mail) == 1 ? 0 : awq_mail_rank(worker->mail) - 1;
+    int self = awq_worker_number(worker) - 1;
     for (int64_t i = 0; i < count; i++) {
         if (stages[i].worker != self) continue;
         awq_status status = worker->job.command == AWQ_COMMAND_EVAL
@@ -73,6 +102,8 @@ static awq_status run_task(awq_worker *worker, const awq_letter *letter, awq_err
         return run_plan(worker, letter, err);
     case AWQ_LETTER_SHARD:
         return awq_worker_assemble(worker, letter->a, err);
+    case AWQ_LETTER_VERIFY:
+        return awq_worker_verify(worker, letter->a, err);
     case AWQ_LETTER_WIND_DOWN:
         awq_mail_post(worker->mail, AWQ_COORDINATOR,
                       awq_letter_create(AWQ_LETTER_WOUND_DOWN, 0, 0, 0));

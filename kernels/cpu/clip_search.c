@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cpu/clip_search.c - per row and group, the limit M_j = max|w| (1 - j/20), j = 0..9, that
- * minimises e^T G_gg e, e = (w - Q(clamp(w, -M_j, M_j))) / s (docs/awq.md 2.8: dividing e by s is
- * dividing G by s_i s_j, and needs no copy of G).
+ * kernels/cpu/clip_search.c - per row and group, the cut of the range that has the least e^T G_gg
+ * e, e = (w - Q(w clamped to the cut range)) / s (docs/awq.md 2.8: dividing e by s is dividing G by
+ * s_i s_j, and needs no copy of G).
  *
- * A block is (group, some rows): its candidate errors [rows * 10, g] times G_gg by sgemm, then dot
- * products in float64. 20 out in g flops. Strictly smaller wins; a NaN never does. */
+ * A sweep tries AWQ_CLIP_STEPS cuts of every group: both ends by the same step, or one end with the
+ * other as it is best so far. A block is (group, some rows): its errors [rows * 10, g] times G_gg
+ * by sgemm, then dot products in float64. 20 out in g flops a sweep. Strictly smaller wins; a NaN
+ * never does. */
 #include <cblas.h>
 #include <math.h>
 
@@ -12,89 +14,131 @@
 #include "kernels/cpu/quantizer.h"
 #include "kernels/cpu/verbs.h"
 
-enum { CLIP_STEPS = 10, CLIP_ROWS = 64, CLIP_ROWS_LEAST = 16, CLIP_ELEMENTS = 1 << 13 };
+enum { CLIP_ROWS = 64, CLIP_ROWS_LEAST = 16, CLIP_ELEMENTS = 1 << 13 };
+
+/* The ends that a sweep moves. */
+enum { SWEEP_BOTH, SWEEP_ABOVE, SWEEP_BELOW };
+
+/* Of an asymmetric clip; all hundred pairs would take ten, two more of these gain nothing. */
+static const int sweeps[] = {SWEEP_BOTH, SWEEP_ABOVE, SWEEP_BELOW};
+
+enum { ASYMMETRIC_SWEEPS = sizeof sweeps / sizeof *sweeps };
+
+typedef struct cut {
+    int above, below; /* steps */
+    double error;
+} cut;
 
 typedef struct clip_job {
     awq_device *device;
-    float *limit;
+    const awq_clip *clip;
     const float *folded, *gram, *s;
     awq_extent extent;
     const awq_grid *grid;
     int64_t block_rows;
 } clip_job;
 
-static float clip_limit(float magnitude, int step)
-{
-    return magnitude * (1.0f - (float)step / 20.0f);
-}
+/* Some rows of one group, and their best cuts so far. */
+typedef struct clip_block {
+    const clip_job *job;
+    int64_t row, rows, group;
+    float *e, *ge; /* [rows, AWQ_CLIP_STEPS, g] */
+    cut best[CLIP_ROWS];
+} clip_block;
 
 AWQ_VECTORIZE static void clip_group(float *restrict e, const float *restrict w,
-                                     const float *restrict s, int64_t count, float limit,
+                                     const float *restrict s, int64_t count, group_range range,
                                      const group_code *restrict group)
 {
     const group_code code = *group;
     for (int64_t i = 0; i < count; i++) {
-        float clamped = clamp_between(w[i], -limit, limit);
+        float clamped = clamp_between(w[i], -range.below, range.above);
         e[i] = (w[i] - code_value(value_code(clamped, &code), &code)) / s[i];
     }
 }
 
-/* The errors [CLIP_STEPS, g] of one row's group. */
-static void candidate_errors(const clip_job *job, int64_t row, int64_t first, float *e)
+static cut cut_tried(cut best, int sweep, int step)
 {
-    int64_t size = job->grid->group_size;
-    const float *w = job->folded + row * job->extent.in + first;
-    group_range range = range_of(w, size);
-    for (int step = 0; step < CLIP_STEPS; step++) {
-        float limit = clip_limit(range_magnitude(range), step);
-        group_code code = group_code_of(range_clamped(range, limit), job->grid);
-        clip_group(e + step * size, w, job->s + first, size, limit, &code);
+    return (cut){.above = sweep == SWEEP_BELOW ? best.above : step,
+                 .below = sweep == SWEEP_ABOVE ? best.below : step};
+}
+
+/* The errors [AWQ_CLIP_STEPS, g] of row r's group. */
+static void cut_errors(const clip_block *block, int64_t r, int sweep)
+{
+    const clip_job *job = block->job;
+    int64_t size = job->grid->group_size, first = block->group * size;
+    const float *w = job->folded + (block->row + r) * job->extent.in + first;
+    float *e = block->e + r * AWQ_CLIP_STEPS * size;
+    group_range whole = range_of(w, size);
+    for (int step = 0; step < AWQ_CLIP_STEPS; step++) {
+        cut tried = cut_tried(block->best[r], sweep, step);
+        group_range range = range_cut(whole, job->clip->shape, tried.above, tried.below);
+        group_code code = group_code_of(range, job->grid);
+        clip_group(e + step * size, w, job->s + first, size, range, &code);
     }
 }
 
-/* Which step has the least error; 0 if none is finite. */
-static int best_step(const float *e, const float *ge, int64_t size)
+static void choose_cut(clip_block *block, int64_t r, int sweep)
 {
-    int best = 0;
-    double least = INFINITY;
-    for (int step = 0; step < CLIP_STEPS; step++) {
-        double error = cpu_dot(e + step * size, ge + step * size, size);
-        if (error < least) {
-            least = error;
-            best = step;
-        }
+    int64_t size = block->job->grid->group_size, first = r * AWQ_CLIP_STEPS * size;
+    const cut before = block->best[r];
+    for (int step = 0; step < AWQ_CLIP_STEPS; step++) {
+        int64_t at = first + step * size;
+        cut tried = cut_tried(before, sweep, step);
+        tried.error = cpu_dot(block->e + at, block->ge + at, size);
+        if (tried.error < block->best[r].error) block->best[r] = tried;
     }
-    return best;
 }
 
-static void clip_block(void *context, int64_t block, int thread)
+static void run_sweep(clip_block *block, int sweep)
+{
+    const clip_job *job = block->job;
+    int64_t in = job->extent.in, size = job->grid->group_size, first = block->group * size;
+    for (int64_t r = 0; r < block->rows; r++) cut_errors(block, r, sweep);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)(block->rows * AWQ_CLIP_STEPS),
+                (int)size, (int)size, 1.0f, block->e, (int)size, job->gram + first * in + first,
+                (int)in, 0.0f, block->ge, (int)size);
+    for (int64_t r = 0; r < block->rows; r++) choose_cut(block, r, sweep);
+}
+
+static void store_steps(const clip_block *block)
+{
+    const clip_job *job = block->job;
+    int64_t groups = job->extent.in / job->grid->group_size;
+    for (int64_t r = 0; r < block->rows; r++) {
+        uint8_t *step = job->clip->steps + (block->row + r) * groups + block->group;
+        *step = (uint8_t)block->best[r].above;
+        if (job->clip->shape == AWQ_CLIP_ASYMMETRIC)
+            step[job->extent.out * groups] = (uint8_t)block->best[r].below;
+    }
+}
+
+static void run_block(void *context, int64_t index, int thread)
 {
     const clip_job *job = context;
-    int64_t in = job->extent.in, size = job->grid->group_size, groups = in / size;
-    int64_t group = block % groups, first = group * size;
-    int64_t row = block / groups * job->block_rows;
-    int64_t rows = cpu_min(job->block_rows, job->extent.out - row);
-    float *e = cpu_scratch(job->device, thread), *ge = e + job->block_rows * CLIP_STEPS * size;
-    for (int64_t r = 0; r < rows; r++)
-        candidate_errors(job, row + r, first, e + r * CLIP_STEPS * size);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)(rows * CLIP_STEPS), (int)size,
-                (int)size, 1.0f, e, (int)size, job->gram + first * in + first, (int)in, 0.0f, ge,
-                (int)size);
-    for (int64_t r = 0; r < rows; r++) {
-        int step = best_step(e + r * CLIP_STEPS * size, ge + r * CLIP_STEPS * size, size);
-        float magnitude = range_magnitude(range_of(job->folded + (row + r) * in + first, size));
-        job->limit[(row + r) * groups + group] = step ? clip_limit(magnitude, step) : INFINITY;
-    }
+    int64_t size = job->grid->group_size, groups = job->extent.in / size;
+    int64_t row = index / groups * job->block_rows;
+    clip_block block = {.job = job,
+                        .row = row,
+                        .rows = cpu_min(job->block_rows, job->extent.out - row),
+                        .group = index % groups,
+                        .e = cpu_scratch(job->device, thread)};
+    block.ge = block.e + job->block_rows * AWQ_CLIP_STEPS * size;
+    for (int64_t r = 0; r < block.rows; r++) block.best[r] = (cut){.error = INFINITY};
+    int count = job->clip->shape == AWQ_CLIP_ASYMMETRIC ? ASYMMETRIC_SWEEPS : 1;
+    for (int i = 0; i < count; i++) run_sweep(&block, sweeps[i]);
+    store_steps(&block);
 }
 
-void clip_search_cpu(awq_device *device, float *limit, const float *folded, const float *gram,
-                     const float *s, awq_extent extent, const awq_grid *grid)
+void clip_search_cpu(awq_device *device, const awq_clip *clip, const float *folded,
+                     const float *gram, const float *s, awq_extent extent, const awq_grid *grid)
 {
-    clip_job job = {device, limit, folded, gram, s, extent, grid, CLIP_ELEMENTS / grid->group_size};
+    clip_job job = {device, clip, folded, gram, s, extent, grid, CLIP_ELEMENTS / grid->group_size};
     if (job.block_rows < CLIP_ROWS_LEAST) job.block_rows = CLIP_ROWS_LEAST;
     if (job.block_rows > CLIP_ROWS) job.block_rows = CLIP_ROWS;
-    size_t elements = 2 * CLIP_STEPS * (size_t)(job.block_rows * grid->group_size);
+    size_t elements = 2 * AWQ_CLIP_STEPS * (size_t)(job.block_rows * grid->group_size);
     if (!cpu_reserve(device, elements * sizeof(float), "clip_search")) return;
     int64_t blocks = cpu_blocks(extent.out, job.block_rows) * (extent.in / grid->group_size);
-    cpu_run(device, blocks, clip_block, &job);
+    cpu_run(device, blocks, run_block, &job);
 }

@@ -6,6 +6,7 @@
 #include <cblas.h>
 #include <string.h>
 
+#include "kernels/cpu/triangle.h"
 #include "kernels/cpu/verbs.h"
 
 enum { GRAM_BLOCK = 256, MIRROR_BLOCK = 64 };
@@ -37,15 +38,6 @@ static panel masked_panel(const gram_job *job, int64_t first, int64_t count, flo
     return (panel){scratch, count};
 }
 
-/* Block number of the triangle to (i, j), i <= j, by columns. */
-static void triangle_position(int64_t block, int64_t *i, int64_t *j)
-{
-    int64_t column = 0;
-    while ((column + 1) * (column + 2) / 2 <= block) column++;
-    *j = column;
-    *i = block - column * (column + 1) / 2;
-}
-
 static void gram_block(void *context, int64_t block, int thread)
 {
     const gram_job *job = context;
@@ -68,8 +60,7 @@ void gram_cpu(awq_device *device, float *gram, const void *x, const uint8_t *mas
     gram_job job = {device, gram, x, mask, rows, cols};
     size_t bytes = 2 * sizeof(float) * (size_t)(rows * cpu_min(GRAM_BLOCK, cols));
     if (mask && !cpu_reserve(device, bytes, "gram")) return;
-    int64_t side = cpu_blocks(cols, GRAM_BLOCK);
-    cpu_run(device, side * (side + 1) / 2, gram_block, &job);
+    cpu_run(device, triangle_blocks(cpu_blocks(cols, GRAM_BLOCK)), gram_block, &job);
 }
 
 static void mirror_block(void *context, int64_t block, int thread)

@@ -1,25 +1,36 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cpu/quantize.c - codes, scales and zeros of Q(clamp(folded, -limit, limit)). Reads 4
- * bytes a weight, writes one. */
-#include <math.h>
-
+ * kernels/cpu/quantize.c - codes, scales and zeros of Q of the folded weights, clamped to the range
+ * that a clip leaves. Reads 4 bytes a weight, writes one. */
 #include "kernels/cpu/quantizer.h"
 #include "kernels/cpu/verbs.h"
 
 typedef struct quantize_job {
     uint8_t *codes, *zeros;
     uint16_t *scales;
-    const float *folded, *limit;
+    const float *folded;
+    const awq_clip *clip;
     awq_extent extent;
     const awq_grid *grid;
 } quantize_job;
 
 AWQ_VECTORIZE static void code_group(uint8_t *restrict codes, const float *restrict w,
-                                     int64_t count, float limit, const group_code *restrict group)
+                                     int64_t count, group_range range,
+                                     const group_code *restrict group)
 {
     const group_code code = *group;
     for (int64_t i = 0; i < count; i++)
-        codes[i] = code_byte(value_code(clamp_between(w[i], -limit, limit), &code));
+        codes[i] = code_byte(value_code(clamp_between(w[i], -range.below, range.above), &code));
+}
+
+/* Of group `group` among all. */
+static group_range clipped_range(const quantize_job *job, int64_t group)
+{
+    int64_t size = job->grid->group_size, groups = job->extent.out * job->extent.in / size;
+    group_range range = range_of(job->folded + group * size, size);
+    if (!job->clip) return range;
+    const uint8_t *step = job->clip->steps + group;
+    int below = job->clip->shape == AWQ_CLIP_ASYMMETRIC ? step[groups] : 0;
+    return range_cut(range, job->clip->shape, *step, below);
 }
 
 static void quantize_block(void *context, int64_t row, int thread)
@@ -29,18 +40,18 @@ static void quantize_block(void *context, int64_t row, int thread)
     int64_t size = job->grid->group_size, groups = job->extent.in / size;
     for (int64_t i = 0; i < groups; i++) {
         int64_t group = row * groups + i;
-        const float *w = job->folded + group * size;
-        float limit = job->limit ? job->limit[group] : INFINITY;
-        group_code code = group_code_of(range_clamped(range_of(w, size), limit), job->grid);
-        code_group(job->codes + group * size, w, size, limit, &code);
+        group_range range = clipped_range(job, group);
+        group_code code = group_code_of(range, job->grid);
+        code_group(job->codes + group * size, job->folded + group * size, size, range, &code);
         job->scales[group] = code.half;
         job->zeros[group] = code_byte(code.zero);
     }
 }
 
 void quantize_cpu(awq_device *device, uint8_t *codes, uint16_t *scales, uint8_t *zeros,
-                  const float *folded, const float *limit, awq_extent extent, const awq_grid *grid)
+                  const float *folded, const awq_clip *clip, awq_extent extent,
+                  const awq_grid *grid)
 {
-    quantize_job job = {codes, zeros, scales, folded, limit, extent, grid};
+    quantize_job job = {codes, zeros, scales, folded, clip, extent, grid};
     cpu_run(device, extent.out, quantize_block, &job);
 }

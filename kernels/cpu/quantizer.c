@@ -32,6 +32,24 @@ float range_magnitude(group_range range)
     return awq_float_from_bits((uint32_t)max_bits(above, below));
 }
 
+static float step_factor(int step)
+{
+    return 1.0f - (float)step / 20.0f;
+}
+
+static float at_most(float x, float limit)
+{
+    return x > limit ? limit : x;
+}
+
+group_range range_cut(group_range range, awq_clip_shape shape, int above, int below)
+{
+    if (shape == AWQ_CLIP_ASYMMETRIC)
+        return (group_range){range.above * step_factor(above), range.below * step_factor(below)};
+    float limit = range_magnitude(range) * step_factor(above);
+    return (group_range){at_most(range.above, limit), at_most(range.below, limit)};
+}
+
 static float exact_scale(group_range range, const awq_grid *grid)
 {
     if (!grid->zero_point) return range_magnitude(range) / (float)((1 << (grid->bits - 1)) - 1);

@@ -39,14 +39,9 @@ AWQ_INLINE float clamp_between(float x, float low, float high)
 /* max|w|; NaN if any is. */
 float range_magnitude(group_range range);
 
-/* The range of the weights clamped to [-limit, limit]. */
-AWQ_INLINE group_range range_clamped(group_range range, float limit)
-{
-    return (group_range){range.above > limit ? limit : range.above,
-                         range.below > limit ? limit : range.below};
-}
-
 group_range range_of(const float *w, int64_t count);
+/* The range cut by a clip's steps; symmetric shapes read `above` alone. */
+group_range range_cut(group_range range, awq_clip_shape shape, int above, int below);
 group_code group_code_of(group_range range, const awq_grid *grid);
 
 /* w to its code, still a float; NaN stays NaN. */

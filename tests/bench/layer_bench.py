@@ -41,7 +41,7 @@ PRESETS = {
                 "hidden_size": 8192, "intermediate_size": 29568, "num_attention_heads": 64,
                 "num_key_value_heads": 8},
 }
-PHASES = ("read", "forward", "gram", "search", "clip", "pack", "write")
+PHASES = ("read", "forward", "gram", "search", "clip", "feedback", "pack", "write")
 
 
 def config_of(preset, layers):
@@ -69,7 +69,8 @@ GROUPS = {"qkv": ("q_proj", "k_proj", "v_proj"), "o": ("o_proj",),
 
 
 def layer_flops(config, tokens, length, record):
-    """{phase: flops}; the record says how many candidates were tried and whether clip was on."""
+    """{phase: flops}; the record says how many candidates were tried, whether clip was on,
+    and whether errors were fed back."""
     shapes = linears(config)
     weights = {name: out * n for name, (out, n) in shapes.items()}
     flops = dict.fromkeys(PHASES, 0.0)
@@ -84,6 +85,10 @@ def layer_flops(config, tokens, length, record):
             flops["pack"] += 2 * triangle
             if name not in ("q_proj", "k_proj") and record["seconds"].attrs["clip"] > 0:
                 flops["clip"] += 20 * weights[name] * (weights[name] / groups)
+            if record["linears"][name].attrs["damp"] > 0:
+                flops["feedback"] += triangle
+        if record["linears"][names[0]].attrs["damp"] > 0:
+            flops["feedback"] += shapes[names[0]][1] ** 3 / 3
     return flops
 
 

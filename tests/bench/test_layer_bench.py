@@ -11,7 +11,7 @@ import unittest
 BENCH = pathlib.Path(__file__).with_name("layer_bench.py")
 BUILD = os.environ.get("AWQ_BUILD_DIR", "build/release")
 SANITIZED = os.environ.get("AWQ_TEST_SLOWER", "1") != "1"  # which multiplies memory
-PHASES = ("read", "forward", "gram", "search", "clip", "pack", "write")
+PHASES = ("read", "forward", "gram", "search", "clip", "feedback", "pack", "write")
 
 
 def bench(*arguments):
@@ -27,7 +27,7 @@ def bench(*arguments):
 
 class LayerBench(unittest.TestCase):
     def test_prints_every_phase_and_the_arithmetic_that_the_plan_says(self):
-        printed = bench("--threads", "2", "--", "--alpha-steps", "4")
+        printed = bench("--threads", "2", "--", "--alpha-steps", "4", "--rounding", "feedback")
         rows = dict(re.findall(r"^(\w+) +[\d.]+ +[\d.]+ +([\d.]+) +[\d.]+ +\d+%$", printed,
                                re.MULTILINE))
         self.assertEqual(set(rows), set(PHASES), printed)
@@ -40,6 +40,9 @@ class LayerBench(unittest.TestCase):
                         "--stage-layers", "1", "--", "--alpha-steps", "1", "--clip", "off")
         self.assertEqual(len(re.findall(r"^[12] +[\d.]+ +[\d.]+ +-?[\d.]+%$", printed,
                                         re.MULTILINE)), 2, printed)
+
+    def test_the_memory_of_error_feedback_is_as_planned(self):
+        bench("--memory-only", "--", "--alpha-steps", "1", "--rounding", "feedback")
 
     def test_the_memory_of_an_evaluation_is_as_planned(self):
         bench("--memory-only", "--eval", "--against")

@@ -8,7 +8,7 @@ import unittest
 from support.case import DEMO, Case
 from support.program import AWQRUN, options_of, run
 
-COMMANDS = ("quantize", "plan", "status", "eval", "submit", "version")
+COMMANDS = ("quantize", "plan", "status", "report", "eval", "verify", "submit", "version")
 
 
 class Help(Case):
@@ -25,7 +25,7 @@ class Help(Case):
             self.assertIn("mpirun -n", result.out)
 
     def test_each_command_lists_its_options(self):
-        for command in ("quantize", "plan", "status", "eval", "submit"):
+        for command in COMMANDS[:-1]:
             with self.subTest(command=command):
                 result = run(command, "--help")
                 self.assertEqual((result.code, result.err), (0, ""), result)
@@ -126,6 +126,7 @@ class Usage(Case):
         self.misused(("eval", "--tokens", "x"), "--model DIR is missing")
         self.misused(("plan", "--model", "x"), "--tokens FILE is missing")
         self.misused(("status",), "which job")
+        self.misused(("verify",), "which checkpoint")
 
     def test_missing_options_are_named_once_on_several_ranks(self):
         self.misused(("quantize", "--model", DEMO), "--tokens FILE is missing",

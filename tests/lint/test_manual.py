@@ -7,6 +7,7 @@ import unittest
 from support.program import ROOT, options_of, run
 
 PAGE = ROOT / "docs" / "awqrun.1"
+COMMANDS = ("quantize", "plan", "status", "report", "eval", "verify", "convert", "submit")
 
 
 class Manual(unittest.TestCase):
@@ -18,7 +19,7 @@ class Manual(unittest.TestCase):
 
     def test_it_lists_every_option_of_every_command(self):
         missing = []
-        for command in ("quantize", "plan", "status", "eval", "submit", "convert"):
+        for command in COMMANDS:
             missing += [f"--{option} of {command}" for option in options_of(command)
                         if not re.search(rf"--{option}\b(?!-)", self.page)]
         self.assertEqual(missing, [], "docs/awqrun.1 does not mention " + ", ".join(missing))
@@ -30,7 +31,7 @@ class Manual(unittest.TestCase):
             self.assertRegex(self.page, rf"\b{code}\b")
 
     def test_it_lists_no_option_that_is_gone(self):
-        known = {option for command in ("quantize", "plan", "status", "eval", "submit", "convert")
+        known = {option for command in COMMANDS
                  for option in options_of(command)} | {"version"}
         named = set(re.findall(r"(?<![\w-])--([a-z][a-z-]*[a-z])", self.page))
         self.assertLessEqual(named, known)

@@ -23,7 +23,7 @@ def has_code(path):
     """Files that people write code in."""
     if path.parts[:2] == ("tests", "data") and path.suffix != ".py":
         return False
-    return path.suffix in (*C, ".py", ".sh", ".cmake", ".supp", ".1") or \
+    return path.suffix in (*C, ".py", ".sh", ".cmake", ".supp", ".1", ".js", ".css", ".html") or \
         path.name == "CMakeLists.txt" or path.parts[0] == ".ci"
 
 

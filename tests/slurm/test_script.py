@@ -105,7 +105,7 @@ class DryRun(SubmitCase):
         small = self.submit("--dry-run", "--cpus-per-worker", 1)
         large = self.submit("--dry-run", "--cpus-per-worker", 1,
                             options=("--alpha-steps", 1000, "--duo", "both"))
-        estimate = r"estimate +(\S+) of arithmetic, at 0.03 TFLOP/s for each of 1 workers"
+        estimate = r"estimate +(\S+) of arithmetic, at 0.03 TFLOP/s for each of 1 worker "
         self.assertNotEqual(re.search(estimate, small.err).group(1),
                             re.search(estimate, large.err).group(1))
 

@@ -10,7 +10,7 @@ def statistics(path):
     found = {}
 
     def visit(name, item):
-        if name.split("/")[-1] == "seconds":
+        if "seconds" in name.split("/"):
             return
         for key, value in item.attrs.items():
             found[f"{name}@{key}"] = value.tobytes() if isinstance(value, np.ndarray) else value

@@ -43,13 +43,25 @@ static void fill(awq_layer_record *record, int64_t layer)
             group->loss[i] = i == 5 ? NAN : 1.0 / (i + g + 1);
         }
     }
-    for (int i = 0; i < AWQ_LINEARS; i++)
+    for (int i = 0; i < AWQ_LINEARS; i++) {
         record->linear[i] = (awq_linear_record){.loss_rounding = 4.0 + i,
                                                 .loss = 1.0 + i,
                                                 .energy = 100.0 + i,
                                                 .groups = 1000 + i,
-                                                .clipped_groups = 10 + i};
+                                                .clipped_groups = 10 + i,
+                                                .damp = i / 10.0,
+                                                .clip_shapes = i % 3};
+        for (int j = 0; j < i % 3 * AWQ_RECORD_CLIP_STEPS; j++)
+            record->linear[i].clip_counts[j / AWQ_RECORD_CLIP_STEPS][j % AWQ_RECORD_CLIP_STEPS] =
+                100 * i + j;
+    }
     for (int i = 0; i < AWQ_PHASES; i++) record->seconds[i] = i + 0.5;
+    record->when.worker = 3;
+    snprintf(record->when.host, sizeof record->when.host, "node07");
+    for (int i = 0; i < AWQ_SPANS; i++) {
+        record->when.begin[i] = 1.7e9 + i;
+        record->when.end[i] = 1.7e9 + i + 0.75;
+    }
 }
 
 static void expect_same(const awq_layer_record *a, const awq_layer_record *b)
@@ -61,6 +73,10 @@ static void expect_same(const awq_layer_record *a, const awq_layer_record *b)
     assert_int_equal(a->tensors_crc, b->tensors_crc);
     assert_memory_equal(a->linear, b->linear, sizeof a->linear);
     assert_memory_equal(a->seconds, b->seconds, sizeof a->seconds);
+    assert_int_equal(a->when.worker, b->when.worker);
+    assert_string_equal(a->when.host, b->when.host);
+    assert_memory_equal(a->when.begin, b->when.begin, sizeof a->when.begin);
+    assert_memory_equal(a->when.end, b->when.end, sizeof a->when.end);
     for (int g = 0; g < AWQ_GROUPS; g++) {
         const awq_group_record *x = &a->group[g], *y = &b->group[g];
         size_t channels = (size_t)x->channels, candidates = (size_t)x->candidates;
@@ -133,6 +149,7 @@ static void names_are_those_of_the_layout(void **state)
     (void)state;
     assert_string_equal(awq_group_name(AWQ_GROUP_GATE_UP), "gate_up");
     assert_string_equal(awq_phase_name(AWQ_PHASE_PACK), "pack");
+    assert_string_equal(awq_span_name(AWQ_SPAN_FLOW), "flow");
 }
 
 static void expect_corrupt(const char *path, const char *fingerprint, const char *part)
@@ -218,7 +235,9 @@ static void records_are_gathered(void **state)
     job[100000] = '\0';
     write_record(scratch_path(state, "00000.h5"), 0);
     write_record(scratch_path(state, "00001.h5"), 1);
-    if (awq_layer_records_gather(*state, 2, "0.1.0", job, path, &err)) fail_msg("%s", err.text);
+    if (awq_layer_records_gather(
+            *state, &(awq_gathered){.layers = 2, .version = "0.1.0", .job = job}, path, &err))
+        fail_msg("%s", err.text);
     free(job);
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     assert_true(file >= 0);
@@ -234,18 +253,66 @@ static void records_are_gathered(void **state)
     assert_int_equal(scratch_count(*state), 3);
 }
 
+static void gathered_records_read_back(void **state)
+{
+    awq_error err;
+    awq_layer_records records;
+    awq_layer_record expected, back;
+    const char *path = scratch_path(state, "awqrun.h5");
+    write_record(scratch_path(state, "00000.h5"), 0);
+    write_record(scratch_path(state, "00001.h5"), 1);
+    assert_int_equal(
+        awq_layer_records_gather(
+            *state, &(awq_gathered){.layers = 2, .version = "0.1.0", .job = "{}"}, path, &err),
+        AWQ_OK);
+    assert_int_equal(awq_layer_records_open(path, &records, &err), AWQ_OK);
+    assert_int_equal(records.layers, 2);
+    assert_string_equal(records.version, "0.1.0");
+    assert_string_equal(records.job, "{}");
+    assert_string_equal(records.fingerprint, "job 1");
+    awq_layer_records_release(&records);
+    fill(&expected, 1);
+    assert_int_equal(awq_layer_records_read(path, 1, &back, &err), AWQ_OK);
+    expect_same(&expected, &back);
+    awq_layer_record_release(&back);
+    awq_layer_record_release(&expected);
+    assert_int_equal(awq_layer_records_read(path, 2, &back, &err), AWQ_ERR_CORRUPT);
+    assert_contains(err.text, "lacks parts of the record of layer 2");
+}
+
+static void a_file_that_is_not_gathered_records_is_refused(void **state)
+{
+    awq_error err;
+    awq_layer_records records;
+    const char *path = scratch_path(state, "awqrun.h5");
+    assert_int_equal(awq_layer_records_open(path, &records, &err), AWQ_ERR_IO);
+    scratch_write_text(path, "short");
+    assert_int_equal(awq_layer_records_open(path, &records, &err), AWQ_ERR_CORRUPT);
+    assert_contains(err.text, "is not an HDF5 file; expected the statistics of a checkpoint");
+    H5Fclose(H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT));
+    assert_int_equal(awq_layer_records_open(path, &records, &err), AWQ_ERR_CORRUPT);
+    assert_contains(err.text, "is HDF5, but not the statistics of a checkpoint");
+}
+
 static void gathering_stops_at_a_bad_record(void **state)
 {
     awq_error err;
     const char *path = scratch_path(state, "awqrun.h5");
     write_record(scratch_path(state, "00000.h5"), 0);
-    assert_int_equal(awq_layer_records_gather(*state, 2, "0", "{}", path, &err), AWQ_ERR_IO);
+    assert_int_equal(
+        awq_layer_records_gather(*state, &(awq_gathered){.layers = 2, .version = "0", .job = "{}"},
+                                 path, &err),
+        AWQ_ERR_IO);
     assert_contains(err.text, "00001.h5': No such file or directory");
     write_record(scratch_path(state, "00001.h5"), 7);
-    assert_int_equal(awq_layer_records_gather(*state, 2, "0", "{}", path, &err), AWQ_ERR_CORRUPT);
+    assert_int_equal(
+        awq_layer_records_gather(*state, &(awq_gathered){.layers = 2, .version = "0", .job = "{}"},
+                                 path, &err),
+        AWQ_ERR_CORRUPT);
     assert_contains(err.text, "is not the record of layer 1");
     assert_int_equal(
-        awq_layer_records_gather(*state, 1, "0", "{}", scratch_path(state, "no/x"), &err),
+        awq_layer_records_gather(*state, &(awq_gathered){.layers = 1, .version = "0", .job = "{}"},
+                                 scratch_path(state, "no/x"), &err),
         AWQ_ERR_IO);
     assert_int_equal(scratch_count(*state), 2);
 }
@@ -286,6 +353,8 @@ int main(void)
         scratch_test(every_flipped_byte_is_corrupt),
         scratch_test(a_layer_is_done_when_its_tensors_match),
         scratch_test(records_are_gathered),
+        scratch_test(gathered_records_read_back),
+        scratch_test(a_file_that_is_not_gathered_records_is_refused),
         scratch_test(gathering_stops_at_a_bad_record),
         scratch_test(threads_write_different_records),
     };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <fcntl.h>
+#include <jansson.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,48 @@ static void a_line_has_time_level_rank_host_phrase(void **state)
     assert_memory_equal(text + 8, " info  [3 ", 10);
     assert_contains(text, "] layer done layer=17 alpha=0.55\n");
     assert_null(strstr(text, "not shown"));
+    free(text);
+}
+
+static void say_json(void)
+{
+    awq_error err;
+    awq_log_init(3, AWQ_LOG_INFO);
+    awq_log_set_json(true);
+    awq_log(AWQ_LOG_INFO, "worker ready worker=%d device='%s' share=%.1f done=34%% left=%s", 2,
+            "CPU, 8 \"fast\" threads", 0.5, "1h02m");
+    awq_log(AWQ_LOG_VERBOSE, "not shown");
+    awq_fail(&err, AWQ_ERR_IO, "cannot open 'a=b \xff\n': x=%d", 1);
+    awq_report_error(&err);
+    awq_report_note("resumable");
+    awq_log_set_json(false);
+}
+
+static void json_lines_are_objects_of_what_the_text_says(void **state)
+{
+    char *text = captured(state, say_json), *rest = text;
+    const char *const expected[] = {
+        "{\"level\": \"info\", \"rank\": 3, \"message\": \"worker ready\", \"worker\": 2, "
+        "\"device\": "
+        "\"CPU, 8 \\\"fast\\\" threads\", \"share\": 0.5, \"done\": \"34%\", \"left\": \"1h02m\"}",
+        "{\"level\": \"error\", \"rank\": 3, \"message\": \"cannot open 'a=b ?"
+        "?': x=1\"}",
+        "{\"level\": \"note\", \"rank\": 3, \"message\": \"resumable\"}"};
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        json_t *line = json_loads(rest, JSON_DISABLE_EOF_CHECK, NULL);
+        json_t *wanted = json_loads(expected[i], 0, NULL);
+        assert_non_null(line);
+        assert_non_null(wanted);
+        assert_int_equal(strlen(json_string_value(json_object_get(line, "time"))), 20);
+        assert_non_null(json_object_get(line, "host"));
+        json_object_del(line, "time");
+        json_object_del(line, "host");
+        assert_true(json_equal(line, wanted));
+        json_decref(line);
+        json_decref(wanted);
+        rest = strchr(rest, '\n') + 1;
+    }
+    assert_int_equal(*rest, '\0');
     free(text);
 }
 
@@ -160,6 +203,7 @@ static void long_lines_are_cut_and_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        scratch_test(json_lines_are_objects_of_what_the_text_says),
         scratch_test(a_line_has_time_level_rank_host_phrase),
         scratch_test(before_mpi_there_is_no_rank),
         scratch_test(reports_appear_at_any_level),

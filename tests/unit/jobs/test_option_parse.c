@@ -133,7 +133,12 @@ static void an_unknown_option_after_a_positional_is_named(void **state)
 
 static void an_unknown_letter_of_a_bundle_is_named(void **state)
 {
-    refuses(state, AWQ_COMMAND_STATUS, "status dir -vx", "unknown option '-x'; --help lists all");
+    refuses(state, AWQ_COMMAND_QUANTIZE, QUANTIZE "-vx", "unknown option '-x'; --help lists all");
+}
+
+static void verbosity_is_an_option_where_there_is_something_to_say(void **state)
+{
+    refuses(state, AWQ_COMMAND_STATUS, "status dir -v", "unknown option '-v'; --help lists all");
 }
 
 static void a_flag_takes_no_value(void **state)
@@ -226,6 +231,7 @@ int main(void)
         parse_test(an_unknown_short_option_is_named),
         parse_test(an_unknown_option_after_a_positional_is_named),
         parse_test(an_unknown_letter_of_a_bundle_is_named),
+        parse_test(verbosity_is_an_option_where_there_is_something_to_say),
         parse_test(a_flag_takes_no_value),
         parse_test(an_abbreviation_of_several_options_is_refused),
         parse_test(a_missing_value_is_named),

@@ -16,9 +16,10 @@ enum { ROWS = 530, OUT = 1032, IN = 640, LENGTH = 265, GROUP = 64 };
 
 /* Every result of one pass over all verbs that compute. */
 typedef struct outputs {
-    float *hidden, *normed, *turned, *attended, *gram, *error, *folded, *limit, *coded;
+    float *hidden, *normed, *turned, *attended, *gram, *error, *folded, *coded, *factor;
     double *sum, *scores;
-    uint8_t *codes;
+    int32_t top[ROWS];
+    uint8_t *codes, *cuts, *fed_back;
 } outputs;
 
 static void forward_verbs(outputs *o, const float *x, const float *w, const float *bias)
@@ -55,7 +56,8 @@ static void search_verbs(outputs *o, const float *x, const float *w, double *sum
     double *sum = device_array(IN * sizeof(double));
     void *dx = device_compute(x, ROWS * IN), *weight = device_compute(w, OUT * IN);
     void *d = device_array(compute_bytes(OUT * IN));
-    float *folded = device_array(OUT * IN * 4), *limit = device_array((size_t)groups * 4);
+    float *folded = device_array(OUT * IN * 4);
+    awq_clip clip = {AWQ_CLIP_ASYMMETRIC, device_array((size_t)(2 * groups))};
     uint8_t *codes = device_array(OUT * IN), *zeros = device_array((size_t)groups);
     uint16_t *steps = device_array((size_t)groups * 2);
     be->zero(device, gram, IN * IN * 4);
@@ -66,17 +68,27 @@ static void search_verbs(outputs *o, const float *x, const float *w, double *sum
     be->rounding_error(device, d, weight, scales, extent, &grid);
     o->error = fetch_compute(d, OUT * IN);
     must(be->quadratic_form(device, d, gram, extent, &sums[0], &err));
+    must(be->squared_error(device, weight, d, NULL, OUT, IN, &sums[2], &err));
     be->fold(device, folded, weight, scales, NULL, extent);
-    be->clip_search(device, limit, folded, gram, scales, extent, &grid);
-    be->quantize(device, codes, steps, zeros, folded, limit, extent, &grid);
+    be->clip_search(device, &clip, folded, gram, scales, extent, &grid);
+    be->quantize(device, codes, steps, zeros, folded, &clip, extent, &grid);
     be->coded_error(device, d, folded, codes, steps, zeros, scales, extent, &grid);
     must(be->quadratic_form(device, d, gram, extent, &sums[1], &err));
+    float *factor = device_array(IN * IN * 4);
+    int32_t *order = device_array(IN * 4);
+    bool positive;
+    o->codes = fetch_bytes(codes, OUT * IN);
+    o->coded = fetch_compute(d, OUT * IN);
+    be->zero(device, factor, IN * IN * 4); /* its lower triangle is whatever it was */
+    must(be->feedback_factor(device, factor, order, gram, scales, IN, 0.01, &positive, &err));
+    assert_true(positive);
+    be->feedback(device, codes, d, folded, factor, order, steps, zeros, extent, &grid);
+    o->factor = fetch_floats(factor, IN * IN);
+    o->fed_back = fetch_bytes(codes, OUT * IN);
     o->sum = fetch_bytes(sum, IN * sizeof(double));
     o->gram = fetch_floats(gram, IN * IN);
     o->folded = fetch_floats(folded, OUT * IN);
-    o->limit = fetch_floats(limit, groups);
-    o->codes = fetch_bytes(codes, OUT * IN);
-    o->coded = fetch_compute(d, OUT * IN);
+    o->cuts = fetch_bytes(clip.steps, (size_t)(2 * groups));
 }
 
 static outputs run_everything(void)
@@ -86,13 +98,15 @@ static outputs run_everything(void)
     int32_t target[ROWS] = {0};
     float *x = host_random(ROWS * IN, 2), *w = host_random(OUT * IN, 1),
           *bias = host_random(OUT, 1);
-    double *scores = host_doubles(2 * ROWS + 2);
+    double *scores = host_doubles(2 * ROWS + 3);
     forward_verbs(&o, x, w, bias);
     search_verbs(&o, x, w, scores + 2 * ROWS);
     const float *logits = device_floats(o.hidden, ROWS * OUT);
     const float *others = device_floats(o.hidden + OUT, (ROWS - 1) * OUT);
     must(be->nll(device, scores, logits, target, ROWS, OUT, &err));
     must(be->kl(device, scores + ROWS, logits, others, ROWS - 1, OUT, &err));
+    must(be->squared_distance(device, logits, others, ROWS - 1, OUT, scores + 2 * ROWS + 2, &err));
+    must(be->argmax(device, o.top, logits, ROWS, OUT, &err));
     o.scores = scores;
     return o;
 }
@@ -107,10 +121,13 @@ static void assert_same(const outputs *a, const outputs *b)
     assert_memory_equal(a->sum, b->sum, IN * sizeof(double));
     assert_memory_equal(a->error, b->error, OUT * IN * 4);
     assert_memory_equal(a->folded, b->folded, OUT * IN * 4);
-    assert_memory_equal(a->limit, b->limit, OUT * IN / GROUP * 4);
+    assert_memory_equal(a->cuts, b->cuts, 2 * OUT * IN / GROUP);
     assert_memory_equal(a->codes, b->codes, OUT * IN);
     assert_memory_equal(a->coded, b->coded, OUT * IN * 4);
-    assert_memory_equal(a->scores, b->scores, (2 * ROWS + 2) * sizeof(double));
+    assert_memory_equal(a->factor, b->factor, IN * IN * 4);
+    assert_memory_equal(a->fed_back, b->fed_back, OUT * IN);
+    assert_memory_equal(a->scores, b->scores, (2 * ROWS + 3) * sizeof(double));
+    assert_memory_equal(a->top, b->top, sizeof a->top);
 }
 
 static void select_bench(bench *b)

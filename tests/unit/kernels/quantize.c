@@ -13,30 +13,32 @@ typedef struct coded {
     const uint16_t *host_scales;
 } coded;
 
-static coded quantize(const float *w, const float *limit, awq_extent extent, const awq_grid *grid)
+static coded quantize(const float *w, const awq_clip *clip, awq_extent extent, const awq_grid *grid)
 {
     int64_t count = extent.out * extent.in, groups = count / grid->group_size;
     coded c = {.codes = device_array((size_t)count),
                .zeros = device_array((size_t)groups),
                .scales = device_array((size_t)groups * 2)};
-    be->quantize(device, c.codes, c.scales, c.zeros, device_floats(w, count),
-                 limit ? device_floats(limit, groups) : NULL, extent, grid);
+    be->quantize(device, c.codes, c.scales, c.zeros, device_floats(w, count), clip, extent, grid);
     c.host_codes = fetch_bytes(c.codes, (size_t)count);
     c.host_zeros = fetch_bytes(c.zeros, (size_t)groups);
     c.host_scales = fetch_bytes(c.scales, (size_t)groups * 2);
     return c;
 }
 
-static void check_quantize(awq_extent extent, awq_grid grid, bool clipped)
+/* The weights cut to a range by reference_cut and quantized must be what `clip` makes of them. */
+static void check_quantize_clipped(awq_extent extent, awq_grid grid, const awq_clip_shape *shape)
 {
     int64_t count = extent.out * extent.in, groups = count / grid.group_size;
-    float *w = host_random(count, 0.5f), *limit = clipped ? random_scales(groups) : NULL;
-    for (int64_t g = 0; clipped && g < groups; g++) limit[g] = g % 3 ? 0.2f * limit[g] : INFINITY;
-    coded c = quantize(w, limit, extent, &grid);
-    for (int64_t i = 0; clipped && i < count; i++) {
-        float m = limit[i / grid.group_size];
-        w[i] = fminf(fmaxf(w[i], -m), m);
-    }
+    float *w = host_random(count, 0.5f);
+    uint8_t *steps = host_array((size_t)(2 * groups));
+    for (int64_t g = 0; g < 2 * groups; g++) steps[g] = (uint8_t)(g * 7 / 3 % AWQ_CLIP_STEPS);
+    awq_clip clip = {.steps = device_bytes(steps, (size_t)(2 * groups))};
+    if (shape) clip.shape = *shape;
+    coded c = quantize(w, shape ? &clip : NULL, extent, &grid);
+    for (int64_t g = 0; shape && g < groups; g++)
+        reference_cut(w + g * grid.group_size, grid.group_size, clip.shape, steps[g],
+                      steps[groups + g]);
     for (int64_t g = 0; g < groups; g++) {
         const float *group = w + g * grid.group_size;
         reference_group reference = reference_quantizer(group, &grid);
@@ -48,21 +50,30 @@ static void check_quantize(awq_extent extent, awq_grid grid, bool clipped)
     }
 }
 
+static void check_quantize(awq_extent extent, awq_grid grid)
+{
+    check_quantize_clipped(extent, grid, NULL);
+}
+
 static void quantize_is_the_quantizer_to_the_bit(void **state)
 {
     (void)state;
-    check_quantize((awq_extent){33, 256}, (awq_grid){4, 128, true, false}, false);
-    check_quantize((awq_extent){8, 96}, (awq_grid){4, 32, false, false}, false);
-    check_quantize((awq_extent){1, 56}, (awq_grid){3, 56, true, false}, false);
-    check_quantize((awq_extent){8, 35}, (awq_grid){8, 5, true, false}, false);
-    check_quantize((awq_extent){8, 64}, (awq_grid){2, 64, false, false}, false);
+    check_quantize((awq_extent){33, 256}, (awq_grid){4, 128, true, false});
+    check_quantize((awq_extent){8, 96}, (awq_grid){4, 32, false, false});
+    check_quantize((awq_extent){1, 56}, (awq_grid){3, 56, true, false});
+    check_quantize((awq_extent){8, 35}, (awq_grid){8, 5, true, false});
+    check_quantize((awq_extent){8, 64}, (awq_grid){2, 64, false, false});
 }
 
-static void quantize_clamps_to_the_limit(void **state)
+static void quantize_clamps_to_the_cut_range(void **state)
 {
     (void)state;
-    check_quantize((awq_extent){17, 96}, (awq_grid){4, 32, true, false}, true);
-    check_quantize((awq_extent){17, 96}, (awq_grid){4, 32, false, false}, true);
+    const awq_clip_shape shapes[] = {AWQ_CLIP_SYMMETRIC, AWQ_CLIP_ASYMMETRIC};
+    for (int i = 0; i < 2; i++) {
+        check_quantize_clipped((awq_extent){17, 96}, (awq_grid){4, 32, true, false}, &shapes[i]);
+        check_quantize_clipped((awq_extent){17, 96}, (awq_grid){4, 32, false, false}, &shapes[i]);
+        check_quantize_clipped((awq_extent){3, 40}, (awq_grid){3, 40, true, false}, &shapes[i]);
+    }
 }
 
 /* One group of four weights, by hand. */
@@ -172,11 +183,50 @@ static void dequantize_and_coded_error_follow_the_codes(void **state)
     assert_close(fetch_compute(result, count), errors, count, product_tolerance(8));
 }
 
+/* On both sides of whole vectors; compute types of 16 bits hold these values exactly. */
+static void squared_distance_is_that_of_float64(void **state)
+{
+    (void)state;
+    awq_error err;
+    static const int64_t shapes[][2] = {{1, 1}, {5, 37}, {3, 128}, {200, 3}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        int64_t rows = shapes[i][0], cols = shapes[i][1], count = rows * cols;
+        float *x = host_array((size_t)count * sizeof *x),
+              *y = host_array((size_t)count * sizeof *y);
+        double expected = 0, norm = 0, found;
+        for (int64_t j = 0; j < count; j++) {
+            x[j] = (float)(j * 7 % 41 - 20) / 8;
+            y[j] = (float)(j * 5 % 29 - 11) / 4;
+            expected += ((double)x[j] - (double)y[j]) * ((double)x[j] - (double)y[j]);
+            norm += (double)x[j] * (double)x[j];
+        }
+        void *dx = device_compute(x, count), *dy = device_compute(y, count);
+        must(be->squared_distance(device, dx, dy, rows, cols, &found, &err));
+        assert_true(fabs(found - expected) <= 1e-12 * expected);
+        must(be->squared_distance(device, dx, NULL, rows, cols, &found, &err));
+        assert_true(fabs(found - norm) <= 1e-12 * norm);
+    }
+}
+
+static void squared_distance_shows_nan(void **state)
+{
+    (void)state;
+    awq_error err;
+    double found;
+    float *x = host_random(3 * 40, 1);
+    x[85] = NAN;
+    void *dx = device_compute(x, 3 * 40), *dy = device_compute(host_random(3 * 40, 1), 3 * 40);
+    must(be->squared_distance(device, dx, dy, 3, 40, &found, &err));
+    assert_true(isnan(found));
+    must(be->squared_distance(device, dx, NULL, 3, 40, &found, &err));
+    assert_true(isnan(found));
+}
+
 int main(void)
 {
     const struct CMUnitTest quantize_tests[] = {
         cmocka_unit_test(quantize_is_the_quantizer_to_the_bit),
-        cmocka_unit_test(quantize_clamps_to_the_limit),
+        cmocka_unit_test(quantize_clamps_to_the_cut_range),
         cmocka_unit_test(both_signs_use_the_whole_range),
         cmocka_unit_test(one_signed_groups_keep_zero_in_range),
         cmocka_unit_test(constants_are_kept),
@@ -187,6 +237,8 @@ int main(void)
         cmocka_unit_test(the_scale_is_rounded_before_the_codes),
         cmocka_unit_test(an_overflowing_scale_is_stored_as_infinity),
         cmocka_unit_test(dequantize_and_coded_error_follow_the_codes),
+        cmocka_unit_test(squared_distance_is_that_of_float64),
+        cmocka_unit_test(squared_distance_shows_nan),
     };
     return BENCH_RUN(quantize_tests);
 }

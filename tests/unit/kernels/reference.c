@@ -36,6 +36,23 @@ float reference_value(float w, reference_group group, const awq_grid *grid)
     return (reference_code(w, group, grid) - group.zero) * group.scale;
 }
 
+void reference_cut(float *w, int64_t count, awq_clip_shape shape, int above, int below)
+{
+    float mx = 0, mn = 0;
+    for (int64_t i = 0; i < count; i++) {
+        mx = fmaxf(mx, w[i]);
+        mn = fminf(mn, w[i]);
+    }
+    float magnitude = fmaxf(mx, -mn);
+    if (shape == AWQ_CLIP_SYMMETRIC) {
+        below = above;
+        mx = magnitude;
+        mn = -magnitude;
+    }
+    float high = mx * (1.0f - (float)above / 20.0f), low = mn * (1.0f - (float)below / 20.0f);
+    for (int64_t i = 0; i < count; i++) w[i] = fminf(fmaxf(w[i], low), high);
+}
+
 /* x^T x over the rows that count, full. */
 double *reference_gram(const float *x, const uint8_t *mask, int64_t rows, int64_t cols)
 {

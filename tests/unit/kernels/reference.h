@@ -15,6 +15,9 @@ reference_group reference_quantizer(const float *w, const awq_grid *grid);
 float reference_code(float w, reference_group group, const awq_grid *grid);
 float reference_value(float w, reference_group group, const awq_grid *grid);
 
+/* Clamps the weights of a group in place, as a clip's steps say. */
+void reference_cut(float *w, int64_t count, awq_clip_shape shape, int above, int below);
+
 /* x^T x over the rows that count, full. */
 double *reference_gram(const float *x, const uint8_t *mask, int64_t rows, int64_t cols);
 /* A Gram matrix [cols, cols] of random rows. */

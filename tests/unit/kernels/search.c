@@ -2,6 +2,7 @@
  * tests/unit/kernels/search.c - rounding error, its quadratic form, folding and clipping. What the
  * quantizer does to a weight must be exact, sums within terms * 2^-24. */
 #include <math.h>
+#include <string.h>
 
 #include "tests/unit/kernels/bench.h"
 #include "tests/unit/kernels/reference.h"
@@ -131,6 +132,48 @@ static void quadratic_form_passes_nan_and_infinity(void **state)
     assert_true(isnan(sum));
 }
 
+/* ---- squared error ---- */
+
+static void check_squared_error(int64_t rows, int64_t cols, bool masked)
+{
+    awq_error err;
+    int64_t count = rows * cols;
+    float *a = host_random(count, 3), *b = host_random(count, 3);
+    uint8_t *mask = host_array((size_t)rows);
+    double sum = 0, reference = 0;
+    for (int64_t r = 0; r < rows; r++) mask[r] = !masked || r % 3 != 1;
+    for (int64_t i = 0; i < count; i++) {
+        double difference = (double)(a[i] - b[i]);
+        if (mask[i / cols]) reference += difference * difference;
+        if (!mask[i / cols]) a[i] = NAN;
+    }
+    must(be->squared_error(device, device_floats(a, count), device_floats(b, count),
+                           masked ? device_bytes(mask, (size_t)rows) : NULL, rows, cols, &sum,
+                           &err));
+    assert_true(fabs(sum / reference - 1) < 1e-12);
+}
+
+static void squared_error_sums_the_rows_that_count(void **state)
+{
+    (void)state;
+    check_squared_error(37, 96, false);
+    check_squared_error(130, 41, true);
+    check_squared_error(1, 7, false);
+}
+
+static void squared_error_shows_nan(void **state)
+{
+    (void)state;
+    awq_error err;
+    double sum = 0;
+    float *a = host_random(200, 1), *b = device_floats(a, 200);
+    a[199] = NAN;
+    must(be->squared_error(device, device_floats(a, 200), b, NULL, 4, 50, &sum, &err));
+    assert_true(isnan(sum));
+    must(be->squared_error(device, b, b, NULL, 4, 50, &sum, &err));
+    assert_true(sum == 0);
+}
+
 /* ---- fold ---- */
 
 static void fold_multiplies_columns_and_divides_rows(void **state)
@@ -156,14 +199,15 @@ static void fold_multiplies_columns_and_divides_rows(void **state)
 
 /* ---- clip ---- */
 
-/* Error of one group clamped to `limit`, in float64 from the float32 quantizer. */
-static double clipped_error(const float *w, float limit, const float *gram, int64_t in,
-                            const float *s, const awq_grid *grid)
+/* Error of one group cut by these steps, in float64 from the float32 quantizer. */
+static double cut_error(const float *w, awq_clip_shape shape, int above, int below,
+                        const float *gram, int64_t in, const float *s, const awq_grid *grid)
 {
     int64_t size = grid->group_size;
     float clamped[256] = {0};
     double error = 0, d[256];
-    for (int64_t i = 0; i < size; i++) clamped[i] = fminf(fmaxf(w[i], -limit), limit);
+    memcpy(clamped, w, (size_t)size * sizeof *w);
+    reference_cut(clamped, size, shape, above, below);
     reference_group group = reference_quantizer(clamped, grid);
     for (int64_t i = 0; i < size; i++)
         d[i] = ((double)w[i] - (double)reference_value(clamped[i], group, grid)) / (double)s[i];
@@ -172,36 +216,57 @@ static double clipped_error(const float *w, float limit, const float *gram, int6
     return error;
 }
 
-/* The chosen limit is one of the ten, and none of the others is better by more than rounding. */
+/* What clip_search chose for random weights with heavy tails, and what it should have known. */
+typedef struct clip_case {
+    awq_extent extent;
+    awq_grid grid;
+    awq_clip_shape shape;
+    int64_t groups; /* in all */
+    float *w, *s, *gram;
+    const uint8_t *steps;
+} clip_case;
+
+static clip_case run_clip(awq_extent extent, awq_grid grid, awq_clip_shape shape)
+{
+    int64_t count = extent.out * extent.in;
+    clip_case c = {extent,
+                   grid,
+                   shape,
+                   count / grid.group_size,
+                   host_random(count, 0.5f),
+                   random_scales(extent.in),
+                   random_gram(extent.in),
+                   NULL};
+    for (int64_t i = 0; i < count; i++) c.w[i] = c.w[i] * c.w[i] * c.w[i];
+    size_t bytes = (size_t)(c.groups * (shape == AWQ_CLIP_ASYMMETRIC ? 2 : 1));
+    awq_clip clip = {shape, device_array(bytes)};
+    be->clip_search(device, &clip, device_floats(c.w, count),
+                    device_floats(c.gram, extent.in * extent.in), device_floats(c.s, extent.in),
+                    extent, &grid);
+    c.steps = fetch_bytes(clip.steps, bytes);
+    return c;
+}
+
+static double case_error(const clip_case *c, int64_t group, int above, int below)
+{
+    int64_t size = c->grid.group_size, in = c->extent.in, first = group % (in / size) * size;
+    return cut_error(c->w + group * size, c->shape, above, below, c->gram + first * in + first, in,
+                     c->s + first, &c->grid);
+}
+
+/* None of the other steps is better by more than rounding. Returns how many groups are cut. */
 static int check_clip(awq_extent extent, awq_grid grid)
 {
-    int64_t count = extent.out * extent.in, per_row = extent.in / grid.group_size, cut = 0;
-    float *w = host_random(count, 0.5f), *s = random_scales(extent.in);
-    for (int64_t i = 0; i < count; i++) w[i] = w[i] * w[i] * w[i]; /* heavy tails */
-    float *gram = random_gram(extent.in);
-    float *limit = device_array((size_t)(extent.out * per_row) * sizeof *limit);
-    be->clip_search(device, limit, device_floats(w, count),
-                    device_floats(gram, extent.in * extent.in), device_floats(s, extent.in), extent,
-                    &grid);
-    const float *chosen = fetch_floats(limit, extent.out * per_row);
-    for (int64_t g = 0; g < extent.out * per_row; g++) {
-        const float *group = w + g * grid.group_size;
-        int64_t first = g % per_row * grid.group_size;
-        const float *block = gram + first * extent.in + first;
-        float magnitude = 0;
-        for (int64_t i = 0; i < grid.group_size; i++) magnitude = fmaxf(magnitude, fabsf(group[i]));
-        double error = clipped_error(group, chosen[g], block, extent.in, s + first, &grid);
-        bool listed = isinf(chosen[g]);
-        for (int j = 0; j < 10; j++) {
-            float m = magnitude * (1.0f - (float)j / 20.0f);
-            listed = listed || (j && m == chosen[g]);
-            double other = clipped_error(group, m, block, extent.in, s + first, &grid);
-            assert_true(error <= other * (1 + 1e-3));
-        }
-        assert_true(listed);
-        cut += isfinite(chosen[g]) != 0;
+    int cut = 0;
+    clip_case c = run_clip(extent, grid, AWQ_CLIP_SYMMETRIC);
+    for (int64_t g = 0; g < c.groups; g++) {
+        assert_in_range(c.steps[g], 0, AWQ_CLIP_STEPS - 1);
+        double error = case_error(&c, g, c.steps[g], 0);
+        for (int j = 0; j < AWQ_CLIP_STEPS; j++)
+            assert_true(error <= case_error(&c, g, j, 0) * (1 + 1e-3));
+        cut += c.steps[g] > 0;
     }
-    return (int)cut;
+    return cut;
 }
 
 static void clip_search_finds_the_least_error(void **state)
@@ -213,19 +278,58 @@ static void clip_search_finds_the_least_error(void **state)
     check_clip((awq_extent){130, 24}, (awq_grid){2, 8, true, false});
 }
 
-static void clip_search_leaves_constant_groups_alone(void **state)
+/* Nothing is better than the choice on the diagonal, nor with another cut below. Returns the error
+ * of all choices over that of the best of all hundred pairs. */
+static double check_asymmetric_clip(awq_extent extent, awq_grid grid)
+{
+    double chosen = 0, best = 0;
+    clip_case c = run_clip(extent, grid, AWQ_CLIP_ASYMMETRIC);
+    for (int64_t g = 0; g < c.groups; g++) {
+        int above = c.steps[g], below = c.steps[c.groups + g];
+        double error = case_error(&c, g, above, below), least = INFINITY;
+        for (int j = 0; j < AWQ_CLIP_STEPS * AWQ_CLIP_STEPS; j++)
+            least = fmin(least, case_error(&c, g, j % AWQ_CLIP_STEPS, j / AWQ_CLIP_STEPS));
+        for (int j = 0; j < AWQ_CLIP_STEPS; j++)
+            assert_true(error <=
+                        fmin(case_error(&c, g, j, j), case_error(&c, g, above, j)) * (1 + 1e-3));
+        chosen += error;
+        best += least;
+    }
+    return chosen / best;
+}
+
+static void asymmetric_clip_is_near_the_best_of_all_pairs(void **state)
 {
     (void)state;
+    double off = check_asymmetric_clip((awq_extent){33, 128}, (awq_grid){4, 64, true, false});
+    assert_true(off < 1.03);
+    off = check_asymmetric_clip((awq_extent){9, 96}, (awq_grid){3, 32, false, false});
+    assert_true(off < 1.03);
+    check_asymmetric_clip((awq_extent){1, 40}, (awq_grid){4, 40, true, false});
+    check_asymmetric_clip((awq_extent){130, 24}, (awq_grid){2, 8, true, false});
+}
+
+/* One group of w = +1, -1, +1 .. */
+static const uint8_t *clip_of_constants(awq_clip_shape shape)
+{
     awq_grid grid = {4, 16, true, false};
     float w[16], s[16], *gram = random_gram(16);
     for (int i = 0; i < 16; i++) {
         w[i] = i % 2 ? 1 : -1;
         s[i] = 1;
     }
-    float *limit = device_array(sizeof *limit);
-    be->clip_search(device, limit, device_floats(w, 16), device_floats(gram, 256),
+    awq_clip clip = {shape, device_array(2)};
+    be->clip_search(device, &clip, device_floats(w, 16), device_floats(gram, 256),
                     device_floats(s, 16), (awq_extent){1, 16}, &grid);
-    assert_true(isinf(*fetch_floats(limit, 1)));
+    return fetch_bytes(clip.steps, 2);
+}
+
+static void clip_search_leaves_constant_groups_alone(void **state)
+{
+    (void)state;
+    assert_int_equal(clip_of_constants(AWQ_CLIP_SYMMETRIC)[0], 0);
+    const uint8_t *steps = clip_of_constants(AWQ_CLIP_ASYMMETRIC);
+    assert_true(steps[0] == 0 && steps[1] == 0);
 }
 
 int main(void)
@@ -237,8 +341,11 @@ int main(void)
         cmocka_unit_test(quadratic_form_is_the_trace),
         cmocka_unit_test(quadratic_form_works_across_blocks),
         cmocka_unit_test(quadratic_form_passes_nan_and_infinity),
+        cmocka_unit_test(squared_error_sums_the_rows_that_count),
+        cmocka_unit_test(squared_error_shows_nan),
         cmocka_unit_test(fold_multiplies_columns_and_divides_rows),
         cmocka_unit_test(clip_search_finds_the_least_error),
+        cmocka_unit_test(asymmetric_clip_is_near_the_best_of_all_pairs),
         cmocka_unit_test(clip_search_leaves_constant_groups_alone),
     };
     return BENCH_RUN(search);

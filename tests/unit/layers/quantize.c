@@ -226,7 +226,7 @@ static void the_identity_is_plain_rounding(void **state)
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
     s.options.alpha_steps = 0;
-    s.options.clip = false;
+    s.options.clip = AWQ_CLIP_OFF;
     must(synthetic_quantize(&s, &layer, &err));
     const awq_linear_record *linear = layer.record.linear;
     for (int i = 0; i < AWQ_LINEARS; i++)
@@ -251,7 +251,7 @@ static void duo_and_symmetric_and_whole_rows_work(void **state)
                                        .duo = AWQ_DUO_BOTH,
                                        .smooth = 0.2,
                                        .o_proj_tied = true,
-                                       .clip = true};
+                                       .clip = AWQ_CLIP_AFTER};
     must(synthetic_quantize(&s, &layer, &err));
     assert_int_equal(layer.record.group[AWQ_GROUP_DOWN].candidates, 12);
     assert_int_equal(layer.record.group[AWQ_GROUP_DOWN].duo[6], 1);
@@ -312,8 +312,11 @@ static void announced_bytes_are_allocated(void **state)
     must(awq_scratch_create(s.device, &s.model, 100, 25, &scratch, &err));
     assert_int_equal(allocated, awq_scratch_bytes(&s.model, 100, 25, 4));
     allocated = 0;
+    s.options.objective = AWQ_OBJECTIVE_MODULE;
     must(synthetic_quantize(&s, &layer, &err));
-    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options.grid, 4));
+    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options,
+                                                   SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH,
+                                                   SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH, 4));
 
     awq_quantized_layer_release(&layer);
     awq_scratch_free(scratch);

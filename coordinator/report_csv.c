@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ * A report for spreadsheets: a line for each layer and linear, its scale group's choice with it.
+ * No field has a comma or a quote in it. A number that is not there is an empty field. */
+#include <math.h>
+#include <string.h>
+
+#include "coordinator/report.h"
+#include "io/model.h"
+
+static const char header[] =
+    "layer,linear,scale_group,alpha,duo,group_loss,group_loss_identity,relative_error,"
+    "relative_error_rounding,loss,loss_rounding,energy,weight_groups,clipped_groups,tokens,"
+    "worker,read_s,forward_s,gram_s,search_s,clip_s,pack_s,write_s\n";
+
+static awq_group group_of(awq_linear linear)
+{
+    switch (linear) {
+    case AWQ_Q:
+    case AWQ_K:
+    case AWQ_V:
+        return AWQ_GROUP_QKV;
+    case AWQ_O:
+        return AWQ_GROUP_O;
+    case AWQ_DOWN:
+        return AWQ_GROUP_DOWN;
+    default:
+        return AWQ_GROUP_GATE_UP;
+    }
+}
+
+static void print_number(FILE *file, double value)
+{
+    if (isfinite(value))
+        fprintf(file, ",%.9g", value);
+    else
+        fputc(',', file);
+}
+
+static void print_group(FILE *file, const awq_layer_record *record, awq_group index)
+{
+    const awq_group_record *group = &record->group[index];
+    bool chosen = group->chosen >= 0;
+    fprintf(file, ",%s", awq_group_name(index));
+    print_number(file, chosen ? group->alpha[group->chosen] : NAN);
+    fprintf(file, chosen ? ",%d" : ",", chosen ? group->duo[group->chosen] : 0);
+    print_number(file, chosen ? group->loss[group->chosen] : NAN);
+    print_number(file, group->candidates ? group->loss[0] : NAN);
+}
+
+static void print_linear(FILE *file, const awq_layer_record *record, awq_linear index)
+{
+    const awq_linear_record *linear = &record->linear[index];
+    fprintf(file, "%lld,%s", (long long)record->layer, strchr(awq_linear_name(index), '.') + 1);
+    print_group(file, record, group_of(index));
+    print_number(file, sqrt(linear->loss / linear->energy));
+    print_number(file, sqrt(linear->loss_rounding / linear->energy));
+    print_number(file, linear->loss);
+    print_number(file, linear->loss_rounding);
+    print_number(file, linear->energy);
+    fprintf(file, ",%lld,%lld,%lld,%lld", (long long)linear->groups,
+            (long long)linear->clipped_groups, (long long)record->tokens,
+            (long long)record->when.worker);
+    for (int phase = 0; phase < AWQ_PHASES; phase++) print_number(file, record->seconds[phase]);
+    fputc('\n', file);
+}
+
+static awq_status print_layer(void *context, const awq_layer_record *record, awq_error *err)
+{
+    (void)err; /* what cannot be printed is found at the end, by the caller of all commands */
+    for (int linear = 0; linear < AWQ_LINEARS; linear++)
+        print_linear(context, record, (awq_linear)linear);
+    return AWQ_OK;
+}
+
+awq_status awq_report_print_csv(FILE *file, const awq_report_source *source, awq_error *err)
+{
+    fputs(header, file);
+    return awq_report_each(source, print_layer, file, err);
+}

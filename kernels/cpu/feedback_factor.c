@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT
+ * kernels/cpu/feedback_factor.c - H = U diag(p) U^T, U unit upper triangular: how an error in one
+ * column is made up for in the others (docs/awq.md 2.9).
+ *
+ * A Cholesky factorization from the last row upwards, R R^T = H with R upper, in blocks: the
+ * diagonal block by our own loops in float64, the panel above it by strsm, what is left of the
+ * triangle by sgemm. At the end U = R with each column divided by its diagonal element.
+ * in^3 / 3 flops. The summed dimension is cut into BLOCKs and added from the last to the first,
+ * whatever the number of threads. */
+#include <cblas.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "kernels/cpu/triangle.h"
+#include "kernels/cpu/vectorize.h"
+#include "kernels/cpu/verbs.h"
+
+enum { FACTOR_BLOCK = 256, FACTOR_UPDATE = 512 };
+
+typedef struct factor_job {
+    float *factor;
+    const float *gram, *s;
+    const int32_t *order;
+    int64_t in;
+    int64_t last; /* the diagonal block that has been factored */
+} factor_job;
+
+/* ---- H ---- */
+
+/* A row's place in the order: largest diagonal element of H first, ties by index. */
+typedef struct ranked {
+    float diagonal;
+    int32_t index;
+} ranked;
+
+static int compare_ranked(const void *a, const void *b)
+{
+    const ranked *x = a, *y = b;
+    if (x->diagonal != y->diagonal) return x->diagonal > y->diagonal ? -1 : 1;
+    return x->index < y->index ? -1 : 1;
+}
+
+static float scaled(const factor_job *job, int64_t i, int64_t j)
+{
+    return job->gram[i * job->in + j] / (job->s[i] * job->s[j]);
+}
+
+/* Fills `order`; returns the mean of the diagonal. NaN sorts anywhere, and is in the mean. */
+static double sort_columns(const factor_job *job, ranked *rank, int32_t *order)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < job->in; i++) {
+        rank[i] = (ranked){scaled(job, i, i), (int32_t)i};
+        sum += (double)rank[i].diagonal;
+    }
+    if (isfinite(sum)) qsort(rank, (size_t)job->in, sizeof *rank, compare_ranked);
+    for (int64_t i = 0; i < job->in; i++) order[i] = rank[i].index;
+    return sum / (double)job->in;
+}
+
+/* H's upper triangle, by whole blocks on the diagonal, without the damping. */
+static void scale_block(void *context, int64_t block, int thread)
+{
+    (void)thread;
+    const factor_job *job = context;
+    int64_t first = block * FACTOR_BLOCK, end = cpu_min(first + FACTOR_BLOCK, job->in);
+    for (int64_t i = first; i < end; i++)
+        for (int64_t j = first; j < job->in; j++)
+            job->factor[i * job->in + j] = scaled(job, job->order[i], job->order[j]);
+}
+
+/* ---- factorization ---- */
+
+/* row[l] -= a * column[l], l < count. */
+AWQ_VECTORIZE static void subtract_scaled(double *restrict row, const double *restrict column,
+                                          double a, int64_t count)
+{
+    for (int64_t l = 0; l < count; l++) row[l] -= a * column[l];
+}
+
+/* b [n, n], its upper triangle: R R^T = b, in place. False: a pivot is below `least`. */
+static bool factor_dense(double *b, int64_t n, double least)
+{
+    double column[FACTOR_BLOCK];
+    for (int64_t j = n - 1; j >= 0; j--) {
+        if (!(b[j * n + j] >= least)) return false;
+        double root = sqrt(b[j * n + j]);
+        for (int64_t i = 0; i <= j; i++) column[i] = b[i * n + j] /= root;
+        for (int64_t i = 0; i < j; i++)
+            subtract_scaled(b + i * n + i, column + i, column[i], j - i);
+    }
+    return true;
+}
+
+/* The diagonal block `job->last`, by way of float64. */
+static bool factor_diagonal(const factor_job *job, double *b, double least)
+{
+    int64_t first = job->last * FACTOR_BLOCK, n = cpu_min(FACTOR_BLOCK, job->in - first);
+    float *block = job->factor + first * job->in + first;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < n; j++) b[i * n + j] = (double)block[i * job->in + j];
+    if (!factor_dense(b, n, least)) return false;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = i; j < n; j++) block[i * job->in + j] = (float)b[i * n + j];
+    return true;
+}
+
+/* A block of the panel above the diagonal block: R_ik = H_ik R_kk^-T. */
+static void solve_block(void *context, int64_t i, int thread)
+{
+    (void)thread;
+    const factor_job *job = context;
+    int64_t in = job->in, first = job->last * FACTOR_BLOCK, n = cpu_min(FACTOR_BLOCK, in - first);
+    cblas_strsm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, FACTOR_BLOCK,
+                (int)n, 1.0f, job->factor + first * in + first, (int)in,
+                job->factor + i * FACTOR_BLOCK * in + first, (int)in);
+}
+
+/* A block of what is left: H_ij -= R_ik R_jk^T. */
+static void update_block(void *context, int64_t block, int thread)
+{
+    (void)thread;
+    const factor_job *job = context;
+    int64_t in = job->in, first = job->last * FACTOR_BLOCK, n = cpu_min(FACTOR_BLOCK, in - first);
+    int64_t i, j;
+    triangle_position(block, &i, &j);
+    int64_t top = i * FACTOR_UPDATE, height = cpu_min(FACTOR_UPDATE, first - top);
+    int64_t left = j * FACTOR_UPDATE, width = cpu_min(FACTOR_UPDATE, first - left);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)height, (int)width, (int)n, -1.0f,
+                job->factor + top * in + first, (int)in, job->factor + left * in + first, (int)in,
+                1.0f, job->factor + top * in + left, (int)in);
+}
+
+static bool factorize(awq_device *device, factor_job *job, double *b, double least)
+{
+    for (job->last = cpu_blocks(job->in, FACTOR_BLOCK) - 1; job->last >= 0; job->last--) {
+        if (!factor_diagonal(job, b, least)) return false;
+        cpu_run(device, job->last, solve_block, job);
+        int64_t side = cpu_blocks(job->last * FACTOR_BLOCK, FACTOR_UPDATE);
+        cpu_run(device, triangle_blocks(side), update_block, job);
+    }
+    return true;
+}
+
+/* ---- U ---- */
+
+AWQ_VECTORIZE static void divide_by_diagonal(float *restrict row, const float *restrict diagonal,
+                                             int64_t count)
+{
+    for (int64_t j = 0; j < count; j++) row[j] /= diagonal[j];
+}
+
+typedef struct unit_job {
+    float *factor;
+    const float *diagonal; /* [in] of R */
+    int64_t in;
+} unit_job;
+
+static void unit_row(void *context, int64_t i, int thread)
+{
+    (void)thread;
+    const unit_job *job = context;
+    divide_by_diagonal(job->factor + i * job->in + i, job->diagonal + i, job->in - i);
+}
+
+static void make_unit(awq_device *device, float *factor, float *diagonal, int64_t in)
+{
+    for (int64_t i = 0; i < in; i++) diagonal[i] = factor[i * in + i];
+    unit_job job = {factor, diagonal, in};
+    cpu_run(device, in, unit_row, &job);
+}
+
+/* Scratch of the calling thread: the dense block, then the rank, later the diagonal. */
+awq_status feedback_factor_cpu(awq_device *device, float *factor, int32_t *order, const float *gram,
+                               const float *s, int64_t in, double damp, bool *positive,
+                               awq_error *err)
+{
+    factor_job job = {factor, gram, s, order, in, 0};
+    size_t dense = sizeof(double) * FACTOR_BLOCK * FACTOR_BLOCK;
+    cpu_reserve(device, dense + sizeof(ranked) * (size_t)in, "feedback_factor");
+    if (cpu_status(device, err)) return err->status;
+    double *b = cpu_scratch(device, 0);
+    void *list = b + FACTOR_BLOCK * FACTOR_BLOCK;
+    double shift = damp * sort_columns(&job, list, order);
+    *positive = false;
+    if (!(shift > 0 && isfinite(shift))) return AWQ_OK;
+    cpu_run(device, cpu_blocks(in, FACTOR_BLOCK), scale_block, &job);
+    for (int64_t i = 0; i < in; i++) factor[i * in + i] += (float)shift;
+    *positive = factorize(device, &job, b, shift / 2);
+    if (*positive) make_unit(device, factor, list, in);
+    return cpu_status(device, err);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ * layers/feedback.c - rounding with error feedback (docs/awq.md 2.9).
+ *
+ * Linears that read the same input share the factor of its scaled Gram matrix: it is made for the
+ * first of them. What the rows of v and up are divided by scales whole rows, targets and errors
+ * alike, and changes nothing here. */
+#include "layers/extent.h"
+#include "layers/quantizer.h"
+
+/* Starts at 1 % of the mean diagonal element, as GPTQ does, and grows to all of it. */
+static const double damps[] = {0.01, 0.1, 1};
+enum { DAMPS = sizeof damps / sizeof *damps };
+
+/* The factor at the least damping that makes it; quantizer->damp is 0 where none does. */
+static awq_status factor_group(awq_quantizer *quantizer, awq_group group, awq_error *err)
+{
+    double in = (double)awq_group_channels(quantizer->model, group);
+    bool positive = false;
+    quantizer->factored = group;
+    quantizer->damp = 0;
+    for (int i = 0; i < DAMPS && !positive; i++) {
+        if (quantizer->be->feedback_factor(quantizer->device, quantizer->factor, quantizer->order,
+                                           quantizer->statistics->gram[group], quantizer->columns,
+                                           (int64_t)in, damps[i], &positive, err) ||
+            awq_quantizer_step(quantizer, AWQ_PHASE_FEEDBACK, in * in * in / 3, err))
+            return err->status;
+        if (positive) quantizer->damp = damps[i];
+    }
+    return AWQ_OK;
+}
+
+awq_status awq_feedback_linear(awq_quantizer *quantizer, awq_linear linear, awq_error *err)
+{
+    awq_extent extent = awq_linear_extent(quantizer->model, linear);
+    awq_grid grid = awq_quantizer_grid(quantizer, linear);
+    awq_group group = awq_linear_group(linear);
+    if (awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err)) return err->status;
+    if (group != quantizer->factored && factor_group(quantizer, group, err)) return err->status;
+    quantizer->out->record.linear[linear].damp = quantizer->damp;
+    if (quantizer->damp == 0) return AWQ_OK;
+    quantizer->be->feedback(quantizer->device, quantizer->codes, quantizer->d, quantizer->folded,
+                            quantizer->factor, quantizer->order, quantizer->steps, quantizer->zeros,
+                            extent, &grid);
+    double flops = (double)awq_extent_elements(extent) * (double)extent.in;
+    return awq_quantizer_step(quantizer, AWQ_PHASE_FEEDBACK, flops, err);
+}
