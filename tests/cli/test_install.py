@@ -8,10 +8,9 @@ import subprocess
 import unittest
 
 from support.case import DEMO, ROOT, Case
-from support.program import AWQRUN, ENVIRONMENT, options_of, run
+from support.program import AWQRUN, ENVIRONMENT, commands, options_of, run
 
 BUILD = pathlib.Path(os.environ.get("AWQ_BUILD_DIR", ROOT / "build" / "dev"))
-COMMANDS = ("quantize", "plan", "status", "report", "eval", "submit", "version", "completion")
 INSTALLED = {"bin/awqrun", "share/man/man1/awqrun.1", "share/doc/awqrun/README.md",
              "share/doc/awqrun/copyright", "share/awqrun/slurm/quantize.sbatch",
              "share/awqrun/examples/llama-3.1-8b.job",
@@ -84,11 +83,11 @@ class Completion(Case):
                     cwd=self.folder).split("\n")[:-1]
 
     def test_bash_knows_every_command(self):
-        self.assertEqual(sorted(self.complete("")), sorted(COMMANDS))
+        self.assertEqual(sorted(self.complete("")), sorted(commands()))
         self.assertEqual(self.complete("qu"), ["quantize"])
 
     def test_bash_knows_every_option_of_every_command(self):
-        for command in COMMANDS:
+        for command in commands():
             with self.subTest(command=command):
                 offered = set(self.complete(command, "--"))
                 self.assertEqual(offered - {"--"},
@@ -110,7 +109,7 @@ class Completion(Case):
     def test_zsh_has_every_option_of_every_command(self):
         script = run("completion", "--shell", "zsh").out
         self.assertTrue(script.startswith("#compdef awqrun\n"))
-        for command in COMMANDS:
+        for command in commands():
             part = script.partition(f"\n    {command})\n")[2].partition(";;")[0]
             for option in options_of(command):
                 self.assertRegex(part, rf"'--{option}\[.+\]", f"--{option} of {command}")
