@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import unittest
@@ -65,6 +66,20 @@ class Installed(Case):
         self.assertEqual(set(os.listdir(self.folder / "root")), {"usr"})
         for path in (self.folder / "root").rglob("*"):
             self.assertEqual(path.stat().st_mode & 0o022, 0, f"{path} can be written by others")
+
+
+class Image(unittest.TestCase):
+    def test_it_is_given_all_that_the_build_reads(self):
+        given = set(re.findall(r"^    (\S+) /usr/src/awqrun/\1$",
+                               (ROOT / "packaging/apptainer.def").read_text(), re.MULTILINE))
+        build = (ROOT / "CMakeLists.txt").read_text().partition("if(AWQ_TESTS)")[0]
+        folders = set(re.findall(r"^add_subdirectory\((\w+)\)", build, re.MULTILINE))
+        installed = re.findall(r"[\w./-]+\.(?:md|sbatch|1)\b|LICENSE",
+                               (ROOT / "cmake/package.cmake").read_text())
+        self.assertGreater(len(folders), 5)
+        self.assertGreater(len(installed), 9)
+        self.assertLessEqual(folders | {"cmake", "CMakeLists.txt", "CMakePresets.json"} |
+                             {name.partition("/")[0] for name in installed}, given)
 
 
 class Completion(Case):
