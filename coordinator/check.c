@@ -32,6 +32,20 @@ void awq_check_paths(awq_options *options, awq_problems *problems)
 /* A tile is one chunk of an HDF5 dataset, and those are below 4 GiB. */
 static const int64_t MAX_TILE_FLOATS = ((int64_t)1 << 30) - 1;
 
+/* Of the tokens that the module objective is measured on, one must count. */
+static void check_objective(const awq_options *options, const awq_tokens *tokens,
+                            awq_problems *problems)
+{
+    int64_t scored = awq_job_objective_sequences(options, tokens) * tokens->length;
+    if (!tokens->mask || !scored) return;
+    for (int64_t i = 0; i < scored; i++)
+        if (tokens->mask[i]) return;
+    awq_problems_add(problems, AWQ_ERR_INPUT,
+                     "'%s': /mask leaves none of the first %lld tokens, on which the module "
+                     "objective is measured; raise --objective-tokens, or set it to 0",
+                     options->tokens, (long long)scored);
+}
+
 static void check_tokens(const awq_options *options, const awq_inputs *inputs,
                          awq_problems *problems)
 {
@@ -46,6 +60,7 @@ static void check_tokens(const awq_options *options, const awq_inputs *inputs,
                          "boundary file cannot hold; lower --tile-tokens or use "
                          "shorter sequences",
                          (long long)rows, (long long)model->hidden);
+    check_objective(options, &inputs->tokens, problems);
     if (model->sliding_window && model->sliding_window < inputs->tokens.length)
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "sequences of %lld tokens in '%s' are longer than the model's sliding "
@@ -70,12 +85,17 @@ static void check_comparable(const awq_options *options, const awq_inputs *input
                          options->against, options->model);
 }
 
-void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *problems)
+void awq_check_source(awq_options *options, awq_inputs *out, awq_problems *problems)
 {
-    awq_error err;
     *out = (awq_inputs){0};
     awq_check_paths(options, problems);
     out->model = awq_checkpoint_open(options->model, problems);
+}
+
+void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *problems)
+{
+    awq_error err;
+    awq_check_source(options, out, problems);
     if (options->against) out->against = awq_checkpoint_open(options->against, problems);
     if (awq_tokens_read(options->tokens, options->sequences, &out->tokens, &err))
         awq_problems_add_error(problems, &err);

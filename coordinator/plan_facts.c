@@ -32,7 +32,7 @@ static void add_work(awq_plan_facts *facts)
     double layers = (double)model->layers;
     facts->forward = layers * awq_work_forward(model, tokens, length);
     facts->gram = layers * awq_work_gram(model, tokens);
-    facts->search = layers * awq_work_search(model, facts->options);
+    facts->search = layers * awq_work_search(model, facts->options, &facts->inputs->tokens);
 }
 
 awq_status awq_plan_facts_make(const awq_options *options, const awq_inputs *inputs,

@@ -37,6 +37,7 @@
 
 #include "io/error.h"
 #include "io/model.h"
+#include "io/tensor_sums.h"
 
 /* Scale groups of a dense decoder layer (docs/awq.md 1), in search order. */
 #define AWQ_GROUP_LIST(X)                                                                          \
@@ -124,9 +125,9 @@ typedef struct awq_linear_record {
     double energy;        /* trace(W G W^T) */
     int64_t groups;       /* rows times groups a row */
     int64_t clipped_groups;
+    double damp;         /* of error feedback; 0: rounded to nearest */
     int64_t clip_shapes; /* rows of clip_counts: 1, or 2 when the ends are cut apart */
     int64_t clip_counts[AWQ_RECORD_CLIP_SHAPES][AWQ_RECORD_CLIP_STEPS]; /* groups by step */
-    double damp; /* of error feedback; 0: rounded to nearest */
 } awq_linear_record;
 
 typedef struct awq_layer_record {
@@ -163,10 +164,19 @@ awq_status awq_layer_record_read(const char *path, const char *fingerprint, awq_
 awq_status awq_layer_record_check(const char *h5_path, const char *tensors_path, int64_t layer,
                                   const char *fingerprint, awq_error *err);
 
-/* Gathers the statistics of layers 0..layers-1, read from directory/%05d.h5, into one file:
- * /layers/NNNNN as above; attributes on / : awqrun string (version), job string (JSON). */
-awq_status awq_layer_records_gather(const char *directory, int64_t layers, const char *version,
-                                    const char *job, const char *path, awq_error *err);
+/* What a checkpoint's statistics begin with. */
+typedef struct awq_gathered {
+    int64_t layers;
+    const char *version;         /* of awqrun */
+    const char *job;             /* JSON */
+    const awq_tensor_sums *sums; /* NULL: none */
+} awq_gathered;
+
+/* Gathers the statistics of the layers, read from directory/%05d.h5, into one file, sealed as a
+ * record is: /layers/NNNNN as above; attributes on / : awqrun string (version), job string (JSON);
+ * /tensors (io/tensor_sums.h). */
+awq_status awq_layer_records_gather(const char *directory, const awq_gathered *head,
+                                    const char *path, awq_error *err);
 /* The job string of such a file, to be freed. */
 awq_status awq_layer_records_job(const char *path, char **job, awq_error *err);
 

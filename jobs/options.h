@@ -21,6 +21,7 @@ typedef enum awq_command {
     AWQ_COMMAND_EVAL = 4,
     AWQ_COMMAND_STATUS = 8,
     AWQ_COMMAND_SUBMIT = 16,
+    AWQ_COMMAND_VERIFY = 64,
     AWQ_COMMAND_REPORT = 128,
     AWQ_COMMAND_CONVERT = 256,
     AWQ_COMMAND_VERSION = 512,
@@ -28,6 +29,7 @@ typedef enum awq_command {
 } awq_command;
 
 /* Enumerated values, in the order of their names in option_table.c. */
+enum { AWQ_OPTION_OBJECTIVE_LINEAR, AWQ_OPTION_OBJECTIVE_MODULE };
 enum { AWQ_OPTION_DUO_OFF, AWQ_OPTION_DUO_ON, AWQ_OPTION_DUO_BOTH };
 enum { AWQ_OPTION_O_PROJ_TIED, AWQ_OPTION_O_PROJ_SKIP };
 enum { AWQ_OPTION_CLIP_OFF, AWQ_OPTION_CLIP_AFTER, AWQ_OPTION_CLIP_JOINT };
@@ -50,12 +52,15 @@ typedef struct awq_options {
     char *against;
     char *job;         /* a job file */
     int64_t sequences; /* 0: all */
+    int64_t layer;     /* verify: to be made again; -1: none */
     /* what changes the result */
     int64_t bits;
     int64_t group_size;
     bool symmetric;
     int64_t format; /* awq_format */
     char *skip;     /* regular expression; NULL: none */
+    int64_t objective;
+    int64_t objective_tokens; /* 0: all */
     int64_t alpha_steps;
     int64_t duo;
     int64_t refine;
@@ -127,7 +132,7 @@ typedef struct awq_option {
     const char *fallback; /* the default, as a user would write it; NULL: none */
     double min, max;      /* of numbers, inclusive */
     int commands;         /* awq_command bits */
-    bool required;        /* where it belongs, except for plan's --out */
+    bool required;        /* where it belongs, except for plan's --out and verify's */
     bool changes_result;  /* part of the fingerprint */
     const char *help;     /* one sentence, no full stop */
 } awq_option;
@@ -153,8 +158,9 @@ awq_status awq_option_set(awq_options *options, const awq_option *option, const 
 char *awq_option_text(const awq_options *options, const awq_option *option);
 
 /* Parses argv[1..argc-1]; argv[0] is the subcommand. What the file of --job says is taken first,
- * wherever it stands. One positional argument is taken as --out by status and report, none
- * elsewhere. Adds problems of status AWQ_ERR_USAGE. Returns whether --help was asked for. */
+ * wherever it stands. One positional argument is taken as --out by status, report and verify, as
+ * --model by convert, none elsewhere. Adds problems of status AWQ_ERR_USAGE. Returns whether --help
+ * was asked for. */
 bool awq_options_parse(awq_options *options, awq_command command, int argc, char **argv,
                        awq_problems *problems);
 

@@ -146,10 +146,20 @@ struct awq_backend {
      * scale overflows float16 gives NaN. */
     void (*rounding_error)(awq_device *device, void *d, const void *w, const float *s,
                            awq_extent extent, const awq_grid *grid);
+    /* sum of (x[r, c] - y[r, c])^2, y NULL: zeros. Differences in float32, squares and sums in
+     * float64. Waits; the result is in host memory. NaN and infinity pass through. */
+    awq_status (*squared_distance)(awq_device *device, const void *x, const void *y, int64_t rows,
+                                   int64_t cols, double *sum, awq_error *err);
     /* sum over rows of d G d^T, float32 products, rows summed in float64: A 2.5's trace. gram
      * [in, in] finished. Waits; the result is in host memory. NaN and infinity pass through. */
     awq_status (*quadratic_form)(awq_device *device, const void *d, const float *gram,
                                  awq_extent extent, double *sum, awq_error *err);
+    /* sum over the rows that count of (a - b)^2, float32 differences squared and summed in float64;
+     * a and b [rows, cols]; mask as in the statistics. Waits; the result is in host memory. NaN and
+     * infinity of rows that count pass through. */
+    awq_status (*squared_error)(awq_device *device, const float *a, const float *b,
+                                const uint8_t *mask, int64_t rows, int64_t cols, double *sum,
+                                awq_error *err);
     /* folded[o, i] = w[o, i] * columns[i] / rows[o], float32. columns or rows NULL: ones. */
     void (*fold)(awq_device *device, float *folded, const void *w, const float *columns,
                  const float *rows, awq_extent extent);
@@ -195,6 +205,9 @@ struct awq_backend {
     /* kl[r] = sum_v p log(p / q), p and q the softmax of the two logits. */
     awq_status (*kl)(awq_device *device, double *kl, const float *p_logits, const float *q_logits,
                      int64_t rows, int64_t vocab, awq_error *err);
+    /* index[r] = the first of the largest logits[r, v]; -1 when the row holds a NaN. */
+    awq_status (*argmax)(awq_device *device, int32_t *index, const float *logits, int64_t rows,
+                         int64_t vocab, awq_error *err);
 };
 
 /* Backends in this build, best first; NULL-terminated. */

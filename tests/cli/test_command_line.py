@@ -9,7 +9,7 @@ import unittest
 from support.case import DEMO, Case
 from support.program import AWQRUN, commands, options_of, run
 
-COMMANDS = ("quantize", "plan", "status", "report", "eval", "submit", "version", "completion")
+COMMANDS = ("quantize", "plan", "status", "report", "eval", "verify", "submit", "version", "completion")
 
 
 class Help(Case):
@@ -136,6 +136,7 @@ class Usage(Case):
         self.misused(("eval", "--tokens", "x"), "--model DIR is missing")
         self.misused(("plan", "--model", "x"), "--tokens FILE is missing")
         self.misused(("status",), "which job")
+        self.misused(("verify",), "which checkpoint")
 
     def test_missing_options_are_named_once_on_several_ranks(self):
         self.misused(("quantize", "--model", DEMO), "--tokens FILE is missing",

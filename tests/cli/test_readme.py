@@ -55,6 +55,8 @@ class Readme(Case):
         self.assertRegex(out, r"stages     2 of at most 2 layers, stage i on worker i mod 2")
         self.assertRegex(out, r"demo-awq: (interrupted, \d of 4 layers done|complete)")
         self.assertRegex(out, r"KL divergence 0\.002\d+, mean over 8192 positions")
+        self.assertRegex(out, r"demo-awq: AWQ GEMM checkpoint of 4 layers, .*: nothing is wrong")
+        self.assertRegex(out, r"layer 2 made again: 23 of 23 tensors have the same bytes")
 
     def test_tokens_are_made_as_it_is_written(self):
         (self.folder / "tokenizers.py").write_text(TOKENIZERS)
