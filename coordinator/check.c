@@ -70,12 +70,17 @@ static void check_comparable(const awq_options *options, const awq_inputs *input
                          options->against, options->model);
 }
 
-void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *problems)
+void awq_check_source(awq_options *options, awq_inputs *out, awq_problems *problems)
 {
-    awq_error err;
     *out = (awq_inputs){0};
     awq_check_paths(options, problems);
     out->model = awq_checkpoint_open(options->model, problems);
+}
+
+void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *problems)
+{
+    awq_error err;
+    awq_check_source(options, out, problems);
     if (options->against) out->against = awq_checkpoint_open(options->against, problems);
     if (awq_tokens_read(options->tokens, options->sequences, &out->tokens, &err))
         awq_problems_add_error(problems, &err);

@@ -39,6 +39,8 @@ static const command commands[] = {
      true, awq_command_verify},
     {"submit", "[options] -- --model DIR --tokens FILE --out DIR [options of quantize]",
      "quantize as a SLURM job", AWQ_COMMAND_SUBMIT, false, awq_command_submit},
+    {"convert", "CHECKPOINT --out DIR [options]", "put a quantized checkpoint into another format",
+     AWQ_COMMAND_CONVERT, false, awq_command_convert},
     {"version", "", "print versions", 0, false, awq_command_version},
     {NULL, NULL, NULL, 0, false, NULL},
 };

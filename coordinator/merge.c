@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * From layer records to a checkpoint. Each file appears whole; config.json is the last, so that a
  * directory without it is not a checkpoint. */
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "coordinator/companions.h"
 #include "coordinator/run.h"
 #include "io/awq_format.h"
 #include "io/fault.h"
@@ -83,47 +79,6 @@ static awq_status write_index(const awq_run *run, const awq_output *output, awq_
     return status;
 }
 
-static awq_status copy_stream(FILE *from, const char *source, awq_publish *to, awq_error *err)
-{
-    char buffer[65536];
-    size_t bytes;
-    while ((bytes = fread(buffer, 1, sizeof buffer, from)))
-        if (awq_publish_write(to, buffer, bytes, err)) return err->status;
-    if (ferror(from))
-        return awq_fail(err, AWQ_ERR_IO, "cannot read '%s': %s", source, strerror(errno));
-    return awq_publish_commit(to, NULL, NULL, err);
-}
-
-static awq_status copy_file(const awq_run *run, const char *name, awq_error *err)
-{
-    char source[AWQ_PATH_BYTES], target[AWQ_PATH_BYTES];
-    struct stat info;
-    if (awq_path_join(source, run->options->model, name, err) || out_path(run, name, target, err))
-        return err->status;
-    if (stat(source, &info) || !S_ISREG(info.st_mode)) return AWQ_OK;
-    FILE *from = fopen(source, "rb");
-    if (!from) return awq_fail(err, AWQ_ERR_IO, "cannot open '%s': %s", source, strerror(errno));
-    awq_publish *to = NULL;
-    awq_status status = awq_publish_open(target, (uint64_t)info.st_size, &to, err);
-    if (!status) status = copy_stream(from, source, to, err);
-    awq_publish_free(to);
-    fclose(from);
-    return status;
-}
-
-static awq_status copy_companions(const awq_run *run, awq_error *err)
-{
-    DIR *directory = opendir(run->options->model);
-    if (!directory)
-        return awq_fail(err, AWQ_ERR_IO, "cannot open '%s': %s", run->options->model,
-                        strerror(errno));
-    awq_status status = AWQ_OK;
-    for (struct dirent *entry; !status && (entry = readdir(directory));)
-        if (awq_output_is_companion(entry->d_name)) status = copy_file(run, entry->d_name, err);
-    closedir(directory);
-    return status;
-}
-
 static awq_status gather_statistics(const awq_run *run, const awq_tensor_sums *sums, awq_error *err)
 {
     char layers[AWQ_PATH_BYTES], path[AWQ_PATH_BYTES];
@@ -161,7 +116,8 @@ static awq_status merge(awq_run *run, const awq_output *output, awq_tensor_sums 
 {
     if (write_shards(run, output, sums, err)) return err->status;
     AWQ_FAULT_POINT("merge-after-shards");
-    if (write_index(run, output, err) || copy_companions(run, err) ||
+    if (write_index(run, output, err) ||
+        awq_companions_copy(run->options->model, run->options->out, err) ||
         gather_statistics(run, sums, err))
         return err->status;
     AWQ_FAULT_POINT("merge-before-config");

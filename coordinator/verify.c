@@ -17,8 +17,6 @@
 #include "jobs/job.h"
 #include "jobs/run_directory.h"
 
-static const double line_seconds = 10;
-
 static void unchecked(awq_verification *v, const char *sentence)
 {
     awq_problems_add(&v->unchecked, AWQ_OK, "%s", sentence);
@@ -246,14 +244,6 @@ static void take_part(awq_verification *v, const awq_letter *letter)
         awq_problems_add_error(&v->findings[part], &findings[i]);
 }
 
-/* Reading is as fast as the disk: a line now and then, and no forecast. */
-static void show(awq_verification *v, int64_t done)
-{
-    if (awq_clock_seconds() - v->shown < line_seconds) return;
-    v->shown = awq_clock_seconds();
-    awq_log(AWQ_LOG_INFO, "progress layers=%lld/%lld", (long long)done, (long long)v->parts);
-}
-
 static awq_status check_parts(awq_verification *v, awq_error *err)
 {
     int64_t next = 0, done = 0;
@@ -268,7 +258,8 @@ static awq_status check_parts(awq_verification *v, awq_error *err)
             give_part(v, worker, &next);
         }
         awq_letter_free(letter);
-        show(v, done);
+        awq_progress now = awq_progress_parts(done);
+        awq_progress_show(&v->view, &(awq_count){"parts", done, v->parts}, 1, &now);
     }
     return AWQ_OK;
 }
@@ -282,8 +273,10 @@ static awq_status work(awq_verification *v, awq_error *err)
     if (awq_path_join(job.run_directory, v->options->out, AWQ_RUN_DIRECTORY_NAME, err) ||
         awq_crew_hire(v->crew, &job, err))
         return err->status;
-    v->shown = awq_clock_seconds();
-    if (check_parts(v, err)) return err->status;
+    awq_progress_begin_parts(&v->view, v->parts, v->options);
+    awq_status status = check_parts(v, err);
+    awq_progress_end(&v->view);
+    if (status) return status;
     awq_verify_find_outliers(v);
     return v->options->layer >= 0 ? awq_verify_make_again(v, err) : AWQ_OK;
 }

@@ -33,7 +33,6 @@ typedef struct awq_verification {
     awq_layer_checks made_again;
     awq_problems unchecked; /* sentences: what could not be checked, and why */
     awq_progress_view view; /* of making a layer again */
-    double shown;           /* clock seconds: when progress was last told */
 } awq_verification;
 
 /* Looks at the distances of all linears; adds to outliers. */

@@ -134,6 +134,7 @@ static awq_status collect(awq_verification *v, awq_error *err)
     return AWQ_OK;
 }
 
+/* The other layers, which are done, are no part of this. */
 static awq_status begin_progress(awq_verification *v, const awq_plan *p, awq_error *err)
 {
     int64_t tokens = v->tokens.sequences * v->tokens.length;
@@ -148,7 +149,9 @@ static awq_status begin_progress(awq_verification *v, const awq_plan *p, awq_err
                          .search = awq_work_search(v->model, v->options)};
     if (!load.done) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to tell the progress");
     memcpy(load.done, p->done, bytes);
-    awq_progress_begin(&v->view, &load, p->layers - 1, v->options);
+    awq_progress_begin(&v->view, &load, p->layers - p->layers_left, v->options);
+    v->view.flops_total -= v->view.flops_done;
+    v->view.flops_done = 0;
     return AWQ_OK;
 }
 

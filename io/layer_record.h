@@ -125,9 +125,9 @@ typedef struct awq_linear_record {
     double energy;        /* trace(W G W^T) */
     int64_t groups;       /* rows times groups a row */
     int64_t clipped_groups;
+    double damp;         /* of error feedback; 0: rounded to nearest */
     int64_t clip_shapes; /* rows of clip_counts: 1, or 2 when the ends are cut apart */
     int64_t clip_counts[AWQ_RECORD_CLIP_SHAPES][AWQ_RECORD_CLIP_STEPS]; /* groups by step */
-    double damp; /* of error feedback; 0: rounded to nearest */
 } awq_linear_record;
 
 typedef struct awq_layer_record {

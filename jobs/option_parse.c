@@ -110,20 +110,32 @@ static void require(const awq_options *options, awq_command command, awq_problem
     }
 }
 
+/* Where a command's one positional argument goes, and what to ask when it is missing. */
+static const struct {
+    int commands;
+    size_t offset;
+    const char *question;
+} positionals[] = {
+    {AWQ_COMMAND_STATUS | AWQ_COMMAND_REPORT, offsetof(awq_options, out),
+     "which job? give its output directory"},
+    {AWQ_COMMAND_VERIFY, offsetof(awq_options, out), "which checkpoint? give its directory"},
+    {AWQ_COMMAND_CONVERT, offsetof(awq_options, model),
+     "which checkpoint? give its directory, and another one as --out"},
+};
+
 static void positional(awq_options *options, awq_command command, int argc, char **argv,
                        awq_problems *problems)
 {
-    int first = optind;
-    if (command & (AWQ_COMMAND_STATUS | AWQ_COMMAND_REPORT | AWQ_COMMAND_VERIFY)) {
-        if (first >= argc)
-            awq_problems_add(problems, AWQ_ERR_USAGE, "which %s directory",
-                             command == AWQ_COMMAND_VERIFY ? "checkpoint? give its"
-                                                           : "job? give its output");
+    int next = optind;
+    for (size_t i = 0; i < sizeof positionals / sizeof *positionals; i++) {
+        if (!(positionals[i].commands & command)) continue;
+        if (next < argc)
+            *(char **)((char *)options + positionals[i].offset) = strdup(argv[next++]);
         else
-            options->out = strdup(argv[first++]);
+            awq_problems_add(problems, AWQ_ERR_USAGE, "%s", positionals[i].question);
     }
-    for (; first < argc; first++)
-        awq_problems_add(problems, AWQ_ERR_USAGE, "unexpected argument '%s'", argv[first]);
+    for (; next < argc; next++)
+        awq_problems_add(problems, AWQ_ERR_USAGE, "unexpected argument '%s'", argv[next]);
 }
 
 /* -v and -q stand for --verbose and --quiet, where these are. */

@@ -8,6 +8,7 @@
 #define PLAN         AWQ_COMMAND_PLAN
 #define EVAL         AWQ_COMMAND_EVAL
 #define STATUS       AWQ_COMMAND_STATUS
+#define CONVERT      AWQ_COMMAND_CONVERT
 #define JOB          (QUANTIZE | PLAN)
 #define COMPUTE      (QUANTIZE | PLAN | EVAL)
 #define SUBMIT       AWQ_COMMAND_SUBMIT
@@ -26,7 +27,7 @@ const awq_option awq_option_table[] = {
      "Hugging Face checkpoint: config.json and safetensors"},
     {"tokens", "FILE", AWQ_OPTION_PATH, FIELD(tokens), NULL, UNBOUNDED, COMPUTE | VERIFY, REQUIRED, SAME,
      "HDF5 file of token ids, /input_ids int32 [sequences, length]"},
-    {"out", "DIR", AWQ_OPTION_PATH, FIELD(out), NULL, UNBOUNDED, JOB, REQUIRED, SAME,
+    {"out", "DIR", AWQ_OPTION_PATH, FIELD(out), NULL, UNBOUNDED, JOB | CONVERT, REQUIRED, SAME,
      "directory of the AWQ checkpoint to write; DIR/.awqrun keeps what a resumed run needs"},
     {"against", "DIR", AWQ_OPTION_PATH, FIELD(against), NULL, UNBOUNDED, EVAL, OPTIONAL, SAME,
      "full-precision checkpoint to compare with: its perplexity, KL(DIR || model), top-1 agreement"},
@@ -42,9 +43,9 @@ const awq_option awq_option_table[] = {
      "bits of a quantized weight: 4, or with --format compressed-tensors 3, 4 or 8"},
     {"group-size", "N", AWQ_OPTION_INTEGER, FIELD(group_size), "128", -1, 65536, JOB, OPTIONAL, CHANGES,
      "weights along the input that share a scale: 32, 64, 128, 256, or -1 for a whole row"},
-    {"symmetric", NULL, AWQ_OPTION_FLAG, FIELD(symmetric), NULL, UNBOUNDED, JOB, OPTIONAL, CHANGES,
+    {"symmetric", NULL, AWQ_OPTION_FLAG, FIELD(symmetric), NULL, UNBOUNDED, JOB | CONVERT, OPTIONAL, CHANGES,
      "put the zero point of every group in the middle"},
-    {"format", "gemm|gemv|gemv-fast|compressed-tensors", AWQ_OPTION_CHOICE, FIELD(format), "gemm", UNBOUNDED, JOB, OPTIONAL, CHANGES,
+    {"format", "gemm|gemv|gemv-fast|compressed-tensors", AWQ_OPTION_CHOICE, FIELD(format), "gemm", UNBOUNDED, JOB | CONVERT, OPTIONAL, CHANGES,
      "how the quantized linears are stored"},
     {"skip", "REGEX", AWQ_OPTION_TEXT, FIELD(skip), NULL, UNBOUNDED, JOB, OPTIONAL, CHANGES,
      "leave linears in full precision whose name, such as model.layers.7.mlp.down_proj, has a match"},
@@ -64,7 +65,7 @@ const awq_option awq_option_table[] = {
      "cut both ends of a group's range to one limit, or each by itself"},
     {"rounding", "nearest|feedback", AWQ_OPTION_CHOICE, FIELD(rounding), "nearest", UNBOUNDED, JOB, OPTIONAL, CHANGES,
      "round each weight to the nearest value, or let errors make up for one another as GPTQ does"},
-    {"max-shard-size", "BYTES", AWQ_OPTION_BYTES, FIELD(max_shard_size), "5GB", 1e3, 1e15, JOB, OPTIONAL, CHANGES,
+    {"max-shard-size", "BYTES", AWQ_OPTION_BYTES, FIELD(max_shard_size), "5GB", 1e3, 1e15, JOB | CONVERT, OPTIONAL, CHANGES,
      "largest output shard"},
     {"tile-tokens", "N", AWQ_OPTION_INTEGER, FIELD(tile_tokens), "4096", 1, 1e9, COMPUTE, OPTIONAL, CHANGES,
      "tokens that flow through the stages together, rounded down to whole sequences"},
@@ -90,7 +91,7 @@ const awq_option awq_option_table[] = {
      "when stopping in order, time for the layers being searched to be finished"},
     {"lock-wait", "TIME", AWQ_OPTION_SECONDS, FIELD(lock_wait), "0s", 0, 1e9, QUANTIZE, OPTIONAL, SAME,
      "while another job works on the same output, wait so long for its end"},
-    {"restart", NULL, AWQ_OPTION_FLAG, FIELD(restart), NULL, UNBOUNDED, QUANTIZE, OPTIONAL, SAME,
+    {"restart", NULL, AWQ_OPTION_FLAG, FIELD(restart), NULL, UNBOUNDED, QUANTIZE | CONVERT, OPTIONAL, SAME,
      "discard what an earlier run of this job has done"},
     {"keep-run", NULL, AWQ_OPTION_FLAG, FIELD(keep_run), NULL, UNBOUNDED, QUANTIZE, OPTIONAL, SAME,
      "keep DIR/.awqrun when the checkpoint is complete"},
@@ -100,9 +101,9 @@ const awq_option awq_option_table[] = {
      "write the page to FILE; else to awqrun-report.html in the output directory"},
     {"csv", NULL, AWQ_OPTION_FLAG, FIELD(csv), NULL, UNBOUNDED, REPORT, OPTIONAL, SAME,
      "print a line for each layer and linear instead"},
-    {"verbose", NULL, AWQ_OPTION_FLAG, FIELD(verbose), NULL, UNBOUNDED, QUANTIZE | EVAL | VERIFY, OPTIONAL, SAME,
+    {"verbose", NULL, AWQ_OPTION_FLAG, FIELD(verbose), NULL, UNBOUNDED, QUANTIZE | EVAL | VERIFY | CONVERT, OPTIONAL, SAME,
      "log each layer: alphas and relative errors"},
-    {"quiet", NULL, AWQ_OPTION_FLAG, FIELD(quiet), NULL, UNBOUNDED, QUANTIZE | EVAL | VERIFY, OPTIONAL, SAME,
+    {"quiet", NULL, AWQ_OPTION_FLAG, FIELD(quiet), NULL, UNBOUNDED, QUANTIZE | EVAL | VERIFY | CONVERT, OPTIONAL, SAME,
      "log errors and warnings only"},
     {"log-json", NULL, AWQ_OPTION_FLAG, FIELD(log_json), NULL, UNBOUNDED, QUANTIZE | EVAL | VERIFY, OPTIONAL, SAME,
      "log each line as a JSON object, and draw no bar"},

@@ -151,8 +151,9 @@ awq_status awq_option_set(awq_options *options, const awq_option *option, const 
 char *awq_option_text(const awq_options *options, const awq_option *option);
 
 /* Parses argv[1..argc-1]; argv[0] is the subcommand. What the file of --job says is taken first,
- * wherever it stands. One positional argument is taken as --out by status, report and verify, none
- * elsewhere. Adds problems of status AWQ_ERR_USAGE. Returns whether --help was asked for. */
+ * wherever it stands. One positional argument is taken as --out by status, report and verify, as
+ * --model by convert, none elsewhere. Adds problems of status AWQ_ERR_USAGE. Returns whether --help
+ * was asked for. */
 bool awq_options_parse(awq_options *options, awq_command command, int argc, char **argv,
                        awq_problems *problems);
 

@@ -12,13 +12,13 @@
 #include "layers/decoder.h"
 #include "layers/statistics.h"
 
-/* docs/awq.md 2.9: each weight to the nearest value, or columns in turn, so that errors make up for
- * one another. */
-typedef enum awq_rounding { AWQ_ROUNDING_NEAREST, AWQ_ROUNDING_FEEDBACK } awq_rounding;
-
 /* When the range of a group of weights is cut: never; once the scales are chosen; for each
  * candidate of the search, and then again. */
 typedef enum awq_clip_mode { AWQ_CLIP_OFF, AWQ_CLIP_AFTER, AWQ_CLIP_JOINT } awq_clip_mode;
+
+/* docs/awq.md 2.9: each weight to the nearest value, or columns in turn, so that errors make up for
+ * one another. */
+typedef enum awq_rounding { AWQ_ROUNDING_NEAREST, AWQ_ROUNDING_FEEDBACK } awq_rounding;
 
 typedef struct awq_quantize_options {
     awq_grid grid;   /* group_size -1: one group a row */

@@ -13,7 +13,8 @@
 #include "kernels/cpu/quantizer.h"
 #include "kernels/cpu/verbs.h"
 
-enum { FEEDBACK_ROWS = 128, FEEDBACK_COLS = 256, FEEDBACK_STEP = 32 };
+/* LD: a transposed column's place, so long that columns do not share cache sets. */
+enum { FEEDBACK_ROWS = 128, FEEDBACK_COLS = 256, FEEDBACK_STEP = 32, FEEDBACK_LD = 144 };
 
 typedef struct feedback_job {
     awq_device *device;
@@ -27,13 +28,14 @@ typedef struct feedback_job {
     const awq_grid *grid;
 } feedback_job;
 
-/* A thread's scratch: columns of the block [COLS, ROWS], transposed. */
+/* A thread's scratch: columns of the block [COLS, LD], transposed. */
 typedef struct feedback_tile {
     float staged[FEEDBACK_ROWS * FEEDBACK_COLS]; /* [rows, cols]: not yet transposed */
-    float w[FEEDBACK_COLS * FEEDBACK_ROWS];
-    float t[FEEDBACK_COLS * FEEDBACK_ROWS];
-    float e[FEEDBACK_COLS * FEEDBACK_ROWS];
-    float scale[FEEDBACK_ROWS], zero[FEEDBACK_ROWS], code[FEEDBACK_ROWS];
+    float w[FEEDBACK_COLS * FEEDBACK_LD];
+    float t[FEEDBACK_COLS * FEEDBACK_LD];
+    float e[FEEDBACK_COLS * FEEDBACK_LD];
+    uint8_t codes[FEEDBACK_COLS * FEEDBACK_LD];
+    float scale[FEEDBACK_ROWS], zero[FEEDBACK_ROWS];
     int64_t row, rows; /* of the weight */
     int64_t col, cols; /* in the order */
     int64_t group;     /* whose scales these are */
@@ -47,15 +49,16 @@ AWQ_VECTORIZE static void add_scaled(float *restrict sum, const float *restrict 
 
 /* One column: codes of t, and the errors that they leave in w. A target far outside the range is
  * cut before it is rounded, which changes no code and keeps round_even in its range. */
-AWQ_VECTORIZE static void round_column(float *restrict code, float *restrict e,
+AWQ_VECTORIZE static void round_column(uint8_t *restrict codes, float *restrict e,
                                        const float *restrict t, const float *restrict w,
                                        const float *restrict scale, const float *restrict zero,
                                        float qmax, int64_t count)
 {
     for (int64_t r = 0; r < count; r++) {
         float steps = round_even(clamp_between(t[r] / scale[r], -1024.0f, 1024.0f));
-        code[r] = clamp_between(steps + zero[r], 0.0f, qmax);
-        e[r] = w[r] - (code[r] - zero[r]) * scale[r];
+        float code = clamp_between(steps + zero[r], 0.0f, qmax);
+        codes[r] = code_byte(code);
+        e[r] = w[r] - (code - zero[r]) * scale[r];
     }
 }
 
@@ -78,15 +81,17 @@ static void load_tile(const feedback_job *job, feedback_tile *tile)
     int64_t in = job->extent.in, rows = tile->rows, cols = tile->cols;
     for (int64_t r = 0; r < rows; r++) {
         const float *row = job->folded + (tile->row + r) * in;
-        for (int64_t c = 0; c < cols; c++) tile->w[c * rows + r] = row[job->order[tile->col + c]];
+        for (int64_t c = 0; c < cols; c++)
+            tile->w[c * FEEDBACK_LD + r] = row[job->order[tile->col + c]];
     }
-    memcpy(tile->t, tile->w, (size_t)(rows * cols) * sizeof *tile->t);
+    memcpy(tile->t, tile->w, (size_t)(cols * FEEDBACK_LD) * sizeof *tile->t);
     if (!tile->col) return;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)cols, (int)tile->col,
                 1.0f, job->d + tile->row * in, (int)in, job->factor + tile->col, (int)in, 0.0f,
                 tile->staged, (int)cols);
     for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; c < cols; c++) tile->t[c * rows + r] += tile->staged[r * cols + c];
+        for (int64_t c = 0; c < cols; c++)
+            tile->t[c * FEEDBACK_LD + r] += tile->staged[r * cols + c];
 }
 
 static void round_tile_column(const feedback_job *job, feedback_tile *tile, int64_t first,
@@ -94,13 +99,12 @@ static void round_tile_column(const feedback_job *job, feedback_tile *tile, int6
 {
     int64_t in = job->extent.in, rows = tile->rows, column = job->order[tile->col + c];
     const float *factor = job->factor + tile->col * in + tile->col + c; /* its column */
-    float *t = tile->t + c * rows;
-    for (int64_t i = first; i < c; i++) add_scaled(t, tile->e + i * rows, factor[i * in], rows);
+    int64_t at = c * FEEDBACK_LD;
+    for (int64_t i = first; i < c; i++)
+        add_scaled(tile->t + at, tile->e + i * FEEDBACK_LD, factor[i * in], rows);
     load_group(job, tile, column / job->grid->group_size);
-    round_column(tile->code, tile->e + c * rows, t, tile->w + c * rows, tile->scale, tile->zero,
-                 (float)((1 << job->grid->bits) - 1), rows);
-    uint8_t *codes = job->codes + tile->row * in + column;
-    for (int64_t r = 0; r < rows; r++) codes[r * in] = code_byte(tile->code[r]);
+    round_column(tile->codes + at, tile->e + at, tile->t + at, tile->w + at, tile->scale,
+                 tile->zero, (float)((1 << job->grid->bits) - 1), rows);
 }
 
 static void round_step(const feedback_job *job, feedback_tile *tile, int64_t first)
@@ -110,17 +114,22 @@ static void round_step(const feedback_job *job, feedback_tile *tile, int64_t fir
     const float *factor = job->factor + tile->col * in + tile->col + first;
     if (first)
         cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)count, (int)rows, (int)first,
-                    1.0f, factor, (int)in, tile->e, (int)rows, 1.0f, tile->t + first * rows,
-                    (int)rows);
+                    1.0f, factor, (int)in, tile->e, FEEDBACK_LD, 1.0f,
+                    tile->t + first * FEEDBACK_LD, FEEDBACK_LD);
     for (int64_t c = first; c < first + count; c++) round_tile_column(job, tile, first, c);
 }
 
-/* The errors, for the columns to come. */
-static void store_errors(const feedback_job *job, const feedback_tile *tile)
+/* The codes to where their columns belong; the errors for the columns to come. */
+static void store_tile(const feedback_job *job, const feedback_tile *tile)
 {
+    const int32_t *order = job->order + tile->col;
     for (int64_t r = 0; r < tile->rows; r++) {
-        float *d = job->d + (tile->row + r) * job->extent.in + tile->col;
-        for (int64_t c = 0; c < tile->cols; c++) d[c] = tile->e[c * tile->rows + r];
+        int64_t row = (tile->row + r) * job->extent.in;
+        float *d = job->d + row + tile->col;
+        for (int64_t c = 0; c < tile->cols; c++) {
+            d[c] = tile->e[c * FEEDBACK_LD + r];
+            job->codes[row + order[c]] = tile->codes[c * FEEDBACK_LD + r];
+        }
     }
 }
 
@@ -135,7 +144,7 @@ static void feedback_block(void *context, int64_t block, int thread)
         tile->cols = cpu_min(FEEDBACK_COLS, job->extent.in - tile->col);
         load_tile(job, tile);
         for (int64_t c = 0; c < tile->cols; c += FEEDBACK_STEP) round_step(job, tile, c);
-        store_errors(job, tile);
+        store_tile(job, tile);
     }
 }
 

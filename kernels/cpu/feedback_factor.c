@@ -15,7 +15,7 @@
 #include "kernels/cpu/vectorize.h"
 #include "kernels/cpu/verbs.h"
 
-enum { FACTOR_BLOCK = 256 };
+enum { FACTOR_BLOCK = 256, FACTOR_UPDATE = 512 };
 
 typedef struct factor_job {
     float *factor;
@@ -124,10 +124,11 @@ static void update_block(void *context, int64_t block, int thread)
     int64_t in = job->in, first = job->last * FACTOR_BLOCK, n = cpu_min(FACTOR_BLOCK, in - first);
     int64_t i, j;
     triangle_position(block, &i, &j);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, FACTOR_BLOCK, FACTOR_BLOCK, (int)n, -1.0f,
-                job->factor + i * FACTOR_BLOCK * in + first, (int)in,
-                job->factor + j * FACTOR_BLOCK * in + first, (int)in, 1.0f,
-                job->factor + (i * in + j) * FACTOR_BLOCK, (int)in);
+    int64_t top = i * FACTOR_UPDATE, height = cpu_min(FACTOR_UPDATE, first - top);
+    int64_t left = j * FACTOR_UPDATE, width = cpu_min(FACTOR_UPDATE, first - left);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)height, (int)width, (int)n, -1.0f,
+                job->factor + top * in + first, (int)in, job->factor + left * in + first, (int)in,
+                1.0f, job->factor + top * in + left, (int)in);
 }
 
 static bool factorize(awq_device *device, factor_job *job, double *b, double least)
@@ -135,7 +136,8 @@ static bool factorize(awq_device *device, factor_job *job, double *b, double lea
     for (job->last = cpu_blocks(job->in, FACTOR_BLOCK) - 1; job->last >= 0; job->last--) {
         if (!factor_diagonal(job, b, least)) return false;
         cpu_run(device, job->last, solve_block, job);
-        cpu_run(device, triangle_blocks(job->last), update_block, job);
+        int64_t side = cpu_blocks(job->last * FACTOR_BLOCK, FACTOR_UPDATE);
+        cpu_run(device, triangle_blocks(side), update_block, job);
     }
     return true;
 }

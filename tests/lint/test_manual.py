@@ -7,7 +7,7 @@ import unittest
 from support.program import ROOT, options_of, run
 
 PAGE = ROOT / "docs" / "awqrun.1"
-COMMANDS = ("quantize", "plan", "status", "report", "eval", "verify", "submit")
+COMMANDS = ("quantize", "plan", "status", "report", "eval", "verify", "convert", "submit")
 
 
 class Manual(unittest.TestCase):

@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Trains small models with activation outliers, to choose defaults by: make_models.py OUT [NAME ...]
+
+Each is of another family and another size than tests/data's, trained from nothing on corpus.py's
+text for some minutes of a CPU, and then rewritten without changing what it computes: in each
+layer, the 3 % most used channels of every linear input carry activations many times larger (the
+norm's weight or the producer's rows multiplied, the consumers' columns divided), as in large
+language models. Vocabulary, calibration and evaluation tokens are those of the demo model.
+
+Needs torch, transformers, tokenizers from the Python registry."""
+
+import argparse
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+import torch
+from tokenizers import Tokenizer
+from transformers import (MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM,
+                          Qwen3Config, Qwen3ForCausalLM)
+
+HERE = pathlib.Path(__file__).resolve().parent
+DEMO = HERE.parent / "data" / "demo-llama-outliers"
+LENGTH, BATCH = 256, 8
+OUTLIERS = 0.03
+
+COMMON = dict(vocab_size=1024, bos_token_id=1022, eos_token_id=1023, max_position_embeddings=1024,
+              attention_dropout=0.0)
+# name: (class, config, steps of BATCH * LENGTH tokens, how many times larger outliers are)
+MODELS = {
+    "qwen2-tied": (Qwen2ForCausalLM, Qwen2Config(
+        hidden_size=256, intermediate_size=640, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, tie_word_embeddings=True, rms_norm_eps=1e-6, sliding_window=None, **COMMON),
+        500, (20, 60)),
+    "mistral-gqa": (MistralForCausalLM, MistralConfig(
+        hidden_size=256, intermediate_size=512, num_hidden_layers=4, num_attention_heads=8,
+        num_key_value_heads=2, head_dim=32, sliding_window=None, tie_word_embeddings=False, **COMMON),
+        500, (10, 30)),
+    "qwen3-wide": (Qwen3ForCausalLM, Qwen3Config(
+        hidden_size=384, intermediate_size=896, num_hidden_layers=2, num_attention_heads=8,
+        num_key_value_heads=4, head_dim=64, tie_word_embeddings=True, rms_norm_eps=1e-6, **COMMON),
+        400, (40, 100)),
+}
+
+
+# ---- training ----
+
+def training_rows(out):
+    """Tokens of the training text, [rows, LENGTH + 1]"""
+    text = out / "train.txt"
+    if not text.exists():
+        subprocess.run([sys.executable, HERE / "corpus.py", "--seed", "20240", "--mb", "8",
+                        "--out", text], check=True)
+    tokenizer = Tokenizer.from_file(str(DEMO / "tokenizer.json"))
+    documents = text.read_text().split("%%\n")[:-1]
+    ids = []
+    for encoding in tokenizer.encode_batch(documents, add_special_tokens=False):
+        ids += [COMMON["bos_token_id"], *encoding.ids, COMMON["eos_token_id"]]
+    rows = len(ids) // (LENGTH + 1)
+    return torch.tensor(ids[:rows * (LENGTH + 1)]).reshape(rows, LENGTH + 1)
+
+
+def train(model, rows, steps):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.95), weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.1)
+    generator = torch.Generator().manual_seed(7)
+    model.train()
+    start = time.time()
+    for step in range(steps):
+        batch = rows[torch.randint(len(rows), (BATCH,), generator=generator)]
+        logits = model(batch[:, :-1]).logits
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 50 == 0 or step + 1 == steps:
+            print(f"  step {step} loss {loss.item():.3f} {time.time() - start:.0f} s", flush=True)
+    model.eval()
+
+
+# ---- outliers ----
+
+def mean_inputs(model, tokens):
+    """{linear: mean |x| of its input channels}"""
+    means, hooks = {}, []
+    for name, module in model.model.layers.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            def hook(_, inputs, name=name):
+                means[name] = inputs[0].abs().mean(dim=(0, 1))
+            hooks.append(module.register_forward_pre_hook(hook))
+    with torch.no_grad():
+        model(tokens)
+    for hook in hooks:
+        hook.remove()
+    return means
+
+
+def factors(mean, between, generator):
+    """What channels are multiplied by: 1, but for the most used ones."""
+    loud = mean.topk(max(1, round(OUTLIERS * len(mean)))).indices
+    result = torch.ones_like(mean)
+    low, high = between
+    result[loud] = low + (high - low) * torch.rand(len(loud), generator=generator)
+    return result
+
+
+def scale(producer, consumers, by, repeats=None):
+    """producer's outputs *= by, consumers' columns /= by, each `repeats` heads apart."""
+    producer.weight.data *= by if producer.weight.dim() == 1 else by[:, None]
+    if getattr(producer, "bias", None) is not None:
+        producer.bias.data *= by
+    for consumer in consumers:
+        consumer.weight.data /= by if repeats is None else repeats(by)
+
+
+def make_outliers(model, tokens, between):
+    generator = torch.Generator().manual_seed(11)
+    means = mean_inputs(model, tokens)
+    config = model.config
+    for i, layer in enumerate(model.model.layers):
+        attention, mlp = layer.self_attn, layer.mlp
+        heads, kv, width = config.num_attention_heads, config.num_key_value_heads, attention.head_dim
+
+        def repeat(by):
+            return by.reshape(kv, 1, width).expand(kv, heads // kv, width).flatten()
+
+        o_mean = means[f"{i}.self_attn.o_proj"].reshape(kv, heads // kv, width).mean(1).flatten()
+        scale(layer.input_layernorm, (attention.q_proj, attention.k_proj, attention.v_proj),
+              factors(means[f"{i}.self_attn.q_proj"], between, generator))
+        scale(layer.post_attention_layernorm, (mlp.gate_proj, mlp.up_proj),
+              factors(means[f"{i}.mlp.gate_proj"], between, generator))
+        scale(attention.v_proj, (attention.o_proj,), factors(o_mean, between, generator), repeat)
+        scale(mlp.up_proj, (mlp.down_proj,),
+              factors(means[f"{i}.mlp.down_proj"], between, generator))
+
+
+def make(name, out, rows):
+    kind, config, steps, between = MODELS[name]
+    torch.manual_seed(3)
+    model = kind(config)
+    print(f"{name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
+    train(model, rows, steps)
+    tokens = rows[:8, :-1]
+    with torch.no_grad():
+        before = model(tokens).logits
+        make_outliers(model, tokens, between)
+        after = model(tokens).logits
+    worst = (after - before).abs().max().item()
+    if worst > 1e-2:
+        sys.exit(f"{name}: outliers changed logits by {worst}")
+    model.to(torch.bfloat16).save_pretrained(out / name)
+    for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "calib.h5",
+                 "eval.h5"):
+        shutil.copy(DEMO / file, out / name)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("names", nargs="*", default=list(MODELS), metavar="NAME")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = training_rows(options.out)
+    print(f"{rows.numel() / 1e6:.1f} M tokens to train on", flush=True)
+    for name in options.names:
+        if not (options.out / name / "config.json").exists():
+            make(name, options.out, rows)
+
+
+if __name__ == "__main__":
+    main()
