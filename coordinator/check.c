@@ -95,6 +95,27 @@ static void check_tokens(const awq_options *options, const awq_inputs *inputs,
                          (long long)inputs->tokens.length, name, (long long)model->sliding_window);
 }
 
+bool awq_models_differ(const awq_model *a, const awq_model *b, char *what, size_t bytes)
+{
+    const struct {
+        const char *name;
+        int64_t a, b;
+    } sizes[] = {{"layers", a->layers, b->layers},
+                 {"channels", a->hidden, b->hidden},
+                 {"MLP channels", a->intermediate, b->intermediate},
+                 {"heads", a->heads, b->heads},
+                 {"kv heads", a->kv_heads, b->kv_heads},
+                 {"channels a head", a->head_dim, b->head_dim},
+                 {"tokens in the vocabulary", a->vocab, b->vocab}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        if (sizes[i].a == sizes[i].b) continue;
+        snprintf(what, bytes, "%s: %lld, not %lld", sizes[i].name, (long long)sizes[i].b,
+                 (long long)sizes[i].a);
+        return true;
+    }
+    return false;
+}
+
 /* Two models can be compared token by token when these agree. */
 static void check_comparable(const awq_options *options, const awq_inputs *inputs,
                              awq_problems *problems)
@@ -102,13 +123,10 @@ static void check_comparable(const awq_options *options, const awq_inputs *input
     if (!inputs->model || !inputs->against) return;
     const awq_model *a = awq_checkpoint_model(inputs->model);
     const awq_model *b = awq_checkpoint_model(inputs->against);
-    if (a->vocab != b->vocab || a->hidden != b->hidden || a->layers != b->layers ||
-        a->heads != b->heads || a->kv_heads != b->kv_heads || a->head_dim != b->head_dim ||
-        a->intermediate != b->intermediate)
-        awq_problems_add(problems, AWQ_ERR_INPUT,
-                         "--against '%s' is another model than '%s': vocabulary or layer sizes "
-                         "differ",
-                         options->against, options->model);
+    char what[128];
+    if (awq_models_differ(a, b, what, sizeof what))
+        awq_problems_add(problems, AWQ_ERR_INPUT, "--against '%s' is another model than '%s': %s",
+                         options->against, options->model, what);
 }
 
 /* What a tokenizer.json says cannot be checked against a model that is wrong itself. */
