@@ -24,7 +24,13 @@ void awq_check_paths(awq_options *options, awq_problems *problems);
 /* That, and opens the inputs and checks that the tokens fit the models. Release *out in any case.
  */
 void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *problems);
+/* The same for a command that reads a model and nothing else. */
+void awq_check_source(awq_options *options, awq_inputs *out, awq_problems *problems);
 void awq_inputs_release(awq_inputs *inputs);
+
+/* Whether two models differ in sizes, so that their weights cannot be compared; `what` then says
+ * how, the first way: "layers: 2, not 4", b's first. */
+bool awq_models_differ(const awq_model *a, const awq_model *b, char *what, size_t bytes);
 
 /* What a quantization asks of its model: not quantized yet, bits and sizes that the format can
  * hold. Marks the linears that --skip leaves (jobs/skip.h) in inputs->model. */
@@ -41,6 +47,8 @@ uint64_t awq_run_bytes(const awq_options *options, const awq_inputs *inputs, int
 /* Room for both on the output's disk, with so many boundaries at once. */
 void awq_check_disk(const awq_options *options, const awq_inputs *inputs, int64_t boundaries,
                     awq_problems *problems);
+/* Room for so many bytes, what is in the directory already counted in. */
+void awq_check_room(const char *out, uint64_t needed, awq_problems *problems);
 /* A complete checkpoint must be of this job, as its awqrun.h5 says: each difference is a problem.
  * The backend is not known before there are workers, and is taken to be the same. */
 void awq_check_complete(const awq_options *options, const awq_inputs *inputs,

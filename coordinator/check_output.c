@@ -78,29 +78,35 @@ static uint64_t directory_bytes(const char *out, const char *below)
 }
 
 /* What an earlier run has written counts as room: it will be used or replaced. */
-void awq_check_disk(const awq_options *options, const awq_inputs *inputs, int64_t boundaries,
-                    awq_problems *problems)
+void awq_check_room(const char *out, uint64_t needed, awq_problems *problems)
 {
     char parent[AWQ_PATH_BYTES], needed_text[32], free_text[32];
     uint64_t free_bytes;
-    uint64_t present = directory_bytes(options->out, "") +
-                       directory_bytes(options->out, AWQ_RUN_DIRECTORY_NAME "/layers") +
-                       directory_bytes(options->out, AWQ_RUN_DIRECTORY_NAME "/boundaries");
+    uint64_t present = directory_bytes(out, "") +
+                       directory_bytes(out, AWQ_RUN_DIRECTORY_NAME "/layers") +
+                       directory_bytes(out, AWQ_RUN_DIRECTORY_NAME "/boundaries");
     awq_error err;
-    existing_parent(parent, options->out);
+    existing_parent(parent, out);
     if (awq_path_free_bytes(parent, &free_bytes, &err)) {
         awq_problems_add_error(problems, &err);
         return;
     }
-    uint64_t needed =
-        awq_output_bytes(options, inputs->model) + awq_run_bytes(options, inputs, boundaries);
     if (needed <= free_bytes + present) return;
     awq_format_bytes(needed_text, (double)(needed - present));
     awq_format_bytes(free_text, (double)free_bytes);
     awq_problems_add(problems, AWQ_ERR_IO,
                      "output directory '%s' needs %s more while the job runs, and its disk has %s "
                      "free; make room or give another one",
-                     options->out, needed_text, free_text);
+                     out, needed_text, free_text);
+}
+
+void awq_check_disk(const awq_options *options, const awq_inputs *inputs, int64_t boundaries,
+                    awq_problems *problems)
+{
+    awq_check_room(options->out,
+                   awq_output_bytes(options, inputs->model) +
+                       awq_run_bytes(options, inputs, boundaries),
+                   problems);
 }
 
 void awq_check_output(const awq_options *options, const awq_inputs *inputs, awq_out_state *state,

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * awqrun eval: perplexity of a checkpoint, full precision or AWQ, and its KL divergence from a
  * full-precision one. Tiles flow through stages as in a quantization; nothing is written. */
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/check.h"
 #include "coordinator/commands.h"
+#include "coordinator/crew_plan.h"
+#include "coordinator/eval_print.h"
 #include "coordinator/progress.h"
 #include "io/log.h"
 #include "jobs/plan.h"
@@ -19,37 +19,15 @@ typedef struct eval {
     awq_inputs inputs;
     awq_plan plan;
     awq_progress_view view;
-    awq_tile_score *scores; /* [tiles] */
+    awq_score *scores; /* [tiles] */
     int64_t tiles;
 } eval;
 
 static awq_status plan(eval *e, awq_error *err)
 {
-    int64_t layers = awq_checkpoint_model(e->inputs.model)->layers, least = layers;
-    for (int i = 0; i < e->crew->count; i++) {
-        const awq_hello *hello = &e->crew->members[i].hello;
-        int64_t fits;
-        if (awq_plan_stage_layers(layers, e->crew->count, e->options->stage_layers,
-                                  hello->budget_bytes, hello->layer_bytes, hello->fixed_bytes,
-                                  &fits, err))
-            return err->status;
-        if (fits < least) least = fits;
-    }
-    return awq_plan_create(layers, NULL, NULL, least, e->crew->count, &e->plan, err);
-}
-
-static void send_plan(const eval *e)
-{
-    size_t stages = (size_t)e->plan.stage_count * sizeof *e->plan.stages;
-    for (int i = 0; i < e->crew->count; i++) {
-        awq_letter *letter = awq_letter_create(AWQ_LETTER_PLAN, e->plan.stage_count, 0,
-                                               sizeof(awq_plan_head) + stages);
-        if (letter) {
-            memset(letter->payload, 0, sizeof(awq_plan_head));
-            memcpy(letter->payload + sizeof(awq_plan_head), e->plan.stages, stages);
-        }
-        awq_crew_send(e->crew, i, letter);
-    }
+    int64_t layers = awq_checkpoint_model(e->inputs.model)->layers, count;
+    if (awq_crew_stage_layers(e->crew, e->options, layers, &count, err)) return err->status;
+    return awq_plan_create(layers, NULL, NULL, count, e->crew->count, &e->plan, err);
 }
 
 static awq_status begin_progress(eval *e, awq_error *err)
@@ -85,52 +63,11 @@ static awq_status collect(eval *e, awq_error *err)
 }
 
 /* In tile order, whoever scored them and whenever. */
-static awq_tile_score total(const eval *e)
+static awq_score total(const eval *e)
 {
-    awq_tile_score sum = {0};
-    for (int64_t i = 0; i < e->tiles; i++) {
-        const awq_tile_score *score = &e->scores[i];
-        sum.nll += score->nll;
-        sum.other_nll += score->other_nll;
-        sum.kl += score->kl;
-        sum.predicted += score->predicted;
-        sum.compared += score->compared;
-    }
+    awq_score sum = {0};
+    for (int64_t i = 0; i < e->tiles; i++) awq_score_add(&sum, &e->scores[i]);
     return sum;
-}
-
-static void print_text(const eval *e, const awq_tile_score *sum)
-{
-    double nll = sum->nll / (double)sum->predicted;
-    printf("%s: perplexity %.6f, mean negative log likelihood %.6f over %lld tokens\n",
-           e->options->model, exp(nll), nll, (long long)sum->predicted);
-    if (!e->inputs.against) return;
-    nll = sum->other_nll / (double)sum->predicted;
-    printf("%s: perplexity %.6f, mean negative log likelihood %.6f\n", e->options->against,
-           exp(nll), nll);
-    printf("KL divergence %.8f, mean over %lld positions, natural log\n",
-           sum->kl / (double)sum->compared, (long long)sum->compared);
-}
-
-static awq_status print_json(const eval *e, const awq_tile_score *sum, awq_error *err)
-{
-    double nll = sum->nll / (double)sum->predicted;
-    json_t *object = json_pack("{s:s, s:f, s:f, s:I}", "model", e->options->model, "perplexity",
-                               exp(nll), "mean_nll", nll, "tokens", (json_int_t)sum->predicted);
-    if (object && e->inputs.against) {
-        double other = sum->other_nll / (double)sum->predicted;
-        json_object_set_new(object, "against",
-                            json_pack("{s:s, s:f, s:f}", "model", e->options->against, "perplexity",
-                                      exp(other), "mean_nll", other));
-        json_object_set_new(object, "kl", json_real(sum->kl / (double)sum->compared));
-        json_object_set_new(object, "positions", json_integer(sum->compared));
-    }
-    char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
-    json_decref(object);
-    if (!text) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the result");
-    puts(text);
-    free(text);
-    return AWQ_OK;
 }
 
 static awq_status run(eval *e, awq_error *err)
@@ -141,19 +78,37 @@ static awq_status run(eval *e, awq_error *err)
     if (!e->scores) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the scores");
     if (awq_crew_hire(e->crew, &job, err) || plan(e, err)) return err->status;
     if (begin_progress(e, err)) return err->status;
-    send_plan(e);
+    awq_crew_send_plan(e->crew, &e->plan, NULL);
     awq_status status = collect(e, err);
     awq_progress_end(&e->view);
     if (status) return status;
-    awq_tile_score sum = total(e);
-    if (e->options->json) return print_json(e, &sum, err);
-    print_text(e, &sum);
+    awq_score sum = total(e);
+    awq_eval_result result = {.model = e->options->model,
+                              .against = e->options->against,
+                              .length = e->inputs.tokens.length,
+                              .score = &sum};
+    if (e->options->json) return awq_eval_print_json(&result, err);
+    awq_eval_print_text(&result);
     return AWQ_OK;
 }
 
-static void check_length(const eval *e, awq_problems *problems)
+/* Whether a token that another one predicts counts. */
+static bool any_predicted_counts(const awq_tokens *tokens)
 {
-    if (e->inputs.tokens.ids && e->inputs.tokens.length < 2)
+    for (int64_t i = 0; i < tokens->sequences * tokens->length; i++)
+        if (i % tokens->length && (!tokens->mask || tokens->mask[i])) return true;
+    return false;
+}
+
+static void check_scorable(const eval *e, awq_problems *problems)
+{
+    const awq_tokens *tokens = &e->inputs.tokens;
+    if (tokens->ids && tokens->length >= 2 && !any_predicted_counts(tokens))
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "'%s': /mask leaves no token but the first of a sequence, which nothing "
+                         "predicts",
+                         e->options->tokens);
+    if (tokens->ids && tokens->length < 2)
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "sequences in '%s' have one token; perplexity needs two at least",
                          e->options->tokens);
@@ -171,7 +126,7 @@ int awq_command_eval(const awq_call *call)
     int code = AWQ_EXIT_DONE;
     awq_problems_init(&problems);
     awq_check_inputs(e.options, &e.inputs, &problems);
-    check_length(&e, &problems);
+    check_scorable(&e, &problems);
     if (problems.count)
         code = awq_exit_problems(&problems);
     else if (run(&e, &err)) /* an interrupted one too: there is nothing to go on with */

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * From layer records to a checkpoint. Each file appears whole; config.json is the last, so that a
  * directory without it is not a checkpoint. */
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "coordinator/companions.h"
 #include "coordinator/run.h"
 #include "io/awq_format.h"
 #include "io/fault.h"
@@ -28,7 +24,20 @@ static void give_shard(awq_run *run, int worker, size_t *next, const awq_output 
     awq_crew_send(run->crew, worker, awq_letter_create(AWQ_LETTER_SHARD, (int64_t)(*next)++, 0, 0));
 }
 
-static awq_status write_shards(awq_run *run, const awq_output *output, awq_error *err)
+/* A finished shard: the crc32 of each of its tensors. */
+static awq_status take_sums(const awq_letter *letter, const awq_output *output,
+                            awq_tensor_sums *sums, awq_error *err)
+{
+    const awq_shard *shard = &output->shards.items[letter->a];
+    if (letter->bytes != shard->count * sizeof *sums->crc)
+        return awq_fail(err, AWQ_ERR_INTERNAL, "shard %lld came with %llu bytes of checksums",
+                        (long long)letter->a, (unsigned long long)letter->bytes);
+    memcpy(sums->crc + shard->first, letter->payload, letter->bytes);
+    return AWQ_OK;
+}
+
+static awq_status write_shards(awq_run *run, const awq_output *output, awq_tensor_sums *sums,
+                               awq_error *err)
 {
     size_t next = 0, done = 0;
     for (int i = 0; i < run->crew->count; i++) give_shard(run, i, &next, output);
@@ -36,12 +45,15 @@ static awq_status write_shards(awq_run *run, const awq_output *output, awq_error
         awq_letter *letter;
         int worker;
         if (awq_run_next(run, AWQ_RUN_MERGING, &letter, &worker, err)) return err->status;
+        awq_status status = AWQ_OK;
         if (letter && letter->kind == AWQ_LETTER_SHARD_DONE) {
+            status = take_sums(letter, output, sums, err);
             done++;
             give_shard(run, worker, &next, output);
         }
         awq_run_read(run, letter);
         awq_letter_free(letter);
+        if (status) return status;
     }
     return AWQ_OK;
 }
@@ -67,48 +79,7 @@ static awq_status write_index(const awq_run *run, const awq_output *output, awq_
     return status;
 }
 
-static awq_status copy_stream(FILE *from, const char *source, awq_publish *to, awq_error *err)
-{
-    char buffer[65536];
-    size_t bytes;
-    while ((bytes = fread(buffer, 1, sizeof buffer, from)))
-        if (awq_publish_write(to, buffer, bytes, err)) return err->status;
-    if (ferror(from))
-        return awq_fail(err, AWQ_ERR_IO, "cannot read '%s': %s", source, strerror(errno));
-    return awq_publish_commit(to, NULL, NULL, err);
-}
-
-static awq_status copy_file(const awq_run *run, const char *name, awq_error *err)
-{
-    char source[AWQ_PATH_BYTES], target[AWQ_PATH_BYTES];
-    struct stat info;
-    if (awq_path_join(source, run->options->model, name, err) || out_path(run, name, target, err))
-        return err->status;
-    if (stat(source, &info) || !S_ISREG(info.st_mode)) return AWQ_OK;
-    FILE *from = fopen(source, "rb");
-    if (!from) return awq_fail(err, AWQ_ERR_IO, "cannot open '%s': %s", source, strerror(errno));
-    awq_publish *to = NULL;
-    awq_status status = awq_publish_open(target, (uint64_t)info.st_size, &to, err);
-    if (!status) status = copy_stream(from, source, to, err);
-    awq_publish_free(to);
-    fclose(from);
-    return status;
-}
-
-static awq_status copy_companions(const awq_run *run, awq_error *err)
-{
-    DIR *directory = opendir(run->options->model);
-    if (!directory)
-        return awq_fail(err, AWQ_ERR_IO, "cannot open '%s': %s", run->options->model,
-                        strerror(errno));
-    awq_status status = AWQ_OK;
-    for (struct dirent *entry; !status && (entry = readdir(directory));)
-        if (awq_output_is_companion(entry->d_name)) status = copy_file(run, entry->d_name, err);
-    closedir(directory);
-    return status;
-}
-
-static awq_status gather_statistics(const awq_run *run, awq_error *err)
+static awq_status gather_statistics(const awq_run *run, const awq_tensor_sums *sums, awq_error *err)
 {
     char layers[AWQ_PATH_BYTES], path[AWQ_PATH_BYTES];
     if (awq_path_join(layers, run->directory, "layers", err) ||
@@ -119,8 +90,9 @@ static awq_status gather_statistics(const awq_run *run, awq_error *err)
     char *text = job ? json_dumps(job, JSON_COMPACT) : NULL;
     json_decref(job);
     if (!text) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);
-    awq_status status =
-        awq_layer_records_gather(layers, run->plan.layers, AWQ_VERSION, text, path, err);
+    awq_gathered head = {
+        .layers = run->plan.layers, .version = AWQ_VERSION, .job = text, .sums = sums};
+    awq_status status = awq_layer_records_gather(layers, &head, path, err);
     free(text);
     return status;
 }
@@ -139,11 +111,14 @@ static awq_status write_config(const awq_run *run, awq_error *err)
     return status;
 }
 
-static awq_status merge(awq_run *run, const awq_output *output, awq_error *err)
+static awq_status merge(awq_run *run, const awq_output *output, awq_tensor_sums *sums,
+                        awq_error *err)
 {
-    if (write_shards(run, output, err)) return err->status;
+    if (write_shards(run, output, sums, err)) return err->status;
     AWQ_FAULT_POINT("merge-after-shards");
-    if (write_index(run, output, err) || copy_companions(run, err) || gather_statistics(run, err))
+    if (write_index(run, output, err) ||
+        awq_companions_copy(run->options->model, run->options->out, err) ||
+        gather_statistics(run, sums, err))
         return err->status;
     AWQ_FAULT_POINT("merge-before-config");
     return write_config(run, err);
@@ -159,7 +134,10 @@ awq_status awq_run_merge(awq_run *run, awq_error *err)
                         &output, err))
         return err->status;
     awq_log(AWQ_LOG_INFO, "merging shards=%zu", output.shards.count);
-    awq_status status = merge(run, &output, err);
+    awq_tensor_sums sums = {0};
+    awq_status status = awq_tensor_sums_create(output.tensors, output.count, &sums, err);
+    if (!status) status = merge(run, &output, &sums, err);
+    awq_tensor_sums_release(&sums);
     awq_output_release(&output);
     return status;
 }

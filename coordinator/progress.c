@@ -30,24 +30,36 @@ static bool parent_stderr_is_terminal(void)
     return !strncmp(target, "/dev/pts/", 9) || !strncmp(target, "/dev/tty", 8);
 }
 
+static void begin(awq_progress_view *view, double total, const awq_options *options)
+{
+    double now = awq_clock_seconds();
+    bool terminal = isatty(STDERR_FILENO) == 1 || parent_stderr_is_terminal();
+    *view = (awq_progress_view){.start = now,
+                                .last_shown = now,
+                                .last_tile = now,
+                                .flops_total = fmax(total, 1),
+                                .terminal = terminal && !options->log_json,
+                                .quiet = options->quiet,
+                                .json = options->log_json};
+}
+
 void awq_progress_begin(awq_progress_view *view, const awq_workload *load, int64_t finished,
                         const awq_options *options)
 {
-    double now = awq_clock_seconds(), flow = load->forward + load->gram;
-    double layers = (double)load->plan->layers;
-    bool terminal = isatty(STDERR_FILENO) == 1 || parent_stderr_is_terminal();
-    *view = (awq_progress_view){
-        .load = *load,
-        .start = now,
-        .last_shown = now,
-        .last_tile = now,
-        .flops_total = fmax(layers * (flow + load->search), 1),
-        .flops_done = (double)finished * (flow + load->search) -
-                      (double)load->plan->forward_only * load->forward,
-        .terminal = terminal && !options->log_json,
-        .quiet = options->quiet,
-        .json = options->log_json,
-    };
+    double layer = load->forward + load->gram + load->search;
+    begin(view, (double)load->plan->layers * layer, options);
+    view->load = *load;
+    view->flops_done = (double)finished * layer - (double)load->plan->forward_only * load->forward;
+}
+
+void awq_progress_begin_parts(awq_progress_view *view, int64_t parts, const awq_options *options)
+{
+    begin(view, (double)parts, options);
+}
+
+awq_progress awq_progress_parts(int64_t done)
+{
+    return (awq_progress){.flops[AWQ_WORK_FLOW] = (double)done};
 }
 
 void awq_progress_note(awq_progress_view *view, const awq_progress *now)
@@ -80,9 +92,17 @@ static double rate(const awq_progress *now, awq_work work)
     return now->seconds[work] > 0 ? now->flops[work] / now->seconds[work] : 0;
 }
 
+/* Parts take equally long. */
+static double eta_of_parts(const awq_progress_view *view, const awq_progress *now)
+{
+    double done = sum_of_flops(now), elapsed = awq_progress_elapsed(view);
+    return done > 0 && elapsed > 0.5 ? (view->flops_total - done) / done * elapsed : -1;
+}
+
 double awq_progress_eta(const awq_progress_view *view, const awq_progress *now)
 {
     const awq_workload *load = &view->load;
+    if (!load->plan) return eta_of_parts(view, now);
     if (!load->done) return -1; /* ended: nothing to forecast by */
     double flow = rate(now, AWQ_WORK_FLOW), search = rate(now, AWQ_WORK_SEARCH);
     if (flow <= 0 || search <= 0 || awq_progress_elapsed(view) < 0.5) return -1;
@@ -95,9 +115,10 @@ double awq_progress_eta(const awq_progress_view *view, const awq_progress *now)
     return fmax(whole - awq_progress_elapsed(view), least);
 }
 
-/* Of calibration, through all stages of the plan; 0: there are none yet. */
+/* Of calibration, through all stages of the plan; 0: there are none. */
 static double tokens_per_second(const awq_progress_view *view)
 {
+    if (!view->load.plan) return 0;
     double all = (double)(view->load.plan->stage_count * view->load.tiles);
     double seconds = view->last_tile - view->start;
     if (all <= 0 || seconds <= 0) return 0;
@@ -176,7 +197,7 @@ static void show(const awq_progress_view *view, const awq_count *counts, int cou
     snprintf(speed, sizeof speed, "%.0f", tokens_per_second(view));
     if (view->terminal) {
         add_counts(words, "  %s %s", counts, count);
-        add(words, "  %s tok/s%s", speed, "");
+        if (view->load.plan) add(words, "  %s tok/s%s", speed, "");
         add(words, "  left %s%s", eta, "");
         show_bar(words, fraction);
     } else {

@@ -16,7 +16,7 @@
 
 /* The work of a job, as it was when it began. */
 typedef struct awq_workload {
-    const awq_plan *plan; /* borrowed */
+    const awq_plan *plan; /* borrowed; NULL: the work is counted in parts */
     bool *done;           /* [plan->layers], owned: run forward only */
     int workers;
     int64_t tiles;  /* of the job */
@@ -48,6 +48,10 @@ typedef struct awq_count {
  * plan says. */
 void awq_progress_begin(awq_progress_view *view, const awq_workload *load, int64_t finished,
                         const awq_options *options);
+/* The same for work that is counted in parts and has no plan. */
+void awq_progress_begin_parts(awq_progress_view *view, int64_t parts, const awq_options *options);
+/* So many parts are done, as awq_progress_show takes it. */
+awq_progress awq_progress_parts(int64_t done);
 /* Takes note of how far the workers are; often called. */
 void awq_progress_note(awq_progress_view *view, const awq_progress *now);
 /* Fraction of the job's arithmetic that is done, 0..1. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "coordinator/commands.h"
+#include "coordinator/crew_plan.h"
 #include "coordinator/run.h"
 #include "io/clock.h"
 #include "io/fault.h"
@@ -17,26 +18,6 @@
 static const double least_lock_wait = 3; /* seconds */
 
 /* ---- before the work ---- */
-
-/* The tightest of the crew decides: stages are the same for all. */
-static awq_status stage_layers(const awq_run *run, int64_t layers, int64_t *out, awq_error *err)
-{
-    int64_t least = layers;
-    for (int i = 0; i < run->crew->count; i++) {
-        const awq_hello *hello = &run->crew->members[i].hello;
-        int64_t fits;
-        if (awq_plan_stage_layers(layers, run->crew->count, run->options->stage_layers,
-                                  hello->budget_bytes, hello->layer_bytes, hello->fixed_bytes,
-                                  &fits, err)) {
-            char who[256];
-            awq_crew_describe(run->crew, i, who, sizeof who);
-            return awq_error_wrap(err, "%s", who);
-        }
-        if (fits < least) least = fits;
-    }
-    *out = least > 0 ? least : 1;
-    return AWQ_OK;
-}
 
 static awq_status check_backends(const awq_run *run, awq_error *err)
 {
@@ -102,7 +83,7 @@ static awq_status plan(awq_run *run, awq_error *err)
         status = awq_fail(err, AWQ_ERR_MEMORY, "no memory to plan");
     if (!status) status = scan(run, layers, done, err);
     for (int64_t i = 0; !status && i < layers; i++) left += !done[i];
-    if (!status && left) status = stage_layers(run, left, &count, err);
+    if (!status && left) status = awq_crew_stage_layers(run->crew, run->options, left, &count, err);
     if (!status)
         status =
             awq_plan_create(layers, done, run->boundary, count, run->crew->count, &run->plan, err);
@@ -110,10 +91,12 @@ static awq_status plan(awq_run *run, awq_error *err)
     return status;
 }
 
-/* Stages that work and stages whose input arrives each have a boundary on disk. */
+/* Stages that work and stages whose input arrives each have a boundary on disk; with --keep-run all
+ * have. */
 static void check_disk(const awq_run *run, awq_problems *problems)
 {
     int64_t boundaries = run->plan.stage_count - 1, at_once = 2 * (int64_t)run->crew->count;
+    if (run->options->keep_run) at_once = boundaries;
     awq_check_disk(run->options, &run->inputs, boundaries < at_once ? boundaries : at_once,
                    problems);
 }
@@ -130,30 +113,12 @@ static awq_status begin_progress(awq_run *run, awq_error *err)
                          .tokens = tokens,
                          .forward = awq_work_forward(model, tokens, length),
                          .gram = awq_work_gram(model, tokens),
-                         .search = awq_work_search(model, run->options)};
+                         .search = awq_work_search(model, run->options, &run->inputs.tokens)};
     if (!load.done) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to tell the progress");
     memcpy(load.done, run->plan.done, bytes);
     run->layers_done = run->layers_at_start = run->plan.layers - run->plan.layers_left;
     awq_progress_begin(&run->view, &load, run->layers_done, run->options);
     return AWQ_OK;
-}
-
-static void send_plan(awq_run *run)
-{
-    size_t stages = (size_t)run->plan.stage_count * sizeof *run->plan.stages;
-    size_t layers = (size_t)run->plan.layers * sizeof *run->plan.done;
-    awq_plan_head head = {{0}};
-    memcpy(head.fingerprint, run->fingerprint, sizeof head.fingerprint);
-    for (int i = 0; i < run->crew->count; i++) {
-        awq_letter *letter = awq_letter_create(AWQ_LETTER_PLAN, run->plan.stage_count,
-                                               run->plan.layers, sizeof head + stages + layers);
-        if (letter) {
-            memcpy(letter->payload, &head, sizeof head);
-            memcpy(letter->payload + sizeof head, run->plan.stages, stages);
-            memcpy(letter->payload + sizeof head + stages, run->plan.done, layers);
-        }
-        awq_crew_send(run->crew, i, letter);
-    }
 }
 
 static awq_status work(awq_run *run, awq_error *err)
@@ -179,6 +144,21 @@ static void announce(const awq_run *run)
             (long long)p->forward_only, (long long)p->stage_count, (long long)p->stage_layers,
             run->crew->count, (long long)run->inputs.tokens.sequences,
             (long long)run->inputs.tokens.length);
+}
+
+/* Workers read tokens from a file: those of --text lie in the run directory, written anew each time
+ * (the same, or the fingerprint says so). */
+static awq_status write_tokens(awq_run *run, awq_error *err)
+{
+    char path[AWQ_PATH_BYTES];
+    if (!run->options->text) return AWQ_OK;
+    if (awq_path_join(path, run->directory, "tokens.h5", err) ||
+        awq_tokens_write(path, &run->inputs.tokens, err))
+        return err->status;
+    free(run->options->tokens);
+    run->options->tokens = strdup(path);
+    if (run->options->tokens) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the name of the tokens");
 }
 
 static awq_status hire(awq_run *run, awq_error *err)
@@ -208,7 +188,8 @@ static void tell_of_last_run(const awq_run *run)
 static awq_status go(awq_run *run, awq_problems *problems, awq_error *err)
 {
     tell_of_last_run(run);
-    if (hire(run, err) || prepare_directory(run, problems, err)) return err->status;
+    if (write_tokens(run, err) || hire(run, err) || prepare_directory(run, problems, err))
+        return err->status;
     if (problems->count) return AWQ_OK;
     if (plan(run, err)) return err->status;
     check_disk(run, problems);
@@ -218,7 +199,7 @@ static awq_status go(awq_run *run, awq_problems *problems, awq_error *err)
         run->crew->deadline = awq_clock_seconds() + run->options->time_limit;
     announce(run);
     awq_run_tell(run, AWQ_RUN_RUNNING, NULL);
-    send_plan(run);
+    awq_crew_send_plan(run->crew, &run->plan, run->fingerprint);
     awq_status status = work(run, err) ? err->status : awq_run_merge(run, err);
     awq_progress_end(&run->view);
     if (!status) return awq_run_summary(run, err);

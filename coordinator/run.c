@@ -54,9 +54,11 @@ awq_status awq_run_next(awq_run *run, awq_run_state state, awq_letter **out, int
     return AWQ_OK;
 }
 
-/* A boundary has served when every layer up to the next durable one is done. */
+/* A boundary has served when every layer up to the next durable one is done. With --keep-run all
+ * stay: verify can then make a layer again from the nearest. */
 static void drop_served_boundaries(awq_run *run)
 {
+    if (run->options->keep_run) return;
     for (int64_t layer = 1; layer < run->plan.layers; layer++) {
         if (!run->boundary[layer]) continue;
         int64_t next = layer;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/checkpoint_claims.h"
 #include "io/checkpoint_files.h"
 #include "io/checkpoint_tensors.h"
 #include "io/crc.h"
@@ -23,6 +24,7 @@ struct awq_checkpoint {
     size_t config_bytes;
     uint32_t config_crc;
     awq_model model;
+    bool described; /* config.json is one of a model */
     awq_checkpoint_files files;
     awq_checkpoint_tensors tensors;
 };
@@ -49,6 +51,7 @@ static bool check_directory(const char *directory, char config[AWQ_PATH_BYTES],
     return false;
 }
 
+/* The object of config.json; false: it is none. */
 static bool read_config(awq_checkpoint *checkpoint, const char *path, awq_problems *problems)
 {
     awq_error err;
@@ -61,20 +64,31 @@ static bool read_config(awq_checkpoint *checkpoint, const char *path, awq_proble
     awq_status status =
         awq_json_parse(text, checkpoint->config_bytes, path, &checkpoint->config, &err);
     free(text);
-    if (!status)
-        return awq_model_config_read(checkpoint->config, path, &checkpoint->model, problems);
-    awq_problems_add_error(problems, &err);
-    return false;
+    if (status) awq_problems_add_error(problems, &err);
+    return !status;
 }
 
 static void read_directory(awq_checkpoint *checkpoint, const char *config_path,
                            awq_problems *problems)
 {
     const char *directory = checkpoint->directory;
-    bool described = read_config(checkpoint, config_path, problems);
+    checkpoint->described =
+        read_config(checkpoint, config_path, problems) &&
+        awq_model_config_read(checkpoint->config, config_path, &checkpoint->model, problems);
     if (awq_checkpoint_files_open(directory, &checkpoint->files, problems))
-        awq_checkpoint_tensors_check(&checkpoint->files, described ? &checkpoint->model : NULL,
-                                     directory, &checkpoint->tensors, problems);
+        awq_checkpoint_tensors_check(&checkpoint->files,
+                                     checkpoint->described ? &checkpoint->model : NULL, directory,
+                                     AWQ_NAME_SOME, &checkpoint->tensors, problems);
+}
+
+static awq_checkpoint *create(const char *directory, awq_problems *problems)
+{
+    awq_checkpoint *checkpoint = calloc(1, sizeof *checkpoint);
+    if (checkpoint) checkpoint->directory = strdup(directory);
+    if (checkpoint && checkpoint->directory) return checkpoint;
+    free(checkpoint);
+    awq_problems_add(problems, AWQ_ERR_MEMORY, "cannot open '%s': no memory", directory);
+    return NULL;
 }
 
 awq_checkpoint *awq_checkpoint_open(const char *directory, awq_problems *problems)
@@ -82,15 +96,40 @@ awq_checkpoint *awq_checkpoint_open(const char *directory, awq_problems *problem
     size_t before = problems->count;
     char config_path[AWQ_PATH_BYTES];
     if (!check_directory(directory, config_path, problems)) return NULL;
-    awq_checkpoint *checkpoint = calloc(1, sizeof *checkpoint);
-    if (checkpoint) checkpoint->directory = strdup(directory);
-    if (checkpoint && checkpoint->directory)
-        read_directory(checkpoint, config_path, problems);
-    else
-        awq_problems_add(problems, AWQ_ERR_MEMORY, "cannot open '%s': no memory", directory);
+    awq_checkpoint *checkpoint = create(directory, problems);
+    if (checkpoint) read_directory(checkpoint, config_path, problems);
     if (problems->count == before) return checkpoint;
     awq_checkpoint_close(checkpoint);
     return NULL;
+}
+
+/* Describes the model by config.json, with its claims about the quantization set right. */
+static void survey_config(awq_checkpoint *checkpoint, const char *config_path,
+                          awq_problems *problems)
+{
+    if (!read_config(checkpoint, config_path, problems)) return;
+    json_t *config = awq_checkpoint_claims_check(checkpoint->config, &checkpoint->files,
+                                                 checkpoint->directory, problems);
+    checkpoint->described =
+        config && awq_model_config_read(config, config_path, &checkpoint->model, problems);
+    json_decref(config);
+}
+
+awq_checkpoint *awq_checkpoint_survey(const char *directory, awq_problems *problems)
+{
+    char config_path[AWQ_PATH_BYTES];
+    if (!check_directory(directory, config_path, problems)) return NULL;
+    awq_checkpoint *checkpoint = create(directory, problems);
+    if (!checkpoint) return NULL;
+    if (!awq_checkpoint_files_open(directory, &checkpoint->files, problems)) {
+        awq_checkpoint_close(checkpoint);
+        return NULL;
+    }
+    survey_config(checkpoint, config_path, problems);
+    awq_checkpoint_tensors_check(&checkpoint->files,
+                                 checkpoint->described ? &checkpoint->model : NULL, directory,
+                                 AWQ_NAME_ALL, &checkpoint->tensors, problems);
+    return checkpoint;
 }
 
 void awq_checkpoint_close(awq_checkpoint *checkpoint)
@@ -105,7 +144,7 @@ void awq_checkpoint_close(awq_checkpoint *checkpoint)
 
 const awq_model *awq_checkpoint_model(const awq_checkpoint *checkpoint)
 {
-    return &checkpoint->model;
+    return checkpoint->described ? &checkpoint->model : NULL;
 }
 
 const json_t *awq_checkpoint_config(const awq_checkpoint *checkpoint)
@@ -169,6 +208,26 @@ const awq_tensor *awq_checkpoint_head(const awq_checkpoint *checkpoint)
 {
     const char *name = checkpoint->model.tied ? AWQ_EMBEDDING_NAME : AWQ_HEAD_NAME;
     return awq_checkpoint_find(checkpoint, name);
+}
+
+size_t awq_checkpoint_shard_count(const awq_checkpoint *checkpoint)
+{
+    return checkpoint->files.count;
+}
+
+const char *awq_checkpoint_shard_name(const awq_checkpoint *checkpoint, size_t index)
+{
+    return checkpoint->files.shards[index].name;
+}
+
+const awq_safetensors *awq_checkpoint_shard(const awq_checkpoint *checkpoint, size_t index)
+{
+    return checkpoint->files.shards[index].file;
+}
+
+const json_t *awq_checkpoint_index(const awq_checkpoint *checkpoint)
+{
+    return checkpoint->files.index;
 }
 
 uint64_t awq_checkpoint_bytes(const awq_checkpoint *checkpoint)

@@ -26,6 +26,22 @@ typedef struct awq_checkpoint awq_checkpoint;
 awq_checkpoint *awq_checkpoint_open(const char *directory, awq_problems *problems);
 void awq_checkpoint_close(awq_checkpoint *checkpoint);
 
+/* Opens what there is of a directory, right or wrong, for `awqrun verify`: everything wrong becomes
+ * a problem, each tensor's by itself. Only tensors that are as they should be are found; where
+ * config.json does not describe a model, awq_checkpoint_model is NULL and none are. NULL: there are
+ * no weights to look at. Close the result. */
+awq_checkpoint *awq_checkpoint_survey(const char *directory, awq_problems *problems);
+/* Files that are no part of the checkpoint and that a loader would read. */
+void awq_checkpoint_find_leftovers(const awq_checkpoint *checkpoint, awq_problems *problems);
+/* The index's total_size, where there is one. */
+void awq_checkpoint_check_index(const awq_checkpoint *checkpoint, awq_problems *problems);
+
+/* The shards, sorted by name; NULL: could not be opened. Index NULL: a single file. */
+size_t awq_checkpoint_shard_count(const awq_checkpoint *checkpoint);
+const char *awq_checkpoint_shard_name(const awq_checkpoint *checkpoint, size_t index);
+const awq_safetensors *awq_checkpoint_shard(const awq_checkpoint *checkpoint, size_t index);
+const json_t *awq_checkpoint_index(const awq_checkpoint *checkpoint);
+
 const awq_model *awq_checkpoint_model(const awq_checkpoint *checkpoint);
 const json_t *awq_checkpoint_config(const awq_checkpoint *checkpoint);
 const char *awq_checkpoint_directory(const awq_checkpoint *checkpoint);

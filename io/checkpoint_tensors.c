@@ -8,13 +8,19 @@
 
 #include "io/checkpoint_expected.h"
 
-/* A model of the wrong kind differs in every tensor: this many are named, the rest counted. */
-enum { SHOWN = 5 };
+enum { SHOWN = 5 }; /* with AWQ_NAME_SOME */
 
 typedef struct limited {
     awq_problems *problems;
+    size_t most; /* that are named */
     size_t count;
 } limited;
+
+/* Names for one sentence: "'a', 'b', ..."; or, where all are named, a sentence each. */
+typedef struct name_list {
+    char text[SHOWN * 120];
+    size_t count;
+} name_list;
 
 typedef struct checker {
     const awq_checkpoint_files *files;
@@ -22,9 +28,9 @@ typedef struct checker {
     const char *directory;
     awq_checkpoint_tensors *tensors;
     awq_problems *problems;
+    size_t most; /* of a kind that are named */
     limited mismatches;
-    char missing[SHOWN * 120];
-    size_t missing_count;
+    name_list *missing;
 } checker;
 
 /* One line for each of the first few; limited_finish counts the rest. */
@@ -36,31 +42,35 @@ limited_add(limited *list, const char *format, ...)
     va_start(args, format);
     vsnprintf(err.text, sizeof err.text, format, args);
     va_end(args);
-    if (list->count++ < SHOWN) awq_problems_add_error(list->problems, &err);
+    if (list->count++ < list->most) awq_problems_add_error(list->problems, &err);
 }
 
 static void limited_finish(const limited *list, const char *directory, const char *what)
 {
-    if (list->count > SHOWN)
+    if (list->count > list->most)
         awq_problems_add(list->problems, AWQ_ERR_INPUT, "'%s': %zu more tensors %s", directory,
-                         list->count - SHOWN, what);
+                         list->count - list->most, what);
 }
 
-/* Appends to "'a', 'b', ..." while there is room. */
-static void add_name(char *text, size_t room, size_t count, const char *name)
+/* `what` is for a sentence of its own. */
+static void add_name(const checker *check, name_list *list, const char *what, const char *name)
 {
-    size_t used = strlen(text);
-    if (count < SHOWN) snprintf(text + used, room - used, "%s'%.100s'", used ? ", " : "", name);
+    size_t used = strlen(list->text);
+    if (check->most > SHOWN)
+        awq_problems_add(check->problems, AWQ_ERR_INPUT, "'%s' %s '%.200s'", check->directory, what,
+                         name);
+    else if (list->count < SHOWN)
+        snprintf(list->text + used, sizeof list->text - used, "%s'%.100s'", used ? ", " : "", name);
+    list->count++;
 }
 
-static void add_names_problem(const checker *check, const char *what, const char *names,
-                              size_t count)
+static void finish_names(const checker *check, const name_list *list, const char *what)
 {
     char more[48] = "";
-    if (!count) return;
-    if (count > SHOWN) snprintf(more, sizeof more, " and %zu more", count - SHOWN);
-    awq_problems_add(check->problems, AWQ_ERR_INPUT, "'%s' %s: %s%s", check->directory, what, names,
-                     more);
+    if (!list->count || check->most > SHOWN) return;
+    if (list->count > SHOWN) snprintf(more, sizeof more, " and %zu more", list->count - SHOWN);
+    awq_problems_add(check->problems, AWQ_ERR_INPUT, "'%s' %s: %s%s", check->directory, what,
+                     list->text, more);
 }
 
 static int compare_tensors(const void *left, const void *right)
@@ -110,7 +120,7 @@ static const char *shard_name(const checker *check, const awq_checkpoint_tensor 
 
 static void check_duplicates(checker *check)
 {
-    limited list = {.problems = check->problems};
+    limited list = {.problems = check->problems, .most = check->most};
     awq_checkpoint_tensor *items = check->tensors->items;
     for (size_t i = 1; i < check->tensors->count; i++) {
         if (strcmp(items[i - 1].tensor->name, items[i].tensor->name) != 0) continue;
@@ -133,7 +143,7 @@ static bool is_open(const awq_checkpoint_files *files, const char *name)
 /* Each tensor of the index is in the shard that the index says. */
 static void check_index_entries(checker *check)
 {
-    limited list = {.problems = check->problems};
+    limited list = {.problems = check->problems, .most = check->most};
     const char *name;
     json_t *value;
     json_object_foreach(check->files->weight_map, name, value)
@@ -158,7 +168,7 @@ static void check_index_entries(checker *check)
 /* Each tensor of a shard is in the index. */
 static void check_unlisted(checker *check)
 {
-    limited list = {.problems = check->problems};
+    limited list = {.problems = check->problems, .most = check->most};
     bool tied = check->model && check->model->tied;
     for (size_t i = 0; i < check->tensors->count; i++) {
         awq_checkpoint_tensor *item = &check->tensors->items[i];
@@ -187,11 +197,12 @@ static void check_expected(const awq_expected *expected, void *context)
     awq_checkpoint_tensor *found = awq_checkpoint_tensors_find(check->tensors, name);
     if (!found) { /* if the index has it, its shard's problem was named */
         if (!json_object_get(check->files->weight_map, name))
-            add_name(check->missing, sizeof check->missing, check->missing_count++, name);
+            add_name(check, check->missing, "lacks tensor", name);
         return;
     }
-    found->settled = found->expected = true;
-    if (fits(expected, found->tensor)) return;
+    found->settled = true;
+    found->expected = fits(expected, found->tensor);
+    if (found->expected) return;
     char is[AWQ_SHAPE_TEXT_BYTES], should[AWQ_SHAPE_TEXT_BYTES];
     limited_add(&check->mismatches, "'%s/%s': tensor '%s' is %s %s, expected %s %s",
                 check->directory, shard_name(check, found), name,
@@ -200,17 +211,36 @@ static void check_expected(const awq_expected *expected, void *context)
                 awq_tensor_shape_text(should, &expected->tensor));
 }
 
+static bool holds(const checker *check, const char *base, size_t length, const char *suffix)
+{
+    char name[512];
+    int written = snprintf(name, sizeof name, "%.*s%s", (int)length, base, suffix);
+    return written < (int)sizeof name && awq_checkpoint_tensors_find(check->tensors, name);
+}
+
+/* What to say of a tensor that the model does not have: in a quantized one, P.weight beside P's
+ * codes is worse than a stranger. */
+static const char *unknown_what(const checker *check, const char *name)
+{
+    static const char suffix[] = ".weight";
+    size_t length = strlen(name), tail = sizeof suffix - 1;
+    bool weight = length > tail && !strcmp(name + length - tail, suffix);
+    if (weight && (holds(check, name, length - tail, ".qweight") ||
+                   holds(check, name, length - tail, ".weight_packed")))
+        return "holds a full-precision twin of a quantized weight, and loaders may take either:";
+    return "holds a tensor that its config.json does not call for:";
+}
+
 static void check_unknown(const checker *check)
 {
-    char names[SHOWN * 120] = "";
-    size_t count = 0;
+    name_list list = {0};
     for (size_t i = 0; i < check->tensors->count; i++) {
         const awq_checkpoint_tensor *item = &check->tensors->items[i];
         const char *name = item->tensor->name;
         if (item->settled || awq_expected_ignores(name, check->model->tied)) continue;
-        add_name(names, sizeof names, count++, name);
+        add_name(check, &list, unknown_what(check, name), name);
     }
-    add_names_problem(check, "holds tensors that its config.json does not call for", names, count);
+    finish_names(check, &list, "holds tensors that its config.json does not call for");
 }
 
 /* A single file that could not be opened explains everything that is missing. */
@@ -221,10 +251,11 @@ static bool nothing_is_open(const awq_checkpoint_files *files)
 
 static void check_model(checker *check)
 {
+    name_list missing = {0};
+    check->missing = &missing;
     awq_expected_visit(check->model, check_expected, check);
     limited_finish(&check->mismatches, check->directory, "have another shape or dtype");
-    add_names_problem(check, "lacks tensors that its config.json calls for", check->missing,
-                      check->missing_count);
+    finish_names(check, &missing, "lacks tensors that its config.json calls for");
     check_unknown(check);
 }
 
@@ -237,15 +268,16 @@ static void keep_expected(awq_checkpoint_tensors *tensors)
 }
 
 void awq_checkpoint_tensors_check(const awq_checkpoint_files *files, const awq_model *model,
-                                  const char *directory, awq_checkpoint_tensors *out,
-                                  awq_problems *problems)
+                                  const char *directory, awq_naming naming,
+                                  awq_checkpoint_tensors *out, awq_problems *problems)
 {
     checker check = {.files = files,
                      .model = model,
                      .directory = directory,
                      .tensors = out,
                      .problems = problems,
-                     .mismatches = {.problems = problems}};
+                     .most = naming == AWQ_NAME_ALL ? SIZE_MAX : SHOWN};
+    check.mismatches = (limited){.problems = problems, .most = check.most};
     if (!gather(files, out)) {
         awq_problems_add(problems, AWQ_ERR_MEMORY, "cannot open '%s': no memory", directory);
         return;
@@ -255,7 +287,6 @@ void awq_checkpoint_tensors_check(const awq_checkpoint_files *files, const awq_m
         check_index_entries(&check);
         check_unlisted(&check);
     }
-    if (!model || nothing_is_open(files)) return;
-    check_model(&check);
+    if (model && !nothing_is_open(files)) check_model(&check);
     keep_expected(out);
 }

@@ -11,7 +11,7 @@ typedef struct awq_checkpoint_tensor {
     const awq_tensor *tensor;
     size_t shard;  /* index into the files' shards */
     bool settled;  /* expected, ignored, or named in a problem already */
-    bool expected; /* the model has it */
+    bool expected; /* the model has it, and it is as it should be */
 } awq_checkpoint_tensor;
 
 typedef struct awq_checkpoint_tensors {
@@ -19,11 +19,16 @@ typedef struct awq_checkpoint_tensors {
     size_t count;
 } awq_checkpoint_tensors;
 
-/* Gathers the tensors and checks them. model NULL: unknown, only the index is checked. Without a
- * problem, exactly the model's tensors are left. Free items. */
+/* A model of the wrong kind differs in every tensor: name the first few and count the rest, or all
+ * of them, each in a problem of its own. */
+typedef enum awq_naming { AWQ_NAME_SOME, AWQ_NAME_ALL } awq_naming;
+
+/* Gathers the tensors and checks them. model NULL: unknown, only the index is checked, and none are
+ * left. Else exactly those of the model's tensors that are as they should be are left. Free items.
+ */
 void awq_checkpoint_tensors_check(const awq_checkpoint_files *files, const awq_model *model,
-                                  const char *directory, awq_checkpoint_tensors *out,
-                                  awq_problems *problems);
+                                  const char *directory, awq_naming naming,
+                                  awq_checkpoint_tensors *out, awq_problems *problems);
 
 /* NULL: not there. */
 awq_checkpoint_tensor *awq_checkpoint_tensors_find(const awq_checkpoint_tensors *tensors,

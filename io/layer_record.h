@@ -37,6 +37,7 @@
 
 #include "io/error.h"
 #include "io/model.h"
+#include "io/tensor_sums.h"
 
 /* Scale groups of a dense decoder layer (docs/awq.md 1), in search order. */
 #define AWQ_GROUP_LIST(X)                                                                          \
@@ -163,10 +164,19 @@ awq_status awq_layer_record_read(const char *path, const char *fingerprint, awq_
 awq_status awq_layer_record_check(const char *h5_path, const char *tensors_path, int64_t layer,
                                   const char *fingerprint, awq_error *err);
 
-/* Gathers the statistics of layers 0..layers-1, read from directory/%05d.h5, into one file:
- * /layers/NNNNN as above; attributes on / : awqrun string (version), job string (JSON). */
-awq_status awq_layer_records_gather(const char *directory, int64_t layers, const char *version,
-                                    const char *job, const char *path, awq_error *err);
+/* What a checkpoint's statistics begin with. */
+typedef struct awq_gathered {
+    int64_t layers;
+    const char *version;         /* of awqrun */
+    const char *job;             /* JSON */
+    const awq_tensor_sums *sums; /* NULL: none */
+} awq_gathered;
+
+/* Gathers the statistics of the layers, read from directory/%05d.h5, into one file, sealed as a
+ * record is: /layers/NNNNN as above; attributes on / : awqrun string (version), job string (JSON);
+ * /tensors (io/tensor_sums.h). */
+awq_status awq_layer_records_gather(const char *directory, const awq_gathered *head,
+                                    const char *path, awq_error *err);
 /* The job string of such a file, to be freed. */
 awq_status awq_layer_records_job(const char *path, char **job, awq_error *err);
 

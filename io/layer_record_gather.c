@@ -3,6 +3,7 @@
 
 #include "io/layer_record_layout.h"
 #include "io/path.h"
+#include "io/tensor_sums_layout.h"
 
 /* Copies one record's root group to parent/NNNNN. */
 static awq_status copy_record(hid_t parent, const char *output, const char *path, int64_t layer,
@@ -39,16 +40,17 @@ static awq_status copy_records(const awq_h5_writer *writer, const char *director
     return status;
 }
 
-awq_status awq_layer_records_gather(const char *directory, int64_t layers, const char *version,
-                                    const char *job, const char *path, awq_error *err)
+awq_status awq_layer_records_gather(const char *directory, const awq_gathered *head,
+                                    const char *path, awq_error *err)
 {
     awq_h5_writer writer;
     awq_h5_lock();
-    awq_status status = awq_h5_writer_open(&writer, path, false, 0, err);
+    awq_status status = awq_h5_writer_open(&writer, path, true, 0, err);
     if (!status) {
-        status = copy_records(&writer, directory, layers, err);
-        bool ok = !status && awq_h5_put_string(writer.file, "awqrun", version) &&
-                  awq_h5_put_string(writer.file, "job", job);
+        status = copy_records(&writer, directory, head->layers, err);
+        bool ok = !status && awq_h5_put_string(writer.file, "awqrun", head->version) &&
+                  awq_h5_put_string(writer.file, "job", head->job) &&
+                  (!head->sums || awq_tensor_sums_put(writer.file, head->sums));
         if (status)
             awq_h5_writer_abandon(&writer);
         else

@@ -10,6 +10,7 @@
 
 #include "io/error.h"
 #include "io/layer_record.h"
+#include "io/score.h"
 
 typedef enum awq_letter_kind {
     /* coordinator -> worker */
@@ -17,6 +18,7 @@ typedef enum awq_letter_kind {
                              text (jobs/job.h) */
     AWQ_LETTER_PLAN,      /* a: stages, b: layers; payload: awq_plan_head, awq_stage[a], bool[b] */
     AWQ_LETTER_SHARD,     /* a: index of the output shard to assemble */
+    AWQ_LETTER_VERIFY,    /* a: layer of a checkpoint to look at; -1: all that is in none */
     AWQ_LETTER_PING,      /* every second: the coordinator is there */
     AWQ_LETTER_WIND_DOWN, /* finish the layer being searched, begin nothing, then say so */
     AWQ_LETTER_STOP,      /* a: exit code; stop computing and say goodbye */
@@ -27,8 +29,11 @@ typedef enum awq_letter_kind {
     AWQ_LETTER_ALIVE,         /* payload: awq_progress; every second, and when told to wind down */
     AWQ_LETTER_LAYER_DONE,    /* a: layer; payload: awq_layer_summary */
     AWQ_LETTER_BOUNDARY_DONE, /* a: layer whose input is now on disk */
-    AWQ_LETTER_SCORE,         /* a: tile; payload: awq_tile_score */
-    AWQ_LETTER_SHARD_DONE,    /* a: index */
+    AWQ_LETTER_SCORE,         /* a: tile; payload: awq_score */
+    AWQ_LETTER_SHARD_DONE,    /* a: index; payload: uint32 crc32 of each of its tensors */
+    AWQ_LETTER_VERIFIED,      /* a: layer, as in VERIFY; b: findings; payload: awq_layer_checks,
+                                 awq_error[b] */
+    AWQ_LETTER_MADE_AGAIN,    /* the same of the layer that a PLAN for verify leaves to do */
     AWQ_LETTER_WOUND_DOWN,    /* nothing is under way any more */
     AWQ_LETTER_ERROR,         /* payload: awq_error */
     AWQ_LETTER_BYE            /* a: exit code that STOP brought */
@@ -86,12 +91,13 @@ typedef struct awq_layer_summary {
     double seconds;
 } awq_layer_summary;
 
-typedef struct awq_tile_score {
-    double nll;
-    double other_nll;
-    double kl;
-    int64_t predicted;
-    int64_t compared;
-} awq_tile_score;
+/* What was looked at in one layer of a checkpoint. */
+typedef struct awq_layer_checks {
+    int64_t tensors;  /* all */
+    int64_t summed;   /* of them, those whose crc32 was known and compared */
+    int64_t compared; /* of them, unquantized ones that were compared with the source's */
+    double relative[AWQ_LINEARS]; /* layers/unfold.h's distances; -1: not measured */
+    double steps[AWQ_LINEARS];
+} awq_layer_checks;
 
 #endif

@@ -71,6 +71,10 @@ struct awq_backend {
     const char *name; /* as --backend takes it */
     size_t compute_bytes;
 
+    /* The libraries that it stands on, "NAME VERSION": the index-th, or NULL past the last. Needs
+     * no device. */
+    const char *(*library)(int index);
+
     awq_status (*open)(const awq_device_options *options, awq_device **out, awq_error *err);
     void (*close)(awq_device *device); /* NULL is fine */
 
@@ -142,6 +146,14 @@ struct awq_backend {
      * scale overflows float16 gives NaN. */
     void (*rounding_error)(awq_device *device, void *d, const void *w, const float *s,
                            awq_extent extent, const awq_grid *grid);
+    /* sum of (x[r, c] - y[r, c])^2, y NULL: zeros. Differences in float32, squares and sums in
+     * float64. Waits; the result is in host memory. NaN and infinity pass through. */
+    awq_status (*squared_distance)(awq_device *device, const void *x, const void *y, int64_t rows,
+                                   int64_t cols, double *sum, awq_error *err);
+    /* The same of float32 arrays, over the rows that count; mask as in the statistics. */
+    awq_status (*squared_error)(awq_device *device, const float *x, const float *y,
+                                const uint8_t *mask, int64_t rows, int64_t cols, double *sum,
+                                awq_error *err);
     /* sum over rows of d G d^T, float32 products, rows summed in float64: A 2.5's trace. gram
      * [in, in] finished. Waits; the result is in host memory. NaN and infinity pass through. */
     awq_status (*quadratic_form)(awq_device *device, const void *d, const float *gram,
@@ -191,6 +203,9 @@ struct awq_backend {
     /* kl[r] = sum_v p log(p / q), p and q the softmax of the two logits. */
     awq_status (*kl)(awq_device *device, double *kl, const float *p_logits, const float *q_logits,
                      int64_t rows, int64_t vocab, awq_error *err);
+    /* index[r] = the first of the largest logits[r, v]; -1 when the row holds a NaN. */
+    awq_status (*argmax)(awq_device *device, int32_t *index, const float *logits, int64_t rows,
+                         int64_t vocab, awq_error *err);
 };
 
 /* Backends in this build, best first; NULL-terminated. */

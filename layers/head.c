@@ -108,69 +108,102 @@ awq_status awq_head_logits(awq_head *head, const float *hidden_row, float *logit
                                            (size_t)head->model->vocab * sizeof *logits, err);
 }
 
-void awq_score_add(awq_score *sum, const awq_score *part)
+/* What one block's rows score, each for itself. */
+typedef struct block_scores {
+    double nll[HEAD_ROWS], other_nll[HEAD_ROWS], kl[HEAD_ROWS];
+    int32_t top[HEAD_ROWS], other_top[HEAD_ROWS];
+} block_scores;
+
+/* Consecutive rows of one sequence. */
+typedef struct block {
+    int64_t row;       /* of the first among the tokens */
+    int64_t position;  /* of the first in its sequence */
+    int64_t rows;      /* at most HEAD_ROWS */
+    int64_t predicted; /* of them, those with a next token: all but the sequence's last */
+} block;
+
+static awq_status measure_nll(awq_head *head, const float *hidden, const int32_t *ids,
+                              const block *b, double *nll, awq_error *err)
 {
-    sum->nll += part->nll;
-    sum->other_nll += part->other_nll;
-    sum->kl += part->kl;
-    sum->predicted += part->predicted;
-    sum->compared += part->compared;
+    compute_logits(head, hidden + b->row * head->model->hidden, b->rows);
+    if (!b->predicted) return AWQ_OK;
+    return head->device->backend->nll(head->device, nll, head->logits, ids + b->row + 1,
+                                      b->predicted, head->model->vocab, err);
 }
 
-/* Adds to *sum the nll of `rows` rows of head->logits, each with its own target. */
-static awq_status add_nll(awq_head *head, const int32_t *target, int64_t rows, double *sum,
-                          awq_error *err)
+/* With the logits of both models computed. */
+static awq_status compare(const awq_head *head, const awq_head *other, const block *b,
+                          block_scores *scores, awq_error *err)
 {
-    double nll[HEAD_ROWS];
-    if (rows && head->device->backend->nll(head->device, nll, head->logits, target, rows,
-                                           head->model->vocab, err))
+    const awq_backend *be = head->device->backend;
+    int64_t vocab = head->model->vocab;
+    if (be->kl(head->device, scores->kl, other->logits, head->logits, b->rows, vocab, err) ||
+        be->argmax(head->device, scores->top, head->logits, b->rows, vocab, err) ||
+        be->argmax(head->device, scores->other_top, other->logits, b->rows, vocab, err))
         return err->status;
-    for (int64_t i = 0; i < rows; i++) *sum += nll[i];
     return AWQ_OK;
 }
 
-static awq_status add_kl(awq_head *other, const awq_head *head, int64_t rows, double *sum,
-                         awq_error *err)
+static bool counts(const awq_scored_tokens *tokens, const block *b, int64_t i)
 {
-    double kl[HEAD_ROWS];
-    if (head->device->backend->kl(head->device, kl, other->logits, head->logits, rows,
-                                  head->model->vocab, err))
-        return err->status;
-    for (int64_t i = 0; i < rows; i++) *sum += kl[i];
-    return AWQ_OK;
+    int64_t told = b->row + i + (i < b->predicted); /* the token that it predicts, or its own */
+    return !tokens->mask || tokens->mask[told];
 }
 
-/* `rows` rows of one sequence, the first `predicted` of which have a next token to predict. */
+static bool any_counts(const awq_scored_tokens *tokens, const block *b)
+{
+    for (int64_t i = 0; i < b->rows; i++)
+        if (counts(tokens, b, i)) return true;
+    return false;
+}
+
+static void add_block(const awq_scored_tokens *tokens, const block *b, const block_scores *scores,
+                      bool compared, awq_score *score)
+{
+    for (int64_t i = 0; i < b->rows; i++) {
+        if (!counts(tokens, b, i)) continue;
+        int quarter = awq_score_quarter(b->position + i, tokens->length);
+        awq_score_part *sum = &score->quarter[quarter];
+        if (i < b->predicted) {
+            sum->nll += scores->nll[i];
+            sum->other_nll += compared ? scores->other_nll[i] : 0;
+            sum->predicted++;
+        }
+        if (!compared) continue;
+        sum->kl += scores->kl[i];
+        sum->compared++;
+        sum->agreed += scores->top[i] >= 0 && scores->top[i] == scores->other_top[i];
+    }
+}
+
 static awq_status score_block(awq_head *head, const float *hidden, awq_head *other,
-                              const float *other_hidden, const int32_t *ids, int64_t rows,
-                              int64_t predicted, awq_score *score, awq_error *err)
+                              const float *other_hidden, const awq_scored_tokens *tokens,
+                              const block *b, awq_score *score, awq_error *err)
 {
-    compute_logits(head, hidden, rows);
-    if (add_nll(head, ids + 1, predicted, &score->nll, err)) return err->status;
-    score->predicted += predicted;
-    if (!other) return AWQ_OK;
-    compute_logits(other, other_hidden, rows);
-    if (add_nll(other, ids + 1, predicted, &score->other_nll, err) ||
-        add_kl(other, head, rows, &score->kl, err))
+    block_scores scores;
+    if (!any_counts(tokens, b)) return AWQ_OK;
+    if (measure_nll(head, hidden, tokens->ids, b, scores.nll, err)) return err->status;
+    if (other && (measure_nll(other, other_hidden, tokens->ids, b, scores.other_nll, err) ||
+                  compare(head, other, b, &scores, err)))
         return err->status;
-    score->compared += rows;
+    add_block(tokens, b, &scores, other != NULL, score);
     return AWQ_OK;
 }
 
 awq_status awq_head_score(awq_head *head, const float *hidden, awq_head *other,
-                          const float *other_hidden, const int32_t *ids, int64_t sequences,
-                          int64_t length, awq_score *score, awq_error *err)
+                          const float *other_hidden, const awq_scored_tokens *tokens,
+                          awq_score *score, awq_error *err)
 {
-    int64_t width = head->model->hidden;
     awq_score all = {0};
-    for (int64_t sequence = 0; sequence < sequences; sequence++) {
+    for (int64_t sequence = 0; sequence < tokens->sequences; sequence++) {
         awq_score part = {0};
-        for (int64_t position = 0; position < length; position += HEAD_ROWS) {
-            int64_t left = length - position, rows = left < HEAD_ROWS ? left : HEAD_ROWS;
-            int64_t row = sequence * length + position, predicted = rows - (rows == left);
-            if (score_block(head, hidden + row * width, other,
-                            other ? other_hidden + row * width : NULL, ids + row, rows, predicted,
-                            &part, err))
+        for (int64_t position = 0; position < tokens->length; position += HEAD_ROWS) {
+            int64_t left = tokens->length - position, rows = left < HEAD_ROWS ? left : HEAD_ROWS;
+            block b = {.row = sequence * tokens->length + position,
+                       .position = position,
+                       .rows = rows,
+                       .predicted = rows - (rows == left)};
+            if (score_block(head, hidden, other, other_hidden, tokens, &b, &part, err))
                 return err->status;
         }
         awq_score_add(&all, &part);

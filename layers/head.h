@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "io/checkpoint.h"
+#include "io/score.h"
 #include "kernels/backend.h"
 
 /* hidden (device, float32 [rows, hidden]) = the embedding rows of ids (host, [rows], all below
@@ -23,23 +24,20 @@ awq_status awq_head_load(awq_device *device, const awq_checkpoint *checkpoint, a
                          awq_error *err);
 void awq_head_free(awq_head *head);
 
-/* What eval adds up over sequences; all sums, so that tiles can be added in tile order. */
-typedef struct awq_score {
-    double nll;        /* of the model, positions 1..length-1 */
-    double other_nll;  /* of the model it is compared with, likewise */
-    double kl;         /* KL(other || model), positions 0..length-1 */
-    int64_t predicted; /* terms in nll */
-    int64_t compared;  /* terms in kl; 0: nothing to compare with */
-} awq_score;
+/* The tokens that are scored; host, [sequences, length]. */
+typedef struct awq_scored_tokens {
+    const int32_t *ids;
+    const uint8_t *mask; /* NULL: all count; else 0 where a token does not */
+    int64_t sequences;
+    int64_t length;
+} awq_scored_tokens;
 
-void awq_score_add(awq_score *sum, const awq_score *part);
-
-/* Adds to *score. hidden: device, float32 [sequences * length, hidden], after the last layer; ids:
- * host, the same rows. `other` (NULL: none) is the full-precision model that the KL is against,
- * other_hidden its states on the same tokens. */
+/* Adds to *score. hidden: device, float32 [sequences * length, hidden], after the last layer.
+ * `other` (NULL: none) is the full-precision model that the KL is against, other_hidden its states
+ * on the same tokens. */
 awq_status awq_head_score(awq_head *head, const float *hidden, awq_head *other,
-                          const float *other_hidden, const int32_t *ids, int64_t sequences,
-                          int64_t length, awq_score *score, awq_error *err);
+                          const float *other_hidden, const awq_scored_tokens *tokens,
+                          awq_score *score, awq_error *err);
 
 /* Logits of one row: host, float32 [vocab]. For tests and single questions. */
 awq_status awq_head_logits(awq_head *head, const float *hidden_row, float *logits, awq_error *err);

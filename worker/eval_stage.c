@@ -74,15 +74,17 @@ static void release(eval_run *run)
 static awq_status score_tile(eval_run *run, int64_t tile, awq_error *err)
 {
     awq_worker *worker = run->worker;
-    int64_t sequences = awq_worker_tile_sequences(worker, tile);
     int64_t first = tile * worker->tile_sequences * worker->tokens.length;
+    awq_scored_tokens tokens = {.ids = worker->tokens.ids + first,
+                                .mask = worker->tokens.mask ? worker->tokens.mask + first : NULL,
+                                .sequences = awq_worker_tile_sequences(worker, tile),
+                                .length = worker->tokens.length};
     awq_score score = {0};
-    if (awq_head_score(run->head[0], run->hidden[0], run->head[1], run->hidden[1],
-                       worker->tokens.ids + first, sequences, worker->tokens.length, &score, err))
+    if (awq_head_score(run->head[0], run->hidden[0], run->head[1], run->hidden[1], &tokens, &score,
+                       err))
         return err->status;
-    awq_tile_score told = {score.nll, score.other_nll, score.kl, score.predicted, score.compared};
     awq_mail_post(worker->mail, AWQ_COORDINATOR,
-                  awq_letter_write(AWQ_LETTER_SCORE, tile, 0, &told, sizeof told));
+                  awq_letter_write(AWQ_LETTER_SCORE, tile, 0, &score, sizeof score));
     return AWQ_OK;
 }
 

@@ -174,3 +174,44 @@ awq_status awq_record_publish(const char *run, const char *fingerprint,
     AWQ_FAULT_POINT("record-before-statistics");
     return status ? status : awq_layer_record_write(statistics, record, fingerprint, err);
 }
+
+/* ---- compare ---- */
+
+static uint64_t differing_bytes(const unsigned char *a, const unsigned char *b, uint64_t bytes)
+{
+    uint64_t count = 0;
+    for (uint64_t i = 0; i < bytes; i++) count += a[i] != b[i];
+    return count;
+}
+
+static void compare_tensor(const awq_tensor *tensor, const void *data, const awq_tensor *other,
+                           awq_problems *problems, int64_t *equal)
+{
+    uint64_t count = tensor->bytes;
+    if (other->bytes == tensor->bytes && other->dtype == tensor->dtype)
+        count = differing_bytes(data, other->data, tensor->bytes);
+    if (!count)
+        ++*equal;
+    else
+        awq_problems_add(problems, AWQ_ERR_CORRUPT,
+                         "tensor '%s': made again, it has %llu of %llu bytes other than here",
+                         tensor->name, (unsigned long long)count,
+                         (unsigned long long)tensor->bytes);
+}
+
+awq_status awq_record_compare(const awq_checkpoint *source, const awq_quantization *quantization,
+                              const awq_quantized_layer *layer, const awq_checkpoint *made,
+                              awq_problems *problems, int64_t *equal, awq_error *err)
+{
+    packed_layer *packed = calloc(1, sizeof *packed);
+    if (!packed) return no_memory(err);
+    packing job = {packed, source, *quantization, layer->record.layer};
+    awq_status status = pack(&job, layer, err);
+    for (size_t i = 0; !status && i < packed->count; i++) {
+        const awq_tensor *other = awq_checkpoint_find(made, packed->tensor[i].name);
+        if (other) compare_tensor(&packed->tensor[i], packed->data[i], other, problems, equal);
+    }
+    release(packed);
+    free(packed);
+    return status;
+}

@@ -13,4 +13,11 @@ awq_status awq_record_publish(const char *run, const char *fingerprint,
                               const awq_quantization *quantization, awq_quantized_layer *layer,
                               awq_error *err);
 
+/* Packs a layer in the same way, and compares its tensors with those of a checkpoint; one that it
+ * lacks is passed over. Adds a problem for each tensor with other bytes; *equal counts those that
+ * are the same. */
+awq_status awq_record_compare(const awq_checkpoint *source, const awq_quantization *quantization,
+                              const awq_quantized_layer *layer, const awq_checkpoint *made,
+                              awq_problems *problems, int64_t *equal, awq_error *err);
+
 #endif

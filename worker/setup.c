@@ -62,12 +62,12 @@ static void say_hello(awq_worker *worker, int neighbours)
     snprintf(hello.device, sizeof hello.device, "%s", worker->device->name);
     snprintf(hello.backend, sizeof hello.backend, "%s", worker->device->backend->name);
     awq_job_size size = {.options = &worker->job.options,
-                         .model = awq_checkpoint_model(worker->checkpoint[0]),
                          .tokens = &worker->tokens,
                          .models = worker->models,
                          .workers = workers > 1 ? workers - 1 : 1,
                          .workers_on_node = neighbours};
-    awq_needs_count(&size, worker->device->backend->compute_bytes, &hello);
+    if (worker->tokens.ids) size.model = awq_checkpoint_model(worker->checkpoint[0]);
+    if (size.model) awq_needs_count(&size, worker->device->backend->compute_bytes, &hello);
     awq_mail_post(worker->mail, AWQ_COORDINATOR,
                   awq_letter_write(AWQ_LETTER_HELLO, 0, 0, &hello, sizeof hello));
 }
@@ -100,12 +100,18 @@ awq_status awq_worker_start_keeper(awq_worker *worker, awq_error *err)
     return awq_keeper_start(&options, worker->to_keep, &worker->keeper, err);
 }
 
+/* verify takes a checkpoint and, for what it is to be compared with, neither model nor tokens, or a
+ * model, or both. */
 static awq_status open_inputs(awq_worker *worker, awq_error *err)
 {
     const awq_options *options = &worker->job.options;
+    if (worker->job.command == AWQ_COMMAND_VERIFY && awq_verify_open(worker, err))
+        return err->status;
+    if (!options->model) return AWQ_OK;
     if (open_model(options->model, &worker->checkpoint[0], err) ||
         awq_job_skip(options, worker->checkpoint[0], NULL, err))
         return err->status;
+    if (!options->tokens) return AWQ_OK;
     if (worker->job.command == AWQ_COMMAND_EVAL) worker->models = options->against ? 2 : 1;
     if (worker->models == 2 && open_model(options->against, &worker->checkpoint[1], err))
         return err->status;
@@ -137,6 +143,7 @@ awq_status awq_worker_setup(awq_worker *worker, const awq_letter *letter, awq_er
 void awq_worker_teardown(awq_worker *worker)
 {
     awq_keeper_free(worker->keeper);
+    awq_verify_close(worker);
     if (worker->device) worker->device->backend->close(worker->device);
     awq_tokens_release(&worker->tokens);
     for (int i = 0; i < AWQ_MODELS; i++) awq_checkpoint_close(worker->checkpoint[i]);

@@ -30,21 +30,23 @@ static awq_status check_records(awq_worker *worker, const awq_output *output,
     return AWQ_OK;
 }
 
+/* crc [shard->count]: of each tensor, for the checkpoint's statistics. */
 static awq_status copy_tensors(awq_worker *worker, const awq_output *output, const awq_shard *shard,
-                               awq_safetensors_writer *writer, awq_error *err)
+                               awq_safetensors_writer *writer, uint32_t *crc, awq_error *err)
 {
     for (size_t i = 0; i < shard->count; i++) {
         const awq_tensor *tensor = &output->tensors[shard->first + i];
         if (awq_worker_check(worker, err) ||
             awq_safetensors_append(writer, tensor->data, tensor->bytes, err))
             return err->status;
+        crc[i] = awq_crc32(0, tensor->data, tensor->bytes);
         awq_safetensors_dont_need(tensor);
     }
     return awq_safetensors_commit(writer, NULL, NULL, err);
 }
 
 static awq_status write_shard(awq_worker *worker, const awq_output *output, const awq_shard *shard,
-                              awq_error *err)
+                              uint32_t *crc, awq_error *err)
 {
     char path[AWQ_PATH_BYTES];
     awq_safetensors_writer *writer;
@@ -52,7 +54,7 @@ static awq_status write_shard(awq_worker *worker, const awq_output *output, cons
         check_records(worker, output, shard, err) ||
         awq_safetensors_create(path, output->tensors + shard->first, shard->count, &writer, err))
         return err->status;
-    awq_status status = copy_tensors(worker, output, shard, writer, err);
+    awq_status status = copy_tensors(worker, output, shard, writer, crc, err);
     awq_safetensors_writer_free(writer);
     return status;
 }
@@ -64,10 +66,16 @@ awq_status awq_worker_assemble(awq_worker *worker, int64_t shard, awq_error *err
     if (awq_output_open(worker->job.run_directory, worker->checkpoint[0],
                         (uint64_t)worker->job.options.max_shard_size, &output, err))
         return err->status;
-    awq_status status = write_shard(worker, &output, &output.shards.items[shard], err);
+    const awq_shard *item = &output.shards.items[shard];
+    awq_letter *done =
+        awq_letter_create(AWQ_LETTER_SHARD_DONE, shard, 0, item->count * sizeof(uint32_t));
+    awq_status status =
+        done ? write_shard(worker, &output, item, (uint32_t *)(void *)done->payload, err)
+             : awq_fail(err, AWQ_ERR_MEMORY, "no memory for the checksums of '%s'", item->name);
     awq_output_release(&output);
-    if (!status)
-        awq_mail_post(worker->mail, AWQ_COORDINATOR,
-                      awq_letter_create(AWQ_LETTER_SHARD_DONE, shard, 0, 0));
+    if (status)
+        awq_letter_free(done);
+    else
+        awq_mail_post(worker->mail, AWQ_COORDINATOR, done);
     return status;
 }

@@ -9,12 +9,15 @@
 #include <stdatomic.h>
 
 #include "io/checkpoint.h"
+#include "io/tensor_sums.h"
 #include "io/tokens.h"
 #include "jobs/job.h"
 #include "jobs/letters.h"
 #include "jobs/mail.h"
 #include "jobs/plan.h"
 #include "kernels/backend.h"
+#include "layers/quantize.h"
+#include "layers/unfold.h"
 #include "worker/keeper.h"
 #include "worker/queue.h"
 #include "worker/worker.h"
@@ -52,6 +55,10 @@ struct awq_worker {
     char fingerprint[AWQ_FINGERPRINT_BYTES]; /* from the PLAN */
     int models;                              /* 1, or 2 when eval compares */
     awq_checkpoint *checkpoint[AWQ_MODELS];  /* the model; what it is compared with */
+    awq_checkpoint *made;   /* verify: the checkpoint that is looked at, right or wrong */
+    awq_tensor_sums sums;   /* verify: what was recorded of its tensors; count 0: nothing */
+    bool recorded;          /* verify: its awqrun.h5 can be trusted */
+    awq_unfolder *unfolder; /* verify: NULL until it is needed */
     awq_tokens tokens;
     int64_t tile_sequences;
     int64_t tiles_in_job;
@@ -72,6 +79,15 @@ awq_status awq_eval_stage(awq_worker *worker, const awq_stage *stages, int64_t i
 
 /* worker/shard.c: the SHARD letter. */
 awq_status awq_worker_assemble(awq_worker *worker, int64_t shard, awq_error *err);
+
+/* worker/verify.c: the VERIFY letter, and what setting up takes. */
+awq_status awq_verify_open(awq_worker *worker, awq_error *err);
+void awq_verify_close(awq_worker *worker);
+awq_status awq_worker_verify(awq_worker *worker, int64_t layer, awq_error *err);
+void awq_verify_tell(awq_worker *worker, int32_t kind, int64_t layer,
+                     const awq_layer_checks *checks, const awq_problems *problems);
+/* worker/verify_made_again.c: in place of publishing a layer. */
+awq_status awq_verify_made_again(awq_worker *worker, awq_quantized_layer *layer, awq_error *err);
 
 /* worker/worker.c: for the stages. */
 

@@ -102,6 +102,8 @@ static awq_status run_task(awq_worker *worker, const awq_letter *letter, awq_err
         return run_plan(worker, letter, err);
     case AWQ_LETTER_SHARD:
         return awq_worker_assemble(worker, letter->a, err);
+    case AWQ_LETTER_VERIFY:
+        return awq_worker_verify(worker, letter->a, err);
     case AWQ_LETTER_WIND_DOWN:
         awq_mail_post(worker->mail, AWQ_COORDINATOR,
                       awq_letter_create(AWQ_LETTER_WOUND_DOWN, 0, 0, 0));

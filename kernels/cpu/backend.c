@@ -6,6 +6,7 @@
 const awq_backend awq_backend_cpu = {
     .name = "cpu",
     .compute_bytes = sizeof(float),
+    .library = library_cpu,
     .open = open_cpu,
     .close = close_cpu,
     .alloc = alloc_cpu,
@@ -29,7 +30,9 @@ const awq_backend awq_backend_cpu = {
     .gram = gram_cpu,
     .gram_finish = gram_finish_cpu,
     .rounding_error = rounding_error_cpu,
+    .squared_distance = squared_distance_cpu,
     .quadratic_form = quadratic_form_cpu,
+    .squared_error = squared_error_cpu,
     .fold = fold_cpu,
     .clip_search = clip_search_cpu,
     .quantize = quantize_cpu,
@@ -39,4 +42,5 @@ const awq_backend awq_backend_cpu = {
     .dequantize = dequantize_cpu,
     .nll = nll_cpu,
     .kl = kl_cpu,
+    .argmax = argmax_cpu,
 };

@@ -38,8 +38,13 @@ void gram_cpu(awq_device *device, float *gram, const void *x, const uint8_t *mas
 void gram_finish_cpu(awq_device *device, float *gram, int64_t cols);
 void rounding_error_cpu(awq_device *device, void *d, const void *w, const float *s,
                         awq_extent extent, const awq_grid *grid);
+awq_status squared_distance_cpu(awq_device *device, const void *x, const void *y, int64_t rows,
+                                int64_t cols, double *sum, awq_error *err);
 awq_status quadratic_form_cpu(awq_device *device, const void *d, const float *gram,
                               awq_extent extent, double *sum, awq_error *err);
+awq_status squared_error_cpu(awq_device *device, const float *x, const float *y,
+                             const uint8_t *mask, int64_t rows, int64_t cols, double *sum,
+                             awq_error *err);
 void fold_cpu(awq_device *device, float *folded, const void *w, const float *columns,
               const float *rows, awq_extent extent);
 void clip_search_cpu(awq_device *device, const awq_clip *clip, const float *folded,
@@ -62,5 +67,7 @@ awq_status nll_cpu(awq_device *device, double *nll, const float *logits, const i
                    int64_t rows, int64_t vocab, awq_error *err);
 awq_status kl_cpu(awq_device *device, double *kl, const float *p_logits, const float *q_logits,
                   int64_t rows, int64_t vocab, awq_error *err);
+awq_status argmax_cpu(awq_device *device, int32_t *index, const float *logits, int64_t rows,
+                      int64_t vocab, awq_error *err);
 
 #endif

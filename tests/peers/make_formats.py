@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Makes tests/data/formats: one small linear a file, as plain codes and as the tool of its format
-stores it. Not part of the tests: needs torch and autoawq (0.2.9), or torch and
+"""Makes tests/data/formats: one small linear a file, as plain codes and as the tool of its
+format stores it. Not part of the tests: needs torch and autoawq (0.2.9), or torch and
 compressed-tensors (0.20), which may want different versions of transformers.
 
 Each file holds `plain.codes` U8 [out, in], `plain.zeros` U8 [out, groups], `plain.scales` F32
-[out, groups], and the tensors that the tool made of them, under its names. The file's name says how:
-FORMAT-BITS-GROUP[-symmetric].safetensors, GROUP 0 for a whole row.
+[out, groups], and the tensors that the tool made of them, under its names. The file's name says
+how: FORMAT-BITS-GROUP[-symmetric].safetensors, GROUP 0 for a whole row.
 
     python tests/peers/make_formats.py awq tests/data/formats
     python tests/peers/make_formats.py compressed-tensors tests/data/formats

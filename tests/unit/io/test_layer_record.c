@@ -235,7 +235,9 @@ static void records_are_gathered(void **state)
     job[100000] = '\0';
     write_record(scratch_path(state, "00000.h5"), 0);
     write_record(scratch_path(state, "00001.h5"), 1);
-    if (awq_layer_records_gather(*state, 2, "0.1.0", job, path, &err)) fail_msg("%s", err.text);
+    if (awq_layer_records_gather(
+            *state, &(awq_gathered){.layers = 2, .version = "0.1.0", .job = job}, path, &err))
+        fail_msg("%s", err.text);
     free(job);
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     assert_true(file >= 0);
@@ -259,7 +261,10 @@ static void gathered_records_read_back(void **state)
     const char *path = scratch_path(state, "awqrun.h5");
     write_record(scratch_path(state, "00000.h5"), 0);
     write_record(scratch_path(state, "00001.h5"), 1);
-    assert_int_equal(awq_layer_records_gather(*state, 2, "0.1.0", "{}", path, &err), AWQ_OK);
+    assert_int_equal(
+        awq_layer_records_gather(
+            *state, &(awq_gathered){.layers = 2, .version = "0.1.0", .job = "{}"}, path, &err),
+        AWQ_OK);
     assert_int_equal(awq_layer_records_open(path, &records, &err), AWQ_OK);
     assert_int_equal(records.layers, 2);
     assert_string_equal(records.version, "0.1.0");
@@ -294,13 +299,20 @@ static void gathering_stops_at_a_bad_record(void **state)
     awq_error err;
     const char *path = scratch_path(state, "awqrun.h5");
     write_record(scratch_path(state, "00000.h5"), 0);
-    assert_int_equal(awq_layer_records_gather(*state, 2, "0", "{}", path, &err), AWQ_ERR_IO);
+    assert_int_equal(
+        awq_layer_records_gather(*state, &(awq_gathered){.layers = 2, .version = "0", .job = "{}"},
+                                 path, &err),
+        AWQ_ERR_IO);
     assert_contains(err.text, "00001.h5': No such file or directory");
     write_record(scratch_path(state, "00001.h5"), 7);
-    assert_int_equal(awq_layer_records_gather(*state, 2, "0", "{}", path, &err), AWQ_ERR_CORRUPT);
+    assert_int_equal(
+        awq_layer_records_gather(*state, &(awq_gathered){.layers = 2, .version = "0", .job = "{}"},
+                                 path, &err),
+        AWQ_ERR_CORRUPT);
     assert_contains(err.text, "is not the record of layer 1");
     assert_int_equal(
-        awq_layer_records_gather(*state, 1, "0", "{}", scratch_path(state, "no/x"), &err),
+        awq_layer_records_gather(*state, &(awq_gathered){.layers = 1, .version = "0", .job = "{}"},
+                                 scratch_path(state, "no/x"), &err),
         AWQ_ERR_IO);
     assert_int_equal(scratch_count(*state), 2);
 }

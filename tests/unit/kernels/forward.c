@@ -350,6 +350,26 @@ static void nll_shows_nan(void **state)
     assert_true(isnan(nll[0]) && isfinite(nll[1]));
 }
 
+static void argmax_is_the_first_of_the_largest(void **state)
+{
+    (void)state;
+    awq_error err;
+    enum { ROWS = 6, VOCAB = 1003 };
+    int32_t index[ROWS];
+    float *x = host_random(ROWS * VOCAB, 8);
+    x[0 * VOCAB + 1002] = 9; /* the last, beyond whole vectors */
+    x[1 * VOCAB + 40] = x[1 * VOCAB + 700] = 9;
+    for (int i = 0; i < VOCAB; i++) {
+        x[2 * VOCAB + i] = -3 - (float)(i != 17); /* all negative */
+        x[3 * VOCAB + i] = i % 2 ? 0.0F : -0.0F;  /* equal, of both signs */
+    }
+    x[4 * VOCAB + 5] = INFINITY;
+    x[5 * VOCAB + 900] = -NAN;
+    must(be->argmax(device, index, device_floats(x, ROWS * VOCAB), ROWS, VOCAB, &err));
+    const int32_t expected[ROWS] = {1002, 40, 17, 0, 5, -1};
+    assert_memory_equal(index, expected, sizeof index);
+}
+
 int main(void)
 {
     const struct CMUnitTest forward[] = {
@@ -373,6 +393,7 @@ int main(void)
         cmocka_unit_test(find_nonfinite_returns_the_first),
         cmocka_unit_test(nll_and_kl_are_those_of_softmax),
         cmocka_unit_test(nll_shows_nan),
+        cmocka_unit_test(argmax_is_the_first_of_the_largest),
     };
     return BENCH_RUN(forward);
 }

@@ -183,6 +183,45 @@ static void dequantize_and_coded_error_follow_the_codes(void **state)
     assert_close(fetch_compute(result, count), errors, count, product_tolerance(8));
 }
 
+/* On both sides of whole vectors; compute types of 16 bits hold these values exactly. */
+static void squared_distance_is_that_of_float64(void **state)
+{
+    (void)state;
+    awq_error err;
+    static const int64_t shapes[][2] = {{1, 1}, {5, 37}, {3, 128}, {200, 3}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        int64_t rows = shapes[i][0], cols = shapes[i][1], count = rows * cols;
+        float *x = host_array((size_t)count * sizeof *x),
+              *y = host_array((size_t)count * sizeof *y);
+        double expected = 0, norm = 0, found;
+        for (int64_t j = 0; j < count; j++) {
+            x[j] = (float)(j * 7 % 41 - 20) / 8;
+            y[j] = (float)(j * 5 % 29 - 11) / 4;
+            expected += ((double)x[j] - (double)y[j]) * ((double)x[j] - (double)y[j]);
+            norm += (double)x[j] * (double)x[j];
+        }
+        void *dx = device_compute(x, count), *dy = device_compute(y, count);
+        must(be->squared_distance(device, dx, dy, rows, cols, &found, &err));
+        assert_true(fabs(found - expected) <= 1e-12 * expected);
+        must(be->squared_distance(device, dx, NULL, rows, cols, &found, &err));
+        assert_true(fabs(found - norm) <= 1e-12 * norm);
+    }
+}
+
+static void squared_distance_shows_nan(void **state)
+{
+    (void)state;
+    awq_error err;
+    double found;
+    float *x = host_random(3 * 40, 1);
+    x[85] = NAN;
+    void *dx = device_compute(x, 3 * 40), *dy = device_compute(host_random(3 * 40, 1), 3 * 40);
+    must(be->squared_distance(device, dx, dy, 3, 40, &found, &err));
+    assert_true(isnan(found));
+    must(be->squared_distance(device, dx, NULL, 3, 40, &found, &err));
+    assert_true(isnan(found));
+}
+
 int main(void)
 {
     const struct CMUnitTest quantize_tests[] = {
@@ -198,6 +237,8 @@ int main(void)
         cmocka_unit_test(the_scale_is_rounded_before_the_codes),
         cmocka_unit_test(an_overflowing_scale_is_stored_as_infinity),
         cmocka_unit_test(dequantize_and_coded_error_follow_the_codes),
+        cmocka_unit_test(squared_distance_is_that_of_float64),
+        cmocka_unit_test(squared_distance_shows_nan),
     };
     return BENCH_RUN(quantize_tests);
 }

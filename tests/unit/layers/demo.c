@@ -147,8 +147,8 @@ void demo_quantize(demo *d, demo_calibration *c, awq_decoder *layer,
                    const awq_quantize_options *options, awq_quantized_layer *out)
 {
     awq_error err;
-    awq_fold_check check = {c->boundary[layer->index], c->boundary[layer->index + 1], DEMO_TILE,
-                            d->length};
+    awq_kept_tokens check = {c->boundary[layer->index], c->boundary[layer->index + 1], DEMO_TILE,
+                             d->length, NULL};
     must(awq_quantize_layer(d->device, d->model, layer, &c->statistics[layer->index], d->scratch,
                             &check, options, NULL, out, &err));
 }
@@ -165,11 +165,11 @@ void demo_dequantize(demo *d, awq_decoder *layer, const awq_quantized_layer *qua
     }
 }
 
-awq_score demo_score(demo *d, const float *hidden)
+awq_score_part demo_score(demo *d, const float *hidden)
 {
     awq_error err;
     awq_score score = {0};
-    must(awq_head_score(d->head, hidden, d->other, d->original, d->eval.ids, DEMO_EVAL, d->length,
-                        &score, &err));
-    return score;
+    awq_scored_tokens tokens = {.ids = d->eval.ids, .sequences = DEMO_EVAL, .length = d->length};
+    must(awq_head_score(d->head, hidden, d->other, d->original, &tokens, &score, &err));
+    return awq_score_total(&score);
 }

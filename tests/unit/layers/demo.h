@@ -52,6 +52,6 @@ void demo_dequantize(demo *d, awq_decoder *layer, const awq_quantized_layer *qua
                      const awq_grid *grid);
 
 /* KL and nll of hidden states against the original model. */
-awq_score demo_score(demo *d, const float *hidden);
+awq_score_part demo_score(demo *d, const float *hidden);
 
 #endif

@@ -48,7 +48,7 @@ static void last_logits_of_the_first_window_are_golden(void **state)
 static void perplexity_is_golden(void **state)
 {
     (void)state;
-    awq_score score = demo_score(&d, d.original);
+    awq_score_part score = demo_score(&d, d.original);
     double golden = demo_golden("fp32_ppl"), perplexity = exp(score.nll / (double)score.predicted);
     assert_int_equal(score.predicted, DEMO_EVAL * (d.length - 1));
     assert_int_equal(score.compared, DEMO_EVAL * d.length);
@@ -73,7 +73,7 @@ static double quantized_kl(const awq_quantize_options *options)
         awq_quantized_layer_release(&quantized);
     }
     float *hidden = demo_forward(&d, layers);
-    awq_score score = demo_score(&d, hidden);
+    awq_score_part score = demo_score(&d, hidden);
     d.be->release(d.device, hidden);
     demo_release(&d, layers);
     print_message("KL %.6f, perplexity %.6f\n", score.kl / (double)score.compared,

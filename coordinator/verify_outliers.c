@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ * Linears that are further from their source than quantizing it leaves them.
+ *
+ * The measure is the error of the folded weight in steps of the grid that it was rounded to
+ * (layers/unfold.h). A step is what bits, group size and the group's range make it, so one bound
+ * serves all of them: rounding leaves 1 / sqrt(12) = 0.29 on average, cut ranges and error feedback
+ * somewhat more, and any other weight several steps. Below the bound, a linear stands out when it
+ * is far above the same linear of the other layers, by a robust z-score: the distance from the
+ * median of the logarithms over their median absolute deviation. The relative error is looked at in
+ * that way only: where activations have outliers, a good quantization may leave the columns that
+ * they hardly use far off, in all layers alike. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/verify.h"
+
+static const double most_steps = 1;
+static const double most_z = 6;
+static const double normal_mad = 1.4826; /* standard deviations in a median absolute deviation */
+
+/* A distance over the layers. */
+typedef struct spread {
+    double *logarithms; /* [count], sorted in place by median() */
+    size_t count;
+} spread;
+
+static int compare_doubles(const void *left, const void *right)
+{
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+/* The lower one of two: one bad layer of two must not pull it up. */
+static double median(spread *s)
+{
+    qsort(s->logarithms, s->count, sizeof *s->logarithms, compare_doubles);
+    return s->logarithms[(s->count - 1) / 2];
+}
+
+/* The value from which on one stands out: `least` times the median at the least. The distances of a
+ * layer are at `offset` in its checks. logarithms: room for one of each layer. */
+static double find_limit(const awq_verification *v, awq_linear linear, size_t offset, double least,
+                         double *logarithms, double *middle)
+{
+    spread s = {.logarithms = logarithms};
+    for (int64_t part = 1; part < v->parts; part++) {
+        const double *distances =
+            (const double *)(const void *)((const char *)&v->checks[part] + offset);
+        if (isfinite(distances[linear]) && distances[linear] > 0)
+            s.logarithms[s.count++] = log(distances[linear]);
+    }
+    *middle = 0;
+    if (!s.count) return INFINITY;
+    double center = median(&s);
+    for (size_t i = 0; i < s.count; i++) s.logarithms[i] = fabs(s.logarithms[i] - center);
+    *middle = exp(center);
+    return exp(center + fmax(most_z * normal_mad * median(&s), log(least)));
+}
+
+/* What one linear's distances are held to. */
+typedef struct limits {
+    double steps, median_steps, relative, median_relative;
+} limits;
+
+static void check_linear(awq_verification *v, int64_t layer, awq_linear linear, const limits *limit)
+{
+    const awq_layer_checks *checks = &v->checks[layer + 1];
+    double steps = checks->steps[linear], relative = checks->relative[linear];
+    const char *name = awq_linear_name(linear);
+    if (steps == -1) return;
+    if (!isfinite(steps) || !isfinite(relative))
+        awq_problems_add(&v->outliers, AWQ_ERR_NUMERIC,
+                         "layer %lld: %s cannot be compared with the source: not all numbers are "
+                         "finite",
+                         (long long)layer, name);
+    else if (steps > most_steps)
+        awq_problems_add(&v->outliers, AWQ_ERR_NUMERIC,
+                         "layer %lld: %s is not the source's weight: it is %.2f steps of its grid "
+                         "away from it, where rounding leaves 0.29 (relative error %.1f%%)",
+                         (long long)layer, name, steps, 100 * relative);
+    else if (steps > limit->steps)
+        awq_problems_add(
+            &v->outliers, AWQ_ERR_NUMERIC,
+            "layer %lld: %s stands out: it is %.2f steps of its grid away from the "
+            "source's weight, %.2f in the median of all layers (relative error %.1f%%)",
+            (long long)layer, name, steps, limit->median_steps, 100 * relative);
+    else if (relative > limit->relative)
+        awq_problems_add(&v->outliers, AWQ_ERR_NUMERIC,
+                         "layer %lld: %s stands out: its relative error is %.1f%%, %.1f%% in the "
+                         "median of all layers",
+                         (long long)layer, name, 100 * relative, 100 * limit->median_relative);
+}
+
+void awq_verify_find_outliers(awq_verification *v)
+{
+    limits limit[AWQ_LINEARS];
+    double *logarithms = malloc((size_t)v->parts * sizeof *logarithms);
+    if (!logarithms) return;
+    for (int i = 0; i < AWQ_LINEARS; i++) {
+        limit[i].steps = find_limit(v, (awq_linear)i, offsetof(awq_layer_checks, steps), 1.5,
+                                    logarithms, &limit[i].median_steps);
+        limit[i].relative = find_limit(v, (awq_linear)i, offsetof(awq_layer_checks, relative), 3,
+                                       logarithms, &limit[i].median_relative);
+    }
+    free(logarithms);
+    for (int64_t layer = 0; layer + 1 < v->parts; layer++)
+        for (int i = 0; i < AWQ_LINEARS; i++) check_linear(v, layer, (awq_linear)i, &limit[i]);
+}

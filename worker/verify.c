@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT
+ * One layer of a checkpoint, looked at for `awqrun verify`: crc32 against what was recorded, values
+ * that are finite, and the source. What is wrong is sent to the coordinator; only what keeps it
+ * from being looked at is an error. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/crc.h"
+#include "io/path.h"
+#include "jobs/run_directory.h"
+#include "layers/decoder_load.h"
+#include "worker/state.h"
+#include "worker/verify_source.h"
+
+awq_status awq_verify_open(awq_worker *worker, awq_error *err)
+{
+    char path[AWQ_PATH_BYTES];
+    awq_error ignored; /* the coordinator has found it, too */
+    awq_problems problems;
+    const char *out = worker->job.options.out;
+    if (awq_path_join(path, out, AWQ_STATISTICS_NAME, err)) return err->status;
+    awq_problems_init(&problems);
+    worker->made = awq_checkpoint_survey(out, &problems);
+    awq_problems_release(&problems);
+    worker->recorded = !awq_tensor_sums_read(path, &worker->sums, &ignored);
+    if (worker->made) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_IO, "cannot open '%s', which the coordinator could", out);
+}
+
+void awq_verify_close(awq_worker *worker)
+{
+    awq_unfolder_free(worker->unfolder);
+    awq_tensor_sums_release(&worker->sums);
+    awq_checkpoint_close(worker->made);
+}
+
+/* ---- each tensor by itself ---- */
+
+/* The layer in "model.layers.7.mlp...", -1: in none. */
+static int64_t layer_of(const char *name)
+{
+    static const char prefix[] = "model.layers.";
+    char *end;
+    if (strncmp(name, prefix, sizeof prefix - 1) != 0) return -1;
+    const char *digits = name + sizeof prefix - 1;
+    long long layer = strtoll(digits, &end, 10);
+    return end != digits && *end == '.' && layer >= 0 ? (int64_t)layer : -1;
+}
+
+static void check_sum(const awq_worker *worker, const awq_tensor *tensor, const char *shard,
+                      awq_layer_checks *checks, awq_problems *problems)
+{
+    size_t index = awq_tensor_sums_find(&worker->sums, tensor->name);
+    if (index == worker->sums.count) return;
+    checks->summed++;
+    uint32_t crc = awq_crc32(0, tensor->data, tensor->bytes);
+    if (crc != worker->sums.crc[index] || tensor->bytes != worker->sums.bytes[index])
+        awq_problems_add(problems, AWQ_ERR_CORRUPT,
+                         "tensor '%s' in '%s' is not what was written: its crc32 is %08x, recorded "
+                         "is %08x",
+                         tensor->name, shard, crc, worker->sums.crc[index]);
+}
+
+static void check_tensor(const awq_worker *worker, const awq_tensor *tensor, const char *shard,
+                         awq_layer_checks *checks, awq_problems *problems)
+{
+    awq_error err;
+    checks->tensors++;
+    check_sum(worker, tensor, shard, checks, problems);
+    if (awq_dtype_is_weight(tensor->dtype) && awq_tensor_check_finite(tensor, &err)) {
+        awq_error_wrap(&err, "tensor in '%s'", shard);
+        awq_problems_add_error(problems, &err);
+    }
+    awq_safetensors_dont_need(tensor);
+}
+
+static awq_status check_tensors(awq_worker *worker, int64_t layer, awq_layer_checks *checks,
+                                awq_problems *problems, awq_error *err)
+{
+    const awq_model *model = awq_checkpoint_model(worker->made);
+    for (size_t i = 0; i < awq_checkpoint_shard_count(worker->made); i++) {
+        const awq_safetensors *file = awq_checkpoint_shard(worker->made, i);
+        const char *shard = awq_checkpoint_shard_name(worker->made, i);
+        for (size_t j = 0; file && j < awq_safetensors_count(file); j++) {
+            const awq_tensor *tensor = awq_safetensors_at(file, j);
+            int64_t of = layer_of(tensor->name);
+            if (!model || of >= model->layers) of = -1;
+            if (of != layer) continue;
+            if (awq_worker_check(worker, err)) return err->status;
+            check_tensor(worker, tensor, shard, checks, problems);
+        }
+    }
+    return AWQ_OK;
+}
+
+/* ---- each linear's tensors with each other ---- */
+
+/* Of these formats, parts of a linear say something of one another: a shape, zero points as
+ * products with the scales. In the others any word is a code, and any code in range. */
+static bool can_contradict(const awq_model *model)
+{
+    awq_format format = model->quantization.format;
+    return model->quantized && (format == AWQ_FORMAT_GEMV_FAST || format == AWQ_FORMAT_COMPRESSED);
+}
+
+/* Whether opening has found all of its tensors. */
+static bool is_packed_here(const awq_worker *worker, int64_t layer, awq_linear linear)
+{
+    const awq_model *model = awq_checkpoint_model(worker->made);
+    awq_part parts[AWQ_MAX_PARTS];
+    int64_t out, in;
+    awq_linear_shape(model, linear, &out, &in);
+    if (!awq_model_packs(model, layer, linear)) return false;
+    int count = awq_format_parts(&model->quantization, out, in, parts);
+    for (int i = 0; i < count; i++)
+        if (!awq_checkpoint_linear(worker->made, layer, linear, parts[i].suffix)) return false;
+    return true;
+}
+
+static awq_status check_codes(awq_worker *worker, int64_t layer, awq_problems *problems,
+                              awq_error *err)
+{
+    const awq_model *model = awq_checkpoint_model(worker->made);
+    if (layer < 0 || !model || !can_contradict(model)) return AWQ_OK;
+    for (int i = 0; i < AWQ_LINEARS; i++) {
+        awq_linear_codes codes;
+        if (awq_worker_check(worker, err)) return err->status;
+        if (!is_packed_here(worker, layer, (awq_linear)i)) continue;
+        awq_status status = awq_checkpoint_unpack(worker->made, layer, (awq_linear)i, &codes, err);
+        if (!status)
+            awq_linear_codes_release(&codes);
+        else if (status == AWQ_ERR_INPUT)
+            awq_problems_add_error(problems, err);
+        else
+            return status;
+    }
+    return AWQ_OK;
+}
+
+/* ---- the layer ---- */
+
+void awq_verify_tell(awq_worker *worker, int32_t kind, int64_t layer,
+                     const awq_layer_checks *checks, const awq_problems *problems)
+{
+    size_t findings = problems->count * sizeof *problems->items;
+    awq_letter *letter =
+        awq_letter_create(kind, layer, (int64_t)problems->count, sizeof *checks + findings);
+    if (letter) {
+        memcpy(letter->payload, checks, sizeof *checks);
+        if (findings) memcpy(letter->payload + sizeof *checks, problems->items, findings);
+    }
+    awq_mail_post(worker->mail, AWQ_COORDINATOR, letter);
+}
+
+awq_status awq_worker_verify(awq_worker *worker, int64_t layer, awq_error *err)
+{
+    awq_layer_checks checks = {0};
+    awq_problems problems;
+    awq_problems_init(&problems);
+    for (int i = 0; i < AWQ_LINEARS; i++) checks.relative[i] = checks.steps[i] = -1;
+    awq_worker_progress(worker, -1, layer, -1, AWQ_PHASE_READ, 0);
+    awq_status status = check_tensors(worker, layer, &checks, &problems, err);
+    if (!status) status = check_codes(worker, layer, &problems, err);
+    if (!status && worker->checkpoint[0] && awq_checkpoint_model(worker->made))
+        status = awq_verify_source(worker, layer, &checks, &problems, err);
+    if (!status) awq_verify_tell(worker, AWQ_LETTER_VERIFIED, layer, &checks, &problems);
+    awq_problems_release(&problems);
+    return status;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/verify_source.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "jobs/run_directory.h"
+#include "layers/decoder_load.h"
+
+typedef struct layer_run {
+    awq_worker *worker;
+    const awq_model *model;
+    int64_t layer;
+    const awq_layer_record *record; /* NULL: none, so that folding cannot be undone */
+    awq_layer_checks *checks;
+    awq_problems *problems;
+} layer_run;
+
+/* ---- tensors that are not quantized ---- */
+
+static bool same_kind(const awq_tensor *a, const awq_tensor *b)
+{
+    return a->dtype == b->dtype && awq_tensor_elements(a) == awq_tensor_elements(b);
+}
+
+static void must_be_equal(const layer_run *run, const char *name)
+{
+    const awq_tensor *made = awq_checkpoint_find(run->worker->made, name);
+    const awq_tensor *source = awq_checkpoint_find(run->worker->checkpoint[0], name);
+    if (!made || !source) return;
+    run->checks->compared++;
+    if (!same_kind(made, source) || memcmp(made->data, source->data, made->bytes))
+        awq_problems_add(run->problems, AWQ_ERR_CORRUPT,
+                         "tensor '%s' is not the source's, bit for bit", name);
+    awq_safetensors_dont_need(source);
+}
+
+/* divisors: what the folding divided the vector by. */
+static void must_be_folded(const layer_run *run, const char *name, const float *divisors)
+{
+    const awq_tensor *made = awq_checkpoint_find(run->worker->made, name);
+    const awq_tensor *source = awq_checkpoint_find(run->worker->checkpoint[0], name);
+    if (!made || !source) return;
+    run->checks->compared++;
+    int64_t first = same_kind(made, source) ? awq_unfold_mismatch(made, source, divisors) : 0;
+    if (first >= 0)
+        awq_problems_add(run->problems, AWQ_ERR_CORRUPT,
+                         "tensor '%s' is not the source's divided by the layer's scales, first at "
+                         "element %lld",
+                         name, (long long)first);
+}
+
+static void check_norms(const layer_run *run)
+{
+    for (int i = 0; i < AWQ_NORMS; i++) {
+        char name[AWQ_NAME_BYTES];
+        awq_norm norm = (awq_norm)i;
+        if (!awq_model_has_norm(run->model, norm)) continue;
+        awq_norm_tensor_name(name, run->layer, norm);
+        bool folded = norm == AWQ_INPUT_NORM || norm == AWQ_POST_NORM;
+        if (!folded)
+            must_be_equal(run, name);
+        else if (run->record)
+            must_be_folded(run, name, awq_unfold_norm_scales(run->record, norm));
+    }
+}
+
+static awq_status check_bias(const layer_run *run, awq_linear linear, awq_error *err)
+{
+    char name[AWQ_NAME_BYTES];
+    int64_t out, in;
+    awq_linear_shape(run->model, linear, &out, &in);
+    awq_linear_tensor_name(name, run->layer, linear, "bias");
+    bool divided = linear == AWQ_V || linear == AWQ_UP;
+    if (!divided) must_be_equal(run, name);
+    if (!divided || !run->record) return AWQ_OK;
+    float *rows = malloc((size_t)out * sizeof *rows);
+    if (!rows) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to check '%s'", name);
+    awq_unfold_rows(run->model, run->record, linear, rows);
+    must_be_folded(run, name, rows);
+    free(rows);
+    return AWQ_OK;
+}
+
+/* ---- quantized ones ---- */
+
+/* A linear left in full precision is folded and rounded to its type, no more. */
+static const double most_of_rounding = 0x1p-8;
+
+/* Whether all tensors of a linear are there, and its numbers finite: else it was said already. */
+static bool is_whole(const layer_run *run, awq_linear linear)
+{
+    awq_part parts[AWQ_MAX_PARTS] = {{.suffix = "weight", .scales = true}};
+    int count = 1;
+    int64_t out, in;
+    awq_error ignored;
+    awq_linear_shape(run->model, linear, &out, &in);
+    if (awq_model_packs(run->model, run->layer, linear))
+        count = awq_format_parts(&run->model->quantization, out, in, parts);
+    for (int i = 0; i < count; i++) {
+        const awq_tensor *tensor =
+            awq_checkpoint_linear(run->worker->made, run->layer, linear, parts[i].suffix);
+        if (!tensor || (parts[i].scales && awq_tensor_check_finite(tensor, &ignored))) return false;
+    }
+    return awq_checkpoint_linear(run->worker->checkpoint[0], run->layer, linear, "weight");
+}
+
+static void take_distance(const layer_run *run, awq_linear linear, const awq_distance *distance)
+{
+    char name[AWQ_NAME_BYTES];
+    if (awq_model_packs(run->model, run->layer, linear)) {
+        run->checks->relative[linear] = distance->relative;
+        run->checks->steps[linear] = distance->steps;
+        return;
+    }
+    run->checks->compared++;
+    if (!(distance->folded <= most_of_rounding))
+        awq_problems_add(run->problems, AWQ_ERR_NUMERIC,
+                         "tensor '%s', which is left in full precision, is not the source's folded "
+                         "and rounded: its relative error is %.2g",
+                         awq_linear_tensor_name(name, run->layer, linear, "weight"),
+                         distance->folded);
+}
+
+static awq_status measure_linear(const layer_run *run, awq_linear linear, awq_error *err)
+{
+    awq_worker *worker = run->worker;
+    awq_distance distance;
+    if (!run->record || !is_whole(run, linear)) return AWQ_OK;
+    if (!worker->unfolder &&
+        awq_unfolder_create(worker->device, run->model, &worker->unfolder, err))
+        return err->status;
+    if (awq_worker_check(worker, err)) return err->status;
+    awq_status status = awq_unfold_measure(worker->unfolder, worker->made, worker->checkpoint[0],
+                                           run->layer, linear, run->record, &distance, err);
+    if (status == AWQ_ERR_INPUT || status == AWQ_ERR_NUMERIC) return AWQ_OK; /* said already */
+    if (status) return status;
+    take_distance(run, linear, &distance);
+    awq_safetensors_dont_need(
+        awq_checkpoint_linear(worker->checkpoint[0], run->layer, linear, "weight"));
+    return AWQ_OK;
+}
+
+static awq_status check_layer(const layer_run *run, awq_error *err)
+{
+    check_norms(run);
+    for (int i = 0; i < AWQ_LINEARS; i++) {
+        if (run->model->bias[i] && check_bias(run, (awq_linear)i, err)) return err->status;
+        if (measure_linear(run, (awq_linear)i, err)) return err->status;
+    }
+    return AWQ_OK;
+}
+
+/* ---- */
+
+/* The layer's scales, if they are recorded for a model of these sizes. */
+static bool read_record(const layer_run *run, awq_layer_record *record)
+{
+    char path[AWQ_PATH_BYTES];
+    awq_error ignored;
+    awq_layer_record_init(record);
+    if (!run->worker->recorded ||
+        awq_path_join(path, run->worker->job.options.out, AWQ_STATISTICS_NAME, &ignored) ||
+        awq_layer_records_read(path, run->layer, record, &ignored))
+        return false;
+    bool fits = true;
+    for (int i = 0; i < AWQ_LINEARS; i++) {
+        int64_t out, in;
+        awq_linear_shape(run->model, (awq_linear)i, &out, &in);
+        fits = fits && record->group[awq_linear_group((awq_linear)i)].channels == in;
+    }
+    return fits;
+}
+
+awq_status awq_verify_source(awq_worker *worker, int64_t layer, awq_layer_checks *checks,
+                             awq_problems *problems, awq_error *err)
+{
+    layer_run run = {.worker = worker,
+                     .model = awq_checkpoint_model(worker->made),
+                     .layer = layer,
+                     .checks = checks,
+                     .problems = problems};
+    awq_layer_record record;
+    if (layer < 0) {
+        must_be_equal(&run, AWQ_EMBEDDING_NAME);
+        must_be_equal(&run, AWQ_FINAL_NORM_NAME);
+        must_be_equal(&run, AWQ_HEAD_NAME);
+        return AWQ_OK;
+    }
+    if (read_record(&run, &record)) run.record = &record;
+    awq_status status = check_layer(&run, err);
+    awq_layer_record_release(&record);
+    return status;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT
+ * worker/verify_source.h - one layer of a checkpoint against the model that it was made of. Private
+ * to this folder. */
+#ifndef AWQ_WORKER_VERIFY_SOURCE_H
+#define AWQ_WORKER_VERIFY_SOURCE_H
+
+#include "worker/state.h"
+
+/* layer -1: what is in no layer. Adds what is wrong to problems, distances and counts to checks. A
+ * tensor that is missing or not finite is passed over: that is said elsewhere. */
+awq_status awq_verify_source(awq_worker *worker, int64_t layer, awq_layer_checks *checks,
+                             awq_problems *problems, awq_error *err);
+
+#endif
