@@ -131,15 +131,15 @@ class Usage(Case):
         self.nothing_looks_finished()
 
     def test_missing_options_are_all_named(self):
-        self.misused(("quantize",), "--model DIR is missing", "--tokens FILE is missing",
-                     "--out DIR is missing")
+        self.misused(("quantize",), "--model DIR is missing", "--out DIR is missing",
+                     "--tokens FILE or --text FILE is missing")
         self.misused(("eval", "--tokens", "x"), "--model DIR is missing")
-        self.misused(("plan", "--model", "x"), "--tokens FILE is missing")
+        self.misused(("plan", "--model", "x"), "--tokens FILE or --text FILE is missing")
         self.misused(("status",), "which job")
         self.misused(("verify",), "which checkpoint")
 
     def test_missing_options_are_named_once_on_several_ranks(self):
-        self.misused(("quantize", "--model", DEMO), "--tokens FILE is missing",
+        self.misused(("quantize", "--model", DEMO), "--tokens FILE or --text FILE is missing",
                      "--out DIR is missing", ranks=3)
 
     def test_stray_arguments_are_refused(self):

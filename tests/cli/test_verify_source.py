@@ -69,7 +69,7 @@ class Source(VerifyCase):
                 self.assertAlmostEqual(row["steps"], 12**-0.5, delta=0.003)
 
     def test_another_model_is_named(self):
-        self.finds("the source '.*qwen3' is another model: 4 layers here, 2 there",
+        self.finds("the source '.*qwen3' is another model: layers: 2, not 4",
                    options=("--model", FAMILIES / "qwen3"))
 
     def test_other_weights_of_the_same_shape_are_named(self):

@@ -105,4 +105,4 @@ def commands():
 
 def options_of(command):
     """The long options that a subcommand's --help lists."""
-    return re.findall(r"^  (?:-\w, )?--([a-z-]+)", run(command, "--help").out, re.MULTILINE)
+    return re.findall(r"^  (?:-\w, )?--([a-z0-9-]+)", run(command, "--help").out, re.MULTILINE)
