@@ -11,11 +11,24 @@
 
 enum { AWQ_EXIT_DONE = 0, AWQ_EXIT_FAILED = 1, AWQ_EXIT_USAGE = 2, AWQ_EXIT_RESUMABLE = 75 };
 
+struct awq_call;
+
+/* A subcommand; a NULL name ends a list of them. */
+typedef struct awq_command_row {
+    const char *name;
+    const char *arguments;
+    const char *summary;
+    awq_command bit;
+    bool computes; /* on the workers */
+    int (*run)(const struct awq_call *call);
+} awq_command_row;
+
 /* What a command gets: its options, and the workers when it computes (else NULL). */
 typedef struct awq_call {
     awq_options *options;
     awq_crew *crew;
     const awq_worker_half *half;
+    const awq_command_row *commands; /* all there are */
 } awq_call;
 
 int awq_command_quantize(const awq_call *call);
@@ -24,9 +37,11 @@ int awq_command_eval(const awq_call *call);
 int awq_command_report(const awq_call *call);
 int awq_command_status(const awq_call *call);
 int awq_command_submit(const awq_call *call);
+int awq_command_tokenize(const awq_call *call);
 int awq_command_verify(const awq_call *call);
 int awq_command_convert(const awq_call *call);
 int awq_command_version(const awq_call *call);
+int awq_command_completion(const awq_call *call);
 
 /* Reports an error and gives the exit code that goes with it. */
 int awq_exit_failed(const awq_error *err);

@@ -27,6 +27,7 @@ typedef struct awq_worker_half {
     bool (*free)(struct awq_worker *worker);
     awq_status (*needs)(const awq_options *options, const awq_checkpoint *checkpoint,
                         const awq_tokens *tokens, awq_hello *out, awq_error *err);
+    const char *(*library)(int index);
 } awq_worker_half;
 
 typedef struct awq_member {

@@ -35,7 +35,7 @@ awq_status awq_estimate_make(const awq_options *options, const awq_inputs *input
     double forward = awq_work_forward(model, tokens, length);
     awq_pace pace = {.forward = forward / e.rate,
                      .flow = (forward + awq_work_gram(model, tokens)) / e.rate,
-                     .search = awq_work_search(model, options) / e.rate};
+                     .search = awq_work_search(model, options, &inputs->tokens) / e.rate};
     e.compute = awq_forecast_seconds(plan, plan->done, (int)workers,
                                      awq_job_tiles(options, &inputs->tokens), &pace);
     if (e.compute < 0)

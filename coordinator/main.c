@@ -14,20 +14,13 @@
 #include "io/log.h"
 #include "worker/worker.h"
 
-typedef struct command {
-    const char *name;
-    const char *arguments;
-    const char *summary;
-    awq_command bit; /* 0: takes no options */
-    bool computes;   /* on the workers */
-    int (*run)(const awq_call *call);
-} command;
+typedef awq_command_row command;
 
 static const command commands[] = {
-    {"quantize", "--model DIR --tokens FILE --out DIR [options]",
+    {"quantize", "--model DIR (--tokens FILE | --text FILE...) --out DIR [options]",
      "quantize a checkpoint, or go on with it", AWQ_COMMAND_QUANTIZE, true, awq_command_quantize},
-    {"plan", "--model DIR --tokens FILE [options]", "check a job and say what it would do",
-     AWQ_COMMAND_PLAN, false, awq_command_plan},
+    {"plan", "--model DIR (--tokens FILE | --text FILE...) [options]",
+     "check a job and say what it would do", AWQ_COMMAND_PLAN, false, awq_command_plan},
     {"status", "OUT [options]", "say how a job is doing", AWQ_COMMAND_STATUS, false,
      awq_command_status},
     {"report", "OUT [options]", "a page about a quantization: errors, alphas, times",
@@ -39,14 +32,19 @@ static const command commands[] = {
      true, awq_command_verify},
     {"submit", "[options] -- --model DIR --tokens FILE --out DIR [options of quantize]",
      "quantize as a SLURM job", AWQ_COMMAND_SUBMIT, false, awq_command_submit},
+    {"tokenize", "--model DIR --text FILE... --out FILE [options]",
+     "turn text into calibration tokens", AWQ_COMMAND_TOKENIZE, false, awq_command_tokenize},
     {"convert", "CHECKPOINT --out DIR [options]", "put a quantized checkpoint into another format",
      AWQ_COMMAND_CONVERT, false, awq_command_convert},
-    {"version", "", "print versions", 0, false, awq_command_version},
+    {"version", "[--json]", "print versions", AWQ_COMMAND_VERSION, false, awq_command_version},
+    {"completion", "--shell bash|zsh", "print a script that completes command lines",
+     AWQ_COMMAND_COMPLETION, false, awq_command_completion},
     {NULL, NULL, NULL, 0, false, NULL},
 };
 
-static const awq_worker_half worker_half = {awq_worker_start, awq_worker_receive, awq_worker_tick,
-                                            awq_worker_free, awq_worker_needs};
+static const awq_worker_half worker_half = {awq_worker_start, awq_worker_receive,
+                                            awq_worker_tick,  awq_worker_free,
+                                            awq_worker_needs, awq_worker_library};
 
 /* Workers have so long to say goodbye; what is durable does not depend on it. */
 static const double goodbye_seconds = 4;
@@ -62,7 +60,7 @@ static void print_usage(FILE *file)
 {
     fprintf(file, "awqrun %s - AWQ quantization of large models over MPI\n\n", AWQ_VERSION);
     for (const command *c = commands; c->name; c++)
-        fprintf(file, "  awqrun %-9s %s\n", c->name, c->summary);
+        fprintf(file, "  awqrun %-10s %s\n", c->name, c->summary);
     fprintf(file, "\n'awqrun COMMAND --help' lists a command's options. To use several workers:\n"
                   "  mpirun -n 9 awqrun quantize ...    one coordinator and eight workers\n");
 }
@@ -122,7 +120,7 @@ static int run_command(const command *c, int argc, char **argv, awq_crew *crew)
                                                         : options.verbose ? AWQ_LOG_VERBOSE
                                                                           : AWQ_LOG_INFO);
     awq_log_set_json(options.log_json);
-    awq_call call = {&options, crew, &worker_half};
+    awq_call call = {&options, crew, &worker_half, commands};
     if (help)
         print_help(c);
     else if (problems.count)

@@ -146,7 +146,7 @@ static awq_status begin_progress(awq_verification *v, const awq_plan *p, awq_err
                          .tokens = tokens,
                          .forward = awq_work_forward(v->model, tokens, v->tokens.length),
                          .gram = awq_work_gram(v->model, tokens),
-                         .search = awq_work_search(v->model, v->options)};
+                         .search = awq_work_search(v->model, v->options, &v->tokens)};
     if (!load.done) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to tell the progress");
     memcpy(load.done, p->done, bytes);
     awq_progress_begin(&v->view, &load, p->layers - p->layers_left, v->options);

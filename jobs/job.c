@@ -119,6 +119,14 @@ int64_t awq_job_tile_sequences(const awq_options *options, const awq_tokens *tok
     return sequences < tokens->sequences ? sequences : tokens->sequences;
 }
 
+int64_t awq_job_objective_sequences(const awq_options *options, const awq_tokens *tokens)
+{
+    int64_t sequences = options->objective_tokens / tokens->length;
+    if (options->objective != AWQ_OPTION_OBJECTIVE_MODULE) return 0;
+    if (!options->objective_tokens || sequences > tokens->sequences) return tokens->sequences;
+    return sequences < 1 ? 1 : sequences;
+}
+
 int64_t awq_job_tiles(const awq_options *options, const awq_tokens *tokens)
 {
     int64_t sequences = awq_job_tile_sequences(options, tokens);

@@ -42,6 +42,9 @@ awq_status awq_job_from_text(const char *text, size_t bytes, awq_job *out, awq_e
 
 /* Sequences in a tile: tile_tokens / length, at least 1, at most all. */
 int64_t awq_job_tile_sequences(const awq_options *options, const awq_tokens *tokens);
+/* Sequences that the module objective is measured on, the first ones: objective_tokens / length, at
+ * least 1, at most all; 0 with another objective. */
+int64_t awq_job_objective_sequences(const awq_options *options, const awq_tokens *tokens);
 /* Tiles of the job. */
 int64_t awq_job_tiles(const awq_options *options, const awq_tokens *tokens);
 

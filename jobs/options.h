@@ -21,17 +21,30 @@ typedef enum awq_command {
     AWQ_COMMAND_EVAL = 4,
     AWQ_COMMAND_STATUS = 8,
     AWQ_COMMAND_SUBMIT = 16,
+    AWQ_COMMAND_TOKENIZE = 32,
     AWQ_COMMAND_VERIFY = 64,
     AWQ_COMMAND_REPORT = 128,
-    AWQ_COMMAND_CONVERT = 256
+    AWQ_COMMAND_CONVERT = 256,
+    AWQ_COMMAND_VERSION = 512,
+    AWQ_COMMAND_COMPLETION = 1024
 } awq_command;
 
 /* Enumerated values, in the order of their names in option_table.c. */
+enum { AWQ_OPTION_OBJECTIVE_LINEAR, AWQ_OPTION_OBJECTIVE_MODULE };
 enum { AWQ_OPTION_DUO_OFF, AWQ_OPTION_DUO_ON, AWQ_OPTION_DUO_BOTH };
 enum { AWQ_OPTION_O_PROJ_TIED, AWQ_OPTION_O_PROJ_SKIP };
 enum { AWQ_OPTION_CLIP_OFF, AWQ_OPTION_CLIP_AFTER, AWQ_OPTION_CLIP_JOINT };
 enum { AWQ_OPTION_CLIP_SYMMETRIC, AWQ_OPTION_CLIP_ASYMMETRIC };
 enum { AWQ_OPTION_ROUNDING_NEAREST, AWQ_OPTION_ROUNDING_FEEDBACK };
+enum { AWQ_OPTION_SHELL_BASH, AWQ_OPTION_SHELL_ZSH };
+enum { AWQ_OPTION_SPLIT_LINES, AWQ_OPTION_SPLIT_BLANK, AWQ_OPTION_SPLIT_FILES };
+enum {
+    AWQ_OPTION_CHAT_NONE,
+    AWQ_OPTION_CHAT_LLAMA3,
+    AWQ_OPTION_CHAT_CHATML,
+    AWQ_OPTION_CHAT_MISTRAL
+};
+enum { AWQ_OPTION_INVALID_REFUSE, AWQ_OPTION_INVALID_REPLACE };
 enum { AWQ_OPTION_LAUNCHER_AUTO, AWQ_OPTION_LAUNCHER_SRUN, AWQ_OPTION_LAUNCHER_MPIRUN };
 
 /* An amount of memory: bytes, or a share of what there is. */
@@ -47,14 +60,24 @@ typedef struct awq_options {
     char *out;
     char *against;
     char *job;         /* a job file */
-    int64_t sequences; /* 0: all */
+    int64_t sequences; /* 0: all of the tokens, 128 of text */
     int64_t layer;     /* verify: to be made again; -1: none */
+    /* text in place of tokens */
+    char *text; /* files, one a line */
+    int64_t length;
+    int64_t split;
+    char *field; /* NULL: text, or messages for a chat template */
+    int64_t chat_template;
+    bool mask_prompt;
+    int64_t invalid_utf8;
     /* what changes the result */
     int64_t bits;
     int64_t group_size;
     bool symmetric;
     int64_t format; /* awq_format */
     char *skip;     /* regular expression; NULL: none */
+    int64_t objective;
+    int64_t objective_tokens; /* 0: all */
     int64_t alpha_steps;
     int64_t duo;
     int64_t refine;
@@ -82,6 +105,7 @@ typedef struct awq_options {
     bool json;
     char *html; /* report: NULL: OUT/awqrun-report.html */
     bool csv;
+    int64_t shell;  /* completion */
     bool print_job; /* plan */
     /* what is said */
     bool verbose;
@@ -108,6 +132,7 @@ typedef struct awq_options {
 typedef enum awq_option_type {
     AWQ_OPTION_TEXT,
     AWQ_OPTION_PATH,
+    AWQ_OPTION_PATHS, /* several: given again, or one after another; kept one a line */
     AWQ_OPTION_INTEGER,
     AWQ_OPTION_NUMBER,
     AWQ_OPTION_BYTES,   /* "5GB", "512MiB", "4096" */
@@ -125,9 +150,9 @@ typedef struct awq_option {
     const char *fallback; /* the default, as a user would write it; NULL: none */
     double min, max;      /* of numbers, inclusive */
     int commands;         /* awq_command bits */
-    bool required;        /* where it belongs, except for plan's --out and verify's */
-    bool changes_result;  /* part of the fingerprint */
-    const char *help;     /* one sentence, no full stop */
+    bool required; /* where it belongs, except for verify's, plan's --out, --tokens with --text */
+    bool changes_result; /* part of the fingerprint */
+    const char *help;    /* one sentence, no full stop */
 } awq_option;
 
 extern const awq_option awq_option_table[];
@@ -157,8 +182,8 @@ char *awq_option_text(const awq_options *options, const awq_option *option);
 bool awq_options_parse(awq_options *options, awq_command command, int argc, char **argv,
                        awq_problems *problems);
 
-/* {"model": "...", ...}: all options as text but those of submit alone, or only those that change
- * the result. NULL: no memory. The caller decrefs. */
+/* {"model": "...", ...}: all options as text but those of commands that are no jobs, or only
+ * those that change the result. NULL: no memory. The caller decrefs. */
 json_t *awq_options_to_json(const awq_options *options, bool only_changing);
 awq_status awq_options_from_json(awq_options *options, const json_t *object, awq_error *err);
 

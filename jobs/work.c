@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "jobs/work.h"
 
+#include "jobs/job.h"
+
 double awq_work_forward(const awq_model *model, int64_t tokens, int64_t length)
 {
     double linears = 0;
@@ -38,26 +40,45 @@ static double clip_trials(const awq_options *options)
     return options->clip_shape == AWQ_OPTION_CLIP_ASYMMETRIC ? 30 : 10;
 }
 
-double awq_work_search(const awq_model *model, const awq_options *options)
+static double candidates(const awq_options *options)
 {
-    double candidates = (double)options->alpha_steps + 1;
-    if (options->duo == AWQ_OPTION_DUO_ON && options->alpha_steps) candidates += 1;
-    if (options->duo == AWQ_OPTION_DUO_BOTH && options->alpha_steps) candidates *= 2;
-    if (options->alpha_steps) candidates += (double)options->refine;
-    double clips = options->clip == AWQ_OPTION_CLIP_OFF     ? 0
-                   : options->clip == AWQ_OPTION_CLIP_JOINT ? candidates + 1
-                                                            : 1;
+    double count = (double)options->alpha_steps + 1;
+    if (!options->alpha_steps) return 1;
+    if (options->duo == AWQ_OPTION_DUO_ON) count += 1;
+    if (options->duo == AWQ_OPTION_DUO_BOTH) count *= 2;
+    return count + (double)options->refine;
+}
+
+/* How often the exact error of a linear is measured: plain rounding, candidates (a joint clip makes
+ * the identity another one), the output's energy, and what is written. */
+static double measurements(awq_linear linear, const awq_options *options)
+{
+    bool in_module = linear != AWQ_O && linear != AWQ_DOWN;
+    if (options->objective == AWQ_OPTION_OBJECTIVE_MODULE && in_module) return 1 + 2;
+    return candidates(options) + (options->clip == AWQ_OPTION_CLIP_JOINT) + 2;
+}
+
+static double clip_searches(awq_linear linear, const awq_options *options)
+{
+    if (options->clip == AWQ_OPTION_CLIP_OFF || linear == AWQ_Q || linear == AWQ_K) return 0;
+    return options->clip == AWQ_OPTION_CLIP_JOINT ? candidates(options) + 1 : 1;
+}
+
+double awq_work_search(const awq_model *model, const awq_options *options, const awq_tokens *tokens)
+{
+    int64_t scored = awq_job_objective_sequences(options, tokens) * tokens->length;
     bool feedback = options->rounding == AWQ_OPTION_ROUNDING_FEEDBACK;
-    double sum = feedback ? sum_inputs(model, 3) / 3 : 0;
-    /* two more: the output's energy, and the error of what is written */
-    double triangles = candidates + 2 + (feedback ? 1 : 0);
+    /* attention and MLP as they are, and once for each candidate */
+    double sum = (candidates(options) + 1) * awq_work_forward(model, scored, tokens->length);
+    if (feedback) sum += sum_inputs(model, 3) / 3;
     for (int i = 0; i < AWQ_LINEARS; i++) {
         int64_t out, in;
         awq_linear_shape(model, (awq_linear)i, &out, &in);
         double weights = (double)out * (double)in;
         double group = options->group_size < 0 ? (double)in : (double)options->group_size;
-        sum += weights * (double)in * triangles;
-        if (i != AWQ_Q && i != AWQ_K) sum += clips * 2 * clip_trials(options) * weights * group;
+        double clips = clip_searches((awq_linear)i, options) * clip_trials(options);
+        sum += weights * (double)in * (measurements((awq_linear)i, options) + feedback);
+        sum += 2 * weights * group * clips;
     }
     return sum;
 }

@@ -71,6 +71,10 @@ struct awq_backend {
     const char *name; /* as --backend takes it */
     size_t compute_bytes;
 
+    /* The libraries that it stands on, "NAME VERSION": the index-th, or NULL past the last. Needs
+     * no device. */
+    const char *(*library)(int index);
+
     awq_status (*open)(const awq_device_options *options, awq_device **out, awq_error *err);
     void (*close)(awq_device *device); /* NULL is fine */
 
@@ -146,6 +150,10 @@ struct awq_backend {
      * float64. Waits; the result is in host memory. NaN and infinity pass through. */
     awq_status (*squared_distance)(awq_device *device, const void *x, const void *y, int64_t rows,
                                    int64_t cols, double *sum, awq_error *err);
+    /* The same of float32 arrays, over the rows that count; mask as in the statistics. */
+    awq_status (*squared_error)(awq_device *device, const float *x, const float *y,
+                                const uint8_t *mask, int64_t rows, int64_t cols, double *sum,
+                                awq_error *err);
     /* sum over rows of d G d^T, float32 products, rows summed in float64: A 2.5's trace. gram
      * [in, in] finished. Waits; the result is in host memory. NaN and infinity pass through. */
     awq_status (*quadratic_form)(awq_device *device, const void *d, const float *gram,

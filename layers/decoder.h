@@ -40,6 +40,15 @@ awq_status awq_scratch_create(awq_device *device, const awq_model *model, int64_
                               int64_t length, awq_scratch **out, awq_error *err);
 void awq_scratch_free(awq_scratch *scratch);
 
+/* The two halves of a layer, each added to the residual. */
+typedef enum awq_half { AWQ_HALF_ATTENTION, AWQ_HALF_MLP } awq_half;
+
+/* sum += what one half puts out for `hidden`; both float32 [rows, hidden], and may be the same. The
+ * device may still be at work when this returns. */
+awq_status awq_decoder_half(awq_device *device, const awq_model *model, const awq_decoder *decoder,
+                            awq_scratch *scratch, awq_half half, const float *hidden, float *sum,
+                            int64_t sequences, awq_error *err);
+
 /* hidden = layer(hidden), in place. `statistics` (NULL: none) gathers each linear input; `mask`
  * (device, [rows], NULL: all) says which rows count there. seconds (NULL: do not measure) has
  * AWQ_PHASE_FORWARD and AWQ_PHASE_GRAM added to; without it the device may still be at work when

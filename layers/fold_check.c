@@ -31,8 +31,8 @@ static awq_status nonfinite_output(int64_t index, int64_t hidden, awq_error *err
 }
 
 /* Adds `rows` rows from `row` on; host has room for three times CHECK_ROWS rows. */
-static awq_status add_rows(const awq_quantizer *quantizer, const awq_fold_check *check, int64_t row,
-                           int64_t rows, float *host, difference *sum, awq_error *err)
+static awq_status add_rows(const awq_quantizer *quantizer, const awq_kept_tokens *check,
+                           int64_t row, int64_t rows, float *host, difference *sum, awq_error *err)
 {
     int64_t hidden = quantizer->model->hidden, count = rows * hidden, first = row * hidden;
     size_t bytes = (size_t)count * sizeof *host;
@@ -52,7 +52,7 @@ static awq_status add_rows(const awq_quantizer *quantizer, const awq_fold_check 
     return AWQ_OK;
 }
 
-static awq_status compare(const awq_quantizer *quantizer, const awq_fold_check *check,
+static awq_status compare(const awq_quantizer *quantizer, const awq_kept_tokens *check,
                           double *relative, awq_error *err)
 {
     int64_t rows = check->sequences * check->length;
@@ -71,7 +71,7 @@ static awq_status compare(const awq_quantizer *quantizer, const awq_fold_check *
 }
 
 /* ||new output - output|| / ||output - input|| of the decoder as it is now. */
-static awq_status relative_error(const awq_quantizer *quantizer, const awq_fold_check *check,
+static awq_status relative_error(const awq_quantizer *quantizer, const awq_kept_tokens *check,
                                  double *relative, awq_error *err)
 {
     float *trial = quantizer->scratch->trial;
@@ -149,7 +149,7 @@ static awq_status unfold_group(awq_quantizer *quantizer, awq_group group, awq_er
     return AWQ_OK;
 }
 
-static awq_status name_culprit(awq_quantizer *quantizer, const awq_fold_check *check,
+static awq_status name_culprit(awq_quantizer *quantizer, const awq_kept_tokens *check,
                                double tolerance, double error, awq_error *err)
 {
     for (int group = 0; group < AWQ_GROUPS; group++) {
@@ -175,11 +175,13 @@ int64_t awq_fold_check_sequences(int64_t sequences, int64_t length)
     return sequences < enough ? sequences : enough;
 }
 
-awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_fold_check *first_tile,
+awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens *first_tile,
                                 awq_error *err)
 {
-    awq_fold_check part = *first_tile, *check = &part;
+    awq_kept_tokens part = *first_tile, *check = &part;
+    int64_t most = quantizer->scratch->trial_rows / quantizer->scratch->length;
     part.sequences = awq_fold_check_sequences(part.sequences, part.length);
+    if (part.sequences > most) part.sequences = most; /* more are kept than fit a tile */
     double tolerance = quantizer->be->compute_bytes == sizeof(float) ? 1e-5 : 1e-3, error;
     if (relative_error(quantizer, check, &error, err)) return err->status;
     quantizer->out->record.fold_error = error;

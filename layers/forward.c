@@ -12,7 +12,8 @@ typedef struct forward_pass {
     const awq_model *model;
     const awq_decoder *decoder;
     awq_scratch *scratch;
-    float *hidden;
+    const float *hidden; /* what the halves read */
+    float *sum;          /* what they add to; may be `hidden` */
     int64_t sequences, rows;
     awq_statistics *statistics;
     const uint8_t *mask;
@@ -49,7 +50,7 @@ static void linear(const forward_pass *pass, awq_linear which, void *y, const vo
 
 static void linear_to_residual(const forward_pass *pass, awq_linear which, const void *x)
 {
-    pass->be->linear_add(pass->device, pass->hidden, x, pass->decoder->weight[which],
+    pass->be->linear_add(pass->device, pass->sum, x, pass->decoder->weight[which],
                          pass->decoder->bias[which], pass->rows,
                          awq_linear_extent(pass->model, which));
 }
@@ -117,20 +118,53 @@ static awq_status count_tokens(const forward_pass *pass, int64_t *tokens, awq_er
     return AWQ_OK;
 }
 
+static awq_status check_rows(const forward_pass *pass, awq_error *err)
+{
+    if (pass->rows <= pass->scratch->rows) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_INTERNAL, "a tile of %lld rows, scratch for %lld",
+                    (long long)pass->rows, (long long)pass->scratch->rows);
+}
+
+awq_status awq_decoder_half(awq_device *device, const awq_model *model, const awq_decoder *decoder,
+                            awq_scratch *scratch, awq_half half, const float *hidden, float *sum,
+                            int64_t sequences, awq_error *err)
+{
+    forward_pass pass = {.device = device,
+                         .be = device->backend,
+                         .model = model,
+                         .decoder = decoder,
+                         .scratch = scratch,
+                         .hidden = hidden,
+                         .sum = sum,
+                         .sequences = sequences,
+                         .rows = sequences * scratch->length};
+    if (check_rows(&pass, err)) return err->status;
+    if (half == AWQ_HALF_ATTENTION)
+        attention_half(&pass);
+    else
+        mlp_half(&pass);
+    return AWQ_OK;
+}
+
 awq_status awq_decoder_forward(awq_device *device, const awq_model *model,
                                const awq_decoder *decoder, awq_scratch *scratch, float *hidden,
                                int64_t sequences, awq_statistics *statistics, const uint8_t *mask,
                                double *seconds, awq_error *err)
 {
-    forward_pass pass = {device,     device->backend,
-                         model,      decoder,
-                         scratch,    hidden,
-                         sequences,  sequences * scratch->length,
-                         statistics, mask,
-                         seconds,    awq_clock_seconds()};
-    if (pass.rows > scratch->rows)
-        return awq_fail(err, AWQ_ERR_INTERNAL, "a tile of %lld rows, scratch for %lld",
-                        (long long)pass.rows, (long long)scratch->rows);
+    forward_pass pass = {device,
+                         device->backend,
+                         model,
+                         decoder,
+                         scratch,
+                         hidden,
+                         hidden,
+                         sequences,
+                         sequences * scratch->length,
+                         statistics,
+                         mask,
+                         seconds,
+                         awq_clock_seconds()};
+    if (check_rows(&pass, err)) return err->status;
     int64_t tokens = 0;
     if (statistics && count_tokens(&pass, &tokens, err)) return err->status;
     attention_half(&pass);

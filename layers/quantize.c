@@ -35,7 +35,7 @@ void awq_quantized_layer_release(awq_quantized_layer *layer)
     awq_quantized_layer_init(layer);
 }
 
-static awq_status take_steps(awq_quantizer *quantizer, const awq_fold_check *check, awq_error *err)
+static awq_status take_steps(awq_quantizer *quantizer, awq_error *err)
 {
     if (awq_quantizer_open(quantizer, err)) return err->status;
     for (int group = 0; group < AWQ_GROUPS; group++)
@@ -43,12 +43,12 @@ static awq_status take_steps(awq_quantizer *quantizer, const awq_fold_check *che
     if (awq_fold_plan(quantizer, err)) return err->status;
     for (int linear = 0; linear < AWQ_LINEARS; linear++)
         if (awq_quantize_linear(quantizer, (awq_linear)linear, err)) return err->status;
-    return awq_fold_check_layer(quantizer, check, err);
+    return awq_fold_check_layer(quantizer, quantizer->kept, err);
 }
 
 awq_status awq_quantize_layer(awq_device *device, const awq_model *model, awq_decoder *decoder,
                               awq_statistics *statistics, awq_scratch *scratch,
-                              const awq_fold_check *check, const awq_quantize_options *options,
+                              const awq_kept_tokens *kept, const awq_quantize_options *options,
                               const awq_quantize_watch *watch, awq_quantized_layer *out,
                               awq_error *err)
 {
@@ -61,10 +61,11 @@ awq_status awq_quantize_layer(awq_device *device, const awq_model *model, awq_de
                                .decoder = decoder,
                                .statistics = statistics,
                                .scratch = scratch,
+                               .kept = kept,
                                .options = options,
                                .watch = watch,
                                .out = &layer};
-    awq_status status = take_steps(&quantizer, check, err);
+    awq_status status = take_steps(&quantizer, err);
     awq_quantizer_close(&quantizer);
     if (status)
         awq_quantized_layer_release(&layer);

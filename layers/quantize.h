@@ -16,14 +16,19 @@
  * candidate of the search, and then again. */
 typedef enum awq_clip_mode { AWQ_CLIP_OFF, AWQ_CLIP_AFTER, AWQ_CLIP_JOINT } awq_clip_mode;
 
+/* What a candidate is scored by (A 2.5): the exact error of each linear's output; or, for q, k, v
+ * and for gate, up, the error of the attention's or MLP's output on the kept tokens. */
+typedef enum awq_objective { AWQ_OBJECTIVE_LINEAR, AWQ_OBJECTIVE_MODULE } awq_objective;
+
 /* docs/awq.md 2.9: each weight to the nearest value, or columns in turn, so that errors make up for
  * one another. */
 typedef enum awq_rounding { AWQ_ROUNDING_NEAREST, AWQ_ROUNDING_FEEDBACK } awq_rounding;
 
 typedef struct awq_quantize_options {
-    awq_grid grid;   /* group_size -1: one group a row */
-    int alpha_steps; /* 0..1000, default 20; 0: the identity only, plain rounding */
-    awq_duo duo;     /* default off */
+    awq_objective objective; /* default linear */
+    awq_grid grid;           /* group_size -1: one group a row */
+    int alpha_steps;         /* 0..1000, default 20; 0: the identity only, plain rounding */
+    awq_duo duo;             /* default off */
     int refine; /* 0..100, default 0: alphas tried between the best of the grid and its neighbour */
     double smooth;      /* 0..1, default 0: m = (1 - smooth) m + smooth mean(m) */
     bool o_proj_tied;   /* default true; false: o is not smoothed under grouped-query attention */
@@ -53,14 +58,16 @@ typedef struct awq_quantized_layer {
 void awq_quantized_layer_init(awq_quantized_layer *layer);
 void awq_quantized_layer_release(awq_quantized_layer *layer);
 
-/* The layer's input and output on the first tile, for the folding self-check: device, float32
+/* The layer's input and output on the first calibration sequences, kept for the folding self-check,
+ * which looks at a few, and the module objective, which looks at all that are here: device, float32
  * [sequences * length, hidden]; owned by the caller. */
-typedef struct awq_fold_check {
+typedef struct awq_kept_tokens {
     const float *input;
     const float *output;
     int64_t sequences;
     int64_t length;
-} awq_fold_check;
+    const uint8_t *mask; /* host, [sequences * length]; NULL: all count in the objective */
+} awq_kept_tokens;
 
 /* How many of a tile's sequences the folding check looks at, the first ones: 512 tokens of them,
  * and one at least. Callers need to keep no more. */
@@ -73,17 +80,18 @@ typedef struct awq_quantize_watch {
     void *context;
 } awq_quantize_watch;
 
-/* Device bytes beyond weights, statistics and scratch: one linear twice over, small change, and for
- * error feedback a matrix as large as the largest Gram matrix. */
+/* Device bytes beyond weights, statistics and scratch: one linear thrice over, and small change;
+ * for error feedback a matrix as large as the largest Gram matrix; for the module objective a
+ * module's weights, twice the hidden states of `kept` tokens and once those of a tile of `rows`. */
 uint64_t awq_quantize_bytes(const awq_model *model, const awq_quantize_options *options,
-                            size_t compute_bytes);
+                            int64_t kept, int64_t rows, size_t compute_bytes);
 
 /* Quantizes a layer that has seen all tiles. Changes decoder's weights (folded) and statistics
  * (finished); both are of no further use. The record lacks tensors_bytes and tensors_crc. Errors
  * name the linear ("up_proj") or scale group, not the layer: callers add that. */
 awq_status awq_quantize_layer(awq_device *device, const awq_model *model, awq_decoder *decoder,
                               awq_statistics *statistics, awq_scratch *scratch,
-                              const awq_fold_check *check, const awq_quantize_options *options,
+                              const awq_kept_tokens *kept, const awq_quantize_options *options,
                               const awq_quantize_watch *watch, awq_quantized_layer *out,
                               awq_error *err);
 

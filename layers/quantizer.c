@@ -69,13 +69,22 @@ static void place(awq_arena *arena, const awq_model *model, const awq_quantize_o
     to->order = awq_arena_take(arena, columns * sizeof *to->order);
 }
 
-uint64_t awq_quantize_bytes(const awq_model *model, const awq_quantize_options *options,
-                            size_t compute_bytes)
+static uint64_t work_bytes(const awq_model *model, const awq_quantize_options *options,
+                           size_t compute_bytes)
 {
     awq_arena measure = {0};
     awq_quantizer quantizer;
     place(&measure, model, options, compute_bytes, &quantizer);
     return measure.used;
+}
+
+uint64_t awq_quantize_bytes(const awq_model *model, const awq_quantize_options *options,
+                            int64_t kept, int64_t rows, size_t compute_bytes)
+{
+    uint64_t bytes = work_bytes(model, options, compute_bytes);
+    if (options->objective == AWQ_OBJECTIVE_MODULE)
+        bytes += awq_module_loss_bytes(model, kept, rows, compute_bytes);
+    return bytes;
 }
 
 static awq_status check_request(const awq_quantizer *quantizer, awq_error *err)
@@ -104,14 +113,16 @@ awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err)
     quantizer->clip.shape = quantizer->options->clip_shape;
     if (check_request(quantizer, err)) return err->status;
     quantizer->factored = AWQ_GROUPS;
-    uint64_t bytes = awq_quantize_bytes(model, options, be->compute_bytes);
+    uint64_t bytes = work_bytes(model, options, be->compute_bytes);
     if (be->alloc(quantizer->device, bytes, "quantizing a layer", &quantizer->arena, err))
         return err->status;
     place(&(awq_arena){.base = quantizer->arena}, model, options, be->compute_bytes, quantizer);
     for (int group = 0; group < AWQ_GROUPS; group++)
         be->gram_finish(quantizer->device, quantizer->statistics->gram[group],
                         awq_group_channels(model, (awq_group)group));
-    return AWQ_OK;
+    return quantizer->options->objective == AWQ_OBJECTIVE_MODULE
+               ? awq_module_loss_open(quantizer, err)
+               : AWQ_OK;
 }
 
 void awq_quantizer_close(awq_quantizer *quantizer)
@@ -121,6 +132,7 @@ void awq_quantizer_close(awq_quantizer *quantizer)
         free(quantizer->original_bias[linear]);
     }
     for (int norm = 0; norm < AWQ_NORMS; norm++) free(quantizer->original_norm[norm]);
+    awq_module_loss_close(quantizer);
     quantizer->device->backend->release(quantizer->device, quantizer->arena);
 }
 

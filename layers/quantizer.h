@@ -6,13 +6,14 @@
  *   awq_fold_plan             norms that absorb the scales, row divisors of v and up (fold.c)
  *   awq_quantize_linear       each linear: fold, clip, quantize, measure (quantize_linear.c,
  *                             feedback.c)
- *   awq_fold_check            the layer with folded weights gives the old output (fold_check.c)
+ *   awq_fold_check_layer      the layer with folded weights gives the old output (fold_check.c)
  *   awq_quantizer_close
  *
  * Internal: tests take the steps one by one to spoil something in between. */
 #ifndef AWQ_LAYERS_QUANTIZER_H
 #define AWQ_LAYERS_QUANTIZER_H
 
+#include "layers/module_loss.h"
 #include "layers/quantize.h"
 
 typedef struct awq_quantizer {
@@ -22,6 +23,7 @@ typedef struct awq_quantizer {
     awq_decoder *decoder;
     awq_statistics *statistics;
     awq_scratch *scratch;
+    const awq_kept_tokens *kept;
     const awq_quantize_options *options;
     const awq_quantize_watch *watch;
     awq_quantized_layer *out; /* its record's scales are what consumers are multiplied by */
@@ -43,6 +45,8 @@ typedef struct awq_quantizer {
     awq_group factored; /* whose input factor and order are for; AWQ_GROUPS: none yet */
     double damp;        /* that the factor took; 0: there is none for this group */
 
+    awq_module_loss module; /* closed without the module objective */
+
     /* Host, owned: what a linear's rows are divided by [out]; NULL: ones. */
     float *row_divisors[AWQ_LINEARS];
     float *original_norm[AWQ_NORMS]; /* before folding */
@@ -56,7 +60,7 @@ void awq_quantizer_close(awq_quantizer *quantizer);
 awq_status awq_search_group(awq_quantizer *quantizer, awq_group group, awq_error *err);
 awq_status awq_fold_plan(awq_quantizer *quantizer, awq_error *err);
 awq_status awq_quantize_linear(awq_quantizer *quantizer, awq_linear linear, awq_error *err);
-awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_fold_check *check,
+awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens *check,
                                 awq_error *err);
 
 /* Codes of a folded, quantized linear once more, with error feedback (feedback.c): `columns` are

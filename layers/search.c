@@ -22,6 +22,7 @@ typedef struct group_search {
     awq_group_record *record;
     awq_candidate *candidates;
     int count;        /* of them, tried or to be tried */
+    bool module;      /* candidates are scored by a module's output */
     bool joint;       /* consumers are clipped in each candidate */
     float *m, *w, *s; /* [free channels]; w NULL without duo */
 } group_search;
@@ -89,12 +90,16 @@ static awq_status prepare(group_search *search, awq_error *err)
     search->joint = options->clip == AWQ_CLIP_JOINT;
     search->candidates = awq_allocate(most * sizeof *search->candidates, "the candidates", err);
     if (!search->candidates) return err->status;
-    bool skipped = is_skipped(search); /* then only plain rounding, for its loss */
+    bool skipped = is_skipped(search);
+    search->module =
+        options->objective == AWQ_OBJECTIVE_MODULE && awq_module_has(search->group) && !skipped;
+    /* what is skipped is rounded plainly, for its loss */
     search->count = awq_candidates_list(skipped ? 0 : options->alpha_steps,
                                         skipped ? AWQ_DUO_OFF : options->duo, search->candidates);
     if (allocate_record(search->record, channels, search->count + options->refine, err))
         return err->status;
-    return load_means(search, err);
+    if (load_means(search, err)) return err->status;
+    return search->module ? awq_module_loss_begin(search->quantizer, search->group, err) : AWQ_OK;
 }
 
 /* The candidate's scales, to record->scales and the device. */
@@ -156,8 +161,8 @@ static awq_status measure_rounding(group_search *search, double *loss, awq_error
     return AWQ_OK;
 }
 
-/* The objective at the scales on the device. */
-static awq_status measure_loss(group_search *search, double *loss, awq_error *err)
+/* The linear objective at the scales on the device. */
+static awq_status measure_linears(group_search *search, double *loss, awq_error *err)
 {
     double errors[MAX_CONSUMERS];
     for (int i = 0; i < search->consumers; i++) {
@@ -171,13 +176,32 @@ static awq_status measure_loss(group_search *search, double *loss, awq_error *er
     return AWQ_OK;
 }
 
+static awq_status measure_module(group_search *search, int candidate, double *loss, awq_error *err)
+{
+    if (awq_module_loss_measure(search->quantizer, search->group, search->joint, loss, err))
+        return err->status;
+    if (candidate > 0 || isfinite(*loss)) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_NUMERIC,
+                    "scale group '%s': the output of its module is not finite on the calibration "
+                    "tokens: the model overflows in the compute type",
+                    awq_group_name(search->group));
+}
+
+/* The objective at the candidate's scales, which are on the device. */
+static awq_status measure_loss(group_search *search, int candidate, double *loss, awq_error *err)
+{
+    if (candidate == 0 && measure_rounding(search, loss, err)) return err->status;
+    if (search->module) return measure_module(search, candidate, loss, err);
+    if (candidate == 0 && !search->joint) return AWQ_OK; /* it is plain rounding */
+    return measure_linears(search, loss, err);
+}
+
 static awq_status try_candidate(group_search *search, int candidate, awq_error *err)
 {
     awq_group_record *record = search->record;
-    double loss = 0;
+    double loss;
     set_scales(search, candidate);
-    if (candidate == 0 && measure_rounding(search, &loss, err)) return err->status;
-    if ((candidate > 0 || search->joint) && measure_loss(search, &loss, err)) return err->status;
+    if (measure_loss(search, candidate, &loss, err)) return err->status;
     record->alpha[candidate] = search->candidates[candidate].alpha;
     record->duo[candidate] = search->candidates[candidate].duo;
     record->loss[candidate] = loss;

@@ -12,6 +12,14 @@
 /* The process itself: MPI, libraries, BLAS buffers of each thread. Measured by tests/bench. */
 enum { PROCESS_BYTES = 16 << 20, THREAD_BYTES = 8 << 20 };
 
+int64_t awq_needs_kept_sequences(const awq_options *options, const awq_tokens *tokens)
+{
+    int64_t checked =
+        awq_fold_check_sequences(awq_job_tile_sequences(options, tokens), tokens->length);
+    int64_t scored = awq_job_objective_sequences(options, tokens);
+    return scored > checked ? scored : checked;
+}
+
 static uint64_t hidden_bytes(const awq_model *model, int64_t rows)
 {
     return (uint64_t)(rows * model->hidden) * sizeof(float);
@@ -35,14 +43,14 @@ static uint64_t budget_bytes(const awq_options *options, int neighbours)
 
 /* What the tokens of a job take. */
 typedef struct token_counts {
-    int64_t length, rows, all, checked; /* tokens: of a sequence, a tile, all tiles, a check */
+    int64_t length, rows, all, kept; /* tokens: of a sequence, a tile, all tiles, kept */
 } token_counts;
 
 static token_counts count_tokens(const awq_options *options, const awq_tokens *tokens)
 {
     int64_t sequences = awq_job_tile_sequences(options, tokens), length = tokens->length;
     return (token_counts){length, sequences * length, tokens->sequences * length,
-                          awq_fold_check_sequences(sequences, length) * length};
+                          awq_needs_kept_sequences(options, tokens) * length};
 }
 
 /* A stage of a quantization (docs/design.md 3.4), at its peak: its first layer is quantized, the
@@ -52,11 +60,12 @@ static void quantize_needs(const awq_options *options, const awq_model *model,
 {
     awq_quantize_options quantize = awq_worker_quantize_options(options, model, 0);
     hello->layer_bytes = awq_decoder_bytes(model, compute_bytes) + awq_statistics_bytes(model) +
-                         hidden_bytes(model, tokens->checked);
-    hello->fixed_bytes = awq_scratch_bytes(model, tokens->rows, tokens->length, compute_bytes) +
-                         awq_quantize_bytes(model, &quantize, compute_bytes) +
-                         result_bytes(model, options) + hidden_bytes(model, tokens->checked) +
-                         hidden_bytes(model, tokens->rows);
+                         hidden_bytes(model, tokens->kept);
+    hello->fixed_bytes =
+        awq_scratch_bytes(model, tokens->rows, tokens->length, compute_bytes) +
+        awq_quantize_bytes(model, &quantize, tokens->kept, tokens->rows, compute_bytes) +
+        result_bytes(model, options) + hidden_bytes(model, tokens->kept) +
+        hidden_bytes(model, tokens->rows);
 }
 
 static void eval_needs(const awq_model *model, const token_counts *tokens, size_t compute_bytes,
@@ -106,6 +115,17 @@ awq_status awq_needs_backend(const awq_options *options, const awq_backend **out
                         options->backend);
     *out = backend;
     return AWQ_OK;
+}
+
+const char *awq_worker_library(int index)
+{
+    for (const awq_backend *const *backend = awq_backends(); *backend; backend++) {
+        int count = 0;
+        for (const char *text; (text = (*backend)->library(count)); count++)
+            if (count == index) return text;
+        index -= count;
+    }
+    return NULL;
 }
 
 awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *checkpoint,

@@ -18,6 +18,10 @@ typedef struct awq_job_size {
     int workers_on_node;
 } awq_job_size;
 
+/* Sequences of hidden states that are kept before and after each layer that is searched: for the
+ * folding self-check and the module objective. */
+int64_t awq_needs_kept_sequences(const awq_options *options, const awq_tokens *tokens);
+
 /* Sets hello's budget_bytes, layer_bytes and fixed_bytes; reads its threads. */
 void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *hello);
 

@@ -13,6 +13,7 @@ awq_quantize_options awq_worker_quantize_options(const awq_options *options, con
     out.grid.zero_point = !quantization.symmetric;
     out.grid.bf16_scales = quantization.scales == AWQ_BF16;
     out.skip = model->full_precision[layer];
+    out.objective = (awq_objective)options->objective;
     out.alpha_steps = (int)options->alpha_steps;
     out.duo = (awq_duo)options->duo;
     out.refine = (int)options->refine;

@@ -12,6 +12,7 @@
 #include "layers/decoder_load.h"
 #include "layers/quantize.h"
 #include "worker/hidden.h"
+#include "worker/needs.h"
 #include "worker/quantize_options.h"
 #include "worker/record.h"
 #include "worker/when.h"
@@ -28,10 +29,10 @@ typedef struct stage_run {
     awq_statistics *statistics; /* [count]; empty where the layer is done */
     double (*seconds)[AWQ_PHASES];
     awq_layer_when *when; /* [count] */
-    float **first_tile;   /* [count + 1]: the start of tile 0 before each layer, and after the last,
-                             as much of it as the folding check looks at; device */
-    float *hidden;        /* the tile, device */
-    uint8_t *mask;        /* device; NULL: all tokens count */
+    float **kept; /* [count + 1]: the first sequences before each layer, and after the last, as many
+                     as awq_needs_kept_sequences says; device */
+    float *hidden; /* the tile, device */
+    uint8_t *mask; /* device; NULL: all tokens count */
     awq_scratch *scratch;
 } stage_run;
 
@@ -40,8 +41,8 @@ static bool is_searched(const stage_run *run, int64_t i)
     return !run->done[run->stage->first + i];
 }
 
-/* Whether tile 0 before layer i is wanted by a self-check: i is searched, or the one before is. */
-static bool is_checked(const stage_run *run, int64_t i)
+/* Whether states before layer i are kept: i is searched, or the one before is. */
+static bool is_kept(const stage_run *run, int64_t i)
 {
     return (i < run->stage->count && is_searched(run, i)) || (i > 0 && is_searched(run, i - 1));
 }
@@ -55,22 +56,20 @@ static awq_status alloc_hosts(stage_run *run, awq_error *err)
     run->statistics = calloc(count, sizeof *run->statistics);
     run->seconds = calloc(count, sizeof *run->seconds);
     run->when = calloc(count, sizeof *run->when);
-    run->first_tile = calloc(count + 1, sizeof *run->first_tile);
-    if (run->decoders && run->statistics && run->seconds && run->when && run->first_tile)
-        return AWQ_OK;
+    run->kept = calloc(count + 1, sizeof *run->kept);
+    if (run->decoders && run->statistics && run->seconds && run->when && run->kept) return AWQ_OK;
     return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a stage of %zu layers", count);
 }
 
-/* Sequences of tile 0 that are kept. */
-static int64_t checked_sequences(const awq_worker *worker)
+static int64_t kept_sequences(const awq_worker *worker)
 {
-    return awq_fold_check_sequences(awq_worker_tile_sequences(worker, 0), worker->tokens.length);
+    return awq_needs_kept_sequences(&worker->job.options, &worker->tokens);
 }
 
-static size_t checked_bytes(const stage_run *run)
+/* Floats in the hidden states of that many sequences. */
+static int64_t sequences_floats(const stage_run *run, int64_t sequences)
 {
-    int64_t rows = checked_sequences(run->worker) * run->worker->tokens.length;
-    return (size_t)(rows * run->model->hidden) * sizeof(float);
+    return sequences * run->worker->tokens.length * run->model->hidden;
 }
 
 static awq_status alloc_tile(stage_run *run, awq_error *err)
@@ -79,6 +78,7 @@ static awq_status alloc_tile(stage_run *run, awq_error *err)
     const awq_backend *backend = run->device->backend;
     int64_t rows = worker->tile_sequences * worker->tokens.length;
     size_t bytes = awq_hidden_count(worker, 0) * sizeof(float);
+    size_t kept_bytes = (size_t)sequences_floats(run, kept_sequences(worker)) * sizeof(float);
     if (awq_scratch_create(run->device, run->model, rows, worker->tokens.length, &run->scratch,
                            err) ||
         backend->alloc(run->device, bytes, "hidden states", (void **)&run->hidden, err))
@@ -87,9 +87,8 @@ static awq_status alloc_tile(stage_run *run, awq_error *err)
         backend->alloc(run->device, (size_t)rows, "token mask", (void **)&run->mask, err))
         return err->status;
     for (int64_t i = 0; i <= run->stage->count; i++)
-        if (is_checked(run, i) &&
-            backend->alloc(run->device, checked_bytes(run), "hidden states of tile 0",
-                           (void **)&run->first_tile[i], err))
+        if (is_kept(run, i) && backend->alloc(run->device, kept_bytes, "kept hidden states",
+                                              (void **)&run->kept[i], err))
             return err->status;
     return AWQ_OK;
 }
@@ -140,8 +139,8 @@ static void release(stage_run *run)
         awq_decoder_release(run->device, &run->decoders[i]);
     for (int64_t i = 0; run->statistics && i < run->stage->count; i++)
         awq_statistics_release(run->device, &run->statistics[i]);
-    for (int64_t i = 0; run->first_tile && i <= run->stage->count; i++)
-        backend->release(run->device, run->first_tile[i]);
+    for (int64_t i = 0; run->kept && i <= run->stage->count; i++)
+        backend->release(run->device, run->kept[i]);
     backend->release(run->device, run->hidden);
     backend->release(run->device, run->mask);
     awq_scratch_free(run->scratch);
@@ -149,16 +148,20 @@ static void release(stage_run *run)
     free(run->statistics);
     free(run->seconds);
     free(run->when);
-    free(run->first_tile);
+    free(run->kept);
 }
 
 /* ---- flow ---- */
 
-static void keep_first_tile(stage_run *run, int64_t tile, int64_t i)
+/* What of this tile is among the kept sequences, before layer i. */
+static void keep(stage_run *run, int64_t tile, int64_t i)
 {
-    if (tile == 0 && run->first_tile[i])
-        run->device->backend->copy(run->device, run->first_tile[i], run->hidden,
-                                   checked_bytes(run));
+    int64_t first = tile * run->worker->tile_sequences, left = kept_sequences(run->worker) - first;
+    int64_t count = awq_worker_tile_sequences(run->worker, tile);
+    if (!run->kept[i] || left <= 0) return;
+    if (count > left) count = left;
+    run->device->backend->copy(run->device, run->kept[i] + sequences_floats(run, first),
+                               run->hidden, (size_t)sequences_floats(run, count) * sizeof(float));
 }
 
 static awq_status flow_layer(stage_run *run, int64_t i, int64_t tile, awq_error *err)
@@ -168,7 +171,7 @@ static awq_status flow_layer(stage_run *run, int64_t i, int64_t tile, awq_error 
     int64_t sequences = awq_worker_tile_sequences(worker, tile);
     int64_t tokens = sequences * worker->tokens.length;
     awq_statistics *statistics = is_searched(run, i) ? &run->statistics[i] : NULL;
-    keep_first_tile(run, tile, i);
+    keep(run, tile, i);
     if (awq_worker_check(worker, err)) return err->status;
     awq_span_begin(&run->when[i], AWQ_SPAN_FLOW);
     if (awq_decoder_forward(run->device, run->model, &run->decoders[i], run->scratch, run->hidden,
@@ -195,7 +198,7 @@ static awq_status flow_tile(stage_run *run, awq_source *source, int64_t tile, aw
     for (int64_t i = 0; i < run->stage->count; i++)
         if (flow_layer(run, i, tile, err)) return err->status;
     awq_worker_count_tile(worker);
-    keep_first_tile(run, tile, run->stage->count);
+    keep(run, tile, run->stage->count);
     return run->next ? awq_hidden_send(worker, run->next, tile, &run->hidden, err) : AWQ_OK;
 }
 
@@ -272,17 +275,18 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
         awq_worker_quantize_options(&worker->job.options, run->model, layer);
     watched_layer watched = {run, layer, &run->when[i]};
     awq_quantize_watch watch = {watch_step, &watched};
-    awq_fold_check check = {.input = run->first_tile[i],
-                            .output = run->first_tile[i + 1],
-                            .sequences = checked_sequences(worker),
-                            .length = worker->tokens.length};
+    awq_kept_tokens kept = {.input = run->kept[i],
+                            .output = run->kept[i + 1],
+                            .sequences = kept_sequences(worker),
+                            .length = worker->tokens.length,
+                            .mask = worker->tokens.mask};
     awq_quantized_layer result;
     awq_quantized_layer_init(&result);
     awq_span_begin(watched.when, AWQ_SPAN_SEARCH);
     if (awq_worker_check(worker, err)) return err->status;
     awq_status status =
         awq_quantize_layer(run->device, run->model, &run->decoders[i], &run->statistics[i],
-                           run->scratch, &check, &options, &watch, &result, err);
+                           run->scratch, &kept, &options, &watch, &result, err);
     awq_decoder_release(run->device, &run->decoders[i]);
     awq_statistics_release(run->device, &run->statistics[i]);
     if (!status) {

@@ -38,4 +38,8 @@ awq_status awq_worker_run(awq_mail *mail, int *exit_code, bool *left_behind, awq
 awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *checkpoint,
                             const awq_tokens *tokens, awq_hello *out, awq_error *err);
 
+/* The libraries that the backends of this build stand on, "NAME VERSION": the index-th, or NULL
+ * past the last. */
+const char *awq_worker_library(int index);
+
 #endif

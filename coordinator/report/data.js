@@ -15,8 +15,8 @@ const sum = (values) => values.reduce((total, value) => total + value, 0);
 const mean = (values) => sum(values) / values.length;
 const isNumber = (value) => typeof value === 'number' && Number.isFinite(value);
 
-/* sqrt(squared output error / squared output) over some linears of a layer. `key` is 'loss' for what
- * was written, 'rounding' for plain rounding. */
+/* sqrt(squared output error / squared output) over some linears of a layer. `key` is 'loss' for
+ * what was written, 'rounding' for plain rounding. */
 function relativeError(record, key, names = linears) {
   const of = (field) => sum(names.map((name) => record.linears[name][field]));
   const energy = of('energy');
@@ -25,7 +25,8 @@ function relativeError(record, key, names = linears) {
 
 /* The one whose error is largest; undefined: there is none. */
 const worstRecord = () => records.reduce((worst, record) =>
-  worst && relativeError(worst, 'loss') >= relativeError(record, 'loss') ? worst : record, undefined);
+  (worst && relativeError(worst, 'loss') >= relativeError(record, 'loss') ? worst : record),
+undefined);
 
 /* What a scale group's search found: {alpha, duo, gain}, gain being how many times smaller the loss
  * is than that of plain rounding. alpha is null if there is none; why says so. */

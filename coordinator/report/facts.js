@@ -3,7 +3,8 @@
 /* columns: [name, is it a number]; cells are text. */
 function table(columns, rows) {
   const cell = (name) => (content, i) =>
-    html(name, { class: columns[i][1] ? 'n' : null, scope: name === 'th' ? 'col' : null }, `${content}`);
+    html(name, { class: columns[i][1] ? 'n' : null, scope: name === 'th' ? 'col' : null },
+      `${content}`);
   return html('div', { class: 'scroll' }, html('table', {},
     html('thead', {}, html('tr', {}, columns.map(([name], i) => cell('th')(name, i)))),
     html('tbody', {}, rows.map((row) => html('tr', {}, row.map(cell('td')))))));
@@ -71,13 +72,17 @@ function drawHead() {
   if (records.length) head.append(keyFigures());
 }
 
+const sourceFile = ({ file, bytes: size, crc32, header_crc32: header }) => [file,
+  `${bytes(size)}, ${crc32 === undefined ? `header crc32 ${header}` : `crc32 ${crc32}`}`];
+
 function facts() {
   const config = data.config ?? {}, job = data.job, used = job.tokens ?? {};
   const began = timelineSessions[0]?.[0];
   return html('div', { class: 'facts' },
     pairs('Model', [['architecture', config.architectures?.join(', ')],
       ['family', config.model_type], ['layers', data.layers], ['hidden size', config.hidden_size],
-      ['intermediate size', config.intermediate_size], ['attention heads', config.num_attention_heads],
+      ['intermediate size', config.intermediate_size],
+      ['attention heads', config.num_attention_heads],
       ['key-value heads', config.num_key_value_heads], ['vocabulary', config.vocab_size],
       ['type', config.torch_dtype ?? config.dtype]]),
     pairs('Calibration', [['sequences', used.sequences && integer(used.sequences)],
@@ -88,8 +93,7 @@ function facts() {
       ['backend', job.backend], ['begun', began && new Date(1e3 * began).toISOString()
         .replace('T', ' ').replace(/\..*/, ' UTC')],
       ['quantized by', `awqrun ${data.version}`], ['reported by', `awqrun ${data.awqrun}`]]),
-    pairs('Source files', (job.model ?? []).map(({ file, bytes: size, crc32, header_crc32: header }) =>
-      [file, `${bytes(size)}, ${crc32 === undefined ? `header crc32 ${header}` : `crc32 ${crc32}`}`])));
+    pairs('Source files', (job.model ?? []).map(sourceFile)));
 }
 
 function layerTable() {

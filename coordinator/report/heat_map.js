@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * A heat map: layers from left to right, a row for each of `rows`.
  *
- * value(record, key) gives {share, text, tip}: the shade from 0 to 1, what is written in the cell if
- * there is room, what is said of it. share null: hatched. Layers without a record are outlined. */
+ * value(record, key) gives {share, text, tip}: the shade from 0 to 1, what is written in the cell
+ * if there is room, what is said of it. share null: hatched. Layers without a record are
+ * outlined. */
 const gutter = 86;
 
 function heatMapCell(map, layer, row, box) {

@@ -60,63 +60,49 @@ const controls = (...children) => html('div', { class: 'controls' }, children);
 const heading = (title) => html('h2', {}, title);
 
 function errorSection() {
+  const views = Object.entries(linearViews).map(([key, { name }]) => [key, name]);
   return [heading('What quantization costs'),
-    figure('Relative output error of each layer', 'Root of the summed squared error of the linears’ ' +
-      'outputs over the squared outputs, on all calibration tokens. A layer that is clicked, here or ' +
-      'below, is the one that the loss curves show.', drawErrors),
-    figure('Relative output error by linear', 'In per cent; shades follow the square root, and are ' +
-      'the same for both views.', drawLinears,
-      controls(oneOf('Show', 'linearView',
-        Object.entries(linearViews).map(([key, { name }]) => [key, name]))))];
+    figure('Relative output error of each layer', captions.errors, drawErrors),
+    figure('Relative output error by linear', captions.linears, drawLinears,
+      controls(oneOf('Show', 'linearView', views)))];
 }
 
 function searchSection() {
-  const title = html('b', {});
-  page.drawings.push(() => (title.textContent = `Shown: layer ${page.picked}` +
-    `${page.picked === worstRecord()?.layer ? ', which has the largest error' : ''}. `));
+  const shown = html('b', {}), worst = worstRecord()?.layer;
+  const anyDuo = records.some((record) =>
+    groups.some((group) => lossCurve(record, group, true).length));
+  page.drawings.push(() => (shown.textContent = `Shown: layer ${page.picked}` +
+    `${page.picked === worst ? ', which has the largest error' : ''}. `));
   return [heading('How the scales were chosen'),
-    figure('Alpha by layer and scale group', 'The scale of an input channel is mean|x| to the power ' +
-      'of alpha. Alpha 0 is plain rounding. Hatched: no alpha was chosen; the tooltip says why.',
-      drawAlphas),
-    figure('Loss by alpha', [title, 'The mean squared output error of each candidate, relative to ' +
-      'plain rounding’s; the filled ring is the choice, thin lines are all other layers.' +
-      (records.some((record) => groups.some((group) => lossCurve(record, group, true).length))
-        ? ' Dashed: the duo rule.' : '')], drawLosses, layerPicker())];
+    figure('Alpha by layer and scale group', captions.alphas, drawAlphas),
+    figure('Loss by alpha', [shown, captions.losses, anyDuo && captions.duo], drawLosses,
+      layerPicker())];
 }
 
 function channelSection() {
   const lasting = html('div', {});
   page.drawings.push(() => lasting.replaceChildren(lastingTable()));
   return [heading('Where activations are large'),
-    figure('Input channels that stand out', 'Left: the 16 channels of each layer with the largest ' +
-      `mean|x|; the larger the disc, the more it exceeds the median, and those beyond ${standsOut} ` +
-      'times it have the second colour. Vertical stripes are channels that are large in every layer. ' +
-      'Right: from the median (bar) to the largest (circle); 99 % and 99.9 % of the channels are ' +
-      'below the two ticks.', drawChannels,
+    figure('Input channels that stand out', captions.channels, drawChannels,
       controls(oneOf('Input of', 'channelGroup',
         groups.map((group) => [group, groupName(group)])))),
     html('h3', {}, 'Channels that are large in many layers'), lasting];
 }
 
 function clipSection() {
-  if (!records.some((record) => clippedShare(record, linears) > 0)) return [];
+  if (!clippedLinears.length) return [];
+  const apart = records.some((record) =>
+    clippedLinears.some((key) => record.linears[key].clips.length > 1));
   return [heading('Where ranges were clipped'),
-    figure('Share of weight groups with a smaller range', 'Groups of weights for which a range ' +
-      'smaller than their largest weight gave a smaller error. q and k are never clipped.',
-      drawClips),
-    figure('How far ranges were cut', ['The share of the picked layer’s groups by how much smaller ' +
-      'their range is than their largest weight. Short lines: the mean of all layers.',
-      records.some((record) => clippedLinears.some((key) => record.linears[key].clips.length > 1)) &&
-      ' Left bars: the upper end of the range; right bars: the lower.'], drawClipSteps)];
+    figure('Share of weight groups with a smaller range', captions.clips, drawClips),
+    figure('How far ranges were cut', [captions.clipSteps, apart && captions.clipEnds],
+      drawClipSteps)];
 }
 
 function timeSection() {
   if (!timelineWorkers.length) return [];
   return [heading('Where the time went'),
-    figure('Workers over time', 'Each worker’s lane has a row for each kind of work, in the order ' +
-      'of the legend. Tiles flow through all layers of a stage at once, waiting for other workers ' +
-      'included. Work that left no record (merging, layers passed through again, what an interruption ' +
-      'lost) is not shown; pauses are taken out. Clocks are those of the hosts.', drawTimeline),
+    figure('Workers over time', captions.timeline, drawTimeline),
     html('h3', {}, 'Time by phase'), timelineTable()];
 }
 
@@ -128,8 +114,7 @@ function compose() {
       ...timeSection());
   body.append(heading('The run'), facts());
   if (records.length) body.append(layerTable());
-  document.getElementById('foot').append('Made by awqrun from its records alone; nothing here was ' +
-    'measured anew. docs/awq.md has the arithmetic, docs/formats.md the fields. ',
+  document.getElementById('foot').append(captions.foot,
     html('code', {}, 'awqrun report OUT --csv'), ' prints the numbers.');
 }
 

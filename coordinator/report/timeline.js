@@ -64,13 +64,14 @@ const timelineSpans = allSpans();
 const timelineSessions = sessions(timelineSpans);
 const timelineClock = clockOf(timelineSessions);
 const timelineSeconds = sum(timelineSessions.map(([begin, end]) => end - begin));
-const timelineWorkers = [...new Set(timelineSpans.map(({ worker }) => worker))].sort((a, b) => a - b);
+const timelineWorkers = [...new Set(timelineSpans.map(({ worker }) => worker))]
+  .sort((a, b) => a - b);
 const hostsOf = (worker) => [...new Set(timelineSpans.filter((span) => span.worker === worker)
   .map(({ host }) => host))].join(', ');
 
 function timeTicks(seconds, room) {
-  const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400,
-    43200, 86400];
+  const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200,
+    14400, 43200, 86400];
   const step = steps.find((s) => seconds / s <= room) ?? 86400 * Math.ceil(seconds / 86400 / room);
   return Array.from({ length: Math.floor(seconds / step) + 1 }, (_, i) => i * step);
 }
@@ -126,12 +127,14 @@ function drawTimeline(width) {
       text(x(tick), bottom + 16, tickText(tick), { 'text-anchor': 'middle' })]),
     timelineSpans.map((span) => {
       const from = x(timelineClock(span.begin)), to = x(timelineClock(span.end));
-      return rect(from, laneOf(span.worker) + 2 + span.kind * bar, Math.max(1, to - from), bar - 0.6,
-        { class: `bar${span.kind}`, 'data-tip': spanTip(span),
-          'data-layer': span.layers.length === 1 ? span.layers[0] : null });
+      const at = laneOf(span.worker) + 2 + span.kind * bar;
+      return rect(from, at, Math.max(1, to - from), bar - 0.6, {
+        class: `bar${span.kind}`, 'data-tip': spanTip(span),
+        'data-layer': span.layers.length === 1 ? span.layers[0] : null });
     }),
     pauses.map(({ at, seconds }) => svg('g', { 'data-tip': `paused for ${duration(seconds)}` },
-      svg('g', { 'stroke-dasharray': '5 4' }, line(x(at), top - 6, x(at), bottom + 4, 'second line')),
+      svg('g', { 'stroke-dasharray': '5 4' },
+        line(x(at), top - 6, x(at), bottom + 4, 'second line')),
       text(x(at), bottom + 30, `paused ${duration(seconds)}`,
         { 'text-anchor': x(at) > width / 2 ? 'end' : 'start' }))));
 }

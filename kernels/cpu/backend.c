@@ -6,6 +6,7 @@
 const awq_backend awq_backend_cpu = {
     .name = "cpu",
     .compute_bytes = sizeof(float),
+    .library = library_cpu,
     .open = open_cpu,
     .close = close_cpu,
     .alloc = alloc_cpu,
@@ -31,6 +32,7 @@ const awq_backend awq_backend_cpu = {
     .rounding_error = rounding_error_cpu,
     .squared_distance = squared_distance_cpu,
     .quadratic_form = quadratic_form_cpu,
+    .squared_error = squared_error_cpu,
     .fold = fold_cpu,
     .clip_search = clip_search_cpu,
     .quantize = quantize_cpu,

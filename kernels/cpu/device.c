@@ -13,6 +13,11 @@ static cpu_device *cpu(awq_device *device)
     return (cpu_device *)device;
 }
 
+const char *library_cpu(int index)
+{
+    return index == 0 ? openblas_get_config() : NULL;
+}
+
 awq_status open_cpu(const awq_device_options *options, awq_device **out, awq_error *err)
 {
     int threads = options->threads;

@@ -21,6 +21,7 @@ typedef struct cpu_device {
     size_t scratch_bytes;
 } cpu_device;
 
+const char *library_cpu(int index);
 awq_status open_cpu(const awq_device_options *options, awq_device **out, awq_error *err);
 void close_cpu(awq_device *device);
 

@@ -99,6 +99,20 @@ class Mask(Case):
         self.refuses("/mask leaves no token",
                      tokens=self.tokens(np.zeros((4, 8), np.int32), np.zeros((4, 8), np.uint8)))
 
+    def test_a_mask_that_leaves_the_module_objective_no_token_is_refused(self):
+        mask = np.ones((4, 64), np.uint8)
+        mask[:2] = 0
+        tokens = self.tokens(np.ones((4, 64), np.int32), mask)
+        for scored, refused in ((64, True), (128, True), (192, False), (0, False)):
+            options = ("--objective", "module", "--objective-tokens", scored, "--alpha-steps", 1)
+            if refused:
+                self.refuses(rf"/mask leaves none of the first {scored} tokens.*raise "
+                             "--objective-tokens", tokens=tokens, options=options,
+                             out=self.folder / f"out-{scored}")
+            else:
+                self.succeeds(self.quantize(*options, tokens=tokens,
+                                            out=self.folder / f"out-{scored}"))
+
     def test_masked_sequences_change_nothing(self):
         with h5py.File(DEMO / "calib.h5") as file:
             ids = file["input_ids"][:4, :64]

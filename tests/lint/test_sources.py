@@ -15,7 +15,8 @@ from support.program import ROOT
 from support.tree import lines_of, repository_files, sources
 
 C = (".c", ".h", ".cu", ".cuh")
-FOLDERS = ("coordinator", "io", "jobs", "kernels", "layers", "slurm", "tests", "worker")
+FOLDERS = ("coordinator", "io", "jobs", "kernels", "layers", "packaging", "slurm", "tests",
+           "worker")
 BUILD = pathlib.Path(os.environ.get("AWQ_BUILD_DIR", ROOT / "build" / "dev"))
 
 
@@ -23,7 +24,7 @@ def has_code(path):
     """Files that people write code in."""
     if path.parts[:2] == ("tests", "data") and path.suffix != ".py":
         return False
-    return path.suffix in (*C, ".py", ".sh", ".cmake", ".supp", ".1") or \
+    return path.suffix in (*C, ".py", ".sh", ".cmake", ".supp", ".1", ".js", ".css", ".html") or \
         path.name == "CMakeLists.txt" or path.parts[0] == ".ci"
 
 

@@ -132,6 +132,48 @@ static void quadratic_form_passes_nan_and_infinity(void **state)
     assert_true(isnan(sum));
 }
 
+/* ---- squared error ---- */
+
+static void check_squared_error(int64_t rows, int64_t cols, bool masked)
+{
+    awq_error err;
+    int64_t count = rows * cols;
+    float *a = host_random(count, 3), *b = host_random(count, 3);
+    uint8_t *mask = host_array((size_t)rows);
+    double sum = 0, reference = 0;
+    for (int64_t r = 0; r < rows; r++) mask[r] = !masked || r % 3 != 1;
+    for (int64_t i = 0; i < count; i++) {
+        double difference = (double)(a[i] - b[i]);
+        if (mask[i / cols]) reference += difference * difference;
+        if (!mask[i / cols]) a[i] = NAN;
+    }
+    must(be->squared_error(device, device_floats(a, count), device_floats(b, count),
+                           masked ? device_bytes(mask, (size_t)rows) : NULL, rows, cols, &sum,
+                           &err));
+    assert_true(fabs(sum / reference - 1) < 1e-12);
+}
+
+static void squared_error_sums_the_rows_that_count(void **state)
+{
+    (void)state;
+    check_squared_error(37, 96, false);
+    check_squared_error(130, 41, true);
+    check_squared_error(1, 7, false);
+}
+
+static void squared_error_shows_nan(void **state)
+{
+    (void)state;
+    awq_error err;
+    double sum = 0;
+    float *a = host_random(200, 1), *b = device_floats(a, 200);
+    a[199] = NAN;
+    must(be->squared_error(device, device_floats(a, 200), b, NULL, 4, 50, &sum, &err));
+    assert_true(isnan(sum));
+    must(be->squared_error(device, b, b, NULL, 4, 50, &sum, &err));
+    assert_true(sum == 0);
+}
+
 /* ---- fold ---- */
 
 static void fold_multiplies_columns_and_divides_rows(void **state)
@@ -236,8 +278,8 @@ static void clip_search_finds_the_least_error(void **state)
     check_clip((awq_extent){130, 24}, (awq_grid){2, 8, true, false});
 }
 
-/* Nothing is better than the choice on either end's line through it, nor on the diagonal. Returns
- * the error of all choices over that of the best of all hundred pairs. */
+/* Nothing is better than the choice on the diagonal, nor with another cut below. Returns the error
+ * of all choices over that of the best of all hundred pairs. */
 static double check_asymmetric_clip(awq_extent extent, awq_grid grid)
 {
     double chosen = 0, best = 0;
@@ -248,7 +290,8 @@ static double check_asymmetric_clip(awq_extent extent, awq_grid grid)
         for (int j = 0; j < AWQ_CLIP_STEPS * AWQ_CLIP_STEPS; j++)
             least = fmin(least, case_error(&c, g, j % AWQ_CLIP_STEPS, j / AWQ_CLIP_STEPS));
         for (int j = 0; j < AWQ_CLIP_STEPS; j++)
-            assert_true(error <= case_error(&c, g, j, j) * (1 + 1e-3));
+            assert_true(error <=
+                        fmin(case_error(&c, g, j, j), case_error(&c, g, above, j)) * (1 + 1e-3));
         chosen += error;
         best += least;
     }
@@ -298,6 +341,8 @@ int main(void)
         cmocka_unit_test(quadratic_form_is_the_trace),
         cmocka_unit_test(quadratic_form_works_across_blocks),
         cmocka_unit_test(quadratic_form_passes_nan_and_infinity),
+        cmocka_unit_test(squared_error_sums_the_rows_that_count),
+        cmocka_unit_test(squared_error_shows_nan),
         cmocka_unit_test(fold_multiplies_columns_and_divides_rows),
         cmocka_unit_test(clip_search_finds_the_least_error),
         cmocka_unit_test(asymmetric_clip_is_near_the_best_of_all_pairs),

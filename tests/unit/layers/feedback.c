@@ -90,7 +90,7 @@ static void one_factor_serves_all_readers_of_an_input(void **state)
     s.options.rounding = AWQ_ROUNDING_FEEDBACK;
     must(synthetic_quantize(&s, &layer, &err));
     assert_int_equal(factorizations, AWQ_GROUPS);
-    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options, 4));
+    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options, 0, 0, 4));
     awq_quantized_layer_release(&layer);
     s.device->backend = s.be;
 }

@@ -312,8 +312,11 @@ static void announced_bytes_are_allocated(void **state)
     must(awq_scratch_create(s.device, &s.model, 100, 25, &scratch, &err));
     assert_int_equal(allocated, awq_scratch_bytes(&s.model, 100, 25, 4));
     allocated = 0;
+    s.options.objective = AWQ_OBJECTIVE_MODULE;
     must(synthetic_quantize(&s, &layer, &err));
-    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options, 4));
+    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options,
+                                                   SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH,
+                                                   SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH, 4));
 
     awq_quantized_layer_release(&layer);
     awq_scratch_free(scratch);

@@ -19,7 +19,7 @@ typedef struct synthetic {
     float *input, *output;
     float *original[AWQ_LINEARS]; /* host copies of the weights */
     awq_quantize_options options; /* default, but groups of 16 */
-    awq_fold_check check;
+    awq_kept_tokens check;
 } synthetic;
 
 /* kv_heads 0: as many as heads. Opens, makes the layer, runs and measures the tile. */
