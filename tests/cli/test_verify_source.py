@@ -202,6 +202,14 @@ class Formats(VerifyCase):
                 steps = float(re.search(r"at most (\d\.\d+) steps", result.out).group(1))
                 self.assertLess(steps, 0.35)
 
+    def test_a_converted_checkpoint_is_looked_at_as_it_is_now(self):
+        out = self.folder / "converted"
+        self.succeeds(run("convert", self.copy, "--format", "gemv-fast", "--out", out))
+        result = self.verify("--model", DEMO, "--tokens", DEMO / "calib.h5", "--layer", 1, out=out)
+        self.assertIn("AWQ GEMV-fast checkpoint", self.succeeds(result).out)
+        self.assertIn("the crc32 of 95\n", result.out)
+        self.assertIn("23 of 23 tensors have the same bytes", result.out)
+
     def test_parts_that_contradict_each_other_are_named(self):
         shutil.rmtree(self.copy)
         self.succeeds(self.quantize(*OPTIONS, "--format", "compressed-tensors", out=self.copy,
