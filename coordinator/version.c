@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 #include <zlib.h>
 
 #include "coordinator/commands.h"
@@ -79,6 +80,7 @@ int awq_command_version(const awq_call *call)
     tell(versions, "zlib", zlibVersion());
     tell(versions, "jansson", jansson_version_str());
     tell_pcre2(versions);
+    tell(versions, "utf8proc", utf8proc_version());
     tell_backends(versions, call->half);
     char *text = call->options->json ? json_dumps(versions, JSON_INDENT(2)) : NULL;
     if (text)

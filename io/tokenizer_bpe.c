@@ -25,7 +25,8 @@ struct awq_bpe {
     awq_bpe_options options;
     int32_t byte_id[256]; /* byte-level: of the byte; byte_fallback: of <0xNN>; -1: none */
     int32_t ascii_id[128];
-    bool cuts; /* a word falls apart before a U+2581 */
+    bool all_bytes; /* byte_fallback, and all of <0xNN> are there */
+    bool cuts;      /* a word falls apart before a U+2581 */
     awq_cache *cache;
     symbol *symbols; /* [symbol_room] */
     size_t symbol_count, symbol_room;
@@ -37,24 +38,23 @@ struct awq_bpe {
 
 static void find_bytes(awq_bpe *bpe)
 {
+    bpe->all_bytes = bpe->options.byte_fallback;
     for (int b = 0; b < 256; b++) {
         char text[8];
         size_t bytes = (size_t)snprintf(text, sizeof text, "<0x%02X>", (unsigned)b);
         if (bpe->options.byte_level)
             bytes = awq_utf8_encode(text, awq_byte_level_char((unsigned char)b));
         bpe->byte_id[b] = awq_vocabulary_find(bpe->vocabulary, text, bytes);
+        bpe->all_bytes = bpe->all_bytes && bpe->byte_id[b] >= 0;
         char letter = (char)b;
         if (b < 128) bpe->ascii_id[b] = awq_vocabulary_find(bpe->vocabulary, &letter, 1);
     }
 }
 
-/* A merge across the start of a U+2581 would make a token with that inside. Where no token has it
- * behind the character before, the two sides do not know of each other: then they are encoded one
- * by one, and each is a word that the cache may know. '>' ends what stands for unknown text. */
+/* Whether a word may fall apart before a U+2581 at all; may_cut has the reason. */
 static bool can_cut(const awq_bpe *bpe)
 {
     return !bpe->options.byte_level && !bpe->options.ignore_merges &&
-           !awq_vocabulary_joins(bpe->vocabulary, '>') &&
            awq_vocabulary_find(bpe->vocabulary, AWQ_SPACE_MARK, strlen(AWQ_SPACE_MARK)) >= 0;
 }
 
@@ -275,26 +275,36 @@ static awq_status encode_part(awq_bpe *bpe, const awq_piece *word, awq_ids *out,
     return encode_new(bpe, word, out, err);
 }
 
-/* Where the next part begins: at a U+2581 that nothing before is merged with. */
+/* A merge across the start of a U+2581 would make a token with that inside. Where no token has it
+ * behind the character before, the two sides do not know of each other: then they are encoded one
+ * by one, and each is a word that the cache may know. A character that the vocabulary does not have
+ * may leave another one there, or '>' where it becomes bytes. */
+static bool may_cut(const awq_bpe *bpe, const char *mark)
+{
+    const char *before = mark;
+    size_t length;
+    uint32_t c;
+    do before--;
+    while ((*before & 0xc0) == 0x80);
+    awq_utf8_next(before, &c);
+    if (find_unit(bpe, before, &length) < 0) {
+        if (!bpe->all_bytes) return false;
+        c = '>';
+    }
+    return !awq_vocabulary_joins(bpe->vocabulary, c);
+}
+
+/* Where the next part begins. */
 static size_t next_cut(const awq_bpe *bpe, const awq_piece *word, size_t from)
 {
-    for (;;) {
-        const char *mark = NULL;
-        for (size_t at = from + 1; at + 3 <= word->bytes && !mark; at++) {
-            const char *found = memchr(word->text + at, '\xe2', word->bytes - at);
-            if (!found) return word->bytes;
-            at = (size_t)(found - word->text);
-            if (at + 3 <= word->bytes && !memcmp(found, AWQ_SPACE_MARK, 3)) mark = found;
-        }
-        if (!mark) return word->bytes;
-        const char *before = mark;
-        uint32_t c;
-        do before--;
-        while ((*before & 0xc0) == 0x80);
-        awq_utf8_next(before, &c);
-        from = (size_t)(mark - word->text);
-        if (!awq_vocabulary_joins(bpe->vocabulary, c)) return from;
+    for (size_t at = from + 1; at + 3 <= word->bytes; at++) {
+        const char *found = memchr(word->text + at, AWQ_SPACE_MARK[0], word->bytes - at);
+        if (!found) break;
+        at = (size_t)(found - word->text);
+        if (at + 3 <= word->bytes && !memcmp(found, AWQ_SPACE_MARK, 3) && may_cut(bpe, found))
+            return at;
     }
+    return word->bytes;
 }
 
 awq_status awq_bpe_encode(awq_bpe *bpe, const awq_piece *word, awq_ids *out, awq_error *err)

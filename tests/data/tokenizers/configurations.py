@@ -89,6 +89,7 @@ CONFIGURATIONS = {
               None, FLAGGED, {}),
     "metaspace": ("characters", None, {"type": "Metaspace", "replacement": "▁"}, None,
                   [*LLAMA2_TOKENS, *FLAGGED], {"unk_token": "<unk>"}),
+    "dropped": ("characters", PREPEND, None, None, LLAMA2_TOKENS, {}),
     "splits": ("characters", PREPEND,
                sequence("pretokenizers", string("▁", "MergedWithNext"), string("e", "Removed"),
                         regex(r"\p{P}", "MergedWithPrevious"), regex(r"[a-c]+", "Contiguous"),

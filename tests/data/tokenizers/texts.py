@@ -38,6 +38,7 @@ CORPUS = (
     "\u0301\u0301\u0323a\u0345\u0344", "\U0001f1e6\U000e0067\U000e007f",
     "\U0002ebf0\U000323af\ua7cd", "\U000105eaword word\U000105ea \u200dword word_",
     "\u0898a\u08ca\u0316 a\u1acf\u0301 \U00011935\U00011930 \U00016d6b",
+    ".\ua9d9 the .\ua9d9\ua9d9 the . the.the \ua9d9 the",
     "ᲊᲉ ꟛꟚ \U00010d4e\U00010d50",
 )
 
