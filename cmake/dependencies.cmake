@@ -9,6 +9,7 @@ set(BLA_VENDOR OpenBLAS)
 find_package(BLAS REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 
 # CUDA and NCCL are used where they are. NCCL has no CMake package of its own.
 find_package(CUDAToolkit QUIET)

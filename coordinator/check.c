@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/check.h"
+#include "coordinator/calibration.h"
+#include "io/buffer.h"
+#include "io/log.h"
 #include "jobs/job.h"
 #include "jobs/skip.h"
 
@@ -21,10 +24,33 @@ static void resolve(char **path, awq_problems *problems)
     *path = copy;
 }
 
+/* Each path of a list, one a line. */
+static void resolve_list(char **paths, awq_problems *problems)
+{
+    char resolved[AWQ_PATH_BYTES];
+    awq_buffer all = {0};
+    awq_error err;
+    if (!*paths) return;
+    for (char *path = *paths, *end; path; path = end ? end + 1 : NULL) {
+        if ((end = strchr(path, '\n'))) *end = '\0';
+        if (awq_path_resolve(resolved, path, &err) ||
+            (all.bytes && awq_buffer_append(&all, "\n", 1, &err)) ||
+            awq_buffer_append(&all, resolved, strlen(resolved), &err)) {
+            awq_problems_add_error(problems, &err);
+            awq_buffer_release(&all);
+            return;
+        }
+    }
+    all.data[all.bytes] = '\0'; /* a buffer has room for it */
+    free(*paths);
+    *paths = all.data;
+}
+
 void awq_check_paths(awq_options *options, awq_problems *problems)
 {
     resolve(&options->model, problems);
     resolve(&options->tokens, problems);
+    resolve_list(&options->text, problems);
     resolve(&options->against, problems);
     resolve(&options->out, problems);
 }
@@ -51,8 +77,9 @@ static void check_tokens(const awq_options *options, const awq_inputs *inputs,
 {
     const awq_model *model = inputs->model ? awq_checkpoint_model(inputs->model) : NULL;
     if (!model || !inputs->tokens.ids || !inputs->tokens.length) return;
-    awq_tokens_check(&inputs->tokens, options->tokens, model->vocab, model->max_positions,
-                     problems);
+    const char *name = options->tokens ? options->tokens : "the text";
+    awq_tokens_check(&inputs->tokens, name, model->vocab, model->max_positions,
+                     problems); /* of text, only the length can be wrong by now */
     int64_t rows = awq_job_tile_sequences(options, &inputs->tokens) * inputs->tokens.length;
     if (rows > MAX_TILE_FLOATS / model->hidden)
         awq_problems_add(problems, AWQ_ERR_INPUT,
@@ -65,8 +92,28 @@ static void check_tokens(const awq_options *options, const awq_inputs *inputs,
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "sequences of %lld tokens in '%s' are longer than the model's sliding "
                          "window of %lld; use tokens of that length at most",
-                         (long long)inputs->tokens.length, options->tokens,
-                         (long long)model->sliding_window);
+                         (long long)inputs->tokens.length, name, (long long)model->sliding_window);
+}
+
+bool awq_models_differ(const awq_model *a, const awq_model *b, char *what, size_t bytes)
+{
+    const struct {
+        const char *name;
+        int64_t a, b;
+    } sizes[] = {{"layers", a->layers, b->layers},
+                 {"channels", a->hidden, b->hidden},
+                 {"MLP channels", a->intermediate, b->intermediate},
+                 {"heads", a->heads, b->heads},
+                 {"kv heads", a->kv_heads, b->kv_heads},
+                 {"channels a head", a->head_dim, b->head_dim},
+                 {"tokens in the vocabulary", a->vocab, b->vocab}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        if (sizes[i].a == sizes[i].b) continue;
+        snprintf(what, bytes, "%s: %lld, not %lld", sizes[i].name, (long long)sizes[i].b,
+                 (long long)sizes[i].a);
+        return true;
+    }
+    return false;
 }
 
 /* Two models can be compared token by token when these agree. */
@@ -76,13 +123,29 @@ static void check_comparable(const awq_options *options, const awq_inputs *input
     if (!inputs->model || !inputs->against) return;
     const awq_model *a = awq_checkpoint_model(inputs->model);
     const awq_model *b = awq_checkpoint_model(inputs->against);
-    if (a->vocab != b->vocab || a->hidden != b->hidden || a->layers != b->layers ||
-        a->heads != b->heads || a->kv_heads != b->kv_heads || a->head_dim != b->head_dim ||
-        a->intermediate != b->intermediate)
-        awq_problems_add(problems, AWQ_ERR_INPUT,
-                         "--against '%s' is another model than '%s': vocabulary or layer sizes "
-                         "differ",
-                         options->against, options->model);
+    char what[128];
+    if (awq_models_differ(a, b, what, sizeof what))
+        awq_problems_add(problems, AWQ_ERR_INPUT, "--against '%s' is another model than '%s': %s",
+                         options->against, options->model, what);
+}
+
+/* What a tokenizer.json says cannot be checked against a model that is wrong itself. */
+static void make_tokens(const awq_options *options, awq_inputs *out, awq_problems *problems)
+{
+    awq_calibration calibration;
+    awq_error err;
+    size_t before = problems->count;
+    awq_calibration_check(options, problems);
+    if (problems->count > before || !out->model) return;
+    int64_t vocab = awq_checkpoint_model(out->model)->vocab;
+    if (awq_calibration_make(options, vocab, &out->tokens, &calibration, &err))
+        awq_problems_add_error(problems, &err);
+    else
+        awq_log(AWQ_LOG_INFO,
+                "tokenized documents=%lld tokens=%lld left_over=%lld sequences=%lld length=%lld",
+                (long long)calibration.text.documents, (long long)calibration.tokens,
+                (long long)calibration.left_over, (long long)out->tokens.sequences,
+                (long long)out->tokens.length);
 }
 
 void awq_check_source(awq_options *options, awq_inputs *out, awq_problems *problems)
@@ -97,7 +160,9 @@ void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *probl
     awq_error err;
     awq_check_source(options, out, problems);
     if (options->against) out->against = awq_checkpoint_open(options->against, problems);
-    if (awq_tokens_read(options->tokens, options->sequences, &out->tokens, &err))
+    if (options->text)
+        make_tokens(options, out, problems);
+    else if (awq_tokens_read(options->tokens, options->sequences, &out->tokens, &err))
         awq_problems_add_error(problems, &err);
     check_tokens(options, out, problems);
     check_comparable(options, out, problems);

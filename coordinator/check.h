@@ -28,6 +28,10 @@ void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *probl
 void awq_check_source(awq_options *options, awq_inputs *out, awq_problems *problems);
 void awq_inputs_release(awq_inputs *inputs);
 
+/* Whether two models differ in sizes, so that their weights cannot be compared; `what` then says
+ * how, the first way: "layers: 2, not 4", b's first. */
+bool awq_models_differ(const awq_model *a, const awq_model *b, char *what, size_t bytes);
+
 /* What a quantization asks of its model: not quantized yet, bits and sizes that the format can
  * hold. Marks the linears that --skip leaves (jobs/skip.h) in inputs->model. */
 void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,

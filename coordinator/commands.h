@@ -37,6 +37,7 @@ int awq_command_eval(const awq_call *call);
 int awq_command_report(const awq_call *call);
 int awq_command_status(const awq_call *call);
 int awq_command_submit(const awq_call *call);
+int awq_command_tokenize(const awq_call *call);
 int awq_command_verify(const awq_call *call);
 int awq_command_convert(const awq_call *call);
 int awq_command_version(const awq_call *call);

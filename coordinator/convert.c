@@ -11,6 +11,7 @@
 #include "coordinator/convert_tensors.h"
 #include "io/fault.h"
 #include "io/json.h"
+#include "io/layer_record.h"
 #include "io/log.h"
 #include "io/publish.h"
 #include "jobs/format.h"
@@ -205,13 +206,25 @@ static awq_status write_shards(const convert_run *run, awq_error *err)
                       err);
 }
 
+/* The statistics of the layers are the same, the tensors are others. A checkpoint that is not
+ * awqrun's has none. */
+static awq_status write_statistics(const convert_run *run, awq_error *err)
+{
+    char from[AWQ_PATH_BYTES], to[AWQ_PATH_BYTES];
+    if (awq_path_join(from, run->options->model, AWQ_STATISTICS_NAME, err) ||
+        awq_path_join(to, run->options->out, AWQ_STATISTICS_NAME, err))
+        return err->status;
+    if (!awq_path_exists(from)) return AWQ_OK;
+    return awq_layer_records_copy(from, to, awq_conversion_sums(run->conversion), err);
+}
+
 /* Everything, config.json last. */
 static awq_status write_all(const convert_run *run, awq_error *err)
 {
     const awq_options *options = run->options;
     const awq_checkpoint *from = run->inputs.model;
     if (write_shards(run, err) || awq_companions_copy(options->model, options->out, err) ||
-        awq_companion_copy(options->model, options->out, AWQ_STATISTICS_NAME, err))
+        write_statistics(run, err))
         return err->status;
     return write_json(
         run, "config.json",

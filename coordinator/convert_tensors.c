@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/crc.h"
 #include "io/path.h"
 
 /* What becomes a tensor of the output. */
@@ -21,6 +22,7 @@ struct awq_conversion {
     source *sources;     /* owned, [count] */
     size_t count, capacity;
     awq_shards shards;
+    awq_tensor_sums sums;
     /* the linear that was packed last */
     int64_t layer; /* -1: none */
     awq_linear linear;
@@ -116,8 +118,10 @@ awq_status awq_conversion_create(const awq_checkpoint *from, const awq_quantizat
     conversion->from = from;
     conversion->to = *to;
     conversion->layer = -1;
-    if (list(conversion, err) || awq_shards_plan(conversion->tensors, conversion->count, max_bytes,
-                                                 &conversion->shards, err)) {
+    if (list(conversion, err) ||
+        awq_shards_plan(conversion->tensors, conversion->count, max_bytes, &conversion->shards,
+                        err) ||
+        awq_tensor_sums_create(conversion->tensors, conversion->count, &conversion->sums, err)) {
         awq_conversion_free(conversion);
         return err->status;
     }
@@ -143,12 +147,18 @@ void awq_conversion_free(awq_conversion *conversion)
     free(conversion->tensors);
     free(conversion->sources);
     awq_shards_release(&conversion->shards);
+    awq_tensor_sums_release(&conversion->sums);
     free(conversion);
 }
 
 const awq_shards *awq_conversion_shards(const awq_conversion *conversion)
 {
     return &conversion->shards;
+}
+
+const awq_tensor_sums *awq_conversion_sums(const awq_conversion *conversion)
+{
+    return &conversion->sums;
 }
 
 json_t *awq_conversion_index(const awq_conversion *conversion)
@@ -194,14 +204,12 @@ static awq_status append(awq_conversion *conversion, size_t index, awq_safetenso
 {
     const source *from = &conversion->sources[index];
     const awq_tensor *tensor = &conversion->tensors[index];
-    if (from->tensor) {
-        if (awq_safetensors_append(writer, from->tensor->data, tensor->bytes, err))
-            return err->status;
-        awq_safetensors_dont_need(from->tensor);
-        return AWQ_OK;
-    }
-    if (convert(conversion, from->layer, from->linear, err)) return err->status;
-    return awq_safetensors_append(writer, conversion->parts[from->part], tensor->bytes, err);
+    if (!from->tensor && convert(conversion, from->layer, from->linear, err)) return err->status;
+    const void *data = from->tensor ? from->tensor->data : conversion->parts[from->part];
+    conversion->sums.crc[index] = awq_crc32(0, data, tensor->bytes);
+    if (awq_safetensors_append(writer, data, tensor->bytes, err)) return err->status;
+    if (from->tensor) awq_safetensors_dont_need(from->tensor);
+    return AWQ_OK;
 }
 
 awq_status awq_conversion_write(awq_conversion *conversion, const awq_shard *shard,

@@ -6,6 +6,7 @@
 
 #include "io/checkpoint.h"
 #include "io/shards.h"
+#include "io/tensor_sums.h"
 
 typedef struct awq_conversion awq_conversion;
 
@@ -18,6 +19,9 @@ void awq_conversion_free(awq_conversion *conversion);
 const awq_shards *awq_conversion_shards(const awq_conversion *conversion);
 /* The index of several shards, as awq_shards_index. */
 json_t *awq_conversion_index(const awq_conversion *conversion);
+
+/* The checksums of the tensors of the shards that have been written. */
+const awq_tensor_sums *awq_conversion_sums(const awq_conversion *conversion);
 
 /* Writes and publishes one shard in `directory`. A linear that the format cannot hold exactly is
  * an error that names it. */

@@ -17,10 +17,10 @@
 typedef awq_command_row command;
 
 static const command commands[] = {
-    {"quantize", "--model DIR --tokens FILE --out DIR [options]",
+    {"quantize", "--model DIR (--tokens FILE | --text FILE...) --out DIR [options]",
      "quantize a checkpoint, or go on with it", AWQ_COMMAND_QUANTIZE, true, awq_command_quantize},
-    {"plan", "--model DIR --tokens FILE [options]", "check a job and say what it would do",
-     AWQ_COMMAND_PLAN, false, awq_command_plan},
+    {"plan", "--model DIR (--tokens FILE | --text FILE...) [options]",
+     "check a job and say what it would do", AWQ_COMMAND_PLAN, false, awq_command_plan},
     {"status", "OUT [options]", "say how a job is doing", AWQ_COMMAND_STATUS, false,
      awq_command_status},
     {"report", "OUT [options]", "a page about a quantization: errors, alphas, times",
@@ -32,6 +32,8 @@ static const command commands[] = {
      true, awq_command_verify},
     {"submit", "[options] -- --model DIR --tokens FILE --out DIR [options of quantize]",
      "quantize as a SLURM job", AWQ_COMMAND_SUBMIT, false, awq_command_submit},
+    {"tokenize", "--model DIR --text FILE... --out FILE [options]",
+     "turn text into calibration tokens", AWQ_COMMAND_TOKENIZE, false, awq_command_tokenize},
     {"convert", "CHECKPOINT --out DIR [options]", "put a quantized checkpoint into another format",
      AWQ_COMMAND_CONVERT, false, awq_command_convert},
     {"version", "[--json]", "print versions", AWQ_COMMAND_VERSION, false, awq_command_version},

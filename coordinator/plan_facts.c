@@ -73,8 +73,8 @@ static void print_model(FILE *file, const awq_plan_facts *facts)
             awq_family_name(model->family), parameters, (long long)model->layers, bytes);
     int64_t tile = awq_job_tile_sequences(facts->options, &inputs->tokens);
     fprintf(file, "tokens     %s: %lld sequences of %lld, %lld tiles of %lld sequences\n",
-            facts->options->tokens, (long long)inputs->tokens.sequences,
-            (long long)inputs->tokens.length,
+            facts->options->tokens ? facts->options->tokens : "of the text",
+            (long long)inputs->tokens.sequences, (long long)inputs->tokens.length,
             (long long)awq_job_tiles(facts->options, &inputs->tokens), (long long)tile);
 }
 
@@ -160,7 +160,7 @@ static json_t *inputs_json(const awq_plan_facts *facts, const char *which)
                          (json_int_t)awq_model_parameters(model), "layers",
                          (json_int_t)model->layers, "bytes",
                          (json_int_t)awq_checkpoint_bytes(inputs->model));
-    return json_pack("{s:s, s:I, s:I, s:I}", "path", facts->options->tokens, "sequences",
+    return json_pack("{s:s?, s:I, s:I, s:I}", "path", facts->options->tokens, "sequences",
                      (json_int_t)inputs->tokens.sequences, "length",
                      (json_int_t)inputs->tokens.length, "tiles",
                      (json_int_t)awq_job_tiles(facts->options, &inputs->tokens));

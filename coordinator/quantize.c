@@ -146,6 +146,21 @@ static void announce(const awq_run *run)
             (long long)run->inputs.tokens.length);
 }
 
+/* Workers read tokens from a file: those of --text lie in the run directory, written anew each time
+ * (the same, or the fingerprint says so). */
+static awq_status write_tokens(awq_run *run, awq_error *err)
+{
+    char path[AWQ_PATH_BYTES];
+    if (!run->options->text) return AWQ_OK;
+    if (awq_path_join(path, run->directory, "tokens.h5", err) ||
+        awq_tokens_write(path, &run->inputs.tokens, err))
+        return err->status;
+    free(run->options->tokens);
+    run->options->tokens = strdup(path);
+    if (run->options->tokens) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the name of the tokens");
+}
+
 static awq_status hire(awq_run *run, awq_error *err)
 {
     awq_job job = {.command = AWQ_COMMAND_QUANTIZE, .options = *run->options};
@@ -173,7 +188,8 @@ static void tell_of_last_run(const awq_run *run)
 static awq_status go(awq_run *run, awq_problems *problems, awq_error *err)
 {
     tell_of_last_run(run);
-    if (hire(run, err) || prepare_directory(run, problems, err)) return err->status;
+    if (write_tokens(run, err) || hire(run, err) || prepare_directory(run, problems, err))
+        return err->status;
     if (problems->count) return AWQ_OK;
     if (plan(run, err)) return err->status;
     check_disk(run, problems);

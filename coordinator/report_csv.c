@@ -7,10 +7,16 @@
 #include "coordinator/report.h"
 #include "io/model.h"
 
-static const char header[] =
-    "layer,linear,scale_group,alpha,duo,group_loss,group_loss_identity,relative_error,"
-    "relative_error_rounding,loss,loss_rounding,energy,weight_groups,clipped_groups,tokens,"
-    "worker,read_s,forward_s,gram_s,search_s,clip_s,pack_s,write_s\n";
+static void print_header(FILE *file)
+{
+    fputs("layer,linear,scale_group,alpha,duo,group_loss,group_loss_identity,relative_error,"
+          "relative_error_rounding,loss,loss_rounding,energy,weight_groups,clipped_groups,damp,"
+          "tokens,worker",
+          file);
+    for (int phase = 0; phase < AWQ_PHASES; phase++)
+        fprintf(file, ",%s_s", awq_phase_name((awq_phase)phase));
+    fputc('\n', file);
+}
 
 static awq_group group_of(awq_linear linear)
 {
@@ -57,8 +63,8 @@ static void print_linear(FILE *file, const awq_layer_record *record, awq_linear 
     print_number(file, linear->loss);
     print_number(file, linear->loss_rounding);
     print_number(file, linear->energy);
-    fprintf(file, ",%lld,%lld,%lld,%lld", (long long)linear->groups,
-            (long long)linear->clipped_groups, (long long)record->tokens,
+    fprintf(file, ",%lld,%lld,%g,%lld,%lld", (long long)linear->groups,
+            (long long)linear->clipped_groups, linear->damp, (long long)record->tokens,
             (long long)record->when.worker);
     for (int phase = 0; phase < AWQ_PHASES; phase++) print_number(file, record->seconds[phase]);
     fputc('\n', file);
@@ -74,6 +80,6 @@ static awq_status print_layer(void *context, const awq_layer_record *record, awq
 
 awq_status awq_report_print_csv(FILE *file, const awq_report_source *source, awq_error *err)
 {
-    fputs(header, file);
+    print_header(file);
     return awq_report_each(source, print_layer, file, err);
 }

@@ -60,10 +60,10 @@ static json_t *clip_counts(const awq_linear_record *linear)
 
 static json_t *linear_json(const awq_linear_record *linear)
 {
-    return json_pack("{s:o, s:o, s:o, s:I, s:I, s:o}", "loss", number(linear->loss), "rounding",
-                     number(linear->loss_rounding), "energy", number(linear->energy), "groups",
-                     (json_int_t)linear->groups, "clipped", (json_int_t)linear->clipped_groups,
-                     "clips", clip_counts(linear));
+    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:o}", "loss", number(linear->loss),
+                     "rounding", number(linear->loss_rounding), "energy", number(linear->energy),
+                     "damp", number(linear->damp), "groups", (json_int_t)linear->groups, "clipped",
+                     (json_int_t)linear->clipped_groups, "clips", clip_counts(linear));
 }
 
 /* Milliseconds since 1970, whole: exact in JSON and in JavaScript. */

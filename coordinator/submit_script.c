@@ -141,6 +141,23 @@ static bool is_default(const awq_option *option, const char *text)
     return same;
 }
 
+/* Each of a list on its own. */
+static void put_option(FILE *file, const awq_option *option, const char *text, const char *between)
+{
+    for (const char *end; text; text = *end ? end + 1 : NULL) {
+        bool list = option->type == AWQ_OPTION_PATHS;
+        end = list ? text + strcspn(text, "\n") : text + strlen(text);
+        char *value = strndup(text, (size_t)(end - text));
+        fprintf(file, "%s    --%s", between, option->name);
+        if (option->type != AWQ_OPTION_FLAG) {
+            fputc('=', file);
+            put_quoted(file, value ? value : "");
+        }
+        free(value);
+        between = "\n";
+    }
+}
+
 /* Those that differ from the defaults. */
 static void put_options(FILE *file, const script *s)
 {
@@ -152,11 +169,7 @@ static void put_options(FILE *file, const script *s)
             continue;
         char *text = awq_option_text(s->options, option);
         if (text && !is_default(option, text)) {
-            fprintf(file, "%s    --%s", between, option->name);
-            if (option->type != AWQ_OPTION_FLAG) {
-                fputc('=', file);
-                put_quoted(file, text);
-            }
+            put_option(file, option, text, between);
             between = "\n";
         }
         free(text);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/check.h"
 #include "coordinator/commands.h"
 #include "io/clock.h"
 #include "io/json.h"
@@ -23,21 +24,6 @@ static void unchecked(awq_verification *v, const char *sentence)
 }
 
 /* ---- what can be refused ---- */
-
-static void resolve(char **path, awq_problems *problems)
-{
-    char resolved[AWQ_PATH_BYTES];
-    awq_error err;
-    if (!*path) return;
-    if (awq_path_resolve(resolved, *path, &err)) {
-        awq_problems_add_error(problems, &err);
-        return;
-    }
-    char *copy = strdup(resolved);
-    if (!copy) return;
-    free(*path);
-    *path = copy;
-}
 
 static void check_options(const awq_options *options, awq_problems *problems)
 {
@@ -147,29 +133,6 @@ static void read_statistics(awq_verification *v)
     awq_tensor_sums_release(&sums);
 }
 
-/* Sizes that must agree before weights can be compared; a description of the first that does not.
- */
-static bool is_other_model(const awq_model *a, const awq_model *b, char *what, size_t bytes)
-{
-    const struct {
-        const char *name;
-        int64_t a, b;
-    } sizes[] = {{"layers", a->layers, b->layers},
-                 {"channels", a->hidden, b->hidden},
-                 {"MLP channels", a->intermediate, b->intermediate},
-                 {"heads", a->heads, b->heads},
-                 {"kv heads", a->kv_heads, b->kv_heads},
-                 {"channels a head", a->head_dim, b->head_dim},
-                 {"tokens in the vocabulary", a->vocab, b->vocab}};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        if (sizes[i].a == sizes[i].b) continue;
-        snprintf(what, bytes, "%lld %s here, %lld there", (long long)sizes[i].a, sizes[i].name,
-                 (long long)sizes[i].b);
-        return true;
-    }
-    return false;
-}
-
 static void drop_source(awq_verification *v)
 {
     awq_checkpoint_close(v->source);
@@ -190,7 +153,7 @@ static void open_source(awq_verification *v, awq_problems *problems)
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "--model '%s' is quantized; give the full-precision model",
                          v->options->model);
-    if (v->model && !is_other_model(v->model, source, what, sizeof what)) {
+    if (v->model && !awq_models_differ(v->model, source, what, sizeof what)) {
         if (!v->recorded)
             unchecked(v, "folded weights against the source: without the scales in a "
                          "sound " AWQ_STATISTICS_NAME " the folding cannot be undone");
@@ -208,9 +171,7 @@ static void open_source(awq_verification *v, awq_problems *problems)
 static bool open_all(awq_verification *v, awq_problems *problems)
 {
     check_options(v->options, problems);
-    resolve(&v->options->out, problems);
-    resolve(&v->options->model, problems);
-    resolve(&v->options->tokens, problems);
+    awq_check_paths(v->options, problems);
     check_finished(v->options->out, problems);
     if (problems->count) return false;
     v->made = awq_checkpoint_survey(v->options->out, &v->structure);

@@ -3,6 +3,8 @@
 #include <hdf5.h>
 #include <jansson.h>
 #include <mpi.h>
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +33,14 @@ static void tell_hdf5(json_t *versions)
     H5get_libversion(&major, &minor, &patch);
     snprintf(text, sizeof text, "%u.%u.%u", major, minor, patch);
     tell(versions, "HDF5", text);
+}
+
+static void tell_pcre2(json_t *versions)
+{
+    char text[64]; /* "10.42 2022-12-11" */
+    if (pcre2_config(PCRE2_CONFIG_VERSION, NULL) > (int)sizeof text) return;
+    pcre2_config(PCRE2_CONFIG_VERSION, text);
+    tell(versions, "PCRE2", text);
 }
 
 /* "OpenBLAS 0.3.21 ...": a name, and what is said of it. */
@@ -68,6 +78,7 @@ int awq_command_version(const awq_call *call)
     tell_hdf5(versions);
     tell(versions, "zlib", zlibVersion());
     tell(versions, "jansson", jansson_version_str());
+    tell_pcre2(versions);
     tell_backends(versions, call->half);
     char *text = call->options->json ? json_dumps(versions, JSON_INDENT(2)) : NULL;
     if (text)

@@ -177,6 +177,10 @@ typedef struct awq_gathered {
  * /tensors (io/tensor_sums.h). */
 awq_status awq_layer_records_gather(const char *directory, const awq_gathered *head,
                                     const char *path, awq_error *err);
+/* The same file for a checkpoint with the same layers and other tensors: all of `from` but for its
+ * /tensors. AWQ_ERR_CORRUPT when `from` is not whole. */
+awq_status awq_layer_records_copy(const char *from, const char *path, const awq_tensor_sums *sums,
+                                  awq_error *err);
 /* The job string of such a file, to be freed. */
 awq_status awq_layer_records_job(const char *path, char **job, awq_error *err);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "io/layer_record_layout.h"
 #include "io/path.h"
@@ -56,6 +57,35 @@ awq_status awq_layer_records_gather(const char *directory, const awq_gathered *h
         else
             status = awq_h5_writer_finish(&writer, ok, err);
     }
+    awq_h5_unlock();
+    return status;
+}
+
+/* The root attributes and /layers of an open file. */
+static bool copy_gathered(hid_t from, hid_t to)
+{
+    char *version = awq_h5_get_string(from, "awqrun"), *job = awq_h5_get_string(from, "job");
+    bool ok = version && job && awq_h5_put_string(to, "awqrun", version) &&
+              awq_h5_put_string(to, "job", job) &&
+              H5Ocopy(from, "layers", to, "layers", H5P_DEFAULT, H5P_DEFAULT) >= 0;
+    free(version);
+    free(job);
+    return ok;
+}
+
+awq_status awq_layer_records_copy(const char *from, const char *path, const awq_tensor_sums *sums,
+                                  awq_error *err)
+{
+    awq_h5_writer writer;
+    hid_t source = -1;
+    awq_h5_lock();
+    awq_status status = awq_h5_open_sealed(from, AWQ_STATISTICS_EXPECTED, &source, err);
+    if (!status) status = awq_h5_writer_open(&writer, path, true, 0, err);
+    if (!status) {
+        bool ok = copy_gathered(source, writer.file) && awq_tensor_sums_put(writer.file, sums);
+        status = awq_h5_writer_finish(&writer, ok, err);
+    }
+    if (source >= 0) H5Fclose(source);
     awq_h5_unlock();
     return status;
 }

@@ -14,9 +14,22 @@ static awq_status alloc(awq_tensor_sums *sums, awq_error *err)
     sums->names = calloc(sums->count + 1, sums->name_bytes);
     sums->bytes = calloc(sums->count + 1, sizeof *sums->bytes);
     sums->crc = calloc(sums->count + 1, sizeof *sums->crc);
-    if (sums->names && sums->bytes && sums->crc) return AWQ_OK;
+    sums->sorted = calloc(sums->count + 1, sizeof *sums->sorted);
+    if (sums->names && sums->bytes && sums->crc && sums->sorted) return AWQ_OK;
     awq_tensor_sums_release(sums);
     return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the checksums of the tensors");
+}
+
+static int compare_names(const void *left, const void *right)
+{
+    const char *const *a = left, *const *b = right;
+    return strcmp(*a, *b);
+}
+
+static void sort(awq_tensor_sums *sums)
+{
+    for (size_t i = 0; i < sums->count; i++) sums->sorted[i] = awq_tensor_sums_name(sums, i);
+    qsort(sums->sorted, sums->count, sizeof *sums->sorted, compare_names);
 }
 
 awq_status awq_tensor_sums_create(const awq_tensor *tensors, size_t count, awq_tensor_sums *out,
@@ -31,6 +44,7 @@ awq_status awq_tensor_sums_create(const awq_tensor *tensors, size_t count, awq_t
         strcpy(sums.names + i * sums.name_bytes, tensors[i].name);
         sums.bytes[i] = tensors[i].bytes;
     }
+    sort(&sums);
     *out = sums;
     return AWQ_OK;
 }
@@ -40,6 +54,7 @@ void awq_tensor_sums_release(awq_tensor_sums *sums)
     free(sums->names);
     free(sums->bytes);
     free(sums->crc);
+    free(sums->sorted);
     *sums = (awq_tensor_sums){0};
 }
 
@@ -50,9 +65,9 @@ const char *awq_tensor_sums_name(const awq_tensor_sums *sums, size_t index)
 
 size_t awq_tensor_sums_find(const awq_tensor_sums *sums, const char *name)
 {
-    size_t i = 0;
-    while (i < sums->count && strcmp(awq_tensor_sums_name(sums, i), name) != 0) i++;
-    return i;
+    const char **found =
+        bsearch(&name, sums->sorted, sums->count, sizeof *sums->sorted, compare_names);
+    return found ? (size_t)(*found - sums->names) / sums->name_bytes : sums->count;
 }
 
 /* ---- HDF5 ---- */
@@ -119,7 +134,10 @@ static awq_status read_group(hid_t group, const char *path, awq_tensor_sums *sum
     bool ok = names >= 0 && measure(names, sums);
     if (names >= 0) H5Dclose(names);
     if (ok && alloc(sums, err)) return err->status;
-    if (ok && read_columns(group, sums)) return AWQ_OK;
+    if (ok && read_columns(group, sums)) {
+        sort(sums);
+        return AWQ_OK;
+    }
     awq_tensor_sums_release(sums);
     return awq_fail(err, AWQ_ERR_CORRUPT, "'%s': /tensors is not as awqrun writes it", path);
 }

@@ -14,10 +14,11 @@
 
 typedef struct awq_tensor_sums {
     size_t count;
-    size_t name_bytes; /* room of a name, its NUL included */
-    char *names;       /* [count, name_bytes], owned */
-    uint64_t *bytes;   /* [count], owned */
-    uint32_t *crc;     /* [count], owned */
+    size_t name_bytes;   /* room of a name, its NUL included */
+    char *names;         /* [count, name_bytes], owned */
+    uint64_t *bytes;     /* [count], owned */
+    uint32_t *crc;       /* [count], owned */
+    const char **sorted; /* [count], owned: the names in their order */
 } awq_tensor_sums;
 
 /* Names and bytes of the tensors; the crcs are 0, to be filled in. Release the result. */

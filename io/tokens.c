@@ -149,7 +149,7 @@ static awq_status read_mask(reader *in, awq_error *err)
     return status;
 }
 
-static uint32_t compute_crc(const awq_tokens *tokens)
+uint32_t awq_tokens_crc(const awq_tokens *tokens)
 {
     size_t count = (size_t)(tokens->sequences * tokens->length);
     uint32_t crc = awq_crc32(0, tokens->ids, count * sizeof *tokens->ids);
@@ -171,7 +171,7 @@ awq_status awq_tokens_read(const char *path, int64_t limit, awq_tokens *out, awq
         awq_tokens_release(&in.tokens);
         return status;
     }
-    in.tokens.crc = compute_crc(&in.tokens);
+    in.tokens.crc = awq_tokens_crc(&in.tokens);
     *out = in.tokens;
     return AWQ_OK;
 }

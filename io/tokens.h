@@ -24,6 +24,8 @@ typedef struct awq_tokens {
  * there are. Release the result. */
 awq_status awq_tokens_read(const char *path, int64_t limit, awq_tokens *out, awq_error *err);
 awq_status awq_tokens_write(const char *path, const awq_tokens *tokens, awq_error *err);
+/* What `crc` must be. */
+uint32_t awq_tokens_crc(const awq_tokens *tokens);
 void awq_tokens_release(awq_tokens *tokens);
 
 /* Adds problems: ids that are negative or not below vocab (the first one named by sequence and

@@ -103,7 +103,7 @@ static void set(reader *r, const char *key, const char *value)
     const awq_option *option = find_key(r, key);
     if (!option) return;
     int *first = &r->first_line[option - awq_option_table];
-    if (*first) {
+    if (*first && option->type != AWQ_OPTION_PATHS) {
         snprintf(sentence, sizeof sentence, "%s was set in line %d already", option->name, *first);
         refuse(r, sentence);
         return;
@@ -181,6 +181,19 @@ static void put_value(FILE *file, const char *value)
     fputc('"', file);
 }
 
+/* A list has a line for each. */
+static void print_option(FILE *file, const awq_option *option, char *text)
+{
+    for (char *next; text && *text; text = next) {
+        bool list = option->type == AWQ_OPTION_PATHS;
+        next = list ? strchr(text, '\n') : NULL;
+        if (next) *next++ = '\0';
+        fprintf(file, "%s = ", option->name);
+        put_value(file, text);
+        fputc('\n', file);
+    }
+}
+
 awq_status awq_job_file_print(FILE *file, const awq_options *options, awq_error *err)
 {
     for (int i = 0; i < awq_option_count; i++) {
@@ -188,11 +201,7 @@ awq_status awq_job_file_print(FILE *file, const awq_options *options, awq_error 
         if (!awq_job_file_holds(option)) continue;
         char *text = awq_option_text(options, option);
         if (!text) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to print the job");
-        if (*text) {
-            fprintf(file, "%s = ", option->name);
-            put_value(file, text);
-            fputc('\n', file);
-        }
+        print_option(file, option, text);
         free(text);
     }
     return AWQ_OK;

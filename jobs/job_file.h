@@ -8,8 +8,9 @@
  *   skip = "a value in quotes keeps its blanks and its #; "" is one quote"
  *
  * One `key = value` a line. Keys are the long options of quantize and plan, without their dashes,
- * each at most once; values are what the options take, and flags take true or false. Paths are
- * relative to the current directory, as on the command line, which wins over the file. */
+ * each at most once, lists (text) a file a line; values are what the options take, and flags take
+ * true or false. Paths are relative to the current directory, as on the command line, which wins
+ * over the file. */
 #ifndef AWQ_JOBS_JOB_FILE_H
 #define AWQ_JOBS_JOB_FILE_H
 

@@ -95,6 +95,59 @@ static void set(awq_options *options, int index, const char *text, awq_problems 
         awq_problems_add_error(problems, &err);
 }
 
+/* The next word that still belongs to a list: a shell's *.txt, up to the next option. NULL: none.
+ */
+static const char *next_of_list(int index, int argc, char **argv)
+{
+    bool list = awq_option_table[index].type == AWQ_OPTION_PATHS;
+    return list && optind < argc && argv[optind][0] != '-' ? argv[optind++] : NULL;
+}
+
+/* What the command line has given of two that exclude each other. */
+typedef struct given {
+    bool tokens, text;
+} given;
+
+static void drop(char **value)
+{
+    free(*value);
+    *value = NULL;
+}
+
+/* Over a job file the command line wins: its list begins anew, and what it gives of tokens and text
+ * takes the place of the other. */
+static void win_over_job_file(awq_options *options, int index, given *so_far)
+{
+    size_t offset = awq_option_table[index].offset;
+    bool tokens = offset == offsetof(awq_options, tokens);
+    bool text = offset == offsetof(awq_options, text);
+    if (text && !so_far->text) drop(&options->text);
+    if (text && !so_far->tokens) drop(&options->tokens);
+    if (tokens && !so_far->text) drop(&options->text);
+    so_far->tokens = so_far->tokens || tokens;
+    so_far->text = so_far->text || text;
+}
+
+static void set_given(awq_options *options, int index, const char *text, int argc, char **argv,
+                      given *so_far, awq_problems *problems)
+{
+    win_over_job_file(options, index, so_far);
+    set(options, index, text, problems);
+    while ((text = next_of_list(index, argc, argv))) set(options, index, text, problems);
+}
+
+/* Text takes the place of tokens. */
+static void require_input(const awq_options *options, awq_command command, awq_problems *problems)
+{
+    bool takes_text = command & (AWQ_COMMAND_QUANTIZE | AWQ_COMMAND_PLAN);
+    if (options->tokens && options->text)
+        awq_problems_add(problems, AWQ_ERR_USAGE, "--tokens and --text exclude each other");
+    else if (takes_text && !options->tokens && !options->text)
+        awq_problems_add(problems, AWQ_ERR_USAGE, "--tokens FILE or --text FILE is missing");
+    else if (command == AWQ_COMMAND_TOKENIZE && !options->text)
+        awq_problems_add(problems, AWQ_ERR_USAGE, "--text FILE is missing");
+}
+
 static void require(const awq_options *options, awq_command command, awq_problems *problems)
 {
     for (int i = 0; i < awq_option_count; i++) {
@@ -102,12 +155,15 @@ static void require(const awq_options *options, awq_command command, awq_problem
         if (!option->required || !(option->commands & command)) continue;
         if (command == AWQ_COMMAND_PLAN && option->offset == offsetof(awq_options, out)) continue;
         if (command == AWQ_COMMAND_VERIFY) continue; /* says itself what goes with what */
+        if (option->offset == offsetof(awq_options, tokens) && command != AWQ_COMMAND_EVAL)
+            continue;
         char *text = awq_option_text(options, option);
         if (text && !*text)
             awq_problems_add(problems, AWQ_ERR_USAGE, "--%s %s is missing", option->name,
                              option->argument);
         free(text);
     }
+    require_input(options, command, problems);
 }
 
 /* Where a command's one positional argument goes, and what to ask when it is missing. */
@@ -151,9 +207,11 @@ static void read_job_file(awq_options *options, awq_command command, const struc
     const awq_option *job = awq_option_find("job");
     opterr = 0;
     optind = 0; /* start anew, whatever was parsed before */
-    for (int code; (code = getopt_long(argc, argv, letters(command), list, NULL)) != -1;)
+    for (int code; (code = getopt_long(argc, argv, letters(command), list, NULL)) != -1;) {
         if (code == FIRST_LONG + (int)(job - awq_option_table))
             awq_job_file_read(optarg, options, problems);
+        while (code >= FIRST_LONG && next_of_list(code - FIRST_LONG, argc, argv)) continue;
+    }
     optind = 0;
 }
 
@@ -166,6 +224,7 @@ bool awq_options_parse(awq_options *options, awq_command command, int argc, char
         return false;
     }
     bool help = false, refused = false;
+    given so_far = {false, false};
     read_job_file(options, command, list, argc, argv, problems);
     for (;;) {
         int code = getopt_long(argc, argv, letters(command), list, NULL);
@@ -182,7 +241,7 @@ bool awq_options_parse(awq_options *options, awq_command command, int argc, char
         else if (code == '?')
             refuse(argc, argv, command, problems);
         else
-            set(options, code - FIRST_LONG, optarg, problems);
+            set_given(options, code - FIRST_LONG, optarg, argc, argv, &so_far, problems);
     }
     free(list);
     if (help) return true;

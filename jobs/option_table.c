@@ -12,6 +12,9 @@
 #define JOB          (QUANTIZE | PLAN)
 #define COMPUTE      (QUANTIZE | PLAN | EVAL)
 #define SUBMIT       AWQ_COMMAND_SUBMIT
+#define TOKENIZE     AWQ_COMMAND_TOKENIZE
+#define TEXT         (QUANTIZE | PLAN | TOKENIZE)
+#define ANY          (COMPUTE | STATUS | TOKENIZE)
 #define REPORT       AWQ_COMMAND_REPORT
 #define VERIFY       AWQ_COMMAND_VERIFY
 #define VERSION      AWQ_COMMAND_VERSION
@@ -25,20 +28,36 @@
 
 /* clang-format off */
 const awq_option awq_option_table[] = {
-    {"model", "DIR", AWQ_OPTION_PATH, FIELD(model), NULL, UNBOUNDED, COMPUTE | VERIFY, REQUIRED, SAME,
+    {"model", "DIR", AWQ_OPTION_PATH, FIELD(model), NULL, UNBOUNDED, COMPUTE | VERIFY | TOKENIZE, REQUIRED, SAME,
      "Hugging Face checkpoint: config.json and safetensors"},
     {"tokens", "FILE", AWQ_OPTION_PATH, FIELD(tokens), NULL, UNBOUNDED, COMPUTE | VERIFY, REQUIRED, SAME,
      "HDF5 file of token ids, /input_ids int32 [sequences, length]"},
     {"out", "DIR", AWQ_OPTION_PATH, FIELD(out), NULL, UNBOUNDED, JOB | CONVERT, REQUIRED, SAME,
      "directory of the AWQ checkpoint to write; DIR/.awqrun keeps what a resumed run needs"},
+    {"out", "FILE", AWQ_OPTION_PATH, FIELD(out), NULL, UNBOUNDED, TOKENIZE, REQUIRED, SAME,
+     "HDF5 file of token ids to write, for --tokens"},
+    {"text", "FILE...", AWQ_OPTION_PATHS, FIELD(text), NULL, UNBOUNDED, TEXT, OPTIONAL, SAME,
+     "text to tokenize, in place of --tokens: plain, .jsonl, either as .gz"},
+    {"length", "N", AWQ_OPTION_INTEGER, FIELD(length), "512", 1, MAX_SEQUENCE, TEXT, OPTIONAL, SAME,
+     "tokens of a sequence of the text"},
+    {"split", "lines|blank|files", AWQ_OPTION_CHOICE, FIELD(split), "blank", UNBOUNDED, TEXT, OPTIONAL, SAME,
+     "what a document of plain text is: a line, what stands between blank lines, or a file"},
+    {"field", "NAME", AWQ_OPTION_TEXT, FIELD(field), NULL, UNBOUNDED, TEXT, OPTIONAL, SAME,
+     "what holds the document in a line of .jsonl; else text, or messages with --chat-template"},
+    {"chat-template", "none|llama3|chatml|mistral", AWQ_OPTION_CHOICE, FIELD(chat_template), "none", UNBOUNDED, TEXT, OPTIONAL, SAME,
+     "documents are conversations, a list of {role, content}, to be written out in this form"},
+    {"mask-prompt", NULL, AWQ_OPTION_FLAG, FIELD(mask_prompt), NULL, UNBOUNDED, TEXT, OPTIONAL, SAME,
+     "with --chat-template, count only what the assistant wrote"},
+    {"invalid-utf8", "refuse|replace", AWQ_OPTION_CHOICE, FIELD(invalid_utf8), "refuse", UNBOUNDED, TEXT, OPTIONAL, SAME,
+     "text that is not UTF-8: an error, or U+FFFD as Python's errors='replace' has it"},
     {"against", "DIR", AWQ_OPTION_PATH, FIELD(against), NULL, UNBOUNDED, EVAL, OPTIONAL, SAME,
      "full-precision checkpoint to compare with: its perplexity, KL(DIR || model), top-1 agreement"},
     {"job", "FILE", AWQ_OPTION_PATH, FIELD(job), NULL, UNBOUNDED, JOB, OPTIONAL, SAME,
      "take options from a file of 'key = value' lines; those given here win"},
     {"print-job", NULL, AWQ_OPTION_FLAG, FIELD(print_job), NULL, UNBOUNDED, PLAN, OPTIONAL, SAME,
      "print all options as such a file, and nothing else"},
-    {"sequences", "N", AWQ_OPTION_INTEGER, FIELD(sequences), "0", 0, MAX_SEQUENCE, COMPUTE, OPTIONAL, SAME,
-     "use the first N sequences of the tokens; 0: all"},
+    {"sequences", "N", AWQ_OPTION_INTEGER, FIELD(sequences), "0", 0, MAX_SEQUENCE, COMPUTE | TOKENIZE, OPTIONAL, SAME,
+     "use the first N sequences; 0: all of --tokens, 128 of --text"},
     {"layer", "N", AWQ_OPTION_INTEGER, FIELD(layer), "-1", -1, 1e6, VERIFY, OPTIONAL, SAME,
      "make this layer again from --model and --tokens, and compare its bytes; -1: none"},
     {"bits", "N", AWQ_OPTION_INTEGER, FIELD(bits), "4", 3, 8, JOB, OPTIONAL, CHANGES,

@@ -143,6 +143,26 @@ static awq_status set_string(char **to, const awq_option *option, const char *te
     return AWQ_OK;
 }
 
+/* Adds to the list; text may be one itself, a path a line. */
+static awq_status add_paths(char **to, const awq_option *option, const char *text, awq_error *err)
+{
+    char *one = NULL;
+    if (set_string(&one, option, text, err)) return err->status;
+    if (!*to) {
+        *to = one;
+        return AWQ_OK;
+    }
+    size_t before = strlen(*to), more = strlen(one);
+    char *all = realloc(*to, before + more + 2);
+    if (all) {
+        all[before] = '\n';
+        memcpy(all + before + 1, one, more + 1);
+        *to = all;
+    }
+    free(one);
+    return all ? AWQ_OK : awq_fail(err, AWQ_ERR_MEMORY, "no memory for --%s", option->name);
+}
+
 awq_status awq_option_set(awq_options *options, const awq_option *option, const char *text,
                           awq_error *err)
 {
@@ -151,6 +171,8 @@ awq_status awq_option_set(awq_options *options, const awq_option *option, const 
     case AWQ_OPTION_TEXT:
     case AWQ_OPTION_PATH:
         return set_string(to, option, text, err);
+    case AWQ_OPTION_PATHS:
+        return add_paths(to, option, text, err);
     case AWQ_OPTION_MEMORY:
         return set_memory(to, option, text, err);
     case AWQ_OPTION_CHOICE:
@@ -190,6 +212,7 @@ char *awq_option_text(const awq_options *options, const awq_option *option)
     char text[64];
     switch (option->type) {
     case AWQ_OPTION_TEXT:
+    case AWQ_OPTION_PATHS:
     case AWQ_OPTION_PATH: {
         const char *value = *(char *const *)from;
         return strdup(value ? value : "");
@@ -230,15 +253,20 @@ void awq_options_release(awq_options *options)
 {
     for (int i = 0; i < awq_option_count; i++) {
         const awq_option *option = &awq_option_table[i];
-        if (option->type == AWQ_OPTION_TEXT || option->type == AWQ_OPTION_PATH)
-            free(*(char **)field(options, option));
+        if (option->type != AWQ_OPTION_TEXT && option->type != AWQ_OPTION_PATH &&
+            option->type != AWQ_OPTION_PATHS)
+            continue;
+        char **value = field(options, option);
+        free(*value);
+        *value = NULL; /* two rows may share a field */
     }
     *options = (awq_options){0};
 }
 
 json_t *awq_options_to_json(const awq_options *options, bool only_changing)
 {
-    const int no_jobs = AWQ_COMMAND_SUBMIT | AWQ_COMMAND_REPORT | AWQ_COMMAND_COMPLETION;
+    const int no_jobs =
+        AWQ_COMMAND_SUBMIT | AWQ_COMMAND_REPORT | AWQ_COMMAND_COMPLETION | AWQ_COMMAND_TOKENIZE;
     json_t *object = json_object();
     for (int i = 0; object && i < awq_option_count; i++) {
         const awq_option *option = &awq_option_table[i];

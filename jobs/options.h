@@ -21,6 +21,7 @@ typedef enum awq_command {
     AWQ_COMMAND_EVAL = 4,
     AWQ_COMMAND_STATUS = 8,
     AWQ_COMMAND_SUBMIT = 16,
+    AWQ_COMMAND_TOKENIZE = 32,
     AWQ_COMMAND_VERIFY = 64,
     AWQ_COMMAND_REPORT = 128,
     AWQ_COMMAND_CONVERT = 256,
@@ -36,6 +37,14 @@ enum { AWQ_OPTION_CLIP_OFF, AWQ_OPTION_CLIP_AFTER, AWQ_OPTION_CLIP_JOINT };
 enum { AWQ_OPTION_CLIP_SYMMETRIC, AWQ_OPTION_CLIP_ASYMMETRIC };
 enum { AWQ_OPTION_ROUNDING_NEAREST, AWQ_OPTION_ROUNDING_FEEDBACK };
 enum { AWQ_OPTION_SHELL_BASH, AWQ_OPTION_SHELL_ZSH };
+enum { AWQ_OPTION_SPLIT_LINES, AWQ_OPTION_SPLIT_BLANK, AWQ_OPTION_SPLIT_FILES };
+enum {
+    AWQ_OPTION_CHAT_NONE,
+    AWQ_OPTION_CHAT_LLAMA3,
+    AWQ_OPTION_CHAT_CHATML,
+    AWQ_OPTION_CHAT_MISTRAL
+};
+enum { AWQ_OPTION_INVALID_REFUSE, AWQ_OPTION_INVALID_REPLACE };
 enum { AWQ_OPTION_LAUNCHER_AUTO, AWQ_OPTION_LAUNCHER_SRUN, AWQ_OPTION_LAUNCHER_MPIRUN };
 
 /* An amount of memory: bytes, or a share of what there is. */
@@ -51,8 +60,16 @@ typedef struct awq_options {
     char *out;
     char *against;
     char *job;         /* a job file */
-    int64_t sequences; /* 0: all */
+    int64_t sequences; /* 0: all of the tokens, 128 of text */
     int64_t layer;     /* verify: to be made again; -1: none */
+    /* text in place of tokens */
+    char *text; /* files, one a line */
+    int64_t length;
+    int64_t split;
+    char *field; /* NULL: text, or messages for a chat template */
+    int64_t chat_template;
+    bool mask_prompt;
+    int64_t invalid_utf8;
     /* what changes the result */
     int64_t bits;
     int64_t group_size;
@@ -115,6 +132,7 @@ typedef struct awq_options {
 typedef enum awq_option_type {
     AWQ_OPTION_TEXT,
     AWQ_OPTION_PATH,
+    AWQ_OPTION_PATHS, /* several: given again, or one after another; kept one a line */
     AWQ_OPTION_INTEGER,
     AWQ_OPTION_NUMBER,
     AWQ_OPTION_BYTES,   /* "5GB", "512MiB", "4096" */
@@ -132,9 +150,9 @@ typedef struct awq_option {
     const char *fallback; /* the default, as a user would write it; NULL: none */
     double min, max;      /* of numbers, inclusive */
     int commands;         /* awq_command bits */
-    bool required;        /* where it belongs, except for plan's --out and verify's */
-    bool changes_result;  /* part of the fingerprint */
-    const char *help;     /* one sentence, no full stop */
+    bool required; /* where it belongs, except for verify's, plan's --out, --tokens with --text */
+    bool changes_result; /* part of the fingerprint */
+    const char *help;    /* one sentence, no full stop */
 } awq_option;
 
 extern const awq_option awq_option_table[];

@@ -150,16 +150,14 @@ struct awq_backend {
      * float64. Waits; the result is in host memory. NaN and infinity pass through. */
     awq_status (*squared_distance)(awq_device *device, const void *x, const void *y, int64_t rows,
                                    int64_t cols, double *sum, awq_error *err);
+    /* The same of float32 arrays, over the rows that count; mask as in the statistics. */
+    awq_status (*squared_error)(awq_device *device, const float *x, const float *y,
+                                const uint8_t *mask, int64_t rows, int64_t cols, double *sum,
+                                awq_error *err);
     /* sum over rows of d G d^T, float32 products, rows summed in float64: A 2.5's trace. gram
      * [in, in] finished. Waits; the result is in host memory. NaN and infinity pass through. */
     awq_status (*quadratic_form)(awq_device *device, const void *d, const float *gram,
                                  awq_extent extent, double *sum, awq_error *err);
-    /* sum over the rows that count of (a - b)^2, float32 differences squared and summed in float64;
-     * a and b [rows, cols]; mask as in the statistics. Waits; the result is in host memory. NaN and
-     * infinity of rows that count pass through. */
-    awq_status (*squared_error)(awq_device *device, const float *a, const float *b,
-                                const uint8_t *mask, int64_t rows, int64_t cols, double *sum,
-                                awq_error *err);
     /* folded[o, i] = w[o, i] * columns[i] / rows[o], float32. columns or rows NULL: ones. */
     void (*fold)(awq_device *device, float *folded, const void *w, const float *columns,
                  const float *rows, awq_extent extent);

@@ -3,7 +3,6 @@
  * quantization would publish it. */
 #include <string.h>
 
-#include "jobs/skip.h"
 #include "worker/record.h"
 #include "worker/state.h"
 
@@ -13,9 +12,9 @@ awq_status awq_verify_made_again(awq_worker *worker, awq_quantized_layer *layer,
     awq_problems problems;
     awq_problems_init(&problems);
     const awq_checkpoint *source = worker->checkpoint[0];
-    awq_quantization quantization =
-        awq_job_quantization(&worker->job.options, awq_checkpoint_model(source));
-    awq_status status = awq_record_compare(source, &quantization, layer, worker->made, &problems,
+    /* packed as the checkpoint is now: it may have been converted */
+    const awq_quantization *quantization = &awq_checkpoint_model(worker->made)->quantization;
+    awq_status status = awq_record_compare(source, quantization, layer, worker->made, &problems,
                                            &checks.compared, err);
     checks.tensors = checks.compared + (int64_t)problems.count;
     if (!status)

@@ -88,6 +88,8 @@ static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_err
     const awq_stage *stages = (const awq_stage *)(const void *)(head + 1);
     const bool *done = (const bool *)(stages + letter->a);
     memcpy(worker->fingerprint, head->fingerprint, sizeof worker->fingerprint);
+    awq_unfolder_free(worker->unfolder); /* a stage counts on all of the memory */
+    worker->unfolder = NULL;
     if (worker->job.command == AWQ_COMMAND_QUANTIZE && awq_worker_start_keeper(worker, err))
         return err->status;
     return run_stages(worker, stages, letter->a, done, err);

@@ -68,7 +68,8 @@ function linearTip(record, key) {
   const loss = relativeError(record, 'loss', [key]);
   const rounding = relativeError(record, 'rounding', [key]);
   return `relative error ${percent(loss)}\nplain rounding ${percent(rounding)}` +
-    (loss > 0 ? `\n${times(rounding / loss)} smaller` : '');
+    (loss > 0 ? `\n${times(rounding / loss)} smaller` : '') +
+    (record.linears[key].damp > 0 ? `\nerror feedback, damp ${record.linears[key].damp}` : '');
 }
 
 /* Both views share their shades, so that they can be compared. */

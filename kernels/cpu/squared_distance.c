@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cpu/squared_distance.c - the squared Frobenius norm of x - y [rows, cols]: each row's sum
- * goes to its own place, and the places are added in order. Reads 8 bytes an element. */
+ * kernels/cpu/squared_distance.c - the squared Frobenius norm of x - y [rows, cols], of all rows or
+ * of those that count: each row's sum goes to its own place, and the places are added in order.
+ * Reads 8 bytes an element. */
 #include <stdlib.h>
 
 #include "kernels/cpu/dot.h"
@@ -8,7 +9,8 @@
 #include "kernels/cpu/verbs.h"
 
 typedef struct distance_job {
-    const float *x, *y; /* y NULL: zeros */
+    const float *x, *y;  /* y NULL: zeros */
+    const uint8_t *mask; /* NULL: all rows count */
     int64_t cols;
     double *row; /* [rows] */
 } distance_job;
@@ -34,14 +36,16 @@ static void distance_row(void *context, int64_t row, int thread)
     (void)thread;
     const distance_job *job = context;
     const float *x = job->x + row * job->cols;
-    job->row[row] = job->y ? squared_differences(x, job->y + row * job->cols, job->cols)
-                           : cpu_dot(x, x, job->cols);
+    if (job->mask && !job->mask[row])
+        job->row[row] = 0;
+    else
+        job->row[row] = job->y ? squared_differences(x, job->y + row * job->cols, job->cols)
+                               : cpu_dot(x, x, job->cols);
 }
 
-awq_status squared_distance_cpu(awq_device *device, const void *x, const void *y, int64_t rows,
-                                int64_t cols, double *sum, awq_error *err)
+static awq_status run(awq_device *device, distance_job job, int64_t rows, double *sum,
+                      awq_error *err)
 {
-    distance_job job = {x, y, cols, NULL};
     if (cpu_status(device, err)) return err->status;
     job.row = malloc((size_t)rows * sizeof *job.row);
     if (!job.row) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for %lld sums", (long long)rows);
@@ -51,4 +55,18 @@ awq_status squared_distance_cpu(awq_device *device, const void *x, const void *y
     free(job.row);
     *sum = total;
     return AWQ_OK;
+}
+
+awq_status squared_distance_cpu(awq_device *device, const void *x, const void *y, int64_t rows,
+                                int64_t cols, double *sum, awq_error *err)
+{
+    return run(device, (distance_job){x, y, NULL, cols, NULL}, rows, sum, err);
+}
+
+/* The compute type is float here, so that it is the same. */
+awq_status squared_error_cpu(awq_device *device, const float *x, const float *y,
+                             const uint8_t *mask, int64_t rows, int64_t cols, double *sum,
+                             awq_error *err)
+{
+    return run(device, (distance_job){x, y, mask, cols, NULL}, rows, sum, err);
 }

@@ -42,7 +42,7 @@ awq_status squared_distance_cpu(awq_device *device, const void *x, const void *y
                                 int64_t cols, double *sum, awq_error *err);
 awq_status quadratic_form_cpu(awq_device *device, const void *d, const float *gram,
                               awq_extent extent, double *sum, awq_error *err);
-awq_status squared_error_cpu(awq_device *device, const float *a, const float *b,
+awq_status squared_error_cpu(awq_device *device, const float *x, const float *y,
                              const uint8_t *mask, int64_t rows, int64_t cols, double *sum,
                              awq_error *err);
 void fold_cpu(awq_device *device, float *folded, const void *w, const float *columns,

@@ -44,6 +44,10 @@ class LayerBench(unittest.TestCase):
     def test_the_memory_of_error_feedback_is_as_planned(self):
         bench("--memory-only", "--", "--alpha-steps", "1", "--rounding", "feedback")
 
+    def test_the_memory_of_the_module_objective_is_as_planned(self):
+        bench("--memory-only", "--layers", "3", "--", "--alpha-steps", "1", "--clip", "off",
+              "--objective", "module", "--objective-tokens", "0")
+
     def test_the_memory_of_an_evaluation_is_as_planned(self):
         bench("--memory-only", "--eval", "--against")
 

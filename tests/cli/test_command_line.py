@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The command line: what is asked wrongly is a usage error that says what is right."""
 
+import json
 import re
 import subprocess
 import unittest
 
 from support.case import DEMO, Case
-from support.program import AWQRUN, options_of, run
+from support.program import AWQRUN, commands, options_of, run
 
-COMMANDS = ("quantize", "plan", "status", "report", "eval", "verify", "submit", "version")
+COMMANDS = ("quantize", "plan", "status", "report", "eval", "verify", "submit", "version", "completion")
 
 
 class Help(Case):
@@ -25,7 +26,7 @@ class Help(Case):
             self.assertIn("mpirun -n", result.out)
 
     def test_each_command_lists_its_options(self):
-        for command in COMMANDS[:-1]:
+        for command in commands():
             with self.subTest(command=command):
                 result = run(command, "--help")
                 self.assertEqual((result.code, result.err), (0, ""), result)
@@ -53,6 +54,15 @@ class Help(Case):
             self.assertEqual((result.code, result.err), (0, ""), result)
             self.assertRegex(result.out, "^awqrun \\d+\\.\\d+\\.\\d+\nMPI ")
             self.assertRegex(result.out, "HDF5 +1\\.\\d+")
+            for library in ("zlib", "jansson", "PCRE2", "OpenBLAS"):
+                self.assertRegex(result.out, f"\n{library} +\\d+\\.\\d+")
+            self.assertRegex(result.out, "\nCUDA +(\\d|not in this build)")
+
+    def test_version_is_json_when_asked(self):
+        versions = json.loads(run("version", "--json").out)
+        self.assertRegex(run("version").out,
+                         f"^awqrun {versions['awqrun']}\nMPI +{versions['MPI']}")
+        self.assertLessEqual({"HDF5", "OpenBLAS", "CUDA", "NCCL"}, set(versions))
 
 
 class Usage(Case):
@@ -121,15 +131,15 @@ class Usage(Case):
         self.nothing_looks_finished()
 
     def test_missing_options_are_all_named(self):
-        self.misused(("quantize",), "--model DIR is missing", "--tokens FILE is missing",
-                     "--out DIR is missing")
+        self.misused(("quantize",), "--model DIR is missing", "--out DIR is missing",
+                     "--tokens FILE or --text FILE is missing")
         self.misused(("eval", "--tokens", "x"), "--model DIR is missing")
-        self.misused(("plan", "--model", "x"), "--tokens FILE is missing")
+        self.misused(("plan", "--model", "x"), "--tokens FILE or --text FILE is missing")
         self.misused(("status",), "which job")
         self.misused(("verify",), "which checkpoint")
 
     def test_missing_options_are_named_once_on_several_ranks(self):
-        self.misused(("quantize", "--model", DEMO), "--tokens FILE is missing",
+        self.misused(("quantize", "--model", DEMO), "--tokens FILE or --text FILE is missing",
                      "--out DIR is missing", ranks=3)
 
     def test_stray_arguments_are_refused(self):

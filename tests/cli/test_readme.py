@@ -17,13 +17,6 @@ from support.tree import repository_files, sources
 README = ROOT / "README.md"
 PAGES = [ROOT / path for path in repository_files() if path.suffix == ".md"]
 
-# The tokenizers package is none of Debian's: a token a byte.
-TOKENIZERS = """
-class Tokenizer:
-    from_file = classmethod(lambda cls, path: open(path).close() or cls())
-    encode = lambda self, text: type("Encoding", (), {"ids": list(text.encode())})
-"""
-
 
 def blocks(page, language):
     """The fenced blocks of one language."""
@@ -57,13 +50,6 @@ class Readme(Case):
         self.assertRegex(out, r"KL divergence 0\.002\d+, mean over 8192 positions")
         self.assertRegex(out, r"demo-awq: AWQ GEMM checkpoint of 4 layers, .*: nothing is wrong")
         self.assertRegex(out, r"layer 2 made again: 23 of 23 tensors have the same bytes")
-
-    def test_tokens_are_made_as_it_is_written(self):
-        (self.folder / "tokenizers.py").write_text(TOKENIZERS)
-        (self.folder / "tokens.py").write_text(blocks(README, "python")[0])
-        subprocess.run([sys.executable, "tokens.py", DEMO, DEMO / "calib.txt", "calib.h5"],
-                       cwd=self.folder, check=True, timeout=60)
-        self.succeeds(run("plan", "--model", DEMO, "--tokens", self.folder / "calib.h5"))
 
     def test_statistics_are_read_as_it_is_written(self):
         self.succeeds(self.quantize(sequences=2))

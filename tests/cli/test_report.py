@@ -160,12 +160,15 @@ class Finished(Quantized):
                 chosen = group.attrs["chosen"]
                 self.assertAlmostEqual(float(row["alpha"]), group["alpha"][chosen])
                 for key, expected in (
-                        ("group_loss", group["loss"][chosen]), ("loss", linear["loss"]),
+                        ("damp", linear["damp"]), ("loss", linear["loss"]),
+                        ("group_loss", group["loss"][chosen]),
                         ("relative_error", (linear["loss"] / linear["energy"]) ** 0.5),
                         ("relative_error_rounding",
-                         (linear["loss_rounding"] / linear["energy"]) ** 0.5),
-                        ("search_s", layer["seconds"].attrs["search"])):
+                         (linear["loss_rounding"] / linear["energy"]) ** 0.5)):
                     np.testing.assert_allclose(float(row[key]), expected, rtol=1e-6)
+                for phase, seconds in layer["seconds"].attrs.items():
+                    np.testing.assert_allclose(float(row[f"{phase}_s"]), seconds, rtol=1e-6)
+                self.assertNotIn(None, row, "more fields than the header has")
         consumers = {row["linear"]: row["scale_group"] for row in rows}
         self.assertEqual(consumers, {
             "q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "o_proj": "o",
@@ -237,9 +240,11 @@ class Refused(Quantized):
     def test_statistics_that_are_not_ours_are_refused(self):
         path = self.out / "awqrun.h5"
         path.write_text("not HDF5 at all")
-        self.fails_with(run("report", self.out), "is not an HDF5 file; expected the statistics")
-        with h5py.File(path, "w") as file:
+        self.fails_with(run("report", self.out), "awqrun.h5' is truncated")
+        with h5py.File(path, "w", userblock_size=seventy.SEAL_BYTES) as file:
             file["numbers"] = [1, 2]
+        self.fails_with(run("report", self.out), "checksum is wrong; expected the statistics")
+        seventy.seal(path)
         self.fails_with(run("report", self.out), "is HDF5, but not the statistics of a checkpoint")
 
     def test_statistics_that_are_damaged_are_refused(self):
@@ -254,6 +259,8 @@ class Refused(Quantized):
             path.write_bytes(whole)
             with h5py.File(path, "r+") as file:
                 change(file)
+            self.fails_with(run("report", self.out), "awqrun.h5' .* checksum is wrong")
+            seventy.seal(path)
             for option in ([], ["--csv"]):
                 self.fails_with(run("report", self.out, *option),
                                 "lacks parts of the record of layer")
@@ -278,6 +285,7 @@ class Large(Case):
         with h5py.File(self.out / "awqrun.h5", "r+") as file:
             loss = file["layers/00001/groups/qkv/loss"]
             loss[3], loss[4] = np.nan, np.inf
+        seventy.seal(self.out / "awqrun.h5")
         self.succeeds(run("report", self.out))
         loss = data_of(self.out / PAGE)["records"][1]["groups"]["qkv"]["loss"]
         self.assertEqual((loss[3], loss[4]), (None, None))

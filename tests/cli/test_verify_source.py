@@ -69,7 +69,7 @@ class Source(VerifyCase):
                 self.assertAlmostEqual(row["steps"], 12**-0.5, delta=0.003)
 
     def test_another_model_is_named(self):
-        self.finds("the source '.*qwen3' is another model: 4 layers here, 2 there",
+        self.finds("the source '.*qwen3' is another model: layers: 2, not 4",
                    options=("--model", FAMILIES / "qwen3"))
 
     def test_other_weights_of_the_same_shape_are_named(self):
@@ -201,6 +201,14 @@ class Formats(VerifyCase):
                 self.succeeds(result)
                 steps = float(re.search(r"at most (\d\.\d+) steps", result.out).group(1))
                 self.assertLess(steps, 0.35)
+
+    def test_a_converted_checkpoint_is_looked_at_as_it_is_now(self):
+        out = self.folder / "converted"
+        self.succeeds(run("convert", self.copy, "--format", "gemv-fast", "--out", out))
+        result = self.verify("--model", DEMO, "--tokens", DEMO / "calib.h5", "--layer", 1, out=out)
+        self.assertIn("AWQ GEMV-fast checkpoint", self.succeeds(result).out)
+        self.assertIn("the crc32 of 95\n", result.out)
+        self.assertIn("23 of 23 tensors have the same bytes", result.out)
 
     def test_parts_that_contradict_each_other_are_named(self):
         shutil.rmtree(self.copy)

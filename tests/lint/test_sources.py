@@ -15,7 +15,8 @@ from support.program import ROOT
 from support.tree import lines_of, repository_files, sources
 
 C = (".c", ".h", ".cu", ".cuh")
-FOLDERS = ("coordinator", "io", "jobs", "kernels", "layers", "slurm", "tests", "worker")
+FOLDERS = ("coordinator", "io", "jobs", "kernels", "layers", "packaging", "slurm", "tests",
+           "worker")
 BUILD = pathlib.Path(os.environ.get("AWQ_BUILD_DIR", ROOT / "build" / "dev"))
 
 

@@ -7,8 +7,7 @@ from support.case import DEMO, Case, digest
 from support.statistics import statistics
 
 SEQUENCES = 10
-COMMON = ("--sequences", SEQUENCES, "--tile-tokens", 1024, "--alpha-steps", 8, "--max-shard-size",
-          "900kB")
+COMMON = ("--sequences", SEQUENCES, "--tile-tokens", 1024, "--max-shard-size", "900kB")
 
 # ranks, --threads, --stage-layers: each value of each with each other at least once; four layers,
 # so there are more stages than workers and more workers than layers.
@@ -17,10 +16,11 @@ RUNS = [(1, 2, 1), (2, 1, 2), (2, 2, 1), (3, 1, 1), (3, 2, 0), (3, 1, 2), (5, 1,
 
 
 class Determinism(Case):
-    def make(self, ranks, threads, stage_layers, *more):
+    def make(self, ranks, threads, stage_layers, *more, steps=8):
         out = self.folder / f"out-{ranks}-{threads}-{stage_layers}"
         result = self.succeeds(self.quantize(*COMMON, "--threads", threads, "--stage-layers",
-                                             stage_layers, *more, out=out, ranks=ranks))
+                                             stage_layers, "--alpha-steps", steps, *more, out=out,
+                                             ranks=ranks))
         files = digest(out)
         del files["awqrun.h5"]
         return result, files, statistics(out / "awqrun.h5")
@@ -33,6 +33,18 @@ class Determinism(Case):
         for run in RUNS:
             with self.subTest(ranks=run[0], threads=run[1], stage_layers=run[2]):
                 _, ours, statistics_of_ours = self.make(*run)
+                self.assertEqual(ours, files)
+                self.assertEqual(statistics_of_ours, record)
+
+    def test_nor_do_those_of_all_that_a_search_can_do(self):
+        """Two tiles of two sequences are scored, in stages that keep them for each layer."""
+        options = ("--objective", "module", "--objective-tokens", 3 * 512, "--clip", "joint",
+                   "--clip-shape", "asymmetric", "--duo", "both", "--refine", 1, "--group-size",
+                   64)
+        _, files, record = self.make(1, 2, 0, *options, steps=1)
+        for run in ((1, 1, 1), (3, 1, 2)):
+            with self.subTest(ranks=run[0], threads=run[1], stage_layers=run[2]):
+                _, ours, statistics_of_ours = self.make(*run, *options, steps=1)
                 self.assertEqual(ours, files)
                 self.assertEqual(statistics_of_ours, record)
 

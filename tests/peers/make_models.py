@@ -34,15 +34,15 @@ MODELS = {
     "qwen2-tied": (Qwen2ForCausalLM, Qwen2Config(
         hidden_size=256, intermediate_size=640, num_hidden_layers=3, num_attention_heads=4,
         num_key_value_heads=2, tie_word_embeddings=True, rms_norm_eps=1e-6, sliding_window=None, **COMMON),
-        500, (20, 60)),
+        300, (20, 60)),
     "mistral-gqa": (MistralForCausalLM, MistralConfig(
         hidden_size=256, intermediate_size=512, num_hidden_layers=4, num_attention_heads=8,
         num_key_value_heads=2, head_dim=32, sliding_window=None, tie_word_embeddings=False, **COMMON),
-        500, (10, 30)),
+        300, (10, 30)),
     "qwen3-wide": (Qwen3ForCausalLM, Qwen3Config(
         hidden_size=384, intermediate_size=896, num_hidden_layers=2, num_attention_heads=8,
         num_key_value_heads=4, head_dim=64, tie_word_embeddings=True, rms_norm_eps=1e-6, **COMMON),
-        400, (40, 100)),
+        240, (40, 100)),
 }
 
 

@@ -98,6 +98,11 @@ def collect(stream, lines):
             lines.append((time.monotonic(), line))
 
 
+def commands():
+    """The subcommands that --help lists."""
+    return re.findall(r"^  awqrun (\w+) ", run("--help").out, re.MULTILINE)
+
+
 def options_of(command):
     """The long options that a subcommand's --help lists."""
-    return re.findall(r"^  (?:-\w, )?--([a-z-]+)", run(command, "--help").out, re.MULTILINE)
+    return re.findall(r"^  (?:-\w, )?--([a-z0-9-]+)", run(command, "--help").out, re.MULTILINE)

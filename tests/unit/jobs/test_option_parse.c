@@ -162,8 +162,31 @@ static void required_options_are_missed_by_name(void **state)
 {
     const parsed *p = parse(state, AWQ_COMMAND_QUANTIZE, "quantize --model m");
     assert_int_equal(p->problems.count, 2);
-    assert_string_equal(p->problems.items[0].text, "--tokens FILE is missing");
-    assert_string_equal(p->problems.items[1].text, "--out DIR is missing");
+    assert_string_equal(p->problems.items[0].text, "--out DIR is missing");
+    assert_string_equal(p->problems.items[1].text, "--tokens FILE or --text FILE is missing");
+}
+
+static void a_list_takes_what_follows_and_may_be_given_again(void **state)
+{
+    const parsed *p =
+        parse(state, AWQ_COMMAND_TOKENIZE, "tokenize --text a b --model m c --text=d e --out o");
+    assert_int_equal(p->problems.count, 1); /* c follows no list */
+    assert_string_equal(p->problems.items[0].text, "unexpected argument 'c'");
+    assert_string_equal(p->options.text, "a\nb\nd\ne");
+}
+
+static void tokens_and_text_exclude_each_other(void **state)
+{
+    refuses(state, AWQ_COMMAND_QUANTIZE, QUANTIZE "--text a",
+            "--tokens and --text exclude each other");
+}
+
+static void tokenize_needs_text_and_a_file(void **state)
+{
+    const parsed *p = parse(state, AWQ_COMMAND_TOKENIZE, "tokenize --model m");
+    assert_int_equal(p->problems.count, 2);
+    assert_string_equal(p->problems.items[0].text, "--out FILE is missing");
+    assert_string_equal(p->problems.items[1].text, "--text FILE is missing");
 }
 
 static void plan_needs_no_output_directory(void **state)
@@ -236,6 +259,9 @@ int main(void)
         parse_test(an_abbreviation_of_several_options_is_refused),
         parse_test(a_missing_value_is_named),
         parse_test(required_options_are_missed_by_name),
+        parse_test(a_list_takes_what_follows_and_may_be_given_again),
+        parse_test(tokens_and_text_exclude_each_other),
+        parse_test(tokenize_needs_text_and_a_file),
         parse_test(plan_needs_no_output_directory),
         parse_test(all_wrong_values_are_told_at_once),
         parse_test(only_status_takes_a_positional),

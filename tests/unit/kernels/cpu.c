@@ -68,7 +68,7 @@ static void search_verbs(outputs *o, const float *x, const float *w, double *sum
     be->rounding_error(device, d, weight, scales, extent, &grid);
     o->error = fetch_compute(d, OUT * IN);
     must(be->quadratic_form(device, d, gram, extent, &sums[0], &err));
-    must(be->squared_error(device, weight, d, NULL, OUT, IN, &sums[2], &err));
+    must(be->squared_error(device, weight, d, NULL, OUT, IN, &sums[3], &err));
     be->fold(device, folded, weight, scales, NULL, extent);
     be->clip_search(device, &clip, folded, gram, scales, extent, &grid);
     be->quantize(device, codes, steps, zeros, folded, &clip, extent, &grid);
@@ -98,7 +98,7 @@ static outputs run_everything(void)
     int32_t target[ROWS] = {0};
     float *x = host_random(ROWS * IN, 2), *w = host_random(OUT * IN, 1),
           *bias = host_random(OUT, 1);
-    double *scores = host_doubles(2 * ROWS + 3);
+    double *scores = host_doubles(2 * ROWS + 4);
     forward_verbs(&o, x, w, bias);
     search_verbs(&o, x, w, scores + 2 * ROWS);
     const float *logits = device_floats(o.hidden, ROWS * OUT);
@@ -126,7 +126,7 @@ static void assert_same(const outputs *a, const outputs *b)
     assert_memory_equal(a->coded, b->coded, OUT * IN * 4);
     assert_memory_equal(a->factor, b->factor, IN * IN * 4);
     assert_memory_equal(a->fed_back, b->fed_back, OUT * IN);
-    assert_memory_equal(a->scores, b->scores, (2 * ROWS + 3) * sizeof(double));
+    assert_memory_equal(a->scores, b->scores, (2 * ROWS + 4) * sizeof(double));
     assert_memory_equal(a->top, b->top, sizeof a->top);
 }
 

@@ -1,61 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""docs/awq.md once more, in numpy and float64: a llama layer's forward pass, the quantizer, the
-clip search, and the two objectives. Written from the page, not from the program."""
+"""docs/awq.md 2 once more, in numpy and float64: candidates, quantizer, clip search, and what a
+module puts out. Written from the page, not from the program."""
 
 import numpy as np
-
-from support import safetensors
 
 GROUPS = {"qkv": ("q", "k", "v"), "o": ("o",), "gate_up": ("gate", "up"), "down": ("down",)}
 CUTS = [1 - j / 20 for j in range(10)]
 
 
-class Model:
-    """The layers of a llama checkpoint and the hidden states of some tokens before each."""
+class Layer:
+    """One layer of a support.reference.Llama; states are [sequences, length, channels]."""
 
-    def __init__(self, config, shards):
-        self.config, self.tensors = config, {}
-        for shard in shards:
-            self.tensors.update(safetensors.read(shard))
-        self.dim = config["head_dim"]
-        self.heads, self.kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
-
-    def embed(self, ids):
-        return self.tensors["model.embed_tokens.weight"].astype(np.float64)[ids]
-
-    def layer(self, index):
-        """{short name: weight}"""
-        def get(name):
-            return self.tensors[f"model.layers.{index}.{name}.weight"].astype(np.float64)
-        weights = {name: get(f"self_attn.{name}_proj") for name in "qkvo"}
-        weights.update({name: get(f"mlp.{name}_proj") for name in ("gate", "up", "down")})
-        weights["norm1"], weights["norm2"] = get("input_layernorm"), get("post_attention_layernorm")
-        return weights
-
-    def norm(self, x, weight):
-        mean = np.mean(x * x, axis=-1, keepdims=True)
-        return x / np.sqrt(mean + self.config["rms_norm_eps"]) * weight
-
-    def turn(self, x):
-        """RoPE of [sequences, length, heads, dim]."""
-        half = self.dim // 2
-        inverse = self.config["rope_theta"] ** (-np.arange(half) / half)
-        angle = np.arange(x.shape[1])[:, None, None] * inverse
-        a, b = x[..., :half], x[..., half:]
-        return np.concatenate([a * np.cos(angle) - b * np.sin(angle),
-                               b * np.cos(angle) + a * np.sin(angle)], axis=-1)
+    def __init__(self, llama, index):
+        self.llama, self.prefix = llama, f"model.layers.{index}."
+        self.weights = {name: llama.tensors[f"{self.prefix}{module}.{name}_proj.weight"]
+                        for module, names in (("self_attn", "qkvo"), ("mlp", ("gate", "up", "down")))
+                        for name in names}
 
     def attended(self, x, w):
         """What o_proj reads, from what q, k and v read."""
-        sequences, length = x.shape[:2]
-        q, k, v = ((x @ w[name].T).reshape(sequences, length, -1, self.dim) for name in "qkv")
-        q, k = self.turn(q), self.turn(k)
-        k, v = (t.repeat(self.heads // self.kv_heads, axis=2) for t in (k, v))
-        scores = np.einsum("slhd,smhd->shlm", q, k) / np.sqrt(self.dim)
-        scores = np.where(np.tril(np.ones((length, length), bool)), scores, -np.inf)
-        scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        scores /= scores.sum(axis=-1, keepdims=True)
-        return np.einsum("shlm,smhd->slhd", scores, v).reshape(sequences, length, -1)
+        return np.stack([self.llama.attention(sequence, w["q"], w["k"], w["v"])
+                         for sequence in x])
 
     @staticmethod
     def gated(x, w):
@@ -63,17 +28,19 @@ class Model:
         gate = x @ w["gate"].T
         return gate / (1 + np.exp(-gate)) * (x @ w["up"].T)
 
-    def inputs(self, hidden, w):
+    def inputs(self, hidden):
         """{group: what its consumers read}, and the layer's output."""
-        found = {"qkv": self.norm(hidden, w["norm1"])}
+        w = self.weights
+        found = {"qkv": self.llama.norm(hidden, self.prefix + "input_layernorm")}
         found["o"] = self.attended(found["qkv"], w)
         hidden = hidden + found["o"] @ w["o"].T
-        found["gate_up"] = self.norm(hidden, w["norm2"])
+        found["gate_up"] = self.llama.norm(hidden, self.prefix + "post_attention_layernorm")
         found["down"] = self.gated(found["gate_up"], w)
         return found, hidden + found["down"] @ w["down"].T
 
-    def module(self, group, x, w):
-        """Output of the module that a group belongs to."""
+    def module(self, group, x, changed):
+        """Output of the module that a group belongs to, with some weights changed."""
+        w = {**self.weights, **changed}
         return (self.attended(x, w) @ w["o"].T if group == "qkv" else
                 self.gated(x, w) @ w["down"].T)
 
