@@ -88,7 +88,7 @@ const awq_option awq_option_table[] = {
      "search a smaller range for each group of weights, after the scales are chosen or for each candidate"},
     {"clip-shape", "symmetric|asymmetric", AWQ_OPTION_CHOICE, FIELD(clip_shape), "symmetric", UNBOUNDED, JOB, OPTIONAL, CHANGES,
      "cut both ends of a group's range to one limit, or each by itself"},
-    {"rounding", "nearest|feedback", AWQ_OPTION_CHOICE, FIELD(rounding), "nearest", UNBOUNDED, JOB, OPTIONAL, CHANGES,
+    {"rounding", "nearest|feedback", AWQ_OPTION_CHOICE, FIELD(rounding), "feedback", UNBOUNDED, JOB, OPTIONAL, CHANGES,
      "round each weight to the nearest value, or let errors make up for one another as GPTQ does"},
     {"max-shard-size", "BYTES", AWQ_OPTION_BYTES, FIELD(max_shard_size), "5GB", 1e3, 1e15, JOB | CONVERT, OPTIONAL, CHANGES,
      "largest output shard"},

@@ -11,6 +11,7 @@ awq_quantize_options awq_quantize_options_default(void)
         .grid = {.bits = 4, .group_size = 128, .zero_point = true},
         .alpha_steps = 20,
         .o_proj_tied = true,
+        .rounding = AWQ_ROUNDING_FEEDBACK,
         .clip = AWQ_CLIP_AFTER,
     };
 }

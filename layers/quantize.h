@@ -34,7 +34,7 @@ typedef struct awq_quantize_options {
     bool o_proj_tied;   /* default true; false: o is not smoothed under grouped-query attention */
     awq_clip_mode clip; /* default after */
     awq_clip_shape clip_shape; /* default symmetric */
-    awq_rounding rounding;     /* default nearest */
+    awq_rounding rounding;     /* default feedback */
     unsigned skip; /* linears left in full precision, a bit for each awq_linear; default none */
 } awq_quantize_options;
 

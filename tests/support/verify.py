@@ -14,7 +14,7 @@ from support.case import INDEX, Case, digest, read_json, write_json
 from support.program import run
 
 Q, UP, DOWN = "self_attn.q_proj", "mlp.up_proj", "mlp.down_proj"
-OPTIONS = ("--alpha-steps", 4, "--group-size", 64)
+OPTIONS = ("--alpha-steps", 4, "--group-size", 64, "--rounding", "nearest")
 MAKE = (*OPTIONS, "--max-shard-size", "1MB")
 
 
