@@ -11,14 +11,14 @@ static void add_sizes(awq_plan_facts *facts)
 {
     const awq_options *options = facts->options;
     const awq_inputs *inputs = facts->inputs;
-    int64_t boundaries = facts->plan.stage_count - 1, at_once = 2 * facts->workers;
+    int64_t boundaries = awq_plan_boundaries(&facts->plan, facts->workers, options->keep_run);
     double tokens = (double)(inputs->tokens.sequences * inputs->tokens.length);
     awq_error ignored;
     facts->worker_bytes =
         facts->needs->fixed_bytes + (uint64_t)facts->plan.stage_layers * facts->needs->layer_bytes;
     facts->checkpoint_bytes = awq_output_bytes(options, inputs->model);
-    facts->run_bytes = awq_run_bytes(options, inputs, boundaries < at_once ? boundaries : at_once);
-    facts->network_bytes = (double)boundaries * tokens *
+    facts->run_bytes = awq_run_bytes(options, inputs, boundaries);
+    facts->network_bytes = (double)(facts->plan.stage_count - 1) * tokens *
                            (double)awq_checkpoint_model(inputs->model)->hidden * sizeof(float);
     if (!options->out || awq_path_free_bytes(options->out, &facts->free_bytes, &ignored))
         facts->free_bytes = 0;

@@ -91,16 +91,6 @@ static awq_status plan(awq_run *run, awq_error *err)
     return status;
 }
 
-/* Stages that work and stages whose input arrives each have a boundary on disk; with --keep-run all
- * have. */
-static void check_disk(const awq_run *run, awq_problems *problems)
-{
-    int64_t boundaries = run->plan.stage_count - 1, at_once = 2 * (int64_t)run->crew->count;
-    if (run->options->keep_run) at_once = boundaries;
-    awq_check_disk(run->options, &run->inputs, boundaries < at_once ? boundaries : at_once,
-                   problems);
-}
-
 static awq_status begin_progress(awq_run *run, awq_error *err)
 {
     const awq_model *model = awq_checkpoint_model(run->inputs.model);
@@ -192,7 +182,8 @@ static awq_status go(awq_run *run, awq_problems *problems, awq_error *err)
         return err->status;
     if (problems->count) return AWQ_OK;
     if (plan(run, err)) return err->status;
-    check_disk(run, problems);
+    int64_t boundaries = awq_plan_boundaries(&run->plan, run->crew->count, run->options->keep_run);
+    awq_check_disk(run->options, &run->inputs, boundaries, problems);
     if (problems->count) return AWQ_OK;
     if (begin_progress(run, err)) return err->status;
     if (run->options->time_limit > 0)

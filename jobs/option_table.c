@@ -119,7 +119,7 @@ const awq_option awq_option_table[] = {
     {"restart", NULL, AWQ_OPTION_FLAG, FIELD(restart), NULL, UNBOUNDED, QUANTIZE | CONVERT, OPTIONAL, SAME,
      "discard what an earlier run of this job has done"},
     {"keep-run", NULL, AWQ_OPTION_FLAG, FIELD(keep_run), NULL, UNBOUNDED, QUANTIZE, OPTIONAL, SAME,
-     "keep DIR/.awqrun when the checkpoint is complete"},
+     "keep DIR/.awqrun, with the input of every stage, when the checkpoint is complete"},
     {"json", NULL, AWQ_OPTION_FLAG, FIELD(json), NULL, UNBOUNDED, PLAN | EVAL | STATUS | VERIFY | VERSION, OPTIONAL, SAME,
      "print the result as JSON"},
     {"html", "FILE", AWQ_OPTION_PATH, FIELD(html), NULL, UNBOUNDED, REPORT, OPTIONAL, SAME,

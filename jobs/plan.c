@@ -69,6 +69,12 @@ void awq_plan_release(awq_plan *plan)
     *plan = (awq_plan){0};
 }
 
+int64_t awq_plan_boundaries(const awq_plan *plan, int64_t workers, bool all)
+{
+    int64_t boundaries = plan->stage_count ? plan->stage_count - 1 : 0;
+    return all || boundaries < 2 * workers ? boundaries : 2 * workers;
+}
+
 awq_status awq_plan_stage_layers(int64_t layers, int workers, int64_t wanted, uint64_t budget_bytes,
                                  uint64_t layer_bytes, uint64_t fixed_bytes, int64_t *out,
                                  awq_error *err)

@@ -42,6 +42,11 @@ awq_status awq_plan_create(int64_t layers, const bool *done, const bool *boundar
                            int64_t stage_layers, int workers, awq_plan *out, awq_error *err);
 void awq_plan_release(awq_plan *plan);
 
+/* The most boundaries that are on disk at once: for each worker those of the stage that it works on
+ * and of the stage whose input arrives; `all` of them where --keep-run keeps those that have
+ * served. */
+int64_t awq_plan_boundaries(const awq_plan *plan, int64_t workers, bool all);
+
 /* Layers a stage may hold: what fits in the budget, at most `wanted` (0: an even share of `layers`
  * over the workers). AWQ_ERR_MEMORY when not even one layer fits: says what is needed and which
  * options to lower. */

@@ -9,7 +9,8 @@ import unittest
 from support.case import DEMO, Case
 from support.program import AWQRUN, commands, options_of, run
 
-COMMANDS = ("quantize", "plan", "status", "report", "eval", "verify", "submit", "version", "completion")
+COMMANDS = ("quantize", "plan", "status", "report", "eval", "verify", "submit", "tokenize",
+            "convert", "version", "completion")
 
 
 class Help(Case):

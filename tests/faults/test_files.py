@@ -45,9 +45,18 @@ class Files(FaultCase):
         result = self.goes_on()
         self.assertRegex(result.err, "warning: .*00003.*done again")
 
+    def boundaries(self):
+        return {int(path.stem) for path in (self.out / ".awqrun/boundaries").glob("*.h5")}
+
     def test_boundaries_that_have_served_are_removed(self):
-        result = self.succeeds(self.job("--keep-run", "--stage-layers", 1))
-        self.assertEqual(list((self.out / ".awqrun/boundaries").glob("*.h5")), [], result)
+        """Killed in layer 2: nothing needs the input of layer 1 any more."""
+        self.partial()
+        self.assertIn(2, self.boundaries())
+        self.assertNotIn(1, self.boundaries())
+
+    def test_keep_run_keeps_boundaries_that_have_served(self):
+        self.succeeds(self.job("--keep-run", "--stage-layers", 1))
+        self.assertEqual(self.boundaries(), {1, 2, 3})
 
     def test_half_written_temporaries_are_swept(self):
         self.partial()

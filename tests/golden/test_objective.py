@@ -13,8 +13,10 @@ from support.search_reference import GROUPS, Layer, clip, mean_weight, round_tri
 
 SEQUENCES, LENGTH, SIZE = 5, 40, 64
 # The program computes in float32: a weight in some ten thousand lies so near to the middle of two
-# codes that it is rounded to the other one.
+# codes that it is rounded to the other one. With a clip in the candidate there are also cuts that
+# come so near to one another that the other one is chosen.
 TOLERANCE = 2e-3
+TOLERANCE_OF_CUTS = 5e-3
 
 
 class Losses(Case):
@@ -46,7 +48,8 @@ class Losses(Case):
                     expected = [self.loss(group, layer, inputs[group], candidate, shape,
                                           scored if module and len(GROUPS[group]) > 1 else None)
                                 for candidate in zip(searched["alpha"], searched["duo"])]
-                    np.testing.assert_allclose(searched["loss"], expected, rtol=TOLERANCE)
+                    np.testing.assert_allclose(searched["loss"], expected,
+                                               rtol=TOLERANCE_OF_CUTS if shape else TOLERANCE)
                     self.assertEqual(searched["chosen"], np.argmin(searched["loss"]))
                     np.testing.assert_allclose(
                         searched["mean_abs"], np.abs(inputs[group][self.mask]).mean(0), rtol=1e-4)

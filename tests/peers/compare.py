@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """awqrun beside AutoAWQ and llm-compressor: compare.py MODEL [--sequences N] [--python PYTHON]
 
-Quantizes MODEL (a checkpoint with calib.h5 and eval.h5 beside it) with each tool on this CPU, 4 bits
-and groups of 128, from the same calibration tokens, and prints perplexity and KL divergence to the
-original, by `awqrun eval` for all of them, with the time and peak memory of each tool's process.
+Quantizes MODEL (a checkpoint with calib.h5 and eval.h5 beside it) with each tool on this CPU,
+4 bits and groups of 128, from the same calibration tokens, and prints perplexity and KL divergence
+to the original, by `awqrun eval` for all of them, with the time and peak memory of each process.
 PYTHON has the tools: tests/peers/README.md says which versions."""
 
 import argparse

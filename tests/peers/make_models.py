@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Trains small models with activation outliers, to choose defaults by: make_models.py OUT [NAME ...]
+"""Trains small models with activation outliers, to choose defaults by: make_models.py OUT [NAME...]
 
 Each is of another family and another size than tests/data's, trained from nothing on corpus.py's
 text for some minutes of a CPU, and then rewritten without changing what it computes: in each
@@ -24,7 +24,7 @@ from transformers import (MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2F
 
 HERE = pathlib.Path(__file__).resolve().parent
 DEMO = HERE.parent / "data" / "demo-llama-outliers"
-LENGTH, BATCH = 256, 8
+LENGTH, BATCH = 512, 4
 OUTLIERS = 0.03
 
 COMMON = dict(vocab_size=1024, bos_token_id=1022, eos_token_id=1023, max_position_embeddings=1024,
@@ -33,16 +33,18 @@ COMMON = dict(vocab_size=1024, bos_token_id=1022, eos_token_id=1023, max_positio
 MODELS = {
     "qwen2-tied": (Qwen2ForCausalLM, Qwen2Config(
         hidden_size=256, intermediate_size=640, num_hidden_layers=3, num_attention_heads=4,
-        num_key_value_heads=2, tie_word_embeddings=True, rms_norm_eps=1e-6, sliding_window=None, **COMMON),
-        300, (20, 60)),
+        num_key_value_heads=2, tie_word_embeddings=True, rms_norm_eps=1e-6, sliding_window=None,
+        **COMMON),
+        600, (20, 60)),
     "mistral-gqa": (MistralForCausalLM, MistralConfig(
         hidden_size=256, intermediate_size=512, num_hidden_layers=4, num_attention_heads=8,
-        num_key_value_heads=2, head_dim=32, sliding_window=None, tie_word_embeddings=False, **COMMON),
-        300, (10, 30)),
+        num_key_value_heads=2, head_dim=32, sliding_window=None, tie_word_embeddings=False,
+        **COMMON),
+        600, (10, 30)),
     "qwen3-wide": (Qwen3ForCausalLM, Qwen3Config(
         hidden_size=384, intermediate_size=896, num_hidden_layers=2, num_attention_heads=8,
         num_key_value_heads=4, head_dim=64, tie_word_embeddings=True, rms_norm_eps=1e-6, **COMMON),
-        240, (40, 100)),
+        600, (40, 100)),
 }
 
 
@@ -124,7 +126,8 @@ def make_outliers(model, tokens, between):
     config = model.config
     for i, layer in enumerate(model.model.layers):
         attention, mlp = layer.self_attn, layer.mlp
-        heads, kv, width = config.num_attention_heads, config.num_key_value_heads, attention.head_dim
+        heads, kv = config.num_attention_heads, config.num_key_value_heads
+        width = attention.head_dim
 
         def repeat(by):
             return by.reshape(kv, 1, width).expand(kv, heads // kv, width).flatten()
@@ -143,7 +146,8 @@ def make(name, out, rows):
     kind, config, steps, between = MODELS[name]
     torch.manual_seed(3)
     model = kind(config)
-    print(f"{name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{name}: {parameters / 1e6:.2f} M parameters", flush=True)
     train(model, rows, steps)
     tokens = rows[:8, :-1]
     with torch.no_grad():

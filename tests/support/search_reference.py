@@ -14,7 +14,8 @@ class Layer:
     def __init__(self, llama, index):
         self.llama, self.prefix = llama, f"model.layers.{index}."
         self.weights = {name: llama.tensors[f"{self.prefix}{module}.{name}_proj.weight"]
-                        for module, names in (("self_attn", "qkvo"), ("mlp", ("gate", "up", "down")))
+                        for module, names in (("self_attn", "qkvo"),
+                                              ("mlp", ("gate", "up", "down")))
                         for name in names}
 
     def attended(self, x, w):

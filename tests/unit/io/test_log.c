@@ -63,8 +63,7 @@ static void json_lines_are_objects_of_what_the_text_says(void **state)
         "{\"level\": \"info\", \"rank\": 3, \"message\": \"worker ready\", \"worker\": 2, "
         "\"device\": "
         "\"CPU, 8 \\\"fast\\\" threads\", \"share\": 0.5, \"done\": \"34%\", \"left\": \"1h02m\"}",
-        "{\"level\": \"error\", \"rank\": 3, \"message\": \"cannot open 'a=b ?"
-        "?': x=1\"}",
+        "{\"level\": \"error\", \"rank\": 3, \"message\": \"cannot open 'a=b ?\?': x=1\"}",
         "{\"level\": \"note\", \"rank\": 3, \"message\": \"resumable\"}"};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         json_t *line = json_loads(rest, JSON_DISABLE_EOF_CHECK, NULL);

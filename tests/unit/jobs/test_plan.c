@@ -246,6 +246,23 @@ static int64_t stage_layers(int64_t layers, int workers, int64_t wanted, uint64_
     return out;
 }
 
+static int64_t boundaries(int64_t stages, int64_t workers, bool all)
+{
+    return awq_plan_boundaries(&(awq_plan){.stage_count = stages}, workers, all);
+}
+
+static void two_boundaries_of_each_worker_are_on_disk_at_once(void **state)
+{
+    (void)state;
+    assert_int_equal(boundaries(80, 1, false), 2);
+    assert_int_equal(boundaries(80, 8, false), 16);
+    assert_int_equal(boundaries(80, 8, true), 79);
+    assert_int_equal(boundaries(3, 8, false), 2);
+    assert_int_equal(boundaries(1, 1, false), 0);
+    assert_int_equal(boundaries(0, 1, false), 0); /* every layer is done: only the merge is left */
+    assert_int_equal(boundaries(0, 1, true), 0);
+}
+
 static void an_even_share_is_taken_where_it_fits(void **state)
 {
     (void)state;
@@ -297,6 +314,7 @@ int main(void)
         cmocka_unit_test(stages_are_as_large_as_they_may_be),
         cmocka_unit_test(a_fresh_run_of_five_layers_on_two_workers),
         cmocka_unit_test(a_finished_run_has_no_stages),
+        cmocka_unit_test(two_boundaries_of_each_worker_are_on_disk_at_once),
         cmocka_unit_test(an_even_share_is_taken_where_it_fits),
         cmocka_unit_test(memory_limits_a_stage),
         cmocka_unit_test(a_wanted_number_is_taken_as_far_as_it_fits),
