@@ -30,13 +30,14 @@ SETS = {
     "feedback, no clip": [*FEEDBACK, "--clip", "off"],
     "feedback, joint": [*FEEDBACK, "--clip", "joint"],
     "feedback, asymmetric": [*FEEDBACK, "--clip", "after", "--clip-shape", "asymmetric"],
+    "feedback, duo on": [*FEEDBACK, *CLIPPED, "--duo", "on"],
     "feedback, duo both": [*FEEDBACK, *CLIPPED, "--duo", "both"],
+    "feedback, duo both, asymmetric": [*FEEDBACK, "--clip", "after", "--clip-shape", "asymmetric",
+                                       "--duo", "both"],
+    "feedback, duo both, joint": [*FEEDBACK, "--clip", "joint", "--duo", "both"],
     "feedback, refine 8": [*FEEDBACK, *CLIPPED, "--refine", "8"],
-    "feedback, joint, duo, refine": [*FEEDBACK, "--clip", "joint", "--duo", "both",
-                                     "--refine", "8"],
-    "feedback, alpha 0": [*FEEDBACK, *CLIPPED, "--alpha-steps", "0"],
-    "nearest, joint": ["--rounding", "nearest", "--clip", "joint"],
-    "module, feedback": [*FEEDBACK, *CLIPPED, "--objective", "module"],
+    "feedback, module": [*FEEDBACK, *CLIPPED, "--objective", "module"],
+    "feedback, no scales": [*FEEDBACK, *CLIPPED, "--alpha-steps", "0"],
 }
 
 Setting = collections.namedtuple("Setting", "bits group")

@@ -108,3 +108,11 @@ void assert_problem(const awq_problems *problems, const char *part)
     for (size_t i = 0; i < problems->count; i++) print_error("%s\n", problems->items[i].text);
     fail_msg("no problem contains '%s'", part);
 }
+
+const char *fixture_other_choice(const awq_option *option)
+{
+    static char first[64];
+    const char *last = strrchr(option->argument, '|') + 1;
+    snprintf(first, sizeof first, "%.*s", (int)strcspn(option->argument, "|"), option->argument);
+    return option->fallback && !strcmp(option->fallback, last) ? first : last;
+}

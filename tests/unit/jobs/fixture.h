@@ -9,6 +9,7 @@
 #include "io/boundary.h"
 #include "io/checkpoint.h"
 #include "io/problems.h"
+#include "jobs/options.h"
 #include "tests/unit/io/scratch.h"
 
 /* A call that must succeed: fails with its sentence if it does not. Wants an `err`. */
@@ -28,6 +29,9 @@ void fixture_write_record(const char *run, int64_t layer, const char *fingerprin
 /* A boundary in RUN/boundaries in which value i is i / 8. */
 void fixture_write_boundary(const char *run, const awq_boundary_shape *shape,
                             const char *fingerprint);
+
+/* A word that an option of type CHOICE takes and that is not its default. */
+const char *fixture_other_choice(const awq_option *option);
 
 /* Inverts one byte of a file. */
 void fixture_damage(const char *path, long offset);

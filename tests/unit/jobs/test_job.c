@@ -49,7 +49,7 @@ static const char *other_value(const awq_option *option)
     if (!strcmp(option->name, "bits")) return "3";
     switch (option->type) {
     case AWQ_OPTION_CHOICE:
-        return strcmp(option->name, "clip") ? strrchr(option->argument, '|') + 1 : "off";
+        return fixture_other_choice(option);
     case AWQ_OPTION_FLAG:
         return "true";
     case AWQ_OPTION_MEMORY:

@@ -213,7 +213,7 @@ static const char *other_value(const awq_option *option)
     case AWQ_OPTION_SECONDS:
         return "1234567.8901234567";
     case AWQ_OPTION_CHOICE:
-        return strrchr(option->argument, '|') + 1;
+        return fixture_other_choice(option);
     case AWQ_OPTION_FLAG:
         return "true";
     }

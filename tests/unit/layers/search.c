@@ -33,6 +33,7 @@ static awq_quantized_layer quantized(const awq_quantize_options *options)
     open_layer();
     s.options = *options;
     s.options.grid.group_size = 16;
+    s.options.rounding = AWQ_ROUNDING_NEAREST; /* as candidates are tried */
     must(synthetic_quantize(&s, &layer, &err));
     return layer;
 }
