@@ -10,6 +10,7 @@ awq_quantize_options awq_quantize_options_default(void)
     return (awq_quantize_options){
         .grid = {.bits = 4, .group_size = 128, .zero_point = true},
         .alpha_steps = 20,
+        .duo = AWQ_DUO_ON,
         .o_proj_tied = true,
         .rounding = AWQ_ROUNDING_FEEDBACK,
         .clip = AWQ_CLIP_AFTER,

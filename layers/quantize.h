@@ -28,7 +28,7 @@ typedef struct awq_quantize_options {
     awq_objective objective; /* default linear */
     awq_grid grid;           /* group_size -1: one group a row */
     int alpha_steps;         /* 0..1000, default 20; 0: the identity only, plain rounding */
-    awq_duo duo;             /* default off */
+    awq_duo duo;             /* default on */
     int refine; /* 0..100, default 0: alphas tried between the best of the grid and its neighbour */
     double smooth;      /* 0..1, default 0: m = (1 - smooth) m + smooth mean(m) */
     bool o_proj_tied;   /* default true; false: o is not smoothed under grouped-query attention */

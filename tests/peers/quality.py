@@ -21,23 +21,25 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 from support.program import ENVIRONMENT
 
-CLIPPED = ["--clip", "after", "--clip-shape", "symmetric"]
-FEEDBACK = ["--rounding", "feedback"]
+CLIP = ["--clip", "after", "--clip-shape", "symmetric"]
+FEEDBACK = ["--rounding", "feedback", "--duo", "off"]
+DUO = ["--rounding", "feedback", "--duo", "on"]
 SETS = {
     "rounding": ["--alpha-steps", "0", "--clip", "off", "--rounding", "nearest"],
-    "nearest": ["--rounding", "nearest", *CLIPPED],
-    "feedback": [*FEEDBACK, *CLIPPED],
-    "feedback, no clip": [*FEEDBACK, "--clip", "off"],
+    "nearest": ["--rounding", "nearest", "--duo", "off", *CLIP],
+    "nearest, duo on": ["--rounding", "nearest", "--duo", "on", *CLIP],
+    "feedback": [*FEEDBACK, *CLIP],
+    "feedback, no scales": [*FEEDBACK, *CLIP, "--alpha-steps", "0"],
     "feedback, joint": [*FEEDBACK, "--clip", "joint"],
     "feedback, asymmetric": [*FEEDBACK, "--clip", "after", "--clip-shape", "asymmetric"],
-    "feedback, duo on": [*FEEDBACK, *CLIPPED, "--duo", "on"],
-    "feedback, duo both": [*FEEDBACK, *CLIPPED, "--duo", "both"],
-    "feedback, duo both, asymmetric": [*FEEDBACK, "--clip", "after", "--clip-shape", "asymmetric",
-                                       "--duo", "both"],
-    "feedback, duo both, joint": [*FEEDBACK, "--clip", "joint", "--duo", "both"],
-    "feedback, refine 8": [*FEEDBACK, *CLIPPED, "--refine", "8"],
-    "feedback, module": [*FEEDBACK, *CLIPPED, "--objective", "module"],
-    "feedback, no scales": [*FEEDBACK, *CLIPPED, "--alpha-steps", "0"],
+    "feedback, duo on": [*DUO, *CLIP],
+    "feedback, duo both": [*DUO, *CLIP, "--duo", "both"],
+    "feedback, duo on, no clip": [*DUO, "--clip", "off"],
+    "feedback, duo on, joint": [*DUO, "--clip", "joint"],
+    "feedback, duo on, asymmetric": [*DUO, "--clip", "after", "--clip-shape", "asymmetric"],
+    "feedback, duo on, refine 8": [*DUO, *CLIP, "--refine", "8"],
+    "feedback, duo on, smooth 0.2": [*DUO, *CLIP, "--smooth", "0.2"],
+    "feedback, duo on, module": [*DUO, *CLIP, "--objective", "module"],
 }
 
 Setting = collections.namedtuple("Setting", "bits group")

@@ -157,7 +157,7 @@ static void a_comparison_names_each_difference_with_both_values(void **state)
     assert_problem(&problems, "backend: \"cpu\" in the earlier run, \"cuda\" now");
     assert_problem(&problems, "tokens crc32: 4275878552 in the earlier run, 17 now");
     assert_problem(&problems, "options alpha-steps: \"20\" in the earlier run, \"7\" now");
-    assert_problem(&problems, "options duo: \"off\" in the earlier run, \"both\" now");
+    assert_problem(&problems, "options duo: \"on\" in the earlier run, \"both\" now");
     assert_problem(&problems, "model 'config.json' crc32: ");
     assert_problem(&problems, "model 'config.json' bytes: ");
     assert_int_equal(problems.count, 6);

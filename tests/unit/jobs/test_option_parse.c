@@ -204,7 +204,7 @@ static void all_wrong_values_are_told_at_once(void **state)
     assert_problem(&p->problems, "--smooth must be between 0 and 1, not '2'");
     assert_problem(&p->problems, "--duo takes off|on|both, not 'maybe'");
     assert_problem(&p->problems, "unexpected argument 'extra'");
-    assert_int_equal(p->options.duo, AWQ_OPTION_DUO_OFF);
+    assert_int_equal(p->options.duo, AWQ_OPTION_DUO_ON);
 }
 
 static void only_status_takes_a_positional(void **state)

@@ -52,7 +52,7 @@ static void defaults_are_those_of_the_table(void **state)
     assert_int_equal(options->bits, 4);
     assert_int_equal(options->group_size, 128);
     assert_int_equal(options->alpha_steps, 20);
-    assert_int_equal(options->duo, AWQ_OPTION_DUO_OFF);
+    assert_int_equal(options->duo, AWQ_OPTION_DUO_ON);
     assert_true(options->smooth == 0);
     assert_int_equal(options->o_proj, AWQ_OPTION_O_PROJ_TIED);
     assert_int_equal(options->clip, AWQ_OPTION_CLIP_AFTER);

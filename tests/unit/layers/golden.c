@@ -85,6 +85,7 @@ static void awq_is_as_good_as_golden(int64_t group_size, const char *path)
 {
     awq_quantize_options options = awq_quantize_options_default();
     options.grid.group_size = group_size;
+    options.duo = AWQ_DUO_OFF;
     options.rounding = AWQ_ROUNDING_NEAREST;
     assert_true(quantized_kl(&options) <= 1.05 * demo_golden(path));
 }

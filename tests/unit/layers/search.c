@@ -25,6 +25,15 @@ static void open_layer(void)
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .qkv_bias = true, .dtype = AWQ_BF16});
 }
 
+/* Plain scales, and weights written as candidates are tried. */
+static awq_quantize_options plain_options(void)
+{
+    awq_quantize_options options = awq_quantize_options_default();
+    options.duo = AWQ_DUO_OFF;
+    options.rounding = AWQ_ROUNDING_NEAREST;
+    return options;
+}
+
 /* The layer anew with these options; the caller releases the result and closes the layer. */
 static awq_quantized_layer quantized(const awq_quantize_options *options)
 {
@@ -33,7 +42,6 @@ static awq_quantized_layer quantized(const awq_quantize_options *options)
     open_layer();
     s.options = *options;
     s.options.grid.group_size = 16;
-    s.options.rounding = AWQ_ROUNDING_NEAREST; /* as candidates are tried */
     must(synthetic_quantize(&s, &layer, &err));
     return layer;
 }
@@ -57,7 +65,7 @@ static double sum_of_rounding(const awq_quantized_layer *layer)
 static void refined_alphas_lie_between_the_best_and_its_better_neighbour(void **state)
 {
     (void)state;
-    awq_quantize_options options = awq_quantize_options_default();
+    awq_quantize_options options = plain_options();
     options.alpha_steps = 8;
     options.refine = 5;
     awq_quantized_layer layer = quantized(&options);
@@ -82,7 +90,7 @@ static void refined_alphas_lie_between_the_best_and_its_better_neighbour(void **
 static void a_refinement_stays_with_the_rule_that_won(void **state)
 {
     (void)state;
-    awq_quantize_options options = awq_quantize_options_default();
+    awq_quantize_options options = plain_options();
     options.alpha_steps = 4;
     options.refine = 3;
     options.duo = AWQ_DUO_BOTH;
@@ -104,7 +112,7 @@ static void a_refinement_stays_with_the_rule_that_won(void **state)
 static void the_identity_alone_is_not_refined(void **state)
 {
     (void)state;
-    awq_quantize_options options = awq_quantize_options_default();
+    awq_quantize_options options = plain_options();
     options.alpha_steps = 0;
     options.refine = 3;
     awq_quantized_layer layer = quantized(&options);
@@ -126,7 +134,7 @@ static void a_joint_clip_is_scored_as_it_is_written(void **state)
     (void)state;
     double written[3], seen[3];
     for (int mode = AWQ_CLIP_OFF; mode <= AWQ_CLIP_JOINT; mode++) {
-        awq_quantize_options options = awq_quantize_options_default();
+        awq_quantize_options options = plain_options();
         options.clip = (awq_clip_mode)mode;
         awq_quantized_layer layer = quantized(&options);
         written[mode] = layer.record.linear[AWQ_DOWN].loss / (double)(ROWS * s.model.hidden);
@@ -144,7 +152,7 @@ static void a_joint_clip_leaves_what_rounding_costs_in_the_record(void **state)
 {
     (void)state;
     double rounding[AWQ_LINEARS];
-    awq_quantize_options options = awq_quantize_options_default();
+    awq_quantize_options options = plain_options();
     awq_quantized_layer layer = quantized(&options);
     for (int i = 0; i < AWQ_LINEARS; i++) rounding[i] = layer.record.linear[i].loss_rounding;
     awq_quantized_layer_release(&layer);
@@ -160,7 +168,7 @@ static void a_joint_clip_leaves_what_rounding_costs_in_the_record(void **state)
 static void an_asymmetric_clip_loses_less(void **state)
 {
     (void)state;
-    awq_quantize_options options = awq_quantize_options_default();
+    awq_quantize_options options = plain_options();
     awq_quantized_layer layer = quantized(&options);
     double symmetric = sum_of_losses(&layer);
     awq_quantized_layer_release(&layer);
@@ -194,7 +202,7 @@ static void check_counts(const awq_linear_record *record, bool clipped, int64_t 
 static void clip_counts_add_up_to_the_groups(void **state)
 {
     (void)state;
-    awq_quantize_options options = awq_quantize_options_default();
+    awq_quantize_options options = plain_options();
     for (int i = 0; i < 6; i++) {
         options.clip = (awq_clip_mode)(i / 2);
         options.clip_shape = (awq_clip_shape)(i % 2);
@@ -321,7 +329,7 @@ static void check_choice(const awq_group_record *group)
 /* Option set `i` of all combinations. */
 static awq_quantize_options combination(int i)
 {
-    awq_quantize_options options = awq_quantize_options_default();
+    awq_quantize_options options = plain_options();
     options.objective = (awq_objective)(i % 2);
     options.clip = (awq_clip_mode)(i / 2 % 3);
     options.clip_shape = (awq_clip_shape)(i / 6 % 2);

@@ -113,6 +113,7 @@ void synthetic_open(synthetic *s, synthetic_shape shape)
     fill(s->input, rows * HIDDEN, 2, 3);
     s->options = awq_quantize_options_default();
     s->options.grid.group_size = 16;
+    s->options.duo = AWQ_DUO_OFF;
     s->options.rounding = AWQ_ROUNDING_NEAREST;
     s->check = (awq_kept_tokens){s->input, s->output, SYNTHETIC_SEQUENCES, SYNTHETIC_LENGTH, NULL};
     synthetic_measure(s);
