@@ -54,13 +54,14 @@ class Int4(Case):
         self.assertLess(abs(found["kl"] / REFERENCE["g128"]["autoawq_rules"]["kl"] - 1), 0.05)
 
     def test_the_defaults_beat_the_references(self):
-        """Error feedback, with the loudest columns first; the reference goes from left to right."""
+        """Duo scales and error feedback, loudest columns first; the reference has plain scales
+        and goes from left to right."""
         found = self.measure(128)
         for rules in ("awqrun_rules_feedback", "awqrun_rules", "autoawq_rules", "rounding"):
             reference = REFERENCE["g128"][rules]
             self.assertLess(found["kl"], reference["kl"], rules)
             self.assertLess(found["perplexity"], reference["ppl"], rules)
-        self.assertGreater(found["kl"], 0.8 * REFERENCE["g128"]["awqrun_rules_feedback"]["kl"],
+        self.assertGreater(found["kl"], 0.5 * REFERENCE["g128"]["awqrun_rules_feedback"]["kl"],
                            "too good to be true")
 
     def rounding_is_the_reference_s(self, group_size):

@@ -25,7 +25,7 @@ PEERS = ("autoawq", "llmcompressor-awq", "llmcompressor-gptq")
 AWQRUN = {
     "awqrun, plain rounding": ["--alpha-steps", "0", "--clip", "off", "--rounding", "nearest"],
     "awqrun --rounding nearest": ["--rounding", "nearest"],
-    "awqrun --rounding feedback": ["--rounding", "feedback"],
+    "awqrun": [],
 }
 
 

@@ -6,8 +6,10 @@ TOOL is autoawq, llmcompressor-awq or llmcompressor-gptq; 4 bits, groups of 128,
 the tool has them. Calibrated on the first SEQUENCES rows of MODEL/calib.h5, each as it is. Run by
 compare.py, in a process of its own so that time and memory are its own."""
 
+import inspect
 import pathlib
 import sys
+import textwrap
 
 import h5py
 import torch
@@ -18,9 +20,23 @@ def token_rows(model, sequences):
         return file["input_ids"][:sequences].tolist()
 
 
+def mend(module, owner, name):
+    """Both AWQ searches keep the weights by `v.cpu()` and put them back after each candidate. From
+    a GPU that is a copy; on the CPU it is the weights themselves, which candidates write over, so
+    that what is chosen is as bad as no scales or worse. They get the copy they count on."""
+    source = textwrap.dedent(inspect.getsource(getattr(owner, name)))
+    mended = source.replace("v.cpu() for k, v in", "v.cpu().clone() for k, v in")
+    if mended == source:
+        sys.exit(f"peer_tools: {owner.__name__}.{name} has no v.cpu(); is it mended?")
+    exec(mended, vars(module))
+    setattr(owner, name, vars(module).pop(name))
+
+
 def autoawq(model, out, rows):
     from awq import AutoAWQForCausalLM
+    from awq.quantize import quantizer
     from transformers import AutoTokenizer
+    mend(quantizer, quantizer.AwqQuantizer, "_compute_best_scale")
     quantized = AutoAWQForCausalLM.from_pretrained(str(model), device_map="cpu",
                                                    torch_dtype=torch.float32, safetensors=True)
     tokenizer = AutoTokenizer.from_pretrained(str(model))
@@ -44,7 +60,8 @@ def compress(model, out, rows, modifier):
 
 
 def llmcompressor_awq(model, out, rows):
-    from llmcompressor.modifiers.awq import AWQModifier
+    from llmcompressor.modifiers.awq import AWQModifier, base
+    mend(base, AWQModifier, "_compute_best_scale")
     compress(model, out, rows, AWQModifier(ignore=["lm_head"], scheme="W4A16_ASYM",
                                            targets=["Linear"]))
 

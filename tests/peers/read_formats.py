@@ -13,8 +13,9 @@ compressed-tensors (0.20; with `load` any that transformers takes).
     python tests/peers/read_formats.py load DIR...
         transformers loads the directory by itself.
 
-Each line ends with perplexity of transformers and of `awqrun eval` on the first 16 sequences of
-tests/data/demo-llama-outliers/eval.h5, in float32. AWQRUN names the program.
+Each line ends with perplexity, and KL divergence from the original model's logits, of transformers
+and of `awqrun eval` on the first 16 sequences of tests/data/demo-llama-outliers/eval.h5, in
+float32. AWQRUN names the program.
 """
 
 import json
@@ -43,27 +44,30 @@ def quantization_of(directory):
     return json.loads((directory / "config.json").read_text())["quantization_config"]
 
 
-# ---- perplexity ----
+# ---- scores: (perplexity, KL divergence from the original) ----
 
 
-def awqrun_perplexity(directory):
+def scores_of_awqrun(directory):
     program = os.environ.get("AWQRUN", ROOT / "build/dev/bin/awqrun")
-    result = subprocess.run([program, "eval", "--model", directory, "--tokens", DEMO / "eval.h5",
-                             "--sequences", str(SEQUENCES), "--json", "--quiet"],
+    result = subprocess.run([program, "eval", "--model", directory, "--against", DEMO, "--tokens",
+                             DEMO / "eval.h5", "--sequences", str(SEQUENCES), "--json", "--quiet"],
                             check=True, capture_output=True, text=True)
-    return json.loads(result.stdout)["perplexity"]
+    found = json.loads(result.stdout)
+    return found["perplexity"], found["kl"]
 
 
-def perplexity(model):
+@torch.no_grad()
+def scores(model):
+    from transformers import AutoModelForCausalLM
+    original = AutoModelForCausalLM.from_pretrained(DEMO, torch_dtype=torch.float32).eval()
     with h5py.File(DEMO / "eval.h5") as file:
         ids = torch.tensor(file["input_ids"][:SEQUENCES]).long()
-    nll, count = 0.0, 0
-    with torch.no_grad():
-        for row in ids.split(4):
-            logits = model(row).logits[:, :-1].double()
-            nll -= torch.log_softmax(logits, -1).gather(-1, row[:, 1:, None]).sum().item()
-            count += row[:, 1:].numel()
-    return torch.tensor(nll / count).exp().item()
+    nll, kl = 0.0, 0.0
+    for row in ids.split(4):
+        p, q = (m(row).logits.double().log_softmax(-1) for m in (original, model))
+        nll -= q[:, :-1].gather(-1, row[:, 1:, None]).sum().item()
+        kl += (p.exp() * (p - q)).sum().item()
+    return torch.tensor(nll / ids[:, 1:].numel()).exp().item(), kl / ids.numel()
 
 
 def model_of(directory, weights):
@@ -81,8 +85,9 @@ def model_of(directory, weights):
 
 
 def report(directory, how, model):
-    theirs, ours = perplexity(model), awqrun_perplexity(directory)
-    print(f"{directory.name:24} {how:50} perplexity {theirs:.6f}  awqrun eval {ours:.6f}")
+    theirs, ours = scores(model), scores_of_awqrun(directory)
+    print(f"{directory.name:24} {how:50} perplexity {theirs[0]:.6f} KL {theirs[1]:.8f}  "
+          f"awqrun eval {ours[0]:.6f} {ours[1]:.8f}")
 
 
 # ---- AutoAWQ ----
