@@ -34,12 +34,13 @@ class Checkpoint(Case):
 
     @classmethod
     def setUpClass(cls):
-        """One quantization for all: --max-shard-size gives several shards."""
+        """One quantization for all: --max-shard-size gives several shards, and rounding to nearest
+        codes of which one can say how far they are from the weights."""
         case = cls("test_the_packing_is_awq_s")
         case.setUp()
         cls.addClassCleanup(case.doCleanups)
         case.succeeds(case.quantize("--group-size", cls.GROUP, "--max-shard-size", cls.LIMIT,
-                                    sequences=16))
+                                    "--rounding", "nearest", sequences=16))
         cls.made = case.out
         cls.shards = sorted(cls.made.glob("model-*.safetensors"))
         cls.tensors = {}
