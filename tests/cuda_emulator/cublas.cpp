@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/cuda_emulator/cublas.cpp - the products of cuBLAS over OpenBLAS: operands of 16 bits are
- * widened to float32, products and sums are float32, the result is rounded once to its type. */
+ * widened to float32, products and sums are float32, the result is rounded once to its type. For
+ * TF32 the operands lose their last 13 bits: hardware may round them, which is closer. */
 #include <cblas.h>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -51,6 +52,11 @@ static const char *of_batch(const matrix &m, int batch)
     return m.first + batch * m.stride * (long long)element_bytes(m.type);
 }
 
+static float to_tf32(float x)
+{
+    return std::isfinite(x) ? __uint_as_float(__float_as_uint(x) & ~0x1fffu) : x;
+}
+
 /* Packed: the leading dimension is the number of rows. */
 static std::vector<float> read(const matrix &m, int batch)
 {
@@ -76,6 +82,7 @@ struct product {
     bool a_transposed, b_transposed;
     int k;
     float alpha, beta;
+    cublasComputeType_t compute;
 };
 
 static CBLAS_TRANSPOSE transposed(bool yes)
@@ -86,6 +93,10 @@ static CBLAS_TRANSPOSE transposed(bool yes)
 static void multiply(const product &p, int batch)
 {
     std::vector<float> a = read(p.a, batch), b = read(p.b, batch);
+    if (p.compute == CUBLAS_COMPUTE_32F_FAST_TF32) {
+        for (float &x : a) x = to_tf32(x);
+        for (float &x : b) x = to_tf32(x);
+    }
     std::vector<float> c((size_t)p.c.rows * (size_t)p.c.cols);
     if (p.beta != 0) c = read(p.c, batch); /* else it may be NaN */
     cblas_sgemm(CblasColMajor, transposed(p.a_transposed), transposed(p.b_transposed), p.c.rows,
@@ -108,21 +119,23 @@ static bool known(cudaDataType type)
 }
 
 /* The combinations of types that cuBLAS has for sums in float32. */
-static bool supported(const product &p, cublasComputeType_t compute)
+static bool supported(const product &p)
 {
-    return (compute == CUBLAS_COMPUTE_32F || compute == CUBLAS_COMPUTE_32F_PEDANTIC) &&
+    bool float32 = p.a.type == CUDA_R_32F;
+    if (p.compute == CUBLAS_COMPUTE_32F_FAST_TF32 && !float32) return false;
+    return (p.compute == CUBLAS_COMPUTE_32F || p.compute == CUBLAS_COMPUTE_32F_PEDANTIC ||
+            p.compute == CUBLAS_COMPUTE_32F_FAST_TF32) &&
            p.a.type == p.b.type && known(p.a.type) &&
            (p.c.type == p.a.type || p.c.type == CUDA_R_32F);
 }
 
-static cublasStatus_t enqueue_product(cublasHandle_t handle, const product &p, int batches,
-                                      cublasComputeType_t compute)
+static cublasStatus_t enqueue_product(cublasHandle_t handle, const product &p, int batches)
 {
     if (!handle) return CUBLAS_STATUS_NOT_INITIALIZED;
     for (const matrix *m : {&p.a, &p.b, &p.c})
         if (m->rows < 0 || m->cols < 0 || m->leading < m->rows || m->leading < 1)
             return CUBLAS_STATUS_INVALID_VALUE;
-    if (!supported(p, compute)) return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (!supported(p)) return CUBLAS_STATUS_NOT_SUPPORTED;
     if (!p.c.rows || !p.c.cols || batches < 1) return CUBLAS_STATUS_SUCCESS;
     if (p.k) check_range(p.a, batches);
     if (p.k) check_range(p.b, batches);
@@ -207,8 +220,9 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation
                  bt,
                  k,
                  *(const float *)alpha,
-                 *(const float *)beta};
-    return enqueue_product(handle, p, batches, compute);
+                 *(const float *)beta,
+                 compute};
+    return enqueue_product(handle, p, batches);
 }
 
 cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t a_is, cublasOperation_t b_is,

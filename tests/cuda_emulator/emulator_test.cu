@@ -290,6 +290,25 @@ static void products_are_those_of_three_loops(void **)
     cublasDestroy(handle);
 }
 
+/* 1 + 2^-10 is a TF32 number, 1 + 2^-11 is not. */
+static void tf32_has_eleven_bits(void **)
+{
+    cublasHandle_t handle;
+    const float one = 1, zero = 0;
+    const float values[][2] = {{1 + 0x1p-10f, 1 + 0x1p-10f}, {1 + 0x1p-11f, 1}, {NAN, NAN}};
+    cublasCreate(&handle);
+    cublasSetStream(handle, stream);
+    for (const float *value : values) {
+        device_array<float> a(std::vector<float>{value[0]}), b(std::vector<float>{1}), c(1);
+        cublasGemmEx(handle, CUBLAS_OP_N, CUBLAS_OP_N, 1, 1, 1, &one, a.data, CUDA_R_32F, 1, b.data,
+                     CUDA_R_32F, 1, &zero, c.data, CUDA_R_32F, 1, CUBLAS_COMPUTE_32F_FAST_TF32,
+                     CUBLAS_GEMM_DEFAULT);
+        float result = c.fetch()[0];
+        assert_true(result == value[1] || (result != result && value[1] != value[1]));
+    }
+    cublasDestroy(handle);
+}
+
 static void products_are_refused_as_cublas_does(void **)
 {
     cublasHandle_t handle;
@@ -470,6 +489,7 @@ int main()
         cmocka_unit_test(a_missing_barrier_shows),
         cmocka_unit_test(sixteen_bit_types_round_as_io_does),
         cmocka_unit_test(products_are_those_of_three_loops),
+        cmocka_unit_test(tf32_has_eleven_bits),
         cmocka_unit_test(products_are_refused_as_cublas_does),
         cmocka_unit_test(memory_is_refused_beyond_what_there_is),
         cmocka_unit_test(new_memory_is_nan),
