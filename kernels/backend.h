@@ -34,6 +34,14 @@ typedef struct awq_device {
     int threads;           /* CPU threads that compute; 0 on a GPU */
 } awq_device;
 
+/* A GPU as it is found, not opened. */
+typedef struct awq_device_facts {
+    char name[96];
+    uint64_t memory_bytes;
+    int major, minor; /* compute capability */
+    char driver[16];  /* the newest CUDA that it speaks: "13.0" */
+} awq_device_facts;
+
 typedef struct awq_device_options {
     int threads;       /* CPU: threads that compute, at least 1 */
     int index;         /* GPU: ordinal among the visible ones */
@@ -74,6 +82,10 @@ struct awq_backend {
     /* The libraries that it stands on, "NAME VERSION": the index-th, or NULL past the last. Needs
      * no device. */
     const char *(*library)(int index);
+
+    /* The GPUs that are here, the first `most` of them, without opening them; returns how many
+     * there are. 0: *err says what is missing. NULL: a backend without GPUs. */
+    int (*survey)(awq_device_facts *out, int most, awq_error *err);
 
     awq_status (*open)(const awq_device_options *options, awq_device **out, awq_error *err);
     void (*close)(awq_device *device); /* NULL is fine */

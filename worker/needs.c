@@ -111,8 +111,8 @@ awq_status awq_needs_backend(const awq_options *options, const awq_backend **out
 {
     const awq_backend *backend = awq_backend_find(options->backend);
     if (!backend)
-        return awq_fail(err, AWQ_ERR_USAGE, "backend '%s' is not in this build; it has cpu",
-                        options->backend);
+        return awq_fail(err, AWQ_ERR_USAGE, "backend '%s' is not in this build; it has cpu%s",
+                        options->backend, awq_backend_find("cuda") ? " and cuda" : "");
     *out = backend;
     return AWQ_OK;
 }

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ * worker/gpus.c - the GPUs that the backends of this build find. */
+#include <stdio.h>
+
+#include "kernels/backend.h"
+#include "worker/worker.h"
+
+static awq_gpu gpu_of(const awq_device_facts *facts)
+{
+    awq_gpu gpu = {
+        .memory_bytes = facts->memory_bytes, .major = facts->major, .minor = facts->minor};
+    snprintf(gpu.name, sizeof gpu.name, "%s", facts->name);
+    snprintf(gpu.driver, sizeof gpu.driver, "%s", facts->driver);
+    return gpu;
+}
+
+int awq_worker_gpus(awq_gpu *out, int most, awq_error *err)
+{
+    enum { MOST = 64 };
+    awq_device_facts facts[MOST];
+    for (const awq_backend *const *backend = awq_backends(); *backend; backend++) {
+        if (!(*backend)->survey) continue;
+        int count = (*backend)->survey(facts, most < MOST ? most : MOST, err);
+        for (int i = 0; i < count && i < most && i < MOST; i++) out[i] = gpu_of(facts + i);
+        return count;
+    }
+    awq_fail(err, AWQ_ERR_DEVICE, "this build has no CUDA backend; build it where nvcc is");
+    return 0;
+}
