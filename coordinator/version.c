@@ -67,7 +67,7 @@ static void print(const json_t *versions)
     json_t *version;
     json_object_foreach((json_t *)(uintptr_t)versions, name, version)
     {
-        if (json_is_array(version)) continue;
+        if (awq_version_is_gpus(name, version)) continue;
         const char *text = json_is_null(version) ? "not in this build" : json_string_value(version);
         printf("%-*s %s\n", strcmp(name, "awqrun") ? 9 : 1, name, text);
     }

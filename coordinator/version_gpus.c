@@ -56,9 +56,17 @@ static void print_gpu(size_t index, const json_t *gpu)
     puts(json_array_size(names) ? "" : " none");
 }
 
+bool awq_version_is_gpus(const char *name, const json_t *value)
+{
+    return json_is_array(value) || !strcmp(name, "driver") || !strcmp(name, "no_GPU");
+}
+
 void awq_version_print_gpus(const json_t *versions)
 {
     size_t i;
-    const json_t *gpu;
+    const json_t *gpu, *driver = json_object_get(versions, "driver");
+    if (json_is_string(driver)) printf("driver    CUDA %s\n", json_string_value(driver));
     json_array_foreach(json_object_get(versions, "GPUs"), i, gpu) print_gpu(i, gpu);
+    const json_t *none = json_object_get(versions, "no_GPU");
+    if (none) printf("GPU       none: %s\n", json_string_value(none));
 }

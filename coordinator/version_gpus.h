@@ -9,7 +9,9 @@
 
 /* Adds "driver" (null: none), "GPUs" and, where there are none, "no_GPU": why. */
 void awq_version_add_gpus(json_t *versions, const awq_worker_half *half);
-/* A line for each GPU, or one that says why there is none; "driver" is printed as a version. */
+/* Whether an entry is one of those, and not a library's version. */
+bool awq_version_is_gpus(const char *name, const json_t *value);
+/* The driver's version and a line for each GPU, or one that says why there is none. */
 void awq_version_print_gpus(const json_t *versions);
 
 #endif

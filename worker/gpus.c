@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT
  * worker/gpus.c - the GPUs that the backends of this build find. */
-#include <stdio.h>
+#include <assert.h>
+#include <string.h>
 
 #include "kernels/backend.h"
 #include "worker/worker.h"
+
+static_assert(sizeof((awq_gpu *)0)->name == sizeof((awq_device_facts *)0)->name &&
+                  sizeof((awq_gpu *)0)->driver == sizeof((awq_device_facts *)0)->driver,
+              "both are the same facts");
 
 static awq_gpu gpu_of(const awq_device_facts *facts)
 {
     awq_gpu gpu = {
         .memory_bytes = facts->memory_bytes, .major = facts->major, .minor = facts->minor};
-    snprintf(gpu.name, sizeof gpu.name, "%s", facts->name);
-    snprintf(gpu.driver, sizeof gpu.driver, "%s", facts->driver);
+    memcpy(gpu.name, facts->name, sizeof gpu.name);
+    memcpy(gpu.driver, facts->driver, sizeof gpu.driver);
     return gpu;
 }
 
