@@ -32,6 +32,7 @@ typedef struct awq_device {
     char name[96];         /* "CPU, 8 threads", "NVIDIA H200" */
     uint64_t memory_bytes; /* what the device has */
     int threads;           /* CPU threads that compute; 0 on a GPU */
+    awq_dtype compute;     /* the compute type: F32, F16 or BF16 */
 } awq_device;
 
 /* A GPU as it is found, not opened. */

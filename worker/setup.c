@@ -86,7 +86,8 @@ static void say_hello(awq_worker *worker, int neighbours)
                          .tokens = &worker->tokens,
                          .models = worker->models,
                          .workers = workers > 1 ? workers - 1 : 1,
-                         .workers_on_node = neighbours};
+                         .workers_on_node = neighbours,
+                         .gpu_bytes = worker->device->threads ? 0 : worker->device->memory_bytes};
     if (worker->tokens.ids) size.model = awq_checkpoint_model(worker->checkpoint[0]);
     if (size.model) awq_needs_count(&size, worker->device->backend->compute_bytes, &hello);
     awq_mail_post(worker->mail, AWQ_COORDINATOR,

@@ -135,6 +135,7 @@ awq_status open_cuda(const awq_device_options *options, awq_device **out, awq_er
     self->base.memory_bytes = properties.totalGlobalMem;
     snprintf(self->base.name, sizeof self->base.name, "%.95s", properties.name);
     self->index = options->index;
+    self->base.compute = options->compute;
     self->bf16 = options->compute == AWQ_BF16;
     self->blas = blas;
     pthread_mutex_init(&self->error_lock, NULL);
