@@ -7,6 +7,7 @@ const awq_backend awq_backend_cuda = {
     .name = "cuda",
     .compute_bytes = 2,
     .library = library_cuda,
+    .survey = survey_cuda,
     .open = open_cuda,
     .close = close_cuda,
     .alloc = alloc_cuda,

@@ -10,15 +10,6 @@
 /* What cuBLAS's documentation recommends for Hopper. */
 enum { WORKSPACE_BYTES = 32 << 20 };
 
-const char *library_cuda(int index)
-{
-    static char text[64];
-    int version = 0;
-    if (index || cudaRuntimeGetVersion(&version)) return NULL;
-    snprintf(text, sizeof text, "CUDA %d.%d", version / 1000, version % 1000 / 10);
-    return text;
-}
-
 /* ---- errors ---- */
 
 static void keep_error(cuda_device *self, awq_status status, const char *verb, const char *cause)
@@ -69,19 +60,15 @@ cuda_device *cuda_begin(awq_device *device)
 
 static awq_status find_device(int index, cudaDeviceProp *properties, awq_error *err)
 {
-    int count = 0;
-    cudaError_t error = cudaGetDeviceCount(&count);
-    if (error != cudaSuccess)
-        return awq_fail(err, AWQ_ERR_DEVICE,
-                        "no GPU that the CUDA backend can use: %s; install NVIDIA's driver, or run "
-                        "with --backend cpu",
-                        cudaGetErrorString(error));
+    awq_error none;
+    int count = cuda_count_devices(&none);
+    if (!count) return awq_fail(err, none.status, "%s, or run with --backend cpu", none.text);
     if (index >= count)
         return awq_fail(err, AWQ_ERR_DEVICE,
                         "GPU %d: there %s %d here; start at most one worker for each GPU of the "
                         "node, or run with --backend cpu",
                         index, count == 1 ? "is" : "are", count);
-    error = cudaGetDeviceProperties(properties, index);
+    cudaError_t error = cudaGetDeviceProperties(properties, index);
     if (error == cudaSuccess) error = cudaSetDevice(index);
     if (error == cudaSuccess) return AWQ_OK;
     return awq_fail(err, AWQ_ERR_DEVICE, "GPU %d: %s", index, cudaGetErrorString(error));
@@ -148,6 +135,7 @@ awq_status open_cuda(const awq_device_options *options, awq_device **out, awq_er
     self->base.memory_bytes = properties.totalGlobalMem;
     snprintf(self->base.name, sizeof self->base.name, "%.95s", properties.name);
     self->index = options->index;
+    self->base.compute = options->compute;
     self->bf16 = options->compute == AWQ_BF16;
     self->blas = blas;
     pthread_mutex_init(&self->error_lock, NULL);

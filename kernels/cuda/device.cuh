@@ -56,6 +56,9 @@ typedef struct cuda_device {
     awq_error error; /* the first failure; whole once `failed` is set */
 } cuda_device;
 
+/* How many GPUs there are; 0: *err says what is missing. */
+int cuda_count_devices(awq_error *err);
+
 /* The device, made current for this thread; NULL after a failure: the verb does nothing. */
 cuda_device *cuda_begin(awq_device *device);
 

@@ -11,6 +11,7 @@ extern "C" {
 #include "kernels/backend_list.h"
 
 const char *library_cuda(int index);
+int survey_cuda(awq_device_facts *out, int most, awq_error *err);
 awq_status open_cuda(const awq_device_options *options, awq_device **out, awq_error *err);
 void close_cuda(awq_device *device);
 
