@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <new>
 
 #include "tests/cuda_emulator/cuda_emulator.h"
 
@@ -50,13 +51,16 @@ fiber *fiber_create(void (*body)())
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED || mprotect(memory, guard, PROT_NONE))
         report("no memory for the stack of one more thread");
-    fiber *created = new fiber{};
-    created->stack = (char *)memory + guard;
-    created->bytes = stack_bytes;
-    /* As emulator_switch leaves a stack: six registers, then the address to return to. A function
-     * begins with its stack 8 bytes off a multiple of 16. */
-    auto *top = (uintptr_t *)(created->stack + stack_bytes) - 2;
+    /* Its own description at the top, in 16 bytes' multiples. Below it, as emulator_switch leaves a
+     * stack: six registers, then the address to return to. A function begins with its stack 8 bytes
+     * off a multiple of 16. */
+    char *stack = (char *)memory + guard, *end = stack + stack_bytes - sizeof(fiber);
+    static_assert(sizeof(fiber) % 16 == 0);
+    auto *top = (uintptr_t *)end - 2;
     *top = (uintptr_t)body;
+    fiber *created = new (end) fiber{};
+    created->stack = stack;
+    created->bytes = stack_bytes;
     created->stack_pointer = top - 6;
     return created;
 }
@@ -71,7 +75,7 @@ static void arrive(void *fake_stack)
     size_t bytes;
     __sanitizer_finish_switch_fiber(fake_stack, &bottom, &bytes);
     if (left->stack) return;
-    left->stack = (char *)bottom;
+    left->stack = (const char *)bottom;
     left->bytes = bytes;
 }
 

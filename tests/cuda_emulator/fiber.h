@@ -11,7 +11,7 @@ namespace emulator
 
 struct fiber {
     void *stack_pointer; /* where it goes on; set while it does not run */
-    char *stack;         /* lowest address; NULL for the thread's own stack */
+    const char *stack;   /* lowest address; NULL for the thread's own stack */
     size_t bytes;
     void *fake_stack; /* the address sanitizer's */
 };

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * tests/cuda_emulator/launch.cpp - a block as fibers.
  *
- * A fiber takes threads that have not begun, one after the other, until one waits: so a kernel
- * without barriers needs a single fiber. When no thread can go on, those whose warp or block has
- * come together are released; if there are none, the kernel diverges. */
+ * A warp runs until all its lanes wait for the block or have returned, then the next one: so warps
+ * are as far apart as barriers allow, and what a missing barrier lets happen does happen. A fiber
+ * takes the warp's threads that have not begun, one after the other, until one waits: a kernel
+ * without barriers needs a single fiber. When no warp can go on, the block is released if it has
+ * come together, or else the kernel diverges. */
 #include <link.h>
 
 #include <algorithm>
@@ -40,8 +42,8 @@ static struct {
     const char *kernel; /* NULL: none runs */
     const std::function<void()> *body;
     thread threads[largest_block];
-    std::vector<int> order; /* in which threads get their turn */
-    size_t begun;           /* of order */
+    std::vector<int> order;  /* in which threads get their turn: whole warps */
+    size_t begun, may_begin; /* of order */
     int current;
     fiber *scheduler, *running;
     std::vector<fiber *> idle;
@@ -83,7 +85,7 @@ static void fiber_body()
     fiber *self = block.running;
     fiber_entered();
     for (;;) {
-        while (block.begun < block.order.size()) {
+        while (block.begun < block.may_begin) {
             turn_to(block.order[block.begun++]);
             block.threads[block.current].on = self;
             (*block.body)();
@@ -186,20 +188,11 @@ static void release(int first, int count)
 }
 
 /* False: all threads have returned. */
-static bool release_those_together(int count)
+static bool release_block(int count)
 {
-    bool some = false;
     if (together(0, count, state::returned)) return false;
-    for (int first = 0; first < count; first += lanes)
-        if (together(first, lanes, state::waits_for_warp)) {
-            release(first, lanes);
-            some = true;
-        }
-    if (!some && together(0, count, state::waits_for_block)) {
-        release(0, count);
-        some = true;
-    }
-    if (!some) report_divergence(count);
+    if (!together(0, count, state::waits_for_block)) report_divergence(count);
+    release(0, count);
     return true;
 }
 
@@ -233,6 +226,55 @@ static void forget_shared_memory()
     if (shared_memory.bytes) memset(shared_memory.first, 0xff, shared_memory.bytes);
 }
 
+/* Lanes that have not begun, up to the `end`-th of the order. */
+static void begin(size_t end)
+{
+    block.may_begin = end;
+    while (block.begun < end) {
+        if (block.idle.empty()) block.idle.push_back(fiber_create(fiber_body));
+        fiber *next = block.idle.back();
+        block.idle.pop_back();
+        give_turn(next);
+    }
+}
+
+static void resume(size_t begin, size_t end)
+{
+    for (size_t i = begin; i < end; i++) {
+        thread &one = block.threads[block.order[i]];
+        if (one.now != state::released) continue;
+        turn_to(block.order[i]);
+        give_turn(one.on);
+    }
+}
+
+/* The warp whose lanes are in this place of the order, as far as it goes. */
+static void run_warp(size_t place)
+{
+    int first = block.order[place] / lanes * lanes;
+    begin(place + lanes);
+    resume(place, place + lanes);
+    while (together(first, lanes, state::waits_for_warp)) {
+        release(first, lanes);
+        resume(place, place + lanes);
+    }
+}
+
+/* Warps in random order, and the lanes of each. */
+static void shuffle_order()
+{
+    static std::mt19937 random(1);
+    std::shuffle(block.order.begin(), block.order.end(), random);
+    std::vector<int> warp_of_rank;
+    for (int number : block.order)
+        if (number % lanes == 0) warp_of_rank.push_back(number / lanes);
+    std::vector<int> rank(warp_of_rank.size());
+    for (size_t i = 0; i < rank.size(); i++) rank[(size_t)warp_of_rank[i]] = (int)i;
+    std::stable_sort(block.order.begin(), block.order.end(), [&](int a, int b) {
+        return rank[(size_t)(a / lanes)] < rank[(size_t)(b / lanes)];
+    });
+}
+
 static void run_block(int count)
 {
     forget_shared_memory();
@@ -241,21 +283,10 @@ static void run_block(int count)
         block.threads[i].now = state::not_begun;
         block.threads[i].exchanges = 0;
     }
-    static std::mt19937 random(1);
-    if (order_of_turns() == turns::shuffle)
-        std::shuffle(block.order.begin(), block.order.end(), random);
-    while (block.begun < block.order.size()) {
-        if (block.idle.empty()) block.idle.push_back(fiber_create(fiber_body));
-        fiber *next = block.idle.back();
-        block.idle.pop_back();
-        give_turn(next);
-    }
-    while (release_those_together(count))
-        for (int number : block.order) {
-            if (block.threads[number].now != state::released) continue;
-            turn_to(number);
-            give_turn(block.threads[number].on);
-        }
+    if (order_of_turns() == turns::shuffle) shuffle_order();
+    do {
+        for (size_t place = 0; place < block.order.size(); place += lanes) run_warp(place);
+    } while (release_block(count));
 }
 
 /* ---- a grid ---- */

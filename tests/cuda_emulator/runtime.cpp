@@ -1,23 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * tests/cuda_emulator/runtime.cpp - the runtime API: one device, whose memory is the host's. */
+ * tests/cuda_emulator/runtime.cpp - one device, its memory, which is the host's, and copies. */
 #include "tests/cuda_emulator/runtime.h"
 
-#include <chrono>
 #include <cstdlib>
-#include <deque>
 #include <map>
-#include <set>
 #include <vector>
-
-struct CUstream_st {
-    std::deque<std::function<void()>> work;
-};
-
-struct CUevent_st {
-    uint64_t recorded, passed; /* how often */
-    CUstream_st *stream;       /* of the latest record; NULL before it */
-    std::chrono::steady_clock::time_point time;
-};
 
 namespace emulator
 {
@@ -35,8 +22,6 @@ static constexpr int guard_byte = 0xa5;
 
 static std::map<const char *, size_t> arrays, pinned; /* first byte, bytes */
 static size_t bytes_in_use;
-static std::set<cudaStream_t> streams;
-static std::set<cudaEvent_t> events;
 static cudaError_t last_error;
 
 static cudaError_t fail(cudaError_t error)
@@ -87,58 +72,6 @@ void check_guards()
         if (!untouched(first + bytes))
             report("bytes behind a device array of %zu were written", bytes);
     }
-}
-
-/* ---- streams ---- */
-
-static bool late()
-{
-    static const char *const names[] = {"early", "late", nullptr};
-    static const int how = choice("AWQ_EMULATOR_STREAMS", names);
-    return how == 1;
-}
-
-static void check_stream(const char *what, cudaStream_t stream)
-{
-    if (stream && !streams.count(stream)) report("%s: the stream is not one", what);
-}
-
-static void check_event(const char *what, cudaEvent_t event)
-{
-    if (!events.count(event)) report("%s: the event is not one", what);
-}
-
-static void run_one(cudaStream_t stream)
-{
-    std::function<void()> work = std::move(stream->work.front());
-    stream->work.pop_front();
-    work();
-}
-
-static void run_all(cudaStream_t stream)
-{
-    while (stream && !stream->work.empty()) run_one(stream);
-}
-
-static void run_everything()
-{
-    for (cudaStream_t stream : streams) run_all(stream);
-}
-
-/* Until the event's record number `count` has been passed. */
-static void run_until(cudaEvent_t event, uint64_t count)
-{
-    while (event->passed < count) run_one(event->stream);
-}
-
-void enqueue(cudaStream_t stream, std::function<void()> work)
-{
-    device_lock lock(device_mutex);
-    check_stream("a launch or a copy", stream);
-    if (!stream || !late())
-        work();
-    else
-        stream->work.push_back(std::move(work));
 }
 
 /* ---- copies ---- */
@@ -235,13 +168,6 @@ cudaError_t cudaDriverGetVersion(int *version)
 cudaError_t cudaRuntimeGetVersion(int *version)
 {
     *version = CUDART_VERSION;
-    return cudaSuccess;
-}
-
-cudaError_t cudaDeviceSynchronize()
-{
-    device_lock lock(device_mutex);
-    run_everything();
     return cudaSuccess;
 }
 
@@ -346,94 +272,6 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
     device_lock lock(device_mutex);
     check_device_range("cudaMemsetAsync", to, bytes);
     if (bytes) enqueue(stream, [=] { memset(to, value, bytes); });
-    return cudaSuccess;
-}
-
-/* ---- streams and events ---- */
-
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
-{
-    device_lock lock(device_mutex);
-    streams.insert(*stream = new CUstream_st{});
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamDestroy(cudaStream_t stream)
-{
-    device_lock lock(device_mutex);
-    check_stream("cudaStreamDestroy", stream);
-    run_all(stream);
-    streams.erase(stream);
-    delete stream;
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamSynchronize(cudaStream_t stream)
-{
-    device_lock lock(device_mutex);
-    check_stream("cudaStreamSynchronize", stream);
-    run_all(stream);
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
-{
-    device_lock lock(device_mutex);
-    events.insert(*event = new CUevent_st{});
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventCreate(cudaEvent_t *event)
-{
-    return cudaEventCreateWithFlags(event, 0);
-}
-
-cudaError_t cudaEventDestroy(cudaEvent_t event)
-{
-    device_lock lock(device_mutex);
-    check_event("cudaEventDestroy", event);
-    run_everything();
-    events.erase(event);
-    delete event;
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
-{
-    device_lock lock(device_mutex);
-    check_event("cudaEventRecord", event);
-    event->stream = stream;
-    uint64_t count = ++event->recorded;
-    enqueue(stream, [=] {
-        event->passed = count;
-        event->time = std::chrono::steady_clock::now();
-    });
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventSynchronize(cudaEvent_t event)
-{
-    device_lock lock(device_mutex);
-    check_event("cudaEventSynchronize", event);
-    run_until(event, event->recorded);
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to)
-{
-    device_lock lock(device_mutex);
-    check_event("cudaEventElapsedTime", from);
-    check_event("cudaEventElapsedTime", to);
-    *milliseconds = std::chrono::duration<float, std::milli>(to->time - from->time).count();
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
-{
-    device_lock lock(device_mutex);
-    check_event("cudaStreamWaitEvent", event);
-    uint64_t count = event->recorded;
-    enqueue(stream, [=] { run_until(event, count); });
     return cudaSuccess;
 }
 

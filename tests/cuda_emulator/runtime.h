@@ -20,6 +20,9 @@ using device_lock = std::lock_guard<std::recursive_mutex>;
 
 /* Reports a stream that is not alive. What the legacy stream (NULL) gets runs at once. */
 void enqueue(cudaStream_t stream, std::function<void()> work);
+/* What a stream, or all, have left; of the legacy stream nothing is ever left. */
+void run_all(cudaStream_t stream);
+void run_everything();
 
 /* Reports bytes that are not wholly within one device array. `what` is the caller. */
 void check_device_range(const char *what, const void *array, size_t bytes);
