@@ -25,7 +25,10 @@ extern "C" {
 
 /* A verb's larger arrays of scratch are cut to this many floats each: 128 MiB. No verb has more
  * than two of them, so that scratch stays under 300 MiB whatever the shapes. */
-enum { SCRATCH_FLOATS = 1 << 25 };
+#ifndef AWQ_CUDA_SCRATCH_FLOATS /* the emulator has less, so that its small shapes are cut too */
+#define AWQ_CUDA_SCRATCH_FLOATS (1 << 25)
+#endif
+enum { SCRATCH_FLOATS = AWQ_CUDA_SCRATCH_FLOATS };
 
 /* Bytes on their way: a pinned host slot each for two copies at once, and room on the device for
  * elements that have yet to be converted. */

@@ -286,6 +286,7 @@ static void feedback_is_the_rounding_of_gptq(void **state)
     check_gptq((awq_extent){8, 96}, (awq_grid){4, 96, true, false});
     check_gptq((awq_extent){130, 35}, (awq_grid){8, 5, true, false});
     check_gptq((awq_extent){9, 512}, (awq_grid){3, 128, true, false});
+    check_gptq((awq_extent){12, 704}, (awq_grid){4, 64, true, false});
 }
 
 static void feedback_follows_symmetric_grids(void **state)
