@@ -6,8 +6,8 @@ target_include_directories(awq_compile_options INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_definitions(awq_compile_options INTERFACE
   _POSIX_C_SOURCE=200809L AWQ_VERSION="${PROJECT_VERSION}")
 target_compile_options(awq_compile_options INTERFACE
-  -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wcast-qual
-  -Wundef -Wvla -ffp-contract=off
+  -Wall -Wextra -Wshadow -Wpointer-arith -Wcast-qual -Wundef -Wvla -ffp-contract=off
+  "$<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes;-Wstrict-prototypes>"
   $<$<BOOL:${AWQ_WERROR}>:-Werror>)
 if(AWQ_SANITIZE)
   target_compile_options(awq_compile_options INTERFACE

@@ -7,7 +7,7 @@
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libhdf5-dev
     zlib1g-dev libjansson-dev libpcre2-dev libutf8proc-dev libopenblas-dev)
 # shellcheck disable=SC2034
-test_packages=(procps dpkg-dev file libcmocka-dev python3 python3-numpy python3-h5py clang-14
+test_packages=(procps dpkg-dev file g++ libcmocka-dev python3 python3-numpy python3-h5py clang-14
     clang-format-14 shellcheck slurmctld slurmd slurm-client munge)
 # Large, and for one test, which is skipped without it: installed where AWQ_TEST_BROWSER is set.
 # shellcheck disable=SC2034

@@ -11,6 +11,7 @@
 
 #include "io/checkpoint.h"
 #include "io/tokens.h"
+#include "jobs/gpu.h"
 #include "jobs/job.h"
 #include "jobs/letters.h"
 #include "jobs/mail.h"
@@ -28,6 +29,7 @@ typedef struct awq_worker_half {
     awq_status (*needs)(const awq_options *options, const awq_checkpoint *checkpoint,
                         const awq_tokens *tokens, awq_hello *out, awq_error *err);
     const char *(*library)(int index);
+    int (*gpus)(awq_gpu *out, int most, awq_error *err);
 } awq_worker_half;
 
 typedef struct awq_member {

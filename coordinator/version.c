@@ -12,6 +12,7 @@
 #include <zlib.h>
 
 #include "coordinator/commands.h"
+#include "coordinator/version_gpus.h"
 
 static void tell(json_t *versions, const char *name, const char *version)
 {
@@ -66,9 +67,11 @@ static void print(const json_t *versions)
     json_t *version;
     json_object_foreach((json_t *)(uintptr_t)versions, name, version)
     {
+        if (awq_version_is_gpus(name, version)) continue;
         const char *text = json_is_null(version) ? "not in this build" : json_string_value(version);
         printf("%-*s %s\n", strcmp(name, "awqrun") ? 9 : 1, name, text);
     }
+    awq_version_print_gpus(versions);
 }
 
 int awq_command_version(const awq_call *call)
@@ -82,6 +85,7 @@ int awq_command_version(const awq_call *call)
     tell_pcre2(versions);
     tell(versions, "utf8proc", utf8proc_version());
     tell_backends(versions, call->half);
+    awq_version_add_gpus(versions, call->half);
     char *text = call->options->json ? json_dumps(versions, JSON_INDENT(2)) : NULL;
     if (text)
         puts(text);

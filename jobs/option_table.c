@@ -94,7 +94,7 @@ const awq_option awq_option_table[] = {
      "largest output shard"},
     {"tile-tokens", "N", AWQ_OPTION_INTEGER, FIELD(tile_tokens), "4096", 1, 1e9, COMPUTE, OPTIONAL, CHANGES,
      "tokens that flow through the stages together, rounded down to whole sequences"},
-    {"backend", "auto|cpu", AWQ_OPTION_TEXT, FIELD(backend), "auto", UNBOUNDED, COMPUTE | VERIFY, OPTIONAL, SAME,
+    {"backend", "auto|cpu|cuda", AWQ_OPTION_TEXT, FIELD(backend), "auto", UNBOUNDED, COMPUTE | VERIFY, OPTIONAL, SAME,
      "what computes"},
     {"threads", "N", AWQ_OPTION_INTEGER, FIELD(threads), "0", 0, 4096, COMPUTE | VERIFY, OPTIONAL, SAME,
      "CPU threads of a worker; 0: its share of the cores it may run on"},

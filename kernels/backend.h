@@ -32,7 +32,16 @@ typedef struct awq_device {
     char name[96];         /* "CPU, 8 threads", "NVIDIA H200" */
     uint64_t memory_bytes; /* what the device has */
     int threads;           /* CPU threads that compute; 0 on a GPU */
+    awq_dtype compute;     /* the compute type: F32, F16 or BF16 */
 } awq_device;
+
+/* A GPU as it is found, not opened. */
+typedef struct awq_device_facts {
+    char name[96];
+    uint64_t memory_bytes;
+    int major, minor; /* compute capability */
+    char driver[16];  /* the newest CUDA that it speaks: "13.0" */
+} awq_device_facts;
 
 typedef struct awq_device_options {
     int threads;       /* CPU: threads that compute, at least 1 */
@@ -74,6 +83,10 @@ struct awq_backend {
     /* The libraries that it stands on, "NAME VERSION": the index-th, or NULL past the last. Needs
      * no device. */
     const char *(*library)(int index);
+
+    /* The GPUs that are here, the first `most` of them, without opening them; returns how many
+     * there are. 0: *err says what is missing. NULL: a backend without GPUs. */
+    int (*survey)(awq_device_facts *out, int most, awq_error *err);
 
     awq_status (*open)(const awq_device_options *options, awq_device **out, awq_error *err);
     void (*close)(awq_device *device); /* NULL is fine */

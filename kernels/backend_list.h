@@ -7,7 +7,12 @@
 
 extern const awq_backend awq_backend_cpu;
 
-/* Best first. */
+/* Best first. The CPU's is, until the CUDA backend has been run on a GPU (kernels/README.md). */
+#ifdef AWQ_HAVE_CUDA
+extern const awq_backend awq_backend_cuda;
+#define AWQ_BACKEND_LIST(X) X(awq_backend_cpu) X(awq_backend_cuda)
+#else
 #define AWQ_BACKEND_LIST(X) X(awq_backend_cpu)
+#endif
 
 #endif

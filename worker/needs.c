@@ -12,6 +12,10 @@
 /* The process itself: MPI, libraries, BLAS buffers of each thread. Measured by tests/bench. */
 enum { PROCESS_BYTES = 16 << 20, THREAD_BYTES = 8 << 20 };
 
+/* On a GPU: CUDA's context, cuBLAS and its workspace, the scratch of kernels/cuda (at most 300
+ * MiB). An estimate: it has not been measured. */
+enum { GPU_PROCESS_BYTES = 1 << 30 };
+
 int64_t awq_needs_kept_sequences(const awq_options *options, const awq_tokens *tokens)
 {
     int64_t checked =
@@ -35,10 +39,18 @@ static uint64_t result_bytes(const awq_model *model, const awq_options *options)
            (group_size > 0 ? 7 * weights / (uint64_t)group_size : 0);
 }
 
-static uint64_t budget_bytes(const awq_options *options, int neighbours)
+static uint64_t budget_bytes(const awq_job_size *size)
 {
+    const awq_options *options = size->options;
     if (!options->device_memory.percent) return (uint64_t)options->device_memory.amount;
-    return (uint64_t)((double)awq_memory_share(neighbours) * options->device_memory.amount / 100);
+    uint64_t all = size->gpu_bytes ? size->gpu_bytes : awq_memory_share(size->workers_on_node);
+    return (uint64_t)((double)all * options->device_memory.amount / 100);
+}
+
+static uint64_t process_bytes(const awq_job_size *size, const awq_hello *hello)
+{
+    return size->gpu_bytes ? GPU_PROCESS_BYTES
+                           : PROCESS_BYTES + (uint64_t)hello->threads * THREAD_BYTES;
 }
 
 /* What the tokens of a job take. */
@@ -100,8 +112,8 @@ void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *
         eval_needs(size->model, &tokens, compute_bytes, size->models, hello);
     else
         quantize_needs(size->options, size->model, &tokens, compute_bytes, hello);
-    hello->budget_bytes = budget_bytes(size->options, size->workers_on_node);
-    hello->fixed_bytes += PROCESS_BYTES + (uint64_t)hello->threads * THREAD_BYTES;
+    hello->budget_bytes = budget_bytes(size);
+    hello->fixed_bytes += process_bytes(size, hello);
     if (!is_one_stage(size, hello))
         hello->fixed_bytes +=
             (size->models ? (uint64_t)size->models : 1) * boundary_bytes(size->model, &tokens);
@@ -111,8 +123,8 @@ awq_status awq_needs_backend(const awq_options *options, const awq_backend **out
 {
     const awq_backend *backend = awq_backend_find(options->backend);
     if (!backend)
-        return awq_fail(err, AWQ_ERR_USAGE, "backend '%s' is not in this build; it has cpu",
-                        options->backend);
+        return awq_fail(err, AWQ_ERR_USAGE, "backend '%s' is not in this build; it has cpu%s",
+                        options->backend, awq_backend_find("cuda") ? " and cuda" : "");
     *out = backend;
     return AWQ_OK;
 }
@@ -128,6 +140,23 @@ const char *awq_worker_library(int index)
     return NULL;
 }
 
+/* Of the first GPU here; where there is none, such as on a login node, what the options say. */
+static awq_status gpu_bytes(const awq_backend *backend, const awq_options *options, uint64_t *out,
+                            awq_error *err)
+{
+    awq_device_facts gpu;
+    if (backend->survey(&gpu, 1, err))
+        *out = gpu.memory_bytes;
+    else if (!options->device_memory.percent)
+        *out = (uint64_t)options->device_memory.amount;
+    else
+        return awq_fail(
+            err, AWQ_ERR_USAGE,
+            "how much memory is a percentage of a GPU's, and there is none to ask; give "
+            "--device-memory in bytes, as in 80GB");
+    return AWQ_OK;
+}
+
 awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *checkpoint,
                             const awq_tokens *tokens, awq_hello *out, awq_error *err)
 {
@@ -138,6 +167,7 @@ awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *ch
                          .tokens = tokens,
                          .workers = (int)options->workers,
                          .workers_on_node = 1};
+    if (backend->survey && gpu_bytes(backend, options, &size.gpu_bytes, err)) return err->status;
     *out = (awq_hello){.threads = options->threads ? options->threads : awq_cores_allowed()};
     snprintf(out->backend, sizeof out->backend, "%s", backend->name);
     awq_needs_count(&size, backend->compute_bytes, out);

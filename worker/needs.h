@@ -16,6 +16,7 @@ typedef struct awq_job_size {
     int models;  /* that eval runs side by side; 0: a quantization */
     int workers; /* of the job */
     int workers_on_node;
+    uint64_t gpu_bytes; /* what its GPU has; 0: it computes in host memory */
 } awq_job_size;
 
 /* Sequences of hidden states that are kept before and after each layer that is searched: for the

@@ -9,6 +9,7 @@
 #include "worker/cores.h"
 #include "worker/needs.h"
 #include "worker/state.h"
+#include "worker/worker.h"
 
 static int threads_share(awq_neighbours neighbours)
 {
@@ -29,12 +30,32 @@ static void warn_of_binding(const awq_device *device, awq_neighbours neighbours)
                        host, awq_cores_allowed(), awq_cores_online(), share);
 }
 
-static awq_status open_device(const awq_options *options, awq_neighbours neighbours,
-                              awq_device **out, awq_error *err)
+/* A GPU computes in the model's type; a float32 model's range is bfloat16's. */
+static awq_dtype compute_type(const awq_checkpoint *checkpoint)
+{
+    return checkpoint && awq_checkpoint_model(checkpoint)->dtype == AWQ_F16 ? AWQ_F16 : AWQ_BF16;
+}
+
+/* Why `auto` took the CPU though there is a CUDA backend: once, by the node's first worker. */
+static void explain_cpu(const awq_options *options, awq_neighbours neighbours)
+{
+    awq_gpu gpu;
+    awq_error err;
+    if (strcmp(options->backend, "auto") || neighbours.index || !awq_backend_find("cuda")) return;
+    if (awq_worker_gpus(&gpu, 1, &err))
+        awq_log(AWQ_LOG_INFO, "backend=cpu gpu=\"%s\": '--backend cuda' takes it", gpu.name);
+    else
+        awq_log(AWQ_LOG_INFO, "backend=cpu: %s", err.text);
+}
+
+static awq_status open_device(const awq_options *options, awq_dtype compute,
+                              awq_neighbours neighbours, awq_device **out, awq_error *err)
 {
     const awq_backend *backend = NULL;
     if (awq_needs_backend(options, &backend, err)) return err->status;
-    awq_device_options device = {.threads = (int)options->threads};
+    /* A GPU backend takes index 0, the first that the process sees: what SLURM's --gpus-per-task
+     * gives each. neighbours.index goes here once ranks of a node share its GPUs out by it. */
+    awq_device_options device = {.threads = (int)options->threads, .compute = compute};
     if (!device.threads) device.threads = threads_share(neighbours);
     return backend->open(&device, out, err);
 }
@@ -65,7 +86,8 @@ static void say_hello(awq_worker *worker, int neighbours)
                          .tokens = &worker->tokens,
                          .models = worker->models,
                          .workers = workers > 1 ? workers - 1 : 1,
-                         .workers_on_node = neighbours};
+                         .workers_on_node = neighbours,
+                         .gpu_bytes = worker->device->threads ? 0 : worker->device->memory_bytes};
     if (worker->tokens.ids) size.model = awq_checkpoint_model(worker->checkpoint[0]);
     if (size.model) awq_needs_count(&size, worker->device->backend->compute_bytes, &hello);
     awq_mail_post(worker->mail, AWQ_COORDINATOR,
@@ -133,8 +155,10 @@ awq_status awq_worker_setup(awq_worker *worker, const awq_letter *letter, awq_er
                                                                             : AWQ_LOG_INFO);
     awq_log_set_json(worker->job.options.log_json);
     if (open_inputs(worker, err) ||
-        open_device(&worker->job.options, neighbours, &worker->device, err))
+        open_device(&worker->job.options, compute_type(worker->checkpoint[0]), neighbours,
+                    &worker->device, err))
         return err->status;
+    explain_cpu(&worker->job.options, neighbours);
     if (!worker->job.options.threads) warn_of_binding(worker->device, neighbours);
     say_hello(worker, neighbours.workers);
     return AWQ_OK;

@@ -11,6 +11,7 @@
 
 #include "io/checkpoint.h"
 #include "io/tokens.h"
+#include "jobs/gpu.h"
 #include "jobs/letters.h"
 #include "jobs/mail.h"
 #include "jobs/options.h"
@@ -41,5 +42,9 @@ awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *ch
 /* The libraries that the backends of this build stand on, "NAME VERSION": the index-th, or NULL
  * past the last. */
 const char *awq_worker_library(int index);
+
+/* The GPUs that this build could run on here, the first `most` of them; returns how many there are.
+ * 0: *err says what is missing. */
+int awq_worker_gpus(awq_gpu *out, int most, awq_error *err);
 
 #endif

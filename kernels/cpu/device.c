@@ -31,6 +31,7 @@ awq_status open_cpu(const awq_device_options *options, awq_device **out, awq_err
     openblas_set_num_threads(1); /* our threads call it, on blocks that do not depend on them */
     device->base.backend = &awq_backend_cpu;
     device->base.threads = threads;
+    device->base.compute = AWQ_F32;
     device->base.memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     snprintf(device->base.name, sizeof device->base.name, "CPU, %d thread%s", threads,
              threads == 1 ? "" : "s");

@@ -9,8 +9,8 @@
  * whatever the number of threads. */
 #include <cblas.h>
 #include <math.h>
-#include <stdlib.h>
 
+#include "kernels/column_order.h"
 #include "kernels/cpu/triangle.h"
 #include "kernels/cpu/vectorize.h"
 #include "kernels/cpu/verbs.h"
@@ -27,35 +27,16 @@ typedef struct factor_job {
 
 /* ---- H ---- */
 
-/* A row's place in the order: largest diagonal element of H first, ties by index. */
-typedef struct ranked {
-    float diagonal;
-    int32_t index;
-} ranked;
-
-static int compare_ranked(const void *a, const void *b)
-{
-    const ranked *x = a, *y = b;
-    if (x->diagonal != y->diagonal) return x->diagonal > y->diagonal ? -1 : 1;
-    return x->index < y->index ? -1 : 1;
-}
-
 static float scaled(const factor_job *job, int64_t i, int64_t j)
 {
     return job->gram[i * job->in + j] / (job->s[i] * job->s[j]);
 }
 
-/* Fills `order`; returns the mean of the diagonal. NaN sorts anywhere, and is in the mean. */
-static double sort_columns(const factor_job *job, ranked *rank, int32_t *order)
+/* Fills `order`; returns the mean of the diagonal. */
+static double sort_columns(const factor_job *job, awq_ranked *rank, int32_t *order)
 {
-    double sum = 0;
-    for (int64_t i = 0; i < job->in; i++) {
-        rank[i] = (ranked){scaled(job, i, i), (int32_t)i};
-        sum += (double)rank[i].diagonal;
-    }
-    if (isfinite(sum)) qsort(rank, (size_t)job->in, sizeof *rank, compare_ranked);
-    for (int64_t i = 0; i < job->in; i++) order[i] = rank[i].index;
-    return sum / (double)job->in;
+    for (int64_t i = 0; i < job->in; i++) rank[i].diagonal = scaled(job, i, i);
+    return awq_column_order(rank, job->in, order);
 }
 
 /* H's upper triangle, by whole blocks on the diagonal, without the damping. */
@@ -177,7 +158,7 @@ awq_status feedback_factor_cpu(awq_device *device, float *factor, int32_t *order
 {
     factor_job job = {factor, gram, s, order, in, 0};
     size_t dense = sizeof(double) * FACTOR_BLOCK * FACTOR_BLOCK;
-    cpu_reserve(device, dense + sizeof(ranked) * (size_t)in, "feedback_factor");
+    cpu_reserve(device, dense + sizeof(awq_ranked) * (size_t)in, "feedback_factor");
     if (cpu_status(device, err)) return err->status;
     double *b = cpu_scratch(device, 0);
     void *list = b + FACTOR_BLOCK * FACTOR_BLOCK;

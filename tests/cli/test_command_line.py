@@ -65,6 +65,18 @@ class Help(Case):
                          f"^awqrun {versions['awqrun']}\nMPI +{versions['MPI']}")
         self.assertLessEqual({"HDF5", "OpenBLAS", "CUDA", "NCCL"}, set(versions))
 
+    def test_version_lists_the_gpus_or_says_why_there_are_none(self):
+        versions, text = json.loads(run("version", "--json").out), run("version").out
+        if not versions["GPUs"]:
+            self.assertIsNone(versions["driver"])
+            self.assertRegex(versions["no_GPU"],
+                             "driver" if versions["CUDA"] else "no CUDA backend")
+            self.assertIn(f"\nGPU       none: {versions['no_GPU']}\n", text)
+        for index, gpu in enumerate(versions["GPUs"]):
+            self.assertGreater(gpu["memory_bytes"], 0)
+            self.assertRegex(text, f"\nGPU {index} +{gpu['name']}, compute capability "
+                             f"{gpu['compute_capability']}, ")
+
 
 class Usage(Case):
     """Each of these is refused with exit code 2 before a file is touched."""
@@ -129,6 +141,17 @@ class Usage(Case):
         self.assertIn(result.code, (1, 2), result)
         self.assertEqual(len(result.errors), 1, result)
         self.assertRegex(result.errors[0], "backend.*'tpu'.*cpu")
+        self.nothing_looks_finished()
+
+    def test_cuda_without_a_gpu_is_one_error_that_says_what_is_missing(self):
+        versions = json.loads(run("version", "--json").out)
+        if versions["GPUs"]:
+            self.skipTest("there is a GPU")
+        result = run(*self.given("--backend", "cuda"))
+        self.assertIn(result.code, (1, 2), result)
+        self.assertEqual(len(result.errors), 1, result)
+        self.assertRegex(result.errors[0], "driver.*--backend cpu" if versions["CUDA"]
+                         else "backend 'cuda' is not in this build; it has cpu")
         self.nothing_looks_finished()
 
     def test_missing_options_are_all_named(self):

@@ -14,7 +14,7 @@ import unittest
 from support.program import ROOT
 from support.tree import lines_of, repository_files, sources
 
-C = (".c", ".h", ".cu", ".cuh")
+C = (".c", ".h", ".cpp", ".cu", ".cuh")
 FOLDERS = ("coordinator", "io", "jobs", "kernels", "layers", "packaging", "slurm", "tests",
            "worker")
 BUILD = pathlib.Path(os.environ.get("AWQ_BUILD_DIR", ROOT / "build" / "dev"))

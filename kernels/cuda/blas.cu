@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+#include "kernels/cuda/blas.cuh"
+
+#include <dlfcn.h>
+
+#include "kernels/cuda/device.cuh"
+
+static pthread_mutex_t load_lock = PTHREAD_MUTEX_INITIALIZER;
+static cuda_blas table; /* whole once `loaded` */
+static bool loaded;
+
+#ifdef AWQ_CUDA_EMULATED
+
+static awq_status load(awq_error *err)
+{
+    (void)err;
+#define LINK(member, function) table.member = function;
+    CUDA_BLAS_LIST(LINK)
+#undef LINK
+    return AWQ_OK;
+}
+
+#else
+
+#define AS_TEXT(name) #name
+#define TEXT_OF(name) AS_TEXT(name) /* of cublasCreate: "cublasCreate_v2" */
+
+/* The loader's path first, then where the toolkit was when this was built. */
+static void *open_library(awq_error *err)
+{
+    static const char soname[] = "libcublas.so." TEXT_OF(CUBLAS_VER_MAJOR);
+    static const char *const names[] = {soname, AWQ_CUBLAS_FOLDER "/libcublas.so"};
+    for (int i = 0; i < 2; i++) {
+        void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        if (library) return library;
+    }
+    awq_fail(err, AWQ_ERR_DEVICE,
+             "cannot load '%s'; install cuBLAS of CUDA %d, or add its folder to LD_LIBRARY_PATH",
+             soname, CUBLAS_VER_MAJOR);
+    return NULL;
+}
+
+static awq_status load(awq_error *err)
+{
+    void *library = open_library(err);
+    if (!library) return err->status;
+    bool whole = true;
+#define LINK(member, function)                                                                     \
+    table.member = reinterpret_cast<decltype(table.member)>(dlsym(library, TEXT_OF(function)));    \
+    whole = whole && table.member;
+    CUDA_BLAS_LIST(LINK)
+#undef LINK
+    if (whole) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_DEVICE, "libcublas lacks a function; install CUDA %d's",
+                    CUBLAS_VER_MAJOR);
+}
+
+#endif
+
+awq_status cuda_blas_load(const cuda_blas **out, awq_error *err)
+{
+    pthread_mutex_lock(&load_lock);
+    awq_status status = loaded ? AWQ_OK : load(err);
+    loaded = status == AWQ_OK;
+    pthread_mutex_unlock(&load_lock);
+    if (!status) *out = &table;
+    return status;
+}
+
+static cublasOperation_t operation(const cuda_matrix *matrix)
+{
+    return matrix->transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+}
+
+/* cuBLAS's matrices are column-major, so that what it reads and writes are the transposes:
+ * c^T = b^T a^T. */
+void cuda_multiply(cuda_device *self, const char *verb, const cuda_product *p)
+{
+    if (!p->m || !p->n || !p->k) return;
+    const cuda_matrix *a = &p->a, *b = &p->b;
+    int m = static_cast<int>(p->n), n = static_cast<int>(p->m), k = static_cast<int>(p->k);
+    int a_stride = static_cast<int>(a->stride), b_stride = static_cast<int>(b->stride);
+    int c_stride = static_cast<int>(p->c_stride);
+    cublasStatus_t status =
+        p->count
+            ? self->blas->gemm_batched(self->handle, operation(b), operation(a), m, n, k, &p->alpha,
+                                       b->data, b->type, b_stride, p->b_step, a->data, a->type,
+                                       a_stride, p->a_step, &p->beta, p->c, p->c_type, c_stride,
+                                       p->c_step, static_cast<int>(p->count), p->compute,
+                                       CUBLAS_GEMM_DEFAULT)
+            : self->blas->gemm(self->handle, operation(b), operation(a), m, n, k, &p->alpha,
+                               b->data, b->type, b_stride, a->data, a->type, a_stride, &p->beta,
+                               p->c, p->c_type, c_stride, p->compute, CUBLAS_GEMM_DEFAULT);
+    cuda_check_blas(self, verb, status);
+}

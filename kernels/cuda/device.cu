@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT
+ * kernels/cuda/device.cu - opening and closing a GPU, its first error, its scratch. */
+#include "kernels/cuda/device.cuh"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels/cuda/verbs.h"
+
+/* What cuBLAS's documentation recommends for Hopper. */
+enum { WORKSPACE_BYTES = 32 << 20 };
+
+/* ---- errors ---- */
+
+static void keep_error(cuda_device *self, awq_status status, const char *verb, const char *cause)
+{
+    pthread_mutex_lock(&self->error_lock);
+    if (!self->failed) {
+        awq_fail(&self->error, status, "GPU %d: %s: %s", self->index, verb, cause);
+        __atomic_store_n(&self->failed, true, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&self->error_lock);
+}
+
+bool cuda_check(cuda_device *self, const char *verb, cudaError_t error)
+{
+    if (error == cudaSuccess) return true;
+    awq_status status = error == cudaErrorMemoryAllocation ? AWQ_ERR_MEMORY : AWQ_ERR_DEVICE;
+    keep_error(self, status, verb, cudaGetErrorString(error));
+    return false;
+}
+
+bool cuda_check_blas(cuda_device *self, const char *verb, cublasStatus_t status)
+{
+    if (status == CUBLAS_STATUS_SUCCESS) return true;
+    keep_error(self, AWQ_ERR_DEVICE, verb, self->blas->status_text(status));
+    return false;
+}
+
+void cuda_refuse(cuda_device *self, const char *verb, const char *why)
+{
+    keep_error(self, AWQ_ERR_INPUT, verb, why);
+}
+
+awq_status cuda_status(const cuda_device *self, awq_error *err)
+{
+    if (!__atomic_load_n(&self->failed, __ATOMIC_ACQUIRE)) return AWQ_OK;
+    *err = self->error;
+    return err->status;
+}
+
+cuda_device *cuda_begin(awq_device *device)
+{
+    cuda_device *self = reinterpret_cast<cuda_device *>(device);
+    if (__atomic_load_n(&self->failed, __ATOMIC_ACQUIRE)) return NULL;
+    return cuda_check(self, "choosing the device", cudaSetDevice(self->index)) ? self : NULL;
+}
+
+/* ---- opening ---- */
+
+static awq_status find_device(int index, cudaDeviceProp *properties, awq_error *err)
+{
+    awq_error none;
+    int count = cuda_count_devices(&none);
+    if (!count) return awq_fail(err, none.status, "%s, or run with --backend cpu", none.text);
+    if (index >= count)
+        return awq_fail(err, AWQ_ERR_DEVICE,
+                        "GPU %d: there %s %d here; start at most one worker for each GPU of the "
+                        "node, or run with --backend cpu",
+                        index, count == 1 ? "is" : "are", count);
+    cudaError_t error = cudaGetDeviceProperties(properties, index);
+    if (error == cudaSuccess) error = cudaSetDevice(index);
+    if (error == cudaSuccess) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_DEVICE, "GPU %d: %s", index, cudaGetErrorString(error));
+}
+
+/* Compiled for 8.0 and 9.0, and from there on for what is yet to come. */
+static awq_status check_capability(int index, const cudaDeviceProp *properties, awq_error *err)
+{
+    if (properties->major >= 8) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_DEVICE,
+                    "GPU %d (%s) has compute capability %d.%d, and the CUDA backend needs 8.0; run "
+                    "with --backend cpu",
+                    index, properties->name, properties->major, properties->minor);
+}
+
+static void open_staging(cuda_device *self)
+{
+    cuda_staging *staging = &self->staging;
+    for (int i = 0; i < STAGING_SLOTS; i++) {
+        void *slot = NULL;
+        if (!cuda_check(self, "opening", cudaMallocHost(&slot, STAGING_BYTES))) return;
+        staging->host[i] = static_cast<char *>(slot);
+        if (!cuda_check(self, "opening",
+                        cudaEventCreateWithFlags(&staging->read[i], cudaEventDisableTiming)))
+            return;
+    }
+    cuda_check(self, "opening", cudaMalloc(&staging->device, STAGING_BYTES));
+}
+
+/* One stream and one workspace: cuBLAS then gives the same bits each time. */
+static void open_blas(cuda_device *self)
+{
+    if (!cuda_check_blas(self, "opening cuBLAS", self->blas->create(&self->handle))) return;
+    cuda_check_blas(self, "opening cuBLAS", self->blas->set_stream(self->handle, self->stream));
+    cuda_check_blas(self, "opening cuBLAS",
+                    self->blas->set_workspace(self->handle, self->workspace, WORKSPACE_BYTES));
+    cuda_check_blas(self, "opening cuBLAS",
+                    self->blas->set_math_mode(self->handle, CUBLAS_DEFAULT_MATH));
+}
+
+static awq_status open_parts(cuda_device *self, awq_error *err)
+{
+    if (cuda_check(self, "opening",
+                   cudaStreamCreateWithFlags(&self->stream, cudaStreamNonBlocking)) &&
+        cuda_check(self, "opening", cudaMalloc(&self->workspace, WORKSPACE_BYTES)))
+        open_blas(self);
+    if (!self->failed) open_staging(self);
+    return cuda_status(self, err);
+}
+
+awq_status open_cuda(const awq_device_options *options, awq_device **out, awq_error *err)
+{
+    cudaDeviceProp properties;
+    const cuda_blas *blas = NULL;
+    if (options->compute != AWQ_F16 && options->compute != AWQ_BF16)
+        return awq_fail(err, AWQ_ERR_USAGE, "the CUDA backend computes in F16 or BF16, not %s",
+                        awq_dtype_name(options->compute));
+    if (find_device(options->index, &properties, err) ||
+        check_capability(options->index, &properties, err) || cuda_blas_load(&blas, err))
+        return err->status;
+    cuda_device *self = static_cast<cuda_device *>(calloc(1, sizeof *self));
+    if (!self) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the CUDA backend");
+    self->base.backend = &awq_backend_cuda;
+    self->base.memory_bytes = properties.totalGlobalMem;
+    snprintf(self->base.name, sizeof self->base.name, "%.95s", properties.name);
+    self->index = options->index;
+    self->base.compute = options->compute;
+    self->bf16 = options->compute == AWQ_BF16;
+    self->blas = blas;
+    pthread_mutex_init(&self->error_lock, NULL);
+    pthread_mutex_init(&self->staging.lock, NULL);
+    if (open_parts(self, err)) {
+        close_cuda(&self->base);
+        return err->status;
+    }
+    *out = &self->base;
+    return AWQ_OK;
+}
+
+/* Nothing can be done about errors here; after a failure there will be some. */
+void close_cuda(awq_device *device)
+{
+    if (!device) return;
+    cuda_device *self = reinterpret_cast<cuda_device *>(device);
+    cudaSetDevice(self->index);
+    if (self->stream) cudaStreamSynchronize(self->stream);
+    if (self->handle) self->blas->destroy(self->handle);
+    for (int i = 0; i < STAGING_SLOTS; i++) {
+        if (self->staging.read[i]) cudaEventDestroy(self->staging.read[i]);
+        cudaFreeHost(self->staging.host[i]);
+    }
+    cudaFree(self->staging.device);
+    cudaFree(self->workspace);
+    cudaFree(self->scratch);
+    if (self->stream) cudaStreamDestroy(self->stream);
+    pthread_mutex_destroy(&self->staging.lock);
+    pthread_mutex_destroy(&self->error_lock);
+    free(self);
+}
+
+/* ---- scratch ---- */
+
+/* cudaFree waits until the verbs that use the old scratch are done. */
+char *cuda_reserve(cuda_device *self, const char *verb, size_t bytes)
+{
+    if (bytes <= self->scratch_bytes) return static_cast<char *>(self->scratch);
+    cudaFree(self->scratch);
+    self->scratch = NULL;
+    self->scratch_bytes = 0;
+    if (!cuda_check(self, verb, cudaMalloc(&self->scratch, bytes))) return NULL;
+    self->scratch_bytes = bytes;
+    return static_cast<char *>(self->scratch);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ * kernels/cuda/rope.cu - rotary embedding, rotate-half, in place on x [rows, heads, head_dim]:
+ * (a, b) = (x[j], x[j + d/2]) becomes (a cos - b sin, b cos + a sin). Moves 4 bytes an element. */
+#include "kernels/cuda/compute.cuh"
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/verbs.h"
+
+typedef struct rope_shape {
+    int64_t pairs, heads, half, length;
+} rope_shape;
+
+/* A thread a pair. */
+template <typename T>
+__global__ static void rope_kernel(T *x, const float *cosine, const float *sine, rope_shape shape)
+{
+    for (int64_t i = grid_thread(); i < shape.pairs; i += grid_stride()) {
+        int64_t j = i % shape.half, head = i / shape.half; /* of all rows' heads */
+        int64_t angle = head / shape.heads % shape.length * shape.half + j;
+        T *a = x + head * 2 * shape.half + j, *b = a + shape.half;
+        float first = widen(*a), second = widen(*b), c = cosine[angle], s = sine[angle];
+        *a = narrow<T>(first * c - second * s);
+        *b = narrow<T>(second * c + first * s);
+    }
+}
+
+template <typename T>
+static void launch_rope(cuda_device *self, void *x, const float *cosine, const float *sine,
+                        rope_shape shape)
+{
+    CUDA_LAUNCH(self, "rope", (rope_kernel<T>), element_blocks(shape.pairs), ELEMENT_THREADS,
+                static_cast<T *>(x), cosine, sine, shape);
+}
+
+void rope_cuda(awq_device *device, void *x, const float *cos, const float *sin, int64_t rows,
+               int64_t heads, int64_t head_dim, int64_t length)
+{
+    cuda_device *self = cuda_begin(device);
+    rope_shape shape = {rows * heads * (head_dim / 2), heads, head_dim / 2, length};
+    if (self && rows) AWQ_BY_COMPUTE(self, launch_rope, x, cos, sin, shape);
+}

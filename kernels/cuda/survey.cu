@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ * kernels/cuda/survey.cu - what there is to run on: the runtime, the driver, the GPUs. */
+#include <stdio.h>
+
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/verbs.h"
+
+enum { VERSION_BYTES = 16 };
+
+/* 13000 to "13.0". */
+static void print_version(char text[VERSION_BYTES], int version)
+{
+    snprintf(text, VERSION_BYTES, "%d.%d", version / 1000, version % 1000 / 10);
+}
+
+const char *library_cuda(int index)
+{
+    static char text[32];
+    char number[VERSION_BYTES];
+    int version = 0;
+    if (index || cudaRuntimeGetVersion(&version) != cudaSuccess) return NULL;
+    print_version(number, version);
+    snprintf(text, sizeof text, "CUDA %s", number);
+    return text;
+}
+
+int cuda_count_devices(awq_error *err)
+{
+    int count = 0, driver = 0;
+    if (cudaDriverGetVersion(&driver) != cudaSuccess || !driver) {
+        awq_fail(
+            err, AWQ_ERR_DEVICE,
+            "no NVIDIA driver is loaded here; run on a node with a GPU, or install the driver");
+        return 0;
+    }
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error == cudaSuccess && count) return count;
+    awq_fail(err, AWQ_ERR_DEVICE,
+             "the NVIDIA driver gives no GPU: %s; ask the scheduler for one, or check "
+             "CUDA_VISIBLE_DEVICES",
+             error == cudaSuccess ? "there is none" : cudaGetErrorString(error));
+    return 0;
+}
+
+static bool describe(awq_device_facts *facts, int index)
+{
+    cudaDeviceProp properties;
+    int driver = 0;
+    if (cudaGetDeviceProperties(&properties, index) != cudaSuccess ||
+        cudaDriverGetVersion(&driver) != cudaSuccess)
+        return false;
+    memset(facts, 0, sizeof *facts);
+    snprintf(facts->name, sizeof facts->name, "%.95s", properties.name);
+    facts->memory_bytes = properties.totalGlobalMem;
+    facts->major = properties.major;
+    facts->minor = properties.minor;
+    print_version(facts->driver, driver);
+    return true;
+}
+
+int survey_cuda(awq_device_facts *out, int most, awq_error *err)
+{
+    int count = cuda_count_devices(err);
+    for (int i = 0; i < count && i < most; i++)
+        if (!describe(out + i, i)) {
+            awq_fail(err, AWQ_ERR_DEVICE, "GPU %d cannot be asked what it is: %s", i,
+                     cudaGetErrorString(cudaGetLastError()));
+            return 0;
+        }
+    return count;
+}
