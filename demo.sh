@@ -41,7 +41,7 @@ row() {
     LC_ALL=C printf '  %-28s %12.4f %16.6f\n' "$@"
 }
 
-quantize rounding --alpha-steps 0 --clip off
+quantize rounding --alpha-steps 0 --clip off --rounding nearest
 quantize awq
 evaluate rounding
 evaluate awq

@@ -75,7 +75,7 @@ const awq_option awq_option_table[] = {
     {"objective-tokens", "N", AWQ_OPTION_INTEGER, FIELD(objective_tokens), "8192", 0, 1e12, JOB, OPTIONAL, CHANGES,
      "measure the module objective on the first N tokens, rounded down to whole sequences; 0: all"},
     {"alpha-steps", "N", AWQ_OPTION_INTEGER, FIELD(alpha_steps), "20", 0, 1000, JOB, OPTIONAL, CHANGES,
-     "try alpha = 0, 1/N .. 1; 0 tries the identity only, which is plain rounding"},
+     "try alpha = 0, 1/N .. 1; 0 tries the identity only, which leaves the weights as they are"},
     {"duo", "off|on|both", AWQ_OPTION_CHOICE, FIELD(duo), "on", UNBOUNDED, JOB, OPTIONAL, CHANGES,
      "scales from activations alone, from activations and weights, or the better of both"},
     {"refine", "N", AWQ_OPTION_INTEGER, FIELD(refine), "0", 0, 100, JOB, OPTIONAL, CHANGES,

@@ -140,7 +140,7 @@ class Convert(Case):
 
     def test_zero_points_are_not_dropped(self):
         result = self.convert(self.made["packed"], "--format", "compressed-tensors", "--symmetric")
-        self.fails_with(result, "self_attn.q_proj: row 0, group 1 has the zero point 7, and "
+        self.fails_with(result, r"self_attn.q_proj: row \d+, group \d+ has the zero point \d+, and "
                         "symmetric groups have 8")
         self.nothing_looks_finished()
 

@@ -130,7 +130,7 @@ class Family(Case):
     def test_options_of_the_search_are_taken(self):
         tokens = self.demo_tokens(4, 64)
         digests = set()
-        for options in ((), ("--duo", "on"), ("--duo", "both"), ("--o-proj", "skip"),
+        for options in ((), ("--duo", "off"), ("--duo", "both"), ("--o-proj", "skip"),
                         ("--clip", "off"), ("--smooth", "0.5"), ("--group-size", "-1"),
                         ("--group-size", "64"), ("--alpha-steps", "4")):
             with self.subTest(options=options):

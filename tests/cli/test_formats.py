@@ -156,7 +156,7 @@ class Formats(Case):
         self.assertEqual({name + ".weight" for name in names}, kept)
         self.assertLess(self.kl(out), 0.01)
         with h5py.File(out / "awqrun.h5") as file:
-            for group, candidates in (("qkv", 0), ("o", 0), ("gate_up", 21), ("down", 21)):
+            for group, candidates in (("qkv", 0), ("o", 0), ("gate_up", 22), ("down", 22)):
                 searched = file[f"layers/00001/groups/{group}"]
                 self.assertEqual(len(searched["loss"]), candidates, group)
 

@@ -19,8 +19,8 @@ import time
 
 import torch
 from tokenizers import Tokenizer
-from transformers import (MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM,
-                          Qwen3Config, Qwen3ForCausalLM)
+from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM,
+                          Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 HERE = pathlib.Path(__file__).resolve().parent
 DEMO = HERE.parent / "data" / "demo-llama-outliers"
@@ -41,6 +41,11 @@ MODELS = {
         num_key_value_heads=2, head_dim=32, sliding_window=None, tie_word_embeddings=False,
         **COMMON),
         600, (10, 30)),
+    "llama-larger": (LlamaForCausalLM, LlamaConfig(
+        hidden_size=512, intermediate_size=1408, num_hidden_layers=6, num_attention_heads=8,
+        num_key_value_heads=4, head_dim=64, tie_word_embeddings=False, rms_norm_eps=1e-5,
+        **COMMON),
+        120, (20, 80)),
     "qwen3-wide": (Qwen3ForCausalLM, Qwen3Config(
         hidden_size=384, intermediate_size=896, num_hidden_layers=2, num_attention_heads=8,
         num_key_value_heads=4, head_dim=64, tie_word_embeddings=True, rms_norm_eps=1e-6, **COMMON),
