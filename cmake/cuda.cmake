@@ -2,14 +2,17 @@
 # Sets AWQ_HAVE_CUDA and enables the language where the CUDA backend is built: with -DAWQ_CUDA=auto
 # where nvcc is found, =on or not at all, =off nowhere.
 set(AWQ_HAVE_CUDA OFF)
-if(AWQ_CUDA STREQUAL "off")
+string(TOLOWER "${AWQ_CUDA}" wanted)
+if(NOT wanted MATCHES "^(auto|on|off)$")
+  message(FATAL_ERROR "AWQ_CUDA is '${AWQ_CUDA}'; it may be auto, on or off")
+elseif(wanted STREQUAL "off")
   return()
 endif()
 
 # nvcc is often not on the path.
 find_program(AWQ_NVCC nvcc HINTS $ENV{CUDA_HOME}/bin $ENV{CUDA_PATH}/bin /usr/local/cuda/bin)
 if(NOT AWQ_NVCC)
-  if(AWQ_CUDA STREQUAL "on")
+  if(wanted STREQUAL "on")
     message(FATAL_ERROR "AWQ_CUDA=on, but there is no nvcc; install the CUDA toolkit, or say where "
       "nvcc is with -DAWQ_NVCC=/path/to/nvcc")
   endif()

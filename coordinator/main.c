@@ -42,9 +42,9 @@ static const command commands[] = {
     {NULL, NULL, NULL, 0, false, NULL},
 };
 
-static const awq_worker_half worker_half = {awq_worker_start, awq_worker_receive,
-                                            awq_worker_tick,  awq_worker_free,
-                                            awq_worker_needs, awq_worker_library, awq_worker_gpus};
+static const awq_worker_half worker_half = {
+    awq_worker_start, awq_worker_receive, awq_worker_tick, awq_worker_free,
+    awq_worker_needs, awq_worker_library, awq_worker_gpus};
 
 /* Workers have so long to say goodbye; what is durable does not depend on it. */
 static const double goodbye_seconds = 4;

@@ -40,11 +40,11 @@ template <typename T>
 __device__ static inline void load_tile(T (*tile)[PITCH], const T *from, int64_t stride,
                                         int64_t first, const attention_shape &shape)
 {
-    int dim = static_cast<int>(shape.head_dim);
-    for (int i = threadIdx.x; i < TILE * dim; i += blockDim.x) {
-        int row = i / dim, c = i % dim;
-        tile[row][c] =
-            first + row < shape.length ? from[(first + row) * stride + c] : narrow<T>(0.0f);
+    for (int row = threadIdx.x / WARP; row < TILE; row += ATTENTION_THREADS / WARP) {
+        const T *source = from + (first + row) * stride;
+        bool inside = first + row < shape.length;
+        for (int c = threadIdx.x % WARP; c < shape.head_dim; c += WARP)
+            tile[row][c] = inside ? source[c] : narrow<T>(0.0f);
     }
 }
 

@@ -13,7 +13,7 @@
 #include <cuda_fp16.h>
 
 #ifdef AWQ_CUDA_EMULATED
-#include "cuda_emulator.h"
+#include <cuda_emulator.h>
 #else
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
