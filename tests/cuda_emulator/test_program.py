@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+"""The whole program on the emulated CUDA backend (AWQRUN is awqrun_emulated): what the conformance
+suite cannot see, the order in which the layers use the verbs."""
+
+import unittest
+
+from support.case import FAMILIES, Case, digest, read_json
+
+EXPECTED = read_json(FAMILIES / "expected.json")["models"]
+
+# Relative. The backend's activations have 16 bits, transformers computed in float64.
+LIKELIHOOD_TOLERANCE = 2e-3
+
+
+class Program(Case):
+    def test_the_likelihood_is_that_of_transformers(self):
+        for name in ("mistral", "qwen2", "qwen3"):  # float16; biases; norms of heads
+            expected = EXPECTED[name]
+            with self.subTest(model=name):
+                found = self.evaluate(FAMILIES / name, "--backend", "cuda",
+                                      tokens=self.family_tokens())
+                self.assertLess(abs(found["mean_nll"] / expected["mean_nll"] - 1),
+                                LIKELIHOOD_TOLERANCE)
+
+    def test_the_bytes_do_not_depend_on_the_order_of_threads_and_streams(self):
+        found = []
+        for order, streams in (("up", "early"), ("shuffle", "late")):
+            out = self.folder / f"{order}-{streams}"
+            self.succeeds(self.quantize(
+                "--backend", "cuda", "--group-size", "32", "--alpha-steps", "0", out=out,
+                model=FAMILIES / "llama3", tokens=self.family_tokens(), sequences=4,
+                env={"AWQ_EMULATOR_ORDER": order, "AWQ_EMULATOR_STREAMS": streams}))
+            found.append({name: sha for name, sha in digest(out).items()
+                          if name.endswith(".safetensors")})
+        self.assertTrue(found[0])
+        self.assertEqual(found[0], found[1])
+
+
+if __name__ == "__main__":
+    unittest.main()
