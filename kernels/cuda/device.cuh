@@ -119,7 +119,9 @@ static inline int64_t cuda_scratch_rows(int64_t floats, int64_t least)
 /* Launches and checks; does nothing for no blocks. */
 #define CUDA_LAUNCH(self, verb, kernel, grid, block, ...)                                          \
     do {                                                                                           \
-        AWQ_LAUNCH(kernel, grid, block, (self)->stream, __VA_ARGS__);                              \
+        const dim3 blocks_of_grid(grid);                                                           \
+        if (!blocks_of_grid.x || !blocks_of_grid.y || !blocks_of_grid.z) break;                    \
+        AWQ_LAUNCH(kernel, blocks_of_grid, block, (self)->stream, __VA_ARGS__);                    \
         cuda_check(self, verb, cudaGetLastError());                                                \
     } while (0)
 
