@@ -28,6 +28,7 @@ typedef struct awq_verification {
     int64_t parts;            /* layers, and what is in none: the first */
     awq_problems *findings;   /* [parts] */
     awq_layer_checks *checks; /* [parts] */
+    awq_linear_checks **linears; /* [parts][checks.linears], owned; NULL: not told */
     awq_problems outliers;
     awq_problems again; /* --layer */
     awq_layer_checks made_again;

@@ -29,8 +29,9 @@ awq_status awq_mean_abs(awq_quantizer *quantizer, awq_group group, float *mean_a
     if (!sum) return err->status;
     awq_status status = quantizer->be->download(quantizer->device, sum,
                                                 quantizer->statistics->abs_sum[group], bytes, err);
+    int64_t tokens = awq_statistics_tokens(quantizer->statistics, quantizer->model, group);
     for (int64_t i = 0; !status && i < channels; i++)
-        mean_abs[i] = (float)(sum[i] / (double)quantizer->statistics->tokens);
+        mean_abs[i] = tokens ? (float)(sum[i] / (double)tokens) : 0;
     free(sum);
     return status;
 }
@@ -87,18 +88,17 @@ static awq_status add_consumer(awq_quantizer *quantizer, awq_linear linear, floa
 awq_status awq_mean_weight(awq_quantizer *quantizer, awq_group group, float *w, awq_error *err)
 {
     int64_t channels = awq_group_channels(quantizer->model, group), rows = 0;
-    awq_linear first;
-    int count;
-    awq_group_consumers(group, &first, &count);
+    const awq_model *model = quantizer->model;
+    int64_t layer = quantizer->decoder->index;
     float *host = malloc((size_t)(WEIGHT_ROWS * channels) * sizeof *host);
     double *sum = calloc((size_t)channels, sizeof *sum);
     awq_status status = AWQ_OK;
     if (!host || !sum) status = awq_fail(err, AWQ_ERR_MEMORY, "no memory for the mean weights");
-    for (int i = 0; !status && i < count; i++) {
-        awq_linear linear = (awq_linear)(first + i);
-        if (awq_quantizer_skips(quantizer, linear)) continue;
+    for (awq_linear linear = 0; !status && linear < awq_model_linears(model); linear++) {
+        if (!awq_group_has(model, layer, group, linear) || awq_quantizer_skips(quantizer, linear))
+            continue;
         status = add_consumer(quantizer, linear, host, sum, err);
-        rows += awq_linear_extent(quantizer->model, linear).out;
+        rows += awq_linear_extent(model, linear).out;
     }
     for (int64_t i = 0; !status && i < channels; i++) w[i] = (float)(sum[i] / (double)rows);
     free(sum);

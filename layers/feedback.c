@@ -33,7 +33,7 @@ awq_status awq_feedback_linear(awq_quantizer *quantizer, awq_linear linear, awq_
 {
     awq_extent extent = awq_linear_extent(quantizer->model, linear);
     awq_grid grid = awq_quantizer_grid(quantizer, linear);
-    awq_group group = awq_linear_group(linear);
+    awq_group group = awq_linear_group(quantizer->model, linear);
     if (awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err)) return err->status;
     if (group != quantizer->factored && factor_group(quantizer, group, err)) return err->status;
     quantizer->out->record.linear[linear].damp = quantizer->damp;

@@ -3,7 +3,11 @@
  * must give the output that it gave before, up to rounding, on one tile.
  *
  * The error is measured against what the layer adds to the residual, which would mask it. When it
- * is too large, groups are unfolded one after the other until it is not: the last one is named. */
+ * is too large, groups are unfolded one after the other until it is not: the last one is named.
+ *
+ * A sparse layer is run with the experts that were chosen before folding: of two logits that are
+ * nearly equal the other may be larger now, which would change a token's output altogether. That
+ * the choice is still right, up to such ties, is checked by itself (fold_check_routing.c). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,9 +84,12 @@ static awq_status relative_error(const awq_quantizer *quantizer, const awq_kept_
         check->sequences * check->length > quantizer->scratch->trial_rows)
         return awq_fail(err, AWQ_ERR_INTERNAL, "the folding check does not fit the scratch");
     quantizer->be->copy(quantizer->device, trial, check->input, (size_t)elements * sizeof *trial);
-    if (awq_decoder_forward(quantizer->device, quantizer->model, quantizer->decoder,
-                            quantizer->scratch, trial, check->sequences, NULL, NULL, NULL, err))
-        return err->status;
+    awq_routing_hold(quantizer, check->sequences * check->length);
+    awq_status status =
+        awq_decoder_forward(quantizer->device, quantizer->model, quantizer->decoder,
+                            quantizer->scratch, trial, check->sequences, NULL, NULL, NULL, err);
+    quantizer->scratch->routing.held = NULL;
+    if (status) return status;
     return compare(quantizer, check, relative, err);
 }
 
@@ -123,45 +130,43 @@ static awq_status unfold_rows(awq_quantizer *quantizer, awq_linear producer, awq
     return unfold_weight(quantizer, producer, NULL, quantizer->row_divisors[producer], err);
 }
 
+/* What absorbed a group's scales gets them back. */
+static awq_status unfold_producer(awq_quantizer *quantizer, awq_group group, awq_error *err)
+{
+    const awq_model *model = quantizer->model;
+    if (group == AWQ_GROUP_QKV) unfold_norm(quantizer, AWQ_INPUT_NORM);
+    if (group == AWQ_GROUP_GATE_UP) unfold_norm(quantizer, AWQ_POST_NORM);
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++)
+        if (awq_layer_has(model, quantizer->decoder->index, linear) &&
+            awq_linear_feeds(model, linear) == group)
+            return unfold_rows(quantizer, linear, err);
+    return AWQ_OK;
+}
+
 static awq_status unfold_group(awq_quantizer *quantizer, awq_group group, awq_error *err)
 {
-    awq_linear first;
-    int count;
-    awq_group_consumers(group, &first, &count);
-    for (int i = 0; i < count; i++)
-        if (unfold_weight(quantizer, (awq_linear)(first + i),
-                          quantizer->out->record.group[group].scales, NULL, err))
+    const awq_model *model = quantizer->model;
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++)
+        if (awq_group_has(model, quantizer->decoder->index, group, linear) &&
+            unfold_weight(quantizer, linear, quantizer->out->record.group[group].scales, NULL, err))
             return err->status;
-    switch (group) {
-    case AWQ_GROUP_QKV:
-        unfold_norm(quantizer, AWQ_INPUT_NORM);
-        break;
-    case AWQ_GROUP_O:
-        return unfold_rows(quantizer, AWQ_V, err);
-    case AWQ_GROUP_GATE_UP:
-        unfold_norm(quantizer, AWQ_POST_NORM);
-        break;
-    case AWQ_GROUP_DOWN:
-        return unfold_rows(quantizer, AWQ_UP, err);
-    case AWQ_GROUPS:
-        break;
-    }
-    return AWQ_OK;
+    return unfold_producer(quantizer, group, err);
 }
 
 static awq_status name_culprit(awq_quantizer *quantizer, const awq_kept_tokens *check,
                                double tolerance, double error, awq_error *err)
 {
-    for (int group = 0; group < AWQ_GROUPS; group++) {
+    for (awq_group group = 0; group < awq_model_groups(quantizer->model); group++) {
         double left;
-        if (unfold_group(quantizer, (awq_group)group, err) ||
+        if (!awq_layer_has_group(quantizer->model, quantizer->decoder->index, group)) continue;
+        if (unfold_group(quantizer, group, err) ||
             relative_error(quantizer, check, &left, err))
             return err->status;
         if (left <= tolerance)
             return awq_fail(err, AWQ_ERR_NUMERIC,
                             "scale group '%s': folding changes the layer's output by %.1e (at "
                             "most %.0e); a reader of its input may be missing",
-                            awq_group_name((awq_group)group), error, tolerance);
+                            quantizer->out->record.group[group].name, error, tolerance);
     }
     return awq_fail(err, AWQ_ERR_NUMERIC,
                     "the layer's output differs by %.1e (at most %.0e) from the one kept, with no "
@@ -192,6 +197,8 @@ awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens 
     double tolerance = tolerance_of(quantizer->device->compute), error;
     if (relative_error(quantizer, check, &error, err)) return err->status;
     quantizer->out->record.fold_error = error;
+    if (awq_routing_check(quantizer, check->sequences * check->length, tolerance, err))
+        return err->status;
     if (!(error <= tolerance)) return name_culprit(quantizer, check, tolerance, error, err);
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
 }

@@ -42,15 +42,15 @@ typedef struct awq_quantizer {
     float *factor;   /* error feedback: [in, in] of `factored`; NULL without */
     int32_t *order;  /* likewise: [in] */
 
-    awq_group factored; /* whose input factor and order are for; AWQ_GROUPS: none yet */
+    awq_group factored; /* whose input factor and order are for; -1: none yet */
     double damp;        /* that the factor took; 0: there is none for this group */
 
     awq_module_loss module; /* closed without the module objective */
 
-    /* Host, owned: what a linear's rows are divided by [out]; NULL: ones. */
-    float *row_divisors[AWQ_LINEARS];
+    /* Host, owned: by awq_linear, what its rows are divided by [out]; NULL: ones. */
+    float **row_divisors;
     float *original_norm[AWQ_NORMS]; /* before folding */
-    float *original_bias[AWQ_LINEARS];
+    float **original_bias;           /* by awq_linear */
 } awq_quantizer;
 
 /* The caller has set device .. out; `out` is initialised. Close it also after a failure. */
@@ -62,6 +62,14 @@ awq_status awq_fold_plan(awq_quantizer *quantizer, awq_error *err);
 awq_status awq_quantize_linear(awq_quantizer *quantizer, awq_linear linear, awq_error *err);
 awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens *check,
                                 awq_error *err);
+
+/* The folded layer's routing (fold_check_routing.c). The first `rows` rows go to the experts that
+ * statistics saw them go to, until scratch->routing.held is NULL again; nothing of a dense layer. */
+void awq_routing_hold(const awq_quantizer *quantizer, int64_t rows);
+/* Whether the router's logits of the run before ask for these experts; else an error that names the
+ * scale group. */
+awq_status awq_routing_check(const awq_quantizer *quantizer, int64_t rows, double tolerance,
+                             awq_error *err);
 
 /* Codes of a folded, quantized linear once more, with error feedback (feedback.c): `columns` are
  * its input's scales, and the group's other linears follow at once or not at all. record->damp

@@ -38,10 +38,10 @@ static awq_status quantize_spoiled(awq_group group, awq_quantized_layer *layer, 
                                .options = &s.options,
                                .out = layer};
     must(awq_quantizer_open(&quantizer, &err));
-    for (int i = 0; i < AWQ_GROUPS; i++) must(awq_search_group(&quantizer, (awq_group)i, &err));
+    for (int i = 0; i < AWQ_DENSE_GROUPS; i++) must(awq_search_group(&quantizer, (awq_group)i, &err));
     must(awq_fold_plan(&quantizer, &err));
     for (int64_t i = 0; i < 16; i++) layer->record.group[group].scales[i] *= 1.05f;
-    for (int i = 0; i < AWQ_LINEARS; i++)
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++)
         must(awq_quantize_linear(&quantizer, (awq_linear)i, &err));
     awq_status status = awq_fold_check_layer(&quantizer, &s.check, out);
     awq_quantizer_close(&quantizer);
@@ -52,16 +52,16 @@ static void a_spoiled_scale_names_its_group(void **state)
 {
     (void)state;
     awq_error err;
-    for (int group = 0; group < AWQ_GROUPS; group++) {
+    for (int group = 0; group < AWQ_DENSE_GROUPS; group++) {
         char expected[64];
         awq_quantized_layer layer;
         awq_quantized_layer_init(&layer);
         synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .all_bias = true, .dtype = AWQ_BF16});
         snprintf(expected, sizeof expected, "scale group '%s': folding changes the layer's output",
-                 awq_group_name((awq_group)group));
+                 awq_dense_group_name((awq_group)group));
         expect(quantize_spoiled((awq_group)group, &layer, &err), AWQ_ERR_NUMERIC, &err, expected);
         awq_quantized_layer_release(&layer);
-        if (group + 1 < AWQ_GROUPS) synthetic_close(&s);
+        if (group + 1 < AWQ_DENSE_GROUPS) synthetic_close(&s);
     }
 }
 
@@ -160,7 +160,7 @@ static void progress_counts_what_is_executed(void **state)
     must(awq_quantize_layer(s.device, &s.model, &s.decoder, &s.statistics, s.scratch, &s.check,
                             &s.options, &watch, &layer, &err));
     double search = 0, clip = 0;
-    for (int i = 0; i < AWQ_LINEARS; i++) {
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) {
         awq_extent extent = awq_linear_extent(&s.model, (awq_linear)i);
         search += 21.0 * (double)(extent.out * extent.in * extent.in);
         if (i != AWQ_Q && i != AWQ_K) clip += 20.0 * 16 * (double)(extent.out * extent.in);

@@ -37,7 +37,7 @@ static awq_model make_model(synthetic_shape shape)
         .qk_norm = shape.qk_norm,
         .dtype = shape.dtype,
     };
-    for (int linear = 0; linear < AWQ_LINEARS; linear++)
+    for (int linear = 0; linear < AWQ_DENSE_LINEARS; linear++)
         model.bias[linear] = shape.all_bias || (shape.qkv_bias && linear <= AWQ_V);
     return model;
 }
@@ -76,10 +76,11 @@ static void fill_weight(synthetic *s, awq_linear linear, float *to)
 
 static void make_decoder(synthetic *s)
 {
-    s->decoder = (awq_decoder){.index = 5};
+    awq_error err;
+    must(awq_decoder_init(&s->decoder, &s->model, 5, &err));
     s->decoder.arena = allocate(s, awq_decoder_bytes(&s->model, sizeof(float)));
     awq_arena arena = {.base = s->decoder.arena};
-    for (int i = 0; i < AWQ_LINEARS; i++) {
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) {
         awq_extent extent = awq_linear_extent(&s->model, (awq_linear)i);
         s->decoder.weight[i] =
             awq_arena_take(&arena, (uint64_t)awq_extent_elements(extent) * sizeof(float));
@@ -107,7 +108,7 @@ void synthetic_open(synthetic *s, synthetic_shape shape)
     int64_t rows = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH;
     make_decoder(s);
     must(awq_scratch_create(s->device, &s->model, rows, SYNTHETIC_LENGTH, &s->scratch, &err));
-    must(awq_statistics_init(s->device, &s->model, &s->statistics, &err));
+    must(awq_statistics_init(s->device, &s->model, 5, &s->statistics, &err));
     s->input = allocate(s, (size_t)(rows * HIDDEN) * sizeof(float));
     s->output = allocate(s, (size_t)(rows * HIDDEN) * sizeof(float));
     fill(s->input, rows * HIDDEN, 2, 3);
@@ -132,7 +133,7 @@ void synthetic_measure(synthetic *s)
 
 void synthetic_close(synthetic *s)
 {
-    for (int linear = 0; linear < AWQ_LINEARS; linear++) free(s->original[linear]);
+    for (int linear = 0; linear < AWQ_DENSE_LINEARS; linear++) free(s->original[linear]);
     s->be->release(s->device, s->input);
     s->be->release(s->device, s->output);
     awq_statistics_release(s->device, &s->statistics);

@@ -17,7 +17,7 @@ typedef struct synthetic {
     awq_scratch *scratch;
     awq_statistics statistics;
     float *input, *output;
-    float *original[AWQ_LINEARS]; /* host copies of the weights */
+    float *original[AWQ_DENSE_LINEARS]; /* host copies of the weights */
     awq_quantize_options options; /* default, but groups of 16, plain scales, nearest */
     awq_kept_tokens check;
 } synthetic;
