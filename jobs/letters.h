@@ -52,11 +52,14 @@ typedef struct awq_hello {
     char host[AWQ_HOST_BYTES];
     char device[96];
     char backend[16];
+    char gpu[48]; /* what tells it from all others; "" without one */
     int64_t pid;
     int64_t threads;
-    uint64_t budget_bytes; /* what --device-memory leaves it */
-    uint64_t layer_bytes;  /* one layer of a stage: weights and statistics */
-    uint64_t fixed_bytes;  /* beside layers: activations, one layer in flight, a tile */
+    uint64_t budget_bytes;      /* what --device-memory leaves it */
+    uint64_t layer_bytes;       /* one layer of a stage: weights and statistics */
+    uint64_t fixed_bytes;       /* beside layers: activations, one layer in flight, a tile */
+    uint64_t host_bytes;        /* beside a GPU: of the node's memory; 0: that is what it has */
+    uint64_t host_budget_bytes; /* its share of what the node has free; 0: not known */
 } awq_hello;
 
 /* What comes before the stages in a PLAN: the run that they belong to. After them, for each layer,

@@ -96,6 +96,7 @@ typedef struct awq_options {
     int64_t context;      /* plan: tokens that the served model remembers; 0: as it can */
     int64_t batch;        /* plan: sequences that it serves at once */
     awq_memory device_memory;
+    bool share_gpu;
     double worker_timeout; /* seconds */
     double time_limit;     /* seconds, 0: none */
     double grace;          /* seconds */

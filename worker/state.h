@@ -20,6 +20,7 @@
 #include "layers/unfold.h"
 #include "worker/keeper.h"
 #include "worker/queue.h"
+#include "worker/reader.h"
 #include "worker/worker.h"
 
 enum { AWQ_COORDINATOR = 0, AWQ_MODELS = 2 };
@@ -62,7 +63,9 @@ struct awq_worker {
     awq_tokens tokens;
     int64_t tile_sequences;
     int64_t tiles_in_job;
+    awq_device_options device_options; /* that it was opened with */
     awq_device *device;
+    awq_reader *reader; /* while a plan is worked on */
 };
 
 /* worker/setup.c: the JOB letter. Says HELLO. */

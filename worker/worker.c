@@ -71,15 +71,17 @@ static awq_status run_stages(awq_worker *worker, const awq_stage *stages, int64_
                              const bool *done, awq_error *err)
 {
     int self = awq_worker_number(worker) - 1;
-    for (int64_t i = 0; i < count; i++) {
+    awq_status status = awq_reader_start(worker, stages, count, &worker->reader, err);
+    for (int64_t i = 0; !status && i < count; i++) {
         if (stages[i].worker != self) continue;
-        awq_status status = worker->job.command == AWQ_COMMAND_EVAL
-                                ? awq_eval_stage(worker, stages, i, err)
-                                : awq_quantize_stage(worker, stages, i, done, err);
-        if (status) return status;
+        status = worker->job.command == AWQ_COMMAND_EVAL
+                     ? awq_eval_stage(worker, stages, i, err)
+                     : awq_quantize_stage(worker, stages, i, done, err);
     }
-    awq_worker_progress(worker, -1, -1, -1, AWQ_PHASE_WRITE, 0);
-    return AWQ_OK;
+    awq_reader_free(worker->reader);
+    worker->reader = NULL;
+    if (!status) awq_worker_progress(worker, -1, -1, -1, AWQ_PHASE_WRITE, 0);
+    return status;
 }
 
 static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_error *err)

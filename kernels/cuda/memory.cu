@@ -23,9 +23,13 @@ awq_status alloc_cuda(awq_device *device, size_t bytes, const char *what, void *
     if (error != cudaErrorMemoryAllocation || cudaMemGetInfo(&available, &total) != cudaSuccess)
         return awq_fail(err, AWQ_ERR_DEVICE, "GPU %d: allocating %s: %s", self->index, what,
                         cudaGetErrorString(error));
-    return awq_fail(err, AWQ_ERR_MEMORY,
-                    "no memory on GPU %d for %s: %zu bytes, %zu of %zu are free", self->index, what,
-                    bytes, available, total);
+    return awq_fail(
+        err, AWQ_ERR_MEMORY,
+        "no memory on GPU %d for %s: %.2f GB are needed, %.2f of %.2f GB are free; lower "
+        "--device-memory, so that a stage has fewer layers, or --tile-tokens, and see "
+        "with nvidia-smi who else is on it",
+        self->index, what, 1e-9 * static_cast<double>(bytes), 1e-9 * static_cast<double>(available),
+        1e-9 * static_cast<double>(total));
 }
 
 void release_cuda(awq_device *device, void *array)
