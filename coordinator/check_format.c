@@ -157,6 +157,12 @@ void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
         return;
     }
     check_skip(options, inputs->model, problems);
+    if (options->objective == AWQ_OPTION_OBJECTIVE_MODULE && model->experts.count)
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "--objective module is not for a mixture of experts, such as '%s': the "
+                         "experts' outputs depend on where the router sends each token; use "
+                         "--objective linear",
+                         options->model);
     awq_quantization quantization = awq_job_quantization(options, model);
     if (known) check_linears(model, &quantization, problems);
 }
