@@ -24,7 +24,7 @@ const notHere = 'not in this layer';
 const groupNames = { qkv: 'q, k, v', o: 'o', gate_up: 'gate, up', down: 'down',
   'shared_expert.down': 'shared down' };
 const groupName = (group) => groupNames[group] ?? group;
-const linearName = (linear) => linear.replace(/_proj$/, '').replace(/^experts\./, 'experts ')
+const linearName = (linear) => linear.replace(/_proj$/, '').replace(/^experts\./, 'expert ')
   .replace(/^shared_expert\./, 'shared ');
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);

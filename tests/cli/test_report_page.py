@@ -106,7 +106,7 @@ class Page(unittest.TestCase):
         self.assertEqual(len(seen["layout"]["drawings"]), FIGURES + 1)
         self.assertEqual(seen["layout"]["outside"], [])
         self.assertLessEqual(seen["layout"]["scroll"], 1280)
-        self.assertIn("experts down", seen["names"])
+        self.assertIn("expert down", seen["names"])
         self.assertEqual(len(seen["tips"]), 3 * 128)
         self.assertIn("layer 0, expert 7\nthis layer has no experts", seen["tips"])
         self.assertIn("layer 2, expert 2\nno calibration token came here", seen["tips"])
