@@ -63,7 +63,11 @@ static double inputs_of(const layer_work *work, int64_t layer)
         else
             sum += in * in * (mlp > 0 ? share(work->model, awq_mlp_linear(mlp, AWQ_DOWN)) : 1);
     }
-    return sum;
+    if (!work->model->sparse[layer]) return sum;
+    /* what each expert's gate and up read */
+    double hidden = (double)work->model->hidden, experts = (double)work->model->experts.count;
+    return sum + (work->power == 3 ? experts * hidden * hidden * hidden
+                                   : (double)work->model->experts.active * hidden * hidden);
 }
 
 static double sum_inputs(const awq_model *model, int power)

@@ -136,6 +136,8 @@ static void run_expert(forward_pass *pass, int64_t expert, const void *x)
     count_tokens(pass, mlp, first, count);
     pass->be->gather_rows(pass->device, routing->x, x, routing->row + first, count,
                           pass->model->hidden);
+    if (pass->statistics)
+        awq_forward_gram(pass, pass->statistics->expert_gram[mlp], &rows, pass->model->hidden);
     run_mlp(pass, mlp, &rows, routing->row + first, routing->sorted_weight + first);
 }
 

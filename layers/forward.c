@@ -30,6 +30,13 @@ void awq_forward_gather(forward_pass *pass, awq_group group, const forward_rows 
     lap(pass, AWQ_PHASE_GRAM);
 }
 
+void awq_forward_gram(forward_pass *pass, float *gram, const forward_rows *rows, int64_t channels)
+{
+    lap(pass, AWQ_PHASE_FORWARD);
+    pass->be->gram(pass->device, gram, rows->x, rows->mask, rows->count, channels);
+    lap(pass, AWQ_PHASE_GRAM);
+}
+
 void awq_forward_linear(const forward_pass *pass, awq_linear which, void *y,
                         const forward_rows *rows)
 {

@@ -29,6 +29,8 @@ typedef struct forward_rows {
 
 /* Adds an input to its group's statistics, if there are any. */
 void awq_forward_gather(forward_pass *pass, awq_group group, const forward_rows *rows);
+/* Adds an input to a Gram matrix of its own. */
+void awq_forward_gram(forward_pass *pass, float *gram, const forward_rows *rows, int64_t channels);
 /* y [count, out] = a linear of them. */
 void awq_forward_linear(const forward_pass *pass, awq_linear which, void *y,
                         const forward_rows *rows);

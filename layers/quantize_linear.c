@@ -174,7 +174,7 @@ awq_status awq_quantize_linear(awq_quantizer *quantizer, awq_linear linear, awq_
                       .linear = linear,
                       .extent = awq_linear_extent(quantizer->model, linear),
                       .grid = awq_quantizer_grid(quantizer, linear),
-                      .gram = quantizer->statistics->gram[awq_linear_group(quantizer->model, linear)],
+                      .gram = awq_statistics_gram(quantizer->statistics, quantizer->model, linear),
                       .record = &quantizer->out->record.linear[linear],
                       .out = &quantizer->out->linear[linear]};
     void *weight = quantizer->decoder->weight[linear];

@@ -149,6 +149,43 @@ static awq_status alloc_hosts(awq_quantizer *quantizer, awq_error *err)
     return awq_layer_record_shape(&out->record, model, quantizer->decoder->index, err);
 }
 
+/* Of what experts read, in units of the mean expert's tokens: how much of the layer's Gram matrix
+ * is added to each expert's own (layers/README.md). */
+static const float shared_share = 0.1f;
+
+/* An expert that saw few tokens, or none, is measured by what all tokens are like. */
+static awq_status shrink_experts(const awq_quantizer *quantizer, awq_error *err)
+{
+    const awq_experts *experts = &quantizer->model->experts;
+    int64_t hidden = quantizer->model->hidden;
+    float *weight = awq_allocate((size_t)hidden * sizeof *weight, "weights of rows", err);
+    if (!weight) return err->status;
+    for (int64_t i = 0; i < hidden; i++)
+        weight[i] = shared_share * (float)experts->active / (float)experts->count;
+    quantizer->be->upload(quantizer->device, quantizer->columns, weight,
+                          (size_t)hidden * sizeof *weight);
+    free(weight);
+    for (int mlp = 1; mlp <= (int)experts->count; mlp++)
+        quantizer->be->scatter_add(quantizer->device, quantizer->statistics->expert_gram[mlp],
+                                   quantizer->statistics->gram[AWQ_GROUP_GATE_UP], NULL,
+                                   quantizer->columns, hidden, hidden);
+    return AWQ_OK;
+}
+
+static awq_status finish_statistics(const awq_quantizer *quantizer, awq_error *err)
+{
+    const awq_model *model = quantizer->model;
+    const awq_statistics *statistics = quantizer->statistics;
+    for (awq_group group = 0; group < awq_model_groups(model); group++)
+        if (statistics->gram[group])
+            quantizer->be->gram_finish(quantizer->device, statistics->gram[group],
+                                       awq_group_channels(model, group));
+    if (!model->sparse[quantizer->decoder->index]) return AWQ_OK;
+    for (int mlp = 1; mlp <= (int)model->experts.count; mlp++)
+        quantizer->be->gram_finish(quantizer->device, statistics->expert_gram[mlp], model->hidden);
+    return shrink_experts(quantizer, err);
+}
+
 awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err)
 {
     const awq_backend *be = quantizer->device->backend;
@@ -158,16 +195,12 @@ awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err)
     quantizer->mark = awq_clock_seconds();
     quantizer->clip.shape = options->clip_shape;
     if (check_request(quantizer, err) || alloc_hosts(quantizer, err)) return err->status;
-    quantizer->factored = -1;
     extremes most = find_extremes(model, options);
     uint64_t bytes = work_bytes(&most, options, be->compute_bytes);
     if (be->alloc(quantizer->device, bytes, "quantizing a layer", &quantizer->arena, err))
         return err->status;
     place(&(awq_arena){.base = quantizer->arena}, &most, options, be->compute_bytes, quantizer);
-    for (awq_group group = 0; group < awq_model_groups(model); group++)
-        if (quantizer->statistics->gram[group])
-            be->gram_finish(quantizer->device, quantizer->statistics->gram[group],
-                            awq_group_channels(model, group));
+    if (finish_statistics(quantizer, err)) return err->status;
     return options->objective == AWQ_OBJECTIVE_MODULE ? awq_module_loss_open(quantizer, err)
                                                       : AWQ_OK;
 }

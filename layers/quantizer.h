@@ -39,11 +39,11 @@ typedef struct awq_quantizer {
     awq_clip clip;   /* steps [AWQ_CLIP_SHAPES, out, groups] */
     float *columns;  /* [in] */
     float *rows;     /* [out] */
-    float *factor;   /* error feedback: [in, in] of `factored`; NULL without */
+    float *factor;   /* error feedback: [in, in], of `factored`; NULL without */
     int32_t *order;  /* likewise: [in] */
 
-    awq_group factored; /* whose input factor and order are for; -1: none yet */
-    double damp;        /* that the factor took; 0: there is none for this group */
+    const float *factored; /* the Gram matrix that factor and order are of; NULL: none yet */
+    double damp;           /* that the factor took; 0: there is none of it */
 
     awq_module_loss module; /* closed without the module objective */
 

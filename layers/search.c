@@ -126,9 +126,8 @@ static awq_status consumer_error(group_search *search, awq_linear linear, bool c
     awq_extent extent = awq_linear_extent(quantizer->model, linear);
     double flops = (double)awq_extent_elements(extent) * (double)extent.in;
     awq_trial_error(quantizer, linear, clipped, &flops);
-    if (quantizer->be->quadratic_form(quantizer->device, quantizer->d,
-                                      quantizer->statistics->gram[search->group], extent, error,
-                                      err))
+    const float *gram = awq_statistics_gram(quantizer->statistics, quantizer->model, linear);
+    if (quantizer->be->quadratic_form(quantizer->device, quantizer->d, gram, extent, error, err))
         return err->status;
     return awq_quantizer_step(quantizer, AWQ_PHASE_SEARCH, flops, err);
 }

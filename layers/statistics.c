@@ -19,6 +19,24 @@ int64_t awq_statistics_tokens(const awq_statistics *statistics, const awq_model 
     return routed ? statistics->group_tokens[group] : statistics->tokens;
 }
 
+const float *awq_statistics_gram(const awq_statistics *statistics, const awq_model *model,
+                                 awq_linear linear)
+{
+    awq_kind kind = awq_linear_kind(model, linear);
+    bool of_mlp = kind == AWQ_GATE || kind == AWQ_UP;
+    const float *own = of_mlp ? statistics->expert_gram[awq_linear_mlp(linear)] : NULL;
+    return own ? own : statistics->gram[awq_linear_group(model, linear)];
+}
+
+static void place_experts(awq_arena *arena, const awq_model *model, awq_statistics *to)
+{
+    uint64_t bytes = (uint64_t)(model->hidden * model->hidden) * sizeof(float);
+    for (int mlp = 1; mlp <= (int)model->experts.count; mlp++) {
+        void *gram = awq_arena_take(arena, bytes);
+        if (to) to->expert_gram[mlp] = gram;
+    }
+}
+
 static void place(awq_arena *arena, const awq_model *model, int64_t layer, awq_statistics *to)
 {
     for (awq_group group = 0; group < awq_model_groups(model); group++) {
@@ -30,6 +48,7 @@ static void place(awq_arena *arena, const awq_model *model, int64_t layer, awq_s
         to->abs_sum[group] = abs_sum;
         to->gram[group] = gram;
     }
+    if (model->sparse[layer]) place_experts(arena, model, to);
 }
 
 static uint64_t layer_bytes(const awq_model *model, int64_t layer)
@@ -54,7 +73,11 @@ static awq_status alloc_hosts(awq_statistics *statistics, const awq_model *model
     statistics->group_tokens = calloc(groups, sizeof *statistics->group_tokens);
     statistics->abs_sum = calloc(groups, sizeof *statistics->abs_sum);
     statistics->gram = calloc(groups, sizeof *statistics->gram);
-    if (statistics->group_tokens && statistics->abs_sum && statistics->gram) return AWQ_OK;
+    statistics->expert_gram =
+        calloc((size_t)awq_model_mlps(model), sizeof *statistics->expert_gram);
+    if (statistics->group_tokens && statistics->abs_sum && statistics->gram &&
+        statistics->expert_gram)
+        return AWQ_OK;
     return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the statistics of a layer");
 }
 
@@ -81,6 +104,7 @@ void awq_statistics_release(awq_device *device, awq_statistics *statistics)
     free(statistics->group_tokens);
     free(statistics->abs_sum);
     free(statistics->gram);
+    free(statistics->expert_gram);
     free(statistics->choice);
     *statistics = (awq_statistics){0};
 }

@@ -3,8 +3,9 @@
  * sum|x| per channel and the Gram matrix X^T X (docs/awq.md 2.2).
  *
  * Linears that read the same input share one: there is one per scale group; an expert's down has
- * its own, of the tokens that went there. Tiles are added in tile order; that order is part of the
- * result. */
+ * its own, of the tokens that went there, and so have its gate and up a Gram matrix: they share
+ * scales with all readers of the norm, but only their own tokens are in their loss. Tiles are added
+ * in tile order; that order is part of the result. */
 #ifndef AWQ_LAYERS_STATISTICS_H
 #define AWQ_LAYERS_STATISTICS_H
 
@@ -18,6 +19,8 @@ typedef struct awq_statistics {
     int64_t *group_tokens; /* [groups]: of an expert's down, those that went there; else 0 */
     double **abs_sum;      /* [groups], device, [channels]; NULL: the layer has no such group */
     float **gram;          /* [groups], device, [channels, channels] */
+    float **expert_gram;   /* [mlps], device, [hidden, hidden]: of what an expert's gate and up read;
+                              NULL: of an MLP that sees all tokens */
     int32_t *choice;       /* host, [choice_rows, active]: the experts of the first rows; NULL: none */
     int64_t choice_rows;
     void *arena;
@@ -28,6 +31,10 @@ bool awq_group_has(const awq_model *model, int64_t layer, awq_group group, awq_l
 /* Tokens that a group's input was measured on. */
 int64_t awq_statistics_tokens(const awq_statistics *statistics, const awq_model *model,
                               awq_group group);
+
+/* The Gram matrix that a linear of the layer is measured by. */
+const float *awq_statistics_gram(const awq_statistics *statistics, const awq_model *model,
+                                 awq_linear linear);
 
 /* Device bytes of the layer that takes the most. */
 uint64_t awq_statistics_bytes(const awq_model *model);

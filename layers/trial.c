@@ -12,7 +12,7 @@ void awq_trial_codes(awq_quantizer *quantizer, awq_linear linear, bool clipped, 
              quantizer->columns, NULL, extent);
     if (clipped) {
         be->clip_search(quantizer->device, &quantizer->clip, quantizer->folded,
-                        quantizer->statistics->gram[awq_linear_group(quantizer->model, linear)],
+                        awq_statistics_gram(quantizer->statistics, quantizer->model, linear),
                         quantizer->columns, extent, &grid);
         *flops += awq_clip_flops(quantizer->clip.shape, extent, &grid);
     }

@@ -60,6 +60,45 @@ static void each_expert_has_statistics_of_its_tokens(void **state)
     assert_null(s.statistics.gram[AWQ_GROUP_DOWN]);
 }
 
+/* Each row goes to two experts, so that theirs add up to twice that of all rows. */
+static void experts_gram_matrices_add_up(void **state)
+{
+    (void)state;
+    synthetic_open(&s, shape);
+    int64_t hidden = s.model.hidden;
+    const float *all = s.statistics.gram[AWQ_GROUP_GATE_UP];
+    for (int64_t i = 0; i < hidden; i++)
+        for (int64_t j = i; j < hidden; j++) {
+            double sum = 0, scale = sqrt((double)all[i * hidden + i] * (double)all[j * hidden + j]);
+            for (int mlp = 1; mlp <= SYNTHETIC_EXPERTS; mlp++)
+                sum += (double)s.statistics.expert_gram[mlp][i * hidden + j];
+            assert_true(fabs(sum - ACTIVE * (double)all[i * hidden + j]) <= 1e-5 * scale);
+        }
+    assert_null(s.statistics.expert_gram[awq_model_shared_mlp(&s.model)]);
+}
+
+/* A tenth of what an expert of average size has comes from all tokens. */
+static void experts_are_shrunk_towards_all_tokens(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, shape);
+    int64_t hidden = s.model.hidden;
+    double own[SYNTHETIC_EXPERTS + 1];
+    for (int mlp = 1; mlp <= SYNTHETIC_EXPERTS; mlp++)
+        own[mlp] = (double)s.statistics.expert_gram[mlp][hidden + 3];
+    must(synthetic_quantize(&s, &layer, &err));
+    double all = (double)s.statistics.gram[AWQ_GROUP_GATE_UP][hidden + 3];
+    for (int mlp = 1; mlp <= SYNTHETIC_EXPERTS; mlp++) {
+        double found = (double)s.statistics.expert_gram[mlp][hidden + 3];
+        double expected = own[mlp] + 0.1 * ACTIVE / SYNTHETIC_EXPERTS * all;
+        assert_true(fabs(found - expected) <= 1e-5 * (fabs(own[mlp]) + fabs(all)));
+        assert_true(found == (double)s.statistics.expert_gram[mlp][3 * hidden + 1]);
+    }
+    awq_quantized_layer_release(&layer);
+}
+
 /* Masked out are the first half of the rows, which comes to the same as a tile of the other half. */
 static void rows_that_do_not_count_are_in_no_experts_statistics(void **state)
 {
@@ -108,7 +147,7 @@ static double value_of(const awq_quantized_layer *layer, awq_linear linear, int6
 static double brute_force_loss(const awq_quantized_layer *layer, awq_linear linear)
 {
     awq_extent extent = awq_linear_extent(&s.model, linear);
-    const float *gram = s.statistics.gram[awq_linear_group(&s.model, linear)];
+    const float *gram = awq_statistics_gram(&s.statistics, &s.model, linear);
     double loss = 0, d[128];
     for (int64_t row = 0; row < extent.out; row++) {
         for (int64_t i = 0; i < extent.in; i++)
@@ -319,6 +358,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(each_expert_has_statistics_of_its_tokens, close_layer),
+        cmocka_unit_test_teardown(experts_gram_matrices_add_up, close_layer),
+        cmocka_unit_test_teardown(experts_are_shrunk_towards_all_tokens, close_layer),
         cmocka_unit_test_teardown(rows_that_do_not_count_are_in_no_experts_statistics, close_layer),
         cmocka_unit_test_teardown(losses_are_errors_of_each_experts_outputs, close_layer),
         cmocka_unit_test_teardown(a_spoiled_scale_of_an_expert_names_its_group, close_layer),
