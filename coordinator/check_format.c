@@ -48,8 +48,8 @@ static void check_linears(const awq_model *model, const awq_quantization *quanti
                              awq_linear_name(name, model, linear));
         if (!awq_format_holds_linear(quantization, out, in, reason) &&
             !is_said(model, quantization, linear, reason))
-            awq_problems_add(problems, AWQ_ERR_INPUT, "%s %s",
-                             awq_linear_name(name, model, linear), reason);
+            awq_problems_add(problems, AWQ_ERR_INPUT, "%s %s", awq_linear_name(name, model, linear),
+                             reason);
     }
 }
 

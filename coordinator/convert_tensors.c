@@ -67,10 +67,11 @@ static awq_status add_parts(awq_conversion *conversion, int64_t layer, awq_linea
     int count = awq_format_parts(&conversion->to, out, in, parts);
     for (int i = 0; i < count; i++) {
         char name[AWQ_NAME_BYTES];
-        awq_tensor tensor = {.name = awq_linear_tensor_name(name, model, layer, linear, parts[i].suffix),
-                             .dtype = parts[i].dtype,
-                             .dims = parts[i].dims,
-                             .shape = {parts[i].shape[0], parts[i].shape[1]}};
+        awq_tensor tensor = {
+            .name = awq_linear_tensor_name(name, model, layer, linear, parts[i].suffix),
+            .dtype = parts[i].dtype,
+            .dims = parts[i].dims,
+            .shape = {parts[i].shape[0], parts[i].shape[1]}};
         tensor.bytes = (uint64_t)awq_tensor_elements(&tensor) * awq_dtype_bytes(tensor.dtype);
         if (add(conversion, &tensor, &(source){NULL, layer, linear, i}, err)) return err->status;
     }

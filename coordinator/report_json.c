@@ -118,12 +118,11 @@ static json_t *linears_json(const awq_layer_record *record)
 static awq_status collect(void *context, const awq_layer_record *record, awq_error *err)
 {
     const collection *all = context;
-    json_t *object =
-        json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "layer", (json_int_t)record->layer,
-                  "tokens", (json_int_t)record->tokens, "fold_error", number(record->fold_error),
-                  "groups", groups_json(all->grids, record), "linears", linears_json(record),
-                  "seconds", numbers(record->seconds, AWQ_PHASES), "when",
-                  when_json(&record->when));
+    json_t *object = json_pack(
+        "{s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "layer", (json_int_t)record->layer, "tokens",
+        (json_int_t)record->tokens, "fold_error", number(record->fold_error), "groups",
+        groups_json(all->grids, record), "linears", linears_json(record), "seconds",
+        numbers(record->seconds, AWQ_PHASES), "when", when_json(&record->when));
     json_t *experts = awq_report_experts(record);
     if (object && experts) json_object_set_new(object, "experts", experts);
     if (object && !json_array_append_new(all->records, object)) return AWQ_OK;

@@ -238,7 +238,8 @@ static awq_status work(awq_verification *v, awq_error *err)
     v->findings = calloc((size_t)v->parts, sizeof *v->findings);
     v->checks = calloc((size_t)v->parts, sizeof *v->checks);
     v->linears = calloc((size_t)v->parts, sizeof *v->linears);
-    if (!v->findings || !v->checks || !v->linears) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to verify");
+    if (!v->findings || !v->checks || !v->linears)
+        return awq_fail(err, AWQ_ERR_MEMORY, "no memory to verify");
     if (awq_path_join(job.run_directory, v->options->out, AWQ_RUN_DIRECTORY_NAME, err) ||
         awq_crew_hire(v->crew, &job, err))
         return err->status;

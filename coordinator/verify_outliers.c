@@ -38,8 +38,8 @@ static double median(spread *s)
     return s->logarithms[(s->count - 1) / 2];
 }
 
-/* The value from which on one stands out: `least` times the median at the least. `offset` says which
- * distance. logarithms: room for one of each linear. */
+/* The value from which on one stands out: `least` times the median at the least. `offset` says
+ * which distance. logarithms: room for one of each linear. */
 static double find_limit(const awq_verification *v, awq_kind kind, size_t offset, double least,
                          double *logarithms, double *middle)
 {
@@ -108,12 +108,10 @@ void awq_verify_find_outliers(awq_verification *v)
     double *logarithms = malloc((count_linears(v) + 1) * sizeof *logarithms);
     if (!logarithms) return;
     for (int kind = 0; kind < AWQ_KINDS; kind++) {
-        limit[kind].steps =
-            find_limit(v, (awq_kind)kind, offsetof(awq_linear_checks, steps), 1.5, logarithms,
-                       &limit[kind].median_steps);
-        limit[kind].relative =
-            find_limit(v, (awq_kind)kind, offsetof(awq_linear_checks, relative), 3, logarithms,
-                       &limit[kind].median_relative);
+        limit[kind].steps = find_limit(v, (awq_kind)kind, offsetof(awq_linear_checks, steps), 1.5,
+                                       logarithms, &limit[kind].median_steps);
+        limit[kind].relative = find_limit(v, (awq_kind)kind, offsetof(awq_linear_checks, relative),
+                                          3, logarithms, &limit[kind].median_relative);
     }
     free(logarithms);
     for (int64_t layer = 0; layer + 1 < v->parts; layer++)

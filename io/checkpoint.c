@@ -172,8 +172,8 @@ const awq_tensor *awq_checkpoint_linear(const awq_checkpoint *checkpoint, int64_
                                         awq_linear linear, const char *suffix)
 {
     char name[AWQ_NAME_BYTES];
-    return awq_checkpoint_find(checkpoint, awq_linear_tensor_name(name, &checkpoint->model, layer,
-                                                                  linear, suffix));
+    return awq_checkpoint_find(
+        checkpoint, awq_linear_tensor_name(name, &checkpoint->model, layer, linear, suffix));
 }
 
 awq_status awq_checkpoint_unpack(const awq_checkpoint *checkpoint, int64_t layer, awq_linear linear,

@@ -100,14 +100,14 @@ enum { AWQ_RECORD_NAME_BYTES = 40 };
 typedef struct awq_group_record {
     char name[AWQ_RECORD_NAME_BYTES]; /* "": the layer has no such group */
     int64_t tokens;                   /* that its input was measured on */
-    int64_t channels;   /* in */
-    int64_t candidates; /* 0: the group was not searched (o with o-proj skip) */
-    int64_t chosen;     /* index into the candidates; -1: the identity, by fallback or unsearched */
-    float *mean_abs;    /* [channels], owned */
-    float *scales;      /* [channels], owned */
-    double *alpha;      /* [candidates], owned */
-    uint8_t *duo;       /* [candidates], owned: 1 for the duo rule */
-    double *loss;       /* [candidates], owned: mean squared output error, docs/awq.md 2.5 */
+    int64_t channels;                 /* in */
+    int64_t candidates;               /* 0: the group was not searched (o with o-proj skip) */
+    int64_t chosen;  /* index into the candidates; -1: the identity, by fallback or unsearched */
+    float *mean_abs; /* [channels], owned */
+    float *scales;   /* [channels], owned */
+    double *alpha;   /* [candidates], owned */
+    uint8_t *duo;    /* [candidates], owned: 1 for the duo rule */
+    double *loss;    /* [candidates], owned: mean squared output error, docs/awq.md 2.5 */
 } awq_group_record;
 
 /* Of clip_counts: ends of a range that are cut apart, and steps that each may be cut by. */
@@ -116,10 +116,10 @@ enum { AWQ_RECORD_CLIP_SHAPES = 2, AWQ_RECORD_CLIP_STEPS = 10 };
 typedef struct awq_linear_record {
     char name[AWQ_RECORD_NAME_BYTES]; /* "": the layer has no such linear */
     awq_group group;                  /* whose input it reads */
-    double loss_rounding; /* trace(D G D^T), D of plain rounding */
-    double loss;          /* the same of what was written */
-    double energy;        /* trace(W G W^T) */
-    int64_t groups;       /* rows times groups a row */
+    double loss_rounding;             /* trace(D G D^T), D of plain rounding */
+    double loss;                      /* the same of what was written */
+    double energy;                    /* trace(W G W^T) */
+    int64_t groups;                   /* rows times groups a row */
     int64_t clipped_groups;
     double damp;         /* of error feedback; 0: rounded to nearest */
     int64_t clip_shapes; /* rows of clip_counts: 1, or 2 when the ends are cut apart */
@@ -128,8 +128,8 @@ typedef struct awq_linear_record {
 
 typedef struct awq_layer_record {
     int64_t layer;
-    int64_t tokens;    /* that counted */
-    double fold_error; /* relative, docs/awq.md 1's self-check */
+    int64_t tokens;            /* that counted */
+    double fold_error;         /* relative, docs/awq.md 1's self-check */
     awq_group groups;          /* that are numbered */
     awq_linear linears;        /* likewise */
     awq_group_record *group;   /* [groups] by awq_group, owned */

@@ -172,7 +172,8 @@ static bool is_a_layer(const awq_layer_record *record)
     for (awq_linear linear = 0; linear < record->linears && linear < AWQ_DENSE_LINEARS; linear++)
         found += *record->linear[linear].name != '\0';
     return found == AWQ_DENSE_LINEARS ||
-           (found == AWQ_GATE && record->linears > AWQ_DENSE_LINEARS && *record->linear[AWQ_O].name);
+           (found == AWQ_GATE && record->linears > AWQ_DENSE_LINEARS &&
+            *record->linear[AWQ_O].name);
 }
 
 static bool read_groups_and_linears(hid_t file, awq_layer_record *record)

@@ -60,7 +60,8 @@ static bool write_linears(hid_t file, const awq_layer_record *record)
     if (parent < 0) return false;
     bool ok = true;
     for (awq_linear linear = 0; linear < record->linears && ok; linear++)
-        if (*record->linear[linear].name) ok = write_linear(parent, linear, &record->linear[linear]);
+        if (*record->linear[linear].name)
+            ok = write_linear(parent, linear, &record->linear[linear]);
     return H5Gclose(parent) >= 0 && ok;
 }
 

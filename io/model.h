@@ -52,12 +52,12 @@ typedef enum awq_kind {
 } awq_kind;
 
 /* A linear of a model's layers, by a number that means the same in all of them: the seven of a
- * dense layer by their kind; then gate, up, down of each expert, then of the shared one; then router
- * and shared-expert gate. A layer has some of them (awq_layer_has). */
+ * dense layer by their kind; then gate, up, down of each expert, then of the shared one; then
+ * router and shared-expert gate. A layer has some of them (awq_layer_has). */
 typedef int awq_linear;
 
-/* The scale groups (docs/awq.md 1), in search order, numbered likewise: those of a dense layer, then
- * down of each expert, then of the shared one. */
+/* The scale groups (docs/awq.md 1), in search order, numbered likewise: those of a dense layer,
+ * then down of each expert, then of the shared one. */
 typedef int awq_group;
 
 enum { AWQ_GROUP_QKV, AWQ_GROUP_O, AWQ_GROUP_GATE_UP, AWQ_GROUP_DOWN, AWQ_DENSE_GROUPS };
@@ -145,7 +145,8 @@ awq_group awq_model_groups(const awq_model *model);
 /* Whether a layer has a linear, a group. */
 bool awq_layer_has(const awq_model *model, int64_t layer, awq_linear linear);
 bool awq_layer_has_group(const awq_model *model, int64_t layer, awq_group group);
-/* The first layer of each sort that a model has, dense or sparse: returns how many, one at least. */
+/* The first layer of each sort that a model has, dense or sparse: returns how many, one at least.
+ */
 int awq_model_sorts(const awq_model *model, int64_t layer[2]);
 
 /* The MLPs that are numbered: 0 is a dense layer's, 1 the first expert, the last the shared one. */

@@ -12,9 +12,9 @@ enum { MAX_HEADS = 1 << 16 };
 /* What transformers assumes where config.json is silent. */
 typedef struct family_defaults {
     int64_t max_positions;
-    int64_t head_dim; /* 0: hidden / heads */
+    int64_t head_dim;  /* 0: hidden / heads */
     double rope_theta; /* 0: 10000 */
-    bool qkv_bias;    /* always there */
+    bool qkv_bias;     /* always there */
     bool has_qkv_bias_key;
     bool has_attention_bias_key;
     bool has_mlp_bias_key;
@@ -123,11 +123,12 @@ static void read_sizes(const awq_config_reader *reader, awq_model *model)
     model->intermediate = awq_config_read_size(reader, "intermediate_size", 0, AWQ_MAX_WIDTH);
     model->vocab = awq_config_read_size(reader, "vocab_size", 0, INT32_MAX);
     model->max_positions = awq_config_read_size(reader, "max_position_embeddings",
-                                     defaults[model->family].max_positions, INT32_MAX);
+                                                defaults[model->family].max_positions, INT32_MAX);
     model->heads = awq_config_read_size(reader, "num_attention_heads", 0, MAX_HEADS);
     model->kv_heads = model->heads;
     if (model->heads)
-        model->kv_heads = awq_config_read_size(reader, "num_key_value_heads", model->heads, MAX_HEADS);
+        model->kv_heads =
+            awq_config_read_size(reader, "num_key_value_heads", model->heads, MAX_HEADS);
     require_multiple(reader, "num_attention_heads", model->heads, "num_key_value_heads",
                      model->kv_heads);
     read_head_dim(reader, model);

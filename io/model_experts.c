@@ -68,8 +68,7 @@ static void read_qwen(const awq_config_reader *reader, awq_model *model)
 {
     awq_experts *experts = &model->experts;
     read_counts(reader, "num_experts", experts);
-    experts->intermediate =
-        awq_config_read_size(reader, "moe_intermediate_size", 0, AWQ_MAX_WIDTH);
+    experts->intermediate = awq_config_read_size(reader, "moe_intermediate_size", 0, AWQ_MAX_WIDTH);
     if (model->family == AWQ_QWEN2_MOE)
         experts->shared_intermediate =
             awq_config_read_size(reader, "shared_expert_intermediate_size", 0, AWQ_MAX_WIDTH);

@@ -32,10 +32,10 @@ awq_status awq_blame_nonfinite(awq_quantizer *quantizer, awq_linear linear, awq_
     if (index < 0) return blame_activations(quantizer, linear, err);
     int64_t group_size = awq_quantizer_grid(quantizer, linear).group_size;
     char name[AWQ_NAME_BYTES];
-    return awq_fail(err, AWQ_ERR_NUMERIC,
-                    "'%s': the scale of row %lld, group %lld overflows float16, in which AWQ "
-                    "stores it; the weights are damaged, or too large for AWQ",
-                    awq_linear_tensor_name(name, quantizer->model, quantizer->decoder->index, linear,
-                                           "weight"),
-                    (long long)(index / extent.in), (long long)(index % extent.in / group_size));
+    return awq_fail(
+        err, AWQ_ERR_NUMERIC,
+        "'%s': the scale of row %lld, group %lld overflows float16, in which AWQ "
+        "stores it; the weights are damaged, or too large for AWQ",
+        awq_linear_tensor_name(name, quantizer->model, quantizer->decoder->index, linear, "weight"),
+        (long long)(index / extent.in), (long long)(index % extent.in / group_size));
 }

@@ -14,10 +14,10 @@
 
 typedef struct awq_decoder {
     int64_t index;
-    void **weight;                   /* by awq_linear, owned: compute type [out, in]; NULL: the layer
-                                        has no such linear */
-    float **bias;                    /* by awq_linear, owned: [out]; NULL: none */
-    float *norm[AWQ_NORMS];          /* NULL: none */
+    void **weight;          /* by awq_linear, owned: compute type [out, in]; NULL: the layer
+                               has no such linear */
+    float **bias;           /* by awq_linear, owned: [out]; NULL: none */
+    float *norm[AWQ_NORMS]; /* NULL: none */
     awq_dtype norm_dtype[AWQ_NORMS]; /* as the checkpoint stores them */
     void *arena;                     /* the one device array that all of these point into */
 } awq_decoder;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * layers/experts.c - the MLPs of a sparse layer (docs/awq.md 4): each row goes to the experts of its
- * largest router logits, and what they put out is added to the residual, expert after expert, in
- * ascending order; then the shared expert's.
+ * layers/experts.c - the MLPs of a sparse layer (docs/awq.md 4): each row goes to the experts of
+ * its largest router logits, and what they put out is added to the residual, expert after expert,
+ * in ascending order; then the shared expert's.
  *
  * Which rows an expert gets is sorted out on the host, which must know how many they are. */
 #include <stdlib.h>
@@ -79,8 +79,7 @@ static void sort_rows(const forward_pass *pass)
     pass->be->upload(pass->device, routing->row, host->row, (size_t)count * sizeof *host->row);
     pass->be->upload(pass->device, routing->sorted_weight, host->sorted_weight,
                      (size_t)count * sizeof *host->sorted_weight);
-    if (masked)
-        pass->be->upload(pass->device, routing->mask, host->sorted_mask, (size_t)count);
+    if (masked) pass->be->upload(pass->device, routing->mask, host->sorted_mask, (size_t)count);
 }
 
 /* Keeps the choice of the first rows that statistics see, for the folding check. */

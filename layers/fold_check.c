@@ -159,8 +159,7 @@ static awq_status name_culprit(awq_quantizer *quantizer, const awq_kept_tokens *
     for (awq_group group = 0; group < awq_model_groups(quantizer->model); group++) {
         double left;
         if (!awq_layer_has_group(quantizer->model, quantizer->decoder->index, group)) continue;
-        if (unfold_group(quantizer, group, err) ||
-            relative_error(quantizer, check, &left, err))
+        if (unfold_group(quantizer, group, err) || relative_error(quantizer, check, &left, err))
             return err->status;
         if (left <= tolerance)
             return awq_fail(err, AWQ_ERR_NUMERIC,

@@ -21,8 +21,7 @@ static bool is_held(const awq_quantizer *quantizer, int64_t rows)
 
 void awq_routing_hold(const awq_quantizer *quantizer, int64_t rows)
 {
-    if (is_held(quantizer, rows))
-        quantizer->scratch->routing.held = quantizer->statistics->choice;
+    if (is_held(quantizer, rows)) quantizer->scratch->routing.held = quantizer->statistics->choice;
 }
 
 /* By how much the largest logit that was not chosen is above the least that was. */

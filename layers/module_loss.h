@@ -2,8 +2,8 @@
  * layers/module_loss.h - AutoAWQ's loss (docs/awq.md 2.5): the mean squared error of the
  * attention's or the MLP's output when q, k, v or gate, up are quantized and nothing else is.
  *
- * Of dense layers only. It is measured on the kept tokens, tile by tile in order. The trial layer is what would be
- * served: the norm divided by the scales, the consumers Q(W s). */
+ * Of dense layers only. It is measured on the kept tokens, tile by tile in order. The trial layer
+ * is what would be served: the norm divided by the scales, the consumers Q(W s). */
 #ifndef AWQ_LAYERS_MODULE_LOSS_H
 #define AWQ_LAYERS_MODULE_LOSS_H
 

@@ -51,7 +51,7 @@ typedef struct awq_quantized_linear {
 typedef struct awq_quantized_layer {
     awq_linear linears;
     awq_quantized_linear *linear; /* [linears] by awq_linear, owned */
-    float *norm[AWQ_NORMS]; /* exact in the model's dtype; NULL: the model has none */
+    float *norm[AWQ_NORMS];       /* exact in the model's dtype; NULL: the model has none */
     awq_layer_record record;
 } awq_quantized_layer;
 

@@ -64,7 +64,8 @@ awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens 
                                 awq_error *err);
 
 /* The folded layer's routing (fold_check_routing.c). The first `rows` rows go to the experts that
- * statistics saw them go to, until scratch->routing.held is NULL again; nothing of a dense layer. */
+ * statistics saw them go to, until scratch->routing.held is NULL again; nothing of a dense layer.
+ */
 void awq_routing_hold(const awq_quantizer *quantizer, int64_t rows);
 /* Whether the router's logits of the run before ask for these experts; else an error that names the
  * scale group. */

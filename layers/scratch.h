@@ -7,12 +7,12 @@
 
 /* The host's side of a tile's routing; [choices] = rows times experts a row. */
 typedef struct awq_routing_lists {
-    int32_t *expert; /* [rows, active] */
-    float *weight;   /* [rows, active] */
-    uint8_t *mask;   /* [rows] */
-    int64_t *first;  /* [experts + 1]: an expert's first in what follows */
-    int64_t *next;   /* [experts] */
-    int32_t *row;    /* [choices], by expert, then row */
+    int32_t *expert;      /* [rows, active] */
+    float *weight;        /* [rows, active] */
+    uint8_t *mask;        /* [rows] */
+    int64_t *first;       /* [experts + 1]: an expert's first in what follows */
+    int64_t *next;        /* [experts] */
+    int32_t *row;         /* [choices], by expert, then row */
     float *sorted_weight; /* [choices], likewise */
     uint8_t *sorted_mask; /* [choices], likewise */
 } awq_routing_lists;

@@ -14,8 +14,8 @@ bool awq_group_has(const awq_model *model, int64_t layer, awq_group group, awq_l
 int64_t awq_statistics_tokens(const awq_statistics *statistics, const awq_model *model,
                               awq_group group)
 {
-    bool routed = group >= AWQ_DENSE_GROUPS &&
-                  group != awq_mlp_down_group(awq_model_shared_mlp(model));
+    bool routed =
+        group >= AWQ_DENSE_GROUPS && group != awq_mlp_down_group(awq_model_shared_mlp(model));
     return routed ? statistics->group_tokens[group] : statistics->tokens;
 }
 

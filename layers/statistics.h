@@ -19,9 +19,9 @@ typedef struct awq_statistics {
     int64_t *group_tokens; /* [groups]: of an expert's down, those that went there; else 0 */
     double **abs_sum;      /* [groups], device, [channels]; NULL: the layer has no such group */
     float **gram;          /* [groups], device, [channels, channels] */
-    float **expert_gram;   /* [mlps], device, [hidden, hidden]: of what an expert's gate and up read;
-                              NULL: of an MLP that sees all tokens */
-    int32_t *choice;       /* host, [choice_rows, active]: the experts of the first rows; NULL: none */
+    float **expert_gram; /* [mlps], device, [hidden, hidden]: of what an expert's gate and up read;
+                            NULL: of an MLP that sees all tokens */
+    int32_t *choice; /* host, [choice_rows, active]: the experts of the first rows; NULL: none */
     int64_t choice_rows;
     void *arena;
 } awq_statistics;

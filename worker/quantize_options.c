@@ -3,8 +3,7 @@
 
 #include "jobs/skip.h"
 
-awq_quantize_options awq_worker_quantize_options(const awq_options *options,
-                                                 const awq_model *model)
+awq_quantize_options awq_worker_quantize_options(const awq_options *options, const awq_model *model)
 {
     awq_quantize_options out = awq_quantize_options_default();
     awq_quantization quantization = awq_job_quantization(options, model);

@@ -113,8 +113,8 @@ static awq_status prepare(stage_run *run, awq_error *err)
         return err->status;
     for (int64_t i = 0; i < run->stage->count; i++)
         if (is_searched(run, i) &&
-            awq_statistics_init(run->device, run->model, run->stage->first + i,
-                                &run->statistics[i], err))
+            awq_statistics_init(run->device, run->model, run->stage->first + i, &run->statistics[i],
+                                err))
             return awq_error_wrap(err, "layer %lld", (long long)(run->stage->first + i));
     return AWQ_OK;
 }
@@ -278,8 +278,7 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
 {
     awq_worker *worker = run->worker;
     int64_t layer = run->stage->first + i;
-    awq_quantize_options options =
-        awq_worker_quantize_options(&worker->job.options, run->model);
+    awq_quantize_options options = awq_worker_quantize_options(&worker->job.options, run->model);
     watched_layer watched = {run, layer, &run->when[i]};
     awq_quantize_watch watch = {watch_step, &watched};
     awq_kept_tokens kept = {.input = run->kept[i],

@@ -91,8 +91,7 @@ static awq_status pack_codes(const packing *job, awq_linear linear, int64_t out,
     for (int i = 0; i < count; i++) {
         data[i] = add(job->packed, parts[i].dtype, parts[i].shape[0],
                       parts[i].dims > 1 ? parts[i].shape[1] : 0);
-        awq_linear_tensor_name(last_name(job->packed), model, job->layer, linear,
-                               parts[i].suffix);
+        awq_linear_tensor_name(last_name(job->packed), model, job->layer, linear, parts[i].suffix);
         if (!data[i]) return no_memory(err);
     }
     awq_linear_codes codes = {

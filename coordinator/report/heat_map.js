@@ -37,7 +37,8 @@ function heatMapLegend(map, x, y) {
 function heatMap(width, map) {
   const cellWidth = Math.min(64, (width - gutter - 2) / layers.length), cellHeight = map.rowHeight ?? 27;
   const named = Math.ceil(14 / cellHeight); /* every so many rows */
-  const gap = Math.min(cellWidth, cellHeight) > 10 ? 1 : 0.4, bottom = map.rows.length * cellHeight;
+  const gap = Math.min(cellWidth, cellHeight) > 10 ? 1 : 0.4;
+  const bottom = map.rows.length * cellHeight;
   const at = (layer) => gutter + layer * cellWidth;
   const picked = layers.includes(page.picked) &&
     rect(at(page.picked) - 0.5, -1, cellWidth, bottom + 2, { class: 'here' });

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cuda/experts.cu - which experts a row of hidden states goes to, with what weight: a warp a
- * row, which reads its logits top + 2 times, from the cache; and sigmoid. Sums run in the warp's
+ * kernels/cuda/experts.cu - which experts a row of hidden states goes to, with what weight: a warp
+ * a row, which reads its logits top + 2 times, from the cache; and sigmoid. Sums run in the warp's
  * tree, the chosen weights' one after the other. */
 #include "kernels/cuda/compute.cuh"
 #include "kernels/cuda/device.cuh"

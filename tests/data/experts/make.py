@@ -3,7 +3,8 @@
 """Makes the small random mixtures of experts of this folder and what they must score, by
 transformers, as ../families/make.py does for dense models.
 
-Run once, with torch 2.6.0 and transformers 4.51.3; the tests read what it wrote and need neither."""
+Run once, with torch 2.6.0 and transformers 4.51.3; the tests read what it wrote and need
+neither."""
 
 import json
 import pathlib

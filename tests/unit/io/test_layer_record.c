@@ -57,8 +57,7 @@ static void fill(awq_layer_record *record, int64_t layer)
         linear->damp = i / 10.0;
         linear->clip_shapes = i % 3;
         for (int j = 0; j < i % 3 * AWQ_RECORD_CLIP_STEPS; j++)
-            linear->clip_counts[j / AWQ_RECORD_CLIP_STEPS][j % AWQ_RECORD_CLIP_STEPS] =
-                100 * i + j;
+            linear->clip_counts[j / AWQ_RECORD_CLIP_STEPS][j % AWQ_RECORD_CLIP_STEPS] = 100 * i + j;
     }
     for (int i = 0; i < AWQ_PHASES; i++) record->seconds[i] = i + 0.5;
     record->when.worker = 3;

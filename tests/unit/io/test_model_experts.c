@@ -65,10 +65,10 @@ static void parameters_are_those_of_known_models(void **state)
 static void dense_models_have_no_experts(void **state)
 {
     (void)state;
-    awq_model model = read_good(
-        "{\"model_type\": \"llama\", \"hidden_size\": 64, \"intermediate_size\": 96,"
-        " \"num_hidden_layers\": 3, \"num_attention_heads\": 4, \"vocab_size\": 100,"
-        " \"num_experts\": 8}");
+    awq_model model =
+        read_good("{\"model_type\": \"llama\", \"hidden_size\": 64, \"intermediate_size\": 96,"
+                  " \"num_hidden_layers\": 3, \"num_attention_heads\": 4, \"vocab_size\": 100,"
+                  " \"num_experts\": 8}");
     assert_int_equal(awq_model_linears(&model), AWQ_DENSE_LINEARS);
     assert_int_equal(awq_model_groups(&model), AWQ_DENSE_GROUPS);
     assert_int_equal(awq_model_active_parameters(&model), awq_model_parameters(&model));
@@ -153,8 +153,7 @@ static void groups_are_those_of_the_linears_that_read_the_same(void **state)
         assert_true(awq_model_leaves(&model, 3, linear));
     }
     assert_string_equal(awq_group_name(name, &model, awq_mlp_down_group(60)), "experts.59.down");
-    assert_string_equal(awq_group_name(name, &model, awq_mlp_down_group(61)),
-                        "shared_expert.down");
+    assert_string_equal(awq_group_name(name, &model, awq_mlp_down_group(61)), "shared_expert.down");
 }
 
 static void any_linear_can_be_left(void **state)

@@ -40,10 +40,10 @@ static void add_linear(tiny_model *model, int64_t layer, awq_linear linear, bool
     }
     tiny_add(model, awq_linear_tensor_name(name, &dense, layer, linear, "qweight"), AWQ_I32, in,
              out[linear] / 8);
-    tiny_add(model, awq_linear_tensor_name(name, &dense, layer, linear, "qzeros"), AWQ_I32, in / GROUP,
-             out[linear] / 8);
-    tiny_add(model, awq_linear_tensor_name(name, &dense, layer, linear, "scales"), AWQ_F16, in / GROUP,
-             out[linear]);
+    tiny_add(model, awq_linear_tensor_name(name, &dense, layer, linear, "qzeros"), AWQ_I32,
+             in / GROUP, out[linear] / 8);
+    tiny_add(model, awq_linear_tensor_name(name, &dense, layer, linear, "scales"), AWQ_F16,
+             in / GROUP, out[linear]);
 }
 
 void tiny_fill(tiny_model *model, bool quantized)

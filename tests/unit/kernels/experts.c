@@ -170,8 +170,7 @@ static void rows_are_gathered_bit_for_bit(void **state)
                     device_bytes(some_rows, sizeof some_rows), SOME, cols);
     const float *result = fetch_compute(y, SOME * cols);
     for (int i = 0; i < SOME; i++)
-        assert_memory_equal(result + i * cols, x + some_rows[i] * cols,
-                            (size_t)cols * sizeof *x);
+        assert_memory_equal(result + i * cols, x + some_rows[i] * cols, (size_t)cols * sizeof *x);
 }
 
 static void check_scatter(const int32_t *rows, int64_t count, int64_t cols)

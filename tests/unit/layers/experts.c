@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tests/unit/layers/experts.c - a sparse layer: what its statistics are of, what its losses are, and
- * a folding check that sees a router that is wrong and no ties. */
+ * tests/unit/layers/experts.c - a sparse layer: what its statistics are of, what its losses are,
+ * and a folding check that sees a router that is wrong and no ties. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,7 +99,8 @@ static void experts_are_shrunk_towards_all_tokens(void **state)
     awq_quantized_layer_release(&layer);
 }
 
-/* Masked out are the first half of the rows, which comes to the same as a tile of the other half. */
+/* Masked out are the first half of the rows, which comes to the same as a tile of the other half.
+ */
 static void rows_that_do_not_count_are_in_no_experts_statistics(void **state)
 {
     (void)state;
@@ -140,8 +141,7 @@ static double value_of(const awq_quantized_layer *layer, awq_linear linear, int6
                    (double)awq_float_from_f16(q->scales[group]);
     awq_group feeds = awq_linear_feeds(&s.model, linear);
     if (feeds >= 0) value *= (double)layer->record.group[feeds].scales[row];
-    return value /
-           (double)layer->record.group[awq_linear_group(&s.model, linear)].scales[column];
+    return value / (double)layer->record.group[awq_linear_group(&s.model, linear)].scales[column];
 }
 
 static double brute_force_loss(const awq_quantized_layer *layer, awq_linear linear)
@@ -251,8 +251,8 @@ static void a_router_that_was_not_folded_is_noticed(void **state)
         awq_error err = {0};
         synthetic_open(&s, shape);
         assert_int_equal(check_spoiled(NULL, unfold_reader, kind, &err), AWQ_ERR_NUMERIC);
-        if (!strstr(err.text, kind == AWQ_ROUTER ? "the router may not have been folded"
-                                                 : "differs by"))
+        if (!strstr(err.text,
+                    kind == AWQ_ROUTER ? "the router may not have been folded" : "differs by"))
             fail_msg("'%s'", err.text);
         if (kind == AWQ_ROUTER) synthetic_close(&s);
     }
@@ -278,8 +278,7 @@ static void an_expert_that_was_not_asked_for_is_noticed(void **state)
     awq_error err = {0};
     synthetic_open(&s, (synthetic_shape){.sparse = true, .normalized = true, .dtype = AWQ_BF16});
     assert_int_equal(check_spoiled(NULL, raise_least, 0, &err), AWQ_ERR_NUMERIC);
-    if (!strstr(err.text, "scale group 'gate_up': folding sends token"))
-        fail_msg("'%s'", err.text);
+    if (!strstr(err.text, "scale group 'gate_up': folding sends token")) fail_msg("'%s'", err.text);
 }
 
 /* Logits of experts 1 and 2 that differ by rounding alone. */
@@ -333,8 +332,7 @@ static void what_is_announced_is_allocated(void **state)
     awq_statistics statistics;
     allocated = 0;
     must(awq_scratch_create(s.device, &s.model, ROWS, SYNTHETIC_LENGTH, &scratch, &err));
-    assert_int_equal(allocated,
-                     awq_scratch_bytes(&s.model, ROWS, SYNTHETIC_LENGTH, sizeof(float)));
+    assert_int_equal(allocated, awq_scratch_bytes(&s.model, ROWS, SYNTHETIC_LENGTH, sizeof(float)));
     allocated = 0;
     must(awq_statistics_init(s.device, &s.model, 5, &statistics, &err));
     assert_int_equal(allocated, awq_statistics_bytes(&s.model));

@@ -38,7 +38,8 @@ static awq_status quantize_spoiled(awq_group group, awq_quantized_layer *layer, 
                                .options = &s.options,
                                .out = layer};
     must(awq_quantizer_open(&quantizer, &err));
-    for (int i = 0; i < AWQ_DENSE_GROUPS; i++) must(awq_search_group(&quantizer, (awq_group)i, &err));
+    for (int i = 0; i < AWQ_DENSE_GROUPS; i++)
+        must(awq_search_group(&quantizer, (awq_group)i, &err));
     must(awq_fold_plan(&quantizer, &err));
     for (int64_t i = 0; i < 16; i++) layer->record.group[group].scales[i] *= 1.05f;
     for (int i = 0; i < AWQ_DENSE_LINEARS; i++)

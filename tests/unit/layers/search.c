@@ -116,7 +116,8 @@ static void the_identity_alone_is_not_refined(void **state)
     options.alpha_steps = 0;
     options.refine = 3;
     awq_quantized_layer layer = quantized(&options);
-    for (int g = 0; g < AWQ_DENSE_GROUPS; g++) assert_int_equal(layer.record.group[g].candidates, 1);
+    for (int g = 0; g < AWQ_DENSE_GROUPS; g++)
+        assert_int_equal(layer.record.group[g].candidates, 1);
     awq_quantized_layer_release(&layer);
 }
 

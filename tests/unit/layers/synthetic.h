@@ -20,7 +20,7 @@ typedef struct synthetic {
     awq_statistics statistics;
     float *input, *output;
     float *original[SYNTHETIC_LINEARS]; /* host copies of the weights */
-    awq_quantize_options options; /* default, but groups of 16, plain scales, nearest */
+    awq_quantize_options options;       /* default, but groups of 16, plain scales, nearest */
     awq_kept_tokens check;
 } synthetic;
 
