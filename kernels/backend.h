@@ -23,6 +23,7 @@
 
 #include "io/dtype.h"
 #include "io/error.h"
+#include "kernels/link.h"
 
 typedef struct awq_backend awq_backend;
 
@@ -81,6 +82,7 @@ typedef struct awq_extent {
 struct awq_backend {
     const char *name; /* as --backend takes it */
     size_t compute_bytes;
+    const awq_links *links; /* NULL: arrays go to other processes through host memory */
 
     /* The libraries that it stands on, "NAME VERSION": the index-th, or NULL past the last. Needs
      * no device. */

@@ -182,14 +182,14 @@ void close_cuda(awq_device *device)
 
 /* ---- scratch ---- */
 
-/* cudaFree waits until the verbs that use the old scratch are done. */
+/* In stream order: the verbs that use the old scratch come first. */
 char *cuda_reserve(cuda_device *self, const char *verb, size_t bytes)
 {
     if (bytes <= self->scratch_bytes) return static_cast<char *>(self->scratch);
-    cudaFree(self->scratch);
+    cudaFreeAsync(self->scratch, self->stream);
     self->scratch = NULL;
     self->scratch_bytes = 0;
-    if (!cuda_check(self, verb, cudaMalloc(&self->scratch, bytes))) return NULL;
+    if (!cuda_check(self, verb, cudaMallocAsync(&self->scratch, bytes, self->stream))) return NULL;
     self->scratch_bytes = bytes;
     return static_cast<char *>(self->scratch);
 }
