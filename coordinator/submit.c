@@ -105,8 +105,7 @@ static awq_status find_needs(const awq_call *call, const awq_inputs *inputs, awq
     awq_options there = *call->options;
     bool any = !strcmp(there.backend, "auto"), unknown = there.device_memory.percent;
     if (there.gpus_per_node && any) there.backend = cuda;
-    if (unknown && !strcmp(there.backend, cuda))
-        there.device_memory = (awq_memory){.amount = 1e15};
+    if (unknown && !strcmp(there.backend, cuda)) there.device_memory = (awq_memory){.amount = 1e15};
     awq_status status = call->half->needs(&there, inputs->model, &inputs->tokens, needs, err);
     if (status == AWQ_ERR_USAGE && any)
         status = call->half->needs(call->options, inputs->model, &inputs->tokens, needs, err);

@@ -70,6 +70,22 @@ class Workers(Case):
                                              sequences=2))
         self.assertIn("device='GPU 0, ", result.err)
 
+    def test_a_run_belongs_to_one_type_of_gpu(self):
+        job = ("--stage-layers", 1, "--keep-run")
+        stopped = self.gpu_job(*job, env={"AWQ_FAULT": "record-before-statistics:2"})
+        self.assertNotEqual(stopped.code, 0)
+        other = {"AWQ_EMULATOR_NAME": "another GPU"}
+        self.fails_with(self.gpu_job(*job, env=other),
+                        r'backend: "cuda on emulated on the CPU" in the earlier run, '
+                        r'"cuda on another GPU" now', r"or --restart to discard it")
+        self.succeeds(self.gpu_job(*job))
+        verify = ("verify", self.out, "--model", MODEL, "--tokens", self.family_tokens(),
+                  "--layer", 1)
+        self.assertIn("layer 1 made again: 23 of 23", self.succeeds(run(*verify)).out)
+        self.assertRegex(run(*verify, env=other).out,
+                         "layer 1, by making it again: it was made by cuda on emulated on the "
+                         "CPU, and here is cuda on another GPU")
+
     def test_memory_that_is_not_there_is_named_with_what_to_lower(self):
         # the plan is told of more than there is
         result = self.quantize("--backend", "cuda", "--device-memory", "8GB", sequences=16,
