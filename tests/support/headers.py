@@ -23,8 +23,9 @@ def shapes(config):
              "post_attention_layernorm": (hidden,)}
     found = {f"model.layers.{i}.{name}.weight": shape
              for i in range(config["num_hidden_layers"]) for name, shape in layer.items()}
-    return found | {"model.embed_tokens.weight": (config["vocab_size"], hidden),
-                    "model.norm.weight": (hidden,), "lm_head.weight": (config["vocab_size"], hidden)}
+    ends = (config["vocab_size"], hidden)
+    return found | {"model.embed_tokens.weight": ends, "model.norm.weight": (hidden,),
+                    "lm_head.weight": ends}
 
 
 def write(directory, config):
