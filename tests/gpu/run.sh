@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 build=${1-}
 model=tests/data/demo-llama-outliers
-parts=(forward statistics search quantize feedback)
+parts=(forward statistics search clip quantize feedback)
 
 fail() {
     echo "${0##*/}: $*" >&2

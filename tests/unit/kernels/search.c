@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * tests/unit/kernels/search.c - rounding error, its quadratic form, folding and clipping. What the
+ * tests/unit/kernels/search.c - rounding error, its quadratic form and folding. What the
  * quantizer does to a weight must be exact, sums within terms * 2^-24. */
 #include <math.h>
 #include <string.h>
@@ -197,141 +197,6 @@ static void fold_multiplies_columns_and_divides_rows(void **state)
     }
 }
 
-/* ---- clip ---- */
-
-/* Error of one group cut by these steps, in float64 from the float32 quantizer. */
-static double cut_error(const float *w, awq_clip_shape shape, int above, int below,
-                        const float *gram, int64_t in, const float *s, const awq_grid *grid)
-{
-    int64_t size = grid->group_size;
-    float clamped[256] = {0};
-    double error = 0, d[256];
-    memcpy(clamped, w, (size_t)size * sizeof *w);
-    reference_cut(clamped, size, shape, above, below);
-    reference_group group = reference_quantizer(clamped, grid);
-    for (int64_t i = 0; i < size; i++)
-        d[i] = ((double)w[i] - (double)reference_value(clamped[i], group, grid)) / (double)s[i];
-    for (int64_t i = 0; i < size; i++)
-        for (int64_t j = 0; j < size; j++) error += d[i] * (double)gram[i * in + j] * d[j];
-    return error;
-}
-
-/* What clip_search chose for random weights with heavy tails, and what it should have known. */
-typedef struct clip_case {
-    awq_extent extent;
-    awq_grid grid;
-    awq_clip_shape shape;
-    int64_t groups; /* in all */
-    float *w, *s, *gram;
-    const uint8_t *steps;
-} clip_case;
-
-static clip_case run_clip(awq_extent extent, awq_grid grid, awq_clip_shape shape)
-{
-    int64_t count = extent.out * extent.in;
-    clip_case c = {extent,
-                   grid,
-                   shape,
-                   count / grid.group_size,
-                   host_random(count, 0.5f),
-                   random_scales(extent.in),
-                   random_gram(extent.in),
-                   NULL};
-    for (int64_t i = 0; i < count; i++) c.w[i] = c.w[i] * c.w[i] * c.w[i];
-    size_t bytes = (size_t)(c.groups * (shape == AWQ_CLIP_ASYMMETRIC ? 2 : 1));
-    awq_clip clip = {shape, device_array(bytes)};
-    be->clip_search(device, &clip, device_floats(c.w, count),
-                    device_floats(c.gram, extent.in * extent.in), device_floats(c.s, extent.in),
-                    extent, &grid);
-    c.steps = fetch_bytes(clip.steps, bytes);
-    return c;
-}
-
-static double case_error(const clip_case *c, int64_t group, int above, int below)
-{
-    int64_t size = c->grid.group_size, in = c->extent.in, first = group % (in / size) * size;
-    return cut_error(c->w + group * size, c->shape, above, below, c->gram + first * in + first, in,
-                     c->s + first, &c->grid);
-}
-
-/* None of the other steps is better by more than rounding. Returns how many groups are cut. */
-static int check_clip(awq_extent extent, awq_grid grid)
-{
-    int cut = 0;
-    clip_case c = run_clip(extent, grid, AWQ_CLIP_SYMMETRIC);
-    for (int64_t g = 0; g < c.groups; g++) {
-        assert_in_range(c.steps[g], 0, AWQ_CLIP_STEPS - 1);
-        double error = case_error(&c, g, c.steps[g], 0);
-        for (int j = 0; j < AWQ_CLIP_STEPS; j++)
-            assert_true(error <= case_error(&c, g, j, 0) * (1 + 1e-3));
-        cut += c.steps[g] > 0;
-    }
-    return cut;
-}
-
-static void clip_search_finds_the_least_error(void **state)
-{
-    (void)state;
-    assert_true(check_clip((awq_extent){33, 128}, (awq_grid){4, 64, true, false}) > 10);
-    assert_true(check_clip((awq_extent){9, 96}, (awq_grid){3, 32, false, false}) > 2);
-    check_clip((awq_extent){1, 40}, (awq_grid){4, 40, true, false});
-    check_clip((awq_extent){130, 24}, (awq_grid){2, 8, true, false});
-}
-
-/* Nothing is better than the choice on the diagonal, nor with another cut below. Returns the error
- * of all choices over that of the best of all hundred pairs. */
-static double check_asymmetric_clip(awq_extent extent, awq_grid grid)
-{
-    double chosen = 0, best = 0;
-    clip_case c = run_clip(extent, grid, AWQ_CLIP_ASYMMETRIC);
-    for (int64_t g = 0; g < c.groups; g++) {
-        int above = c.steps[g], below = c.steps[c.groups + g];
-        double error = case_error(&c, g, above, below), least = INFINITY;
-        for (int j = 0; j < AWQ_CLIP_STEPS * AWQ_CLIP_STEPS; j++)
-            least = fmin(least, case_error(&c, g, j % AWQ_CLIP_STEPS, j / AWQ_CLIP_STEPS));
-        for (int j = 0; j < AWQ_CLIP_STEPS; j++)
-            assert_true(error <=
-                        fmin(case_error(&c, g, j, j), case_error(&c, g, above, j)) * (1 + 1e-3));
-        chosen += error;
-        best += least;
-    }
-    return chosen / best;
-}
-
-static void asymmetric_clip_is_near_the_best_of_all_pairs(void **state)
-{
-    (void)state;
-    double off = check_asymmetric_clip((awq_extent){33, 128}, (awq_grid){4, 64, true, false});
-    assert_true(off < 1.03);
-    off = check_asymmetric_clip((awq_extent){9, 96}, (awq_grid){3, 32, false, false});
-    assert_true(off < 1.03);
-    check_asymmetric_clip((awq_extent){1, 40}, (awq_grid){4, 40, true, false});
-    check_asymmetric_clip((awq_extent){130, 24}, (awq_grid){2, 8, true, false});
-}
-
-/* One group of w = +1, -1, +1 .. */
-static const uint8_t *clip_of_constants(awq_clip_shape shape)
-{
-    awq_grid grid = {4, 16, true, false};
-    float w[16], s[16], *gram = random_gram(16);
-    for (int i = 0; i < 16; i++) {
-        w[i] = i % 2 ? 1 : -1;
-        s[i] = 1;
-    }
-    awq_clip clip = {shape, device_array(2)};
-    be->clip_search(device, &clip, device_floats(w, 16), device_floats(gram, 256),
-                    device_floats(s, 16), (awq_extent){1, 16}, &grid);
-    return fetch_bytes(clip.steps, 2);
-}
-
-static void clip_search_leaves_constant_groups_alone(void **state)
-{
-    (void)state;
-    assert_int_equal(clip_of_constants(AWQ_CLIP_SYMMETRIC)[0], 0);
-    const uint8_t *steps = clip_of_constants(AWQ_CLIP_ASYMMETRIC);
-    assert_true(steps[0] == 0 && steps[1] == 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest search[] = {
@@ -344,9 +209,6 @@ int main(void)
         cmocka_unit_test(squared_error_sums_the_rows_that_count),
         cmocka_unit_test(squared_error_shows_nan),
         cmocka_unit_test(fold_multiplies_columns_and_divides_rows),
-        cmocka_unit_test(clip_search_finds_the_least_error),
-        cmocka_unit_test(asymmetric_clip_is_near_the_best_of_all_pairs),
-        cmocka_unit_test(clip_search_leaves_constant_groups_alone),
     };
     return BENCH_RUN(search);
 }
