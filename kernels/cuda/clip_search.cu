@@ -4,7 +4,7 @@
  *
  * A sweep tries AWQ_CLIP_STEPS cuts of every group. Some rows at a time: their errors [rows, 10,
  * in] in scratch, times the blocks G_gg by one batched product on tensor cores, then a warp a group
- * for the dot products in float64. 20 out in g flops and 160 bytes a weight a sweep. Strictly
+ * for the dot products in float64. 20 out in g flops and 200 bytes a weight a sweep. Strictly
  * smaller wins; a NaN never does.
  *
  * The product's factors are TF32, 11 bits, its sums float32. A factor is off by 2^-11 of itself

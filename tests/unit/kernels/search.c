@@ -197,6 +197,45 @@ static void fold_multiplies_columns_and_divides_rows(void **state)
     }
 }
 
+static void unfold_divides_columns_and_multiplies_rows(void **state)
+{
+    (void)state;
+    int64_t out = 9, in = 41, count = out * in;
+    float *folded = host_random(count, 1), *columns = random_scales(in);
+    float *rows = random_scales(out), *expected = host_array((size_t)count * sizeof *expected);
+    void *w = device_array(compute_bytes(count)), *narrow = host_array(compute_bytes(count));
+    float *c = device_floats(columns, in), *r = device_floats(rows, out);
+    float *from = device_floats(folded, count);
+    for (int given = 0; given < 4; given++) {
+        for (int64_t i = 0; i < count; i++) {
+            expected[i] = given & 1 ? folded[i] / columns[i % in] : folded[i];
+            if (given & 2) expected[i] *= rows[i / in];
+        }
+        awq_narrow(narrow, expected, under_test.compute, (size_t)count);
+        be->unfold(device, w, from, given & 1 ? c : NULL, given & 2 ? r : NULL,
+                   (awq_extent){out, in});
+        assert_memory_equal(fetch_bytes(w, compute_bytes(count)), narrow, compute_bytes(count));
+    }
+}
+
+/* The folding check stands on this: a power of two is all that is left of the scales, and 16 bits
+ * hold it. */
+static void unfold_gives_weights_of_sixteen_bits_back_exactly(void **state)
+{
+    (void)state;
+    int64_t out = 40, in = 96, count = out * in;
+    float *w = host_activations(count, 0.3f), *columns = random_scales(in);
+    float *rows = random_scales(out);
+    float *folded = device_array((size_t)count * sizeof *folded);
+    float *c = device_floats(columns, in), *r = device_floats(rows, out);
+    void *weight = device_compute(w, count);
+    be->fold(device, folded, weight, c, r, (awq_extent){out, in});
+    be->unfold(device, weight, folded, c, r, (awq_extent){out, in});
+    const float *back = fetch_compute(weight, count);
+    float exact = under_test.compute == AWQ_F32 ? 0x1p-22f : 0;
+    for (int64_t i = 0; i < count; i++) assert_true(fabsf(back[i] - w[i]) <= exact * fabsf(w[i]));
+}
+
 int main(void)
 {
     const struct CMUnitTest search[] = {
@@ -209,6 +248,8 @@ int main(void)
         cmocka_unit_test(squared_error_sums_the_rows_that_count),
         cmocka_unit_test(squared_error_shows_nan),
         cmocka_unit_test(fold_multiplies_columns_and_divides_rows),
+        cmocka_unit_test(unfold_divides_columns_and_multiplies_rows),
+        cmocka_unit_test(unfold_gives_weights_of_sixteen_bits_back_exactly),
     };
     return BENCH_RUN(search);
 }
