@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cpu/fold.c - folded[o, i] = w[o, i] * columns[i] / rows[o], and back. Moves 8 bytes an element.
+ * kernels/cpu/fold.c - folded[o, i] = w[o, i] * columns[i] / rows[o], and back. Moves 8 bytes an
+ * element.
  */
 #include <string.h>
 
