@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 build=${1-}
 model=tests/data/demo-llama-outliers
-parts=(forward statistics search clip quantize feedback)
+parts=(forward statistics search clip quantize feedback edges)
 
 fail() {
     echo "${0##*/}: $*" >&2
