@@ -47,6 +47,7 @@ typedef struct awq_crew {
     struct awq_worker *own; /* NULL: all workers are other ranks */
     awq_member *members;    /* owned, [count] */
     int count;
+    bool linked;      /* tiles go from GPU to GPU, past MPI */
     double timeout;   /* seconds of silence that end the job; 0: none */
     double deadline;  /* clock seconds at which the job is interrupted; 0: none */
     double pinged;    /* clock seconds */
@@ -58,7 +59,8 @@ awq_status awq_crew_open(awq_mail *mail, const awq_worker_half *half, awq_crew *
 /* Frees what is left once everybody is dismissed; false: as awq_worker_free. */
 bool awq_crew_close(awq_crew *crew);
 
-/* Sends the job to all and waits until all have said hello. */
+/* Sends the job to all and waits until all have said hello; two on one GPU are refused without
+ * --share-gpu. */
 awq_status awq_crew_hire(awq_crew *crew, const awq_job *job, awq_error *err);
 
 void awq_crew_send(awq_crew *crew, int worker, awq_letter *letter);
@@ -84,7 +86,7 @@ int awq_crew_unheard(const awq_crew *crew, double since);
 awq_progress awq_crew_progress(const awq_crew *crew);
 /* For status.json: fills workers[count]. */
 void awq_crew_status(const awq_crew *crew, awq_worker_status *workers);
-/* "worker 3 (node07, NVIDIA H200)" */
+/* "worker 3 (node07, GPU 1, NVIDIA H200)" */
 void awq_crew_describe(const awq_crew *crew, int worker, char *out, size_t bytes);
 
 /* Tells all to stop with this exit code and waits for their goodbyes; false: somebody stayed

@@ -104,6 +104,12 @@ static void print_memory(FILE *file, const awq_plan_facts *facts)
         awq_format_bytes(other, (double)(needs->fixed_bytes + needs->layer_bytes));
         fprintf(file, "memory     %s for each worker, at the very least %s (%s backend)\n", all,
                 other, needs->backend);
+    } else if (needs->host_bytes) {
+        awq_format_bytes(other, (double)needs->budget_bytes);
+        fprintf(file, "memory     %s for each worker, of %s (%s backend)", all, other,
+                needs->backend);
+        awq_format_bytes(other, (double)needs->host_bytes);
+        fprintf(file, "; %s of its node's\n", other);
     } else {
         awq_format_bytes(other, (double)needs->budget_bytes);
         fprintf(file, "memory     %s for each worker, of %s (%s backend, %lld threads)\n", all,
@@ -174,7 +180,7 @@ static json_t *memory_json(const awq_plan_facts *facts)
     json_t *object =
         json_pack("{s:s, s:I, s:I, s:I, s:I}", "backend", needs->backend, "device_bytes",
                   (json_int_t)(on_cpu ? 0 : facts->worker_bytes), "host_bytes",
-                  (json_int_t)(on_cpu ? facts->worker_bytes : 0), "layer_bytes",
+                  (json_int_t)(on_cpu ? facts->worker_bytes : needs->host_bytes), "layer_bytes",
                   (json_int_t)needs->layer_bytes, "fixed_bytes", (json_int_t)needs->fixed_bytes);
     if (object && needs->budget_bytes != AWQ_BUDGET_UNKNOWN)
         json_object_set_new(object, "budget_bytes", json_integer((json_int_t)needs->budget_bytes));

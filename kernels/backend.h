@@ -23,13 +23,15 @@
 
 #include "io/dtype.h"
 #include "io/error.h"
+#include "kernels/link.h"
 
 typedef struct awq_backend awq_backend;
 
 /* One opened device. Backends extend it: it is the first member of their own struct. */
 typedef struct awq_device {
     const awq_backend *backend;
-    char name[96];         /* "CPU, 8 threads", "NVIDIA H200" */
+    char name[96];         /* "CPU, 8 threads", "GPU 1, NVIDIA H200" */
+    char id[48];           /* of the GPU, the same for whoever opens it; "" on the CPU */
     uint64_t memory_bytes; /* what the device has */
     int threads;           /* CPU threads that compute; 0 on a GPU */
     awq_dtype compute;     /* the compute type: F32, F16 or BF16 */
@@ -47,6 +49,7 @@ typedef struct awq_device_options {
     int threads;       /* CPU: threads that compute, at least 1 */
     int index;         /* GPU: ordinal among the visible ones */
     awq_dtype compute; /* GPU: F16 or BF16 */
+    bool reads_only;   /* only load, find_nonfinite, dequantize and the memory verbs are called */
 } awq_device_options;
 
 /* How weights are rounded to integers (A 2.4). */
@@ -79,6 +82,7 @@ typedef struct awq_extent {
 struct awq_backend {
     const char *name; /* as --backend takes it */
     size_t compute_bytes;
+    const awq_links *links; /* NULL: arrays go to other processes through host memory */
 
     /* The libraries that it stands on, "NAME VERSION": the index-th, or NULL past the last. Needs
      * no device. */
@@ -227,7 +231,7 @@ struct awq_backend {
 
 /* Backends in this build, best first; NULL-terminated. */
 const awq_backend *const *awq_backends(void);
-/* By name; "auto" is the best one that opens here. NULL: not in this build. */
+/* By name. NULL: not in this build. */
 const awq_backend *awq_backend_find(const char *name);
 
 #endif

@@ -15,6 +15,6 @@ const awq_backend *const *awq_backends(void)
 const awq_backend *awq_backend_find(const char *name)
 {
     for (const awq_backend *const *backend = backends; *backend; backend++)
-        if (!strcmp(name, "auto") || !strcmp(name, (*backend)->name)) return *backend;
+        if (!strcmp(name, (*backend)->name)) return *backend;
     return NULL;
 }

@@ -7,10 +7,10 @@
 
 extern const awq_backend awq_backend_cpu;
 
-/* Best first. The CPU's is, until the CUDA backend has been run on a GPU (kernels/README.md). */
+/* Best first. */
 #ifdef AWQ_HAVE_CUDA
 extern const awq_backend awq_backend_cuda;
-#define AWQ_BACKEND_LIST(X) X(awq_backend_cpu) X(awq_backend_cuda)
+#define AWQ_BACKEND_LIST(X) X(awq_backend_cuda) X(awq_backend_cpu)
 #else
 #define AWQ_BACKEND_LIST(X) X(awq_backend_cpu)
 #endif

@@ -5,7 +5,6 @@
 
 #include "jobs/work.h"
 #include "layers/decoder.h"
-#include "layers/decoder_load.h"
 #include "layers/head.h"
 #include "worker/hidden.h"
 
@@ -20,29 +19,17 @@ typedef struct eval_run {
     awq_scratch *scratch;
 } eval_run;
 
-static awq_status load_model(eval_run *run, int m, awq_error *err)
+static awq_status prepare_model(eval_run *run, int m, awq_error *err)
 {
     awq_worker *worker = run->worker;
     awq_device *device = worker->device;
     if (device->backend->alloc(device, awq_hidden_count(worker, 0) * sizeof(float), "hidden states",
                                (void **)&run->hidden[m], err))
         return err->status;
-    if (!run->stage->first &&
-        awq_tensor_check_finite(awq_checkpoint_find(worker->checkpoint[m], AWQ_EMBEDDING_NAME),
-                                err))
-        return err->status;
-    for (int64_t i = 0; i < run->stage->count; i++) {
-        int64_t layer = run->stage->first + i;
-        awq_worker_progress(worker, run->index, layer, -1, AWQ_PHASE_READ, 0);
-        if (awq_worker_check(worker, err)) return err->status;
-        if (awq_decoder_load(device, worker->checkpoint[m], layer,
-                             &run->decoders[m * run->stage->count + i], err))
-            return awq_error_wrap(err, "layer %lld", (long long)layer);
-    }
     return run->next ? AWQ_OK : awq_head_load(device, worker->checkpoint[m], &run->head[m], err);
 }
 
-static awq_status load(eval_run *run, awq_error *err)
+static awq_status prepare(eval_run *run, awq_error *err)
 {
     awq_worker *worker = run->worker;
     size_t decoders = (size_t)(worker->models * run->stage->count);
@@ -54,7 +41,7 @@ static awq_status load(eval_run *run, awq_error *err)
                            &run->scratch, err))
         return err->status;
     for (int m = 0; m < worker->models; m++)
-        if (load_model(run, m, err)) return err->status;
+        if (prepare_model(run, m, err)) return err->status;
     return AWQ_OK;
 }
 
@@ -62,7 +49,7 @@ static void release(eval_run *run)
 {
     awq_device *device = run->worker->device;
     for (int64_t i = 0; run->decoders && i < run->worker->models * run->stage->count; i++)
-        awq_decoder_release(device, &run->decoders[i]);
+        awq_reader_give_back(run->worker->reader, &run->decoders[i]);
     for (int m = 0; m < AWQ_MODELS; m++) {
         device->backend->release(device, run->hidden[m]);
         awq_head_free(run->head[m]);
@@ -88,15 +75,27 @@ static awq_status score_tile(eval_run *run, int64_t tile, awq_error *err)
     return AWQ_OK;
 }
 
+static awq_status take_layer(eval_run *run, int64_t layer, awq_decoder *out, awq_error *err)
+{
+    awq_read read;
+    awq_worker_progress(run->worker, run->index, layer, -1, AWQ_PHASE_READ, 0);
+    if (awq_reader_take(run->worker->reader, layer, &read, err)) return err->status;
+    *out = read.decoder;
+    awq_worker_resume(run->worker);
+    return AWQ_OK;
+}
+
 static awq_status flow_layer(eval_run *run, int m, int64_t i, int64_t tile, awq_error *err)
 {
     awq_worker *worker = run->worker;
     int64_t layer = run->stage->first + i;
     int64_t sequences = awq_worker_tile_sequences(worker, tile);
     const awq_model *model = awq_checkpoint_model(worker->checkpoint[m]);
-    if (awq_worker_check(worker, err)) return err->status;
-    if (awq_decoder_forward(worker->device, model, &run->decoders[m * run->stage->count + i],
-                            run->scratch, run->hidden[m], sequences, NULL, NULL, NULL, err))
+    awq_decoder *decoder = &run->decoders[m * run->stage->count + i];
+    if (awq_worker_check(worker, err) || (!decoder->arena && take_layer(run, layer, decoder, err)))
+        return err->status;
+    if (awq_decoder_forward(worker->device, model, decoder, run->scratch, run->hidden[m], sequences,
+                            NULL, NULL, NULL, err))
         return awq_error_wrap(err, "layer %lld", (long long)layer);
     awq_worker_progress(
         worker, run->index, layer, tile, AWQ_PHASE_FORWARD,
@@ -111,6 +110,8 @@ static awq_status flow_tile(eval_run *run, awq_source *source, int64_t tile, awq
     for (int m = 0; m < run->worker->models; m++)
         for (int64_t i = 0; i < run->stage->count; i++)
             if (flow_layer(run, m, i, tile, err)) return err->status;
+    if (!tile && !run->stage->first && awq_reader_check_ends(run->worker->reader, err))
+        return err->status; /* before anything is scored */
     awq_worker_count_tile(run->worker);
     return run->next ? awq_hidden_send(run->worker, run->next, tile, run->hidden, err)
                      : score_tile(run, tile, err);
@@ -135,7 +136,7 @@ awq_status awq_eval_stage(awq_worker *worker, const awq_stage *stages, int64_t i
                     .stage = stage,
                     .next = stage->sends_on ? stage + 1 : NULL,
                     .index = index};
-    awq_status status = load(&run, err);
+    awq_status status = prepare(&run, err);
     if (!status) status = flow(&run, err);
     if (!status) awq_worker_count_stage(worker);
     release(&run);

@@ -2,19 +2,21 @@
 #include "worker/needs.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "layers/head.h"
 #include "layers/quantize.h"
 #include "worker/cores.h"
+#include "worker/port.h"
 #include "worker/quantize_options.h"
 #include "worker/worker.h"
 
 /* The process itself: MPI, libraries, BLAS buffers of each thread. Measured by tests/bench. */
 enum { PROCESS_BYTES = 16 << 20, THREAD_BYTES = 8 << 20 };
 
-/* On a GPU: CUDA's context, cuBLAS and its workspace, the scratch of kernels/cuda (at most 300
- * MiB). An estimate: it has not been measured. */
-enum { GPU_PROCESS_BYTES = 1 << 30 };
+/* With a GPU, on it and in the node's memory: CUDA's context, cuBLAS and its workspace, the scratch
+ * of kernels/cuda (at most 300 MiB), pinned buffers. Estimates: they have not been measured. */
+enum { GPU_PROCESS_BYTES = 1 << 30, GPU_HOST_BYTES = 1 << 29 };
 
 int64_t awq_needs_kept_sequences(const awq_options *options, const awq_tokens *tokens)
 {
@@ -47,12 +49,6 @@ static uint64_t budget_bytes(const awq_job_size *size)
     return (uint64_t)((double)all * options->device_memory.amount / 100);
 }
 
-static uint64_t process_bytes(const awq_job_size *size, const awq_hello *hello)
-{
-    return size->gpu_bytes ? GPU_PROCESS_BYTES
-                           : PROCESS_BYTES + (uint64_t)hello->threads * THREAD_BYTES;
-}
-
 /* What the tokens of a job take. */
 typedef struct token_counts {
     int64_t length, rows, all, kept; /* tokens: of a sequence, a tile, all tiles, kept */
@@ -76,8 +72,8 @@ static void quantize_needs(const awq_options *options, const awq_model *model,
     hello->fixed_bytes =
         awq_scratch_bytes(model, tokens->rows, tokens->length, compute_bytes) +
         awq_quantize_bytes(model, &quantize, tokens->kept, tokens->rows, compute_bytes) +
-        result_bytes(model, options) + hidden_bytes(model, tokens->kept) +
-        hidden_bytes(model, tokens->rows);
+        hidden_bytes(model, tokens->kept) + hidden_bytes(model, tokens->rows);
+    hello->host_bytes = result_bytes(model, options);
 }
 
 static void eval_needs(const awq_model *model, const token_counts *tokens, size_t compute_bytes,
@@ -90,19 +86,26 @@ static void eval_needs(const awq_model *model, const token_counts *tokens, size_
                          count * hidden_bytes(model, tokens->rows);
 }
 
-/* With several stages: the boundary of the next one, all of it at worst, and a tile on its way. */
-static uint64_t boundary_bytes(const awq_model *model, const token_counts *tokens)
-{
-    return hidden_bytes(model, tokens->all + tokens->rows);
-}
-
-/* Whether one worker holds all layers at once: then nothing is sent. */
+/* Whether one worker holds all layers at once: then nothing is sent, nor read ahead. */
 static bool is_one_stage(const awq_job_size *size, const awq_hello *hello)
 {
-    uint64_t whole = hello->fixed_bytes + (uint64_t)size->model->layers * hello->layer_bytes;
+    uint64_t whole =
+        hello->fixed_bytes + hello->host_bytes + (uint64_t)size->model->layers * hello->layer_bytes;
     int64_t wanted = size->options->stage_layers;
     return size->workers == 1 && whole <= hello->budget_bytes &&
            (!wanted || wanted >= size->model->layers);
+}
+
+/* With several stages: a layer that is read ahead; the slots of links; and of the next one's input
+ * all tiles at worst, and one on its way. */
+static void add_next_stage(const awq_job_size *size, const token_counts *tokens,
+                           size_t compute_bytes, awq_hello *hello)
+{
+    uint64_t models = size->models ? (uint64_t)size->models : 1;
+    hello->fixed_bytes += awq_decoder_bytes(size->model, compute_bytes);
+    if (size->gpu_bytes && size->workers > 1)
+        hello->fixed_bytes += 2 * AWQ_PORT_SLOTS * models * hidden_bytes(size->model, tokens->rows);
+    hello->host_bytes += models * hidden_bytes(size->model, tokens->all + tokens->rows);
 }
 
 void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *hello)
@@ -113,15 +116,31 @@ void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *
     else
         quantize_needs(size->options, size->model, &tokens, compute_bytes, hello);
     hello->budget_bytes = budget_bytes(size);
-    hello->fixed_bytes += process_bytes(size, hello);
-    if (!is_one_stage(size, hello))
-        hello->fixed_bytes +=
-            (size->models ? (uint64_t)size->models : 1) * boundary_bytes(size->model, &tokens);
+    hello->host_bytes += PROCESS_BYTES + (uint64_t)hello->threads * THREAD_BYTES;
+    if (size->gpu_bytes) hello->fixed_bytes += GPU_PROCESS_BYTES;
+    if (!is_one_stage(size, hello)) add_next_stage(size, &tokens, compute_bytes, hello);
+    if (size->gpu_bytes) {
+        hello->host_bytes += GPU_HOST_BYTES;
+        hello->host_budget_bytes = awq_memory_share(size->workers_on_node);
+        return;
+    }
+    hello->fixed_bytes += hello->host_bytes; /* it is all one memory */
+    hello->host_bytes = 0;
 }
 
-awq_status awq_needs_backend(const awq_options *options, const awq_backend **out, awq_error *err)
+static const awq_backend *best_backend(awq_error *why)
 {
-    const awq_backend *backend = awq_backend_find(options->backend);
+    const awq_backend *const *backend = awq_backends();
+    while ((*backend)->survey && !(*backend)->survey(NULL, 0, why)) backend++;
+    return *backend;
+}
+
+awq_status awq_needs_backend(const awq_options *options, const awq_backend **out, awq_error *why,
+                             awq_error *err)
+{
+    *why = (awq_error){0};
+    const awq_backend *backend =
+        !strcmp(options->backend, "auto") ? best_backend(why) : awq_backend_find(options->backend);
     if (!backend)
         return awq_fail(err, AWQ_ERR_USAGE, "backend '%s' is not in this build; it has cpu%s",
                         options->backend, awq_backend_find("cuda") ? " and cuda" : "");
@@ -161,7 +180,8 @@ awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *ch
                             const awq_tokens *tokens, awq_hello *out, awq_error *err)
 {
     const awq_backend *backend = NULL;
-    if (awq_needs_backend(options, &backend, err)) return err->status;
+    awq_error why;
+    if (awq_needs_backend(options, &backend, &why, err)) return err->status;
     awq_job_size size = {.options = options,
                          .model = awq_checkpoint_model(checkpoint),
                          .tokens = tokens,
@@ -171,5 +191,6 @@ awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *ch
     *out = (awq_hello){.threads = options->threads ? options->threads : awq_cores_allowed()};
     snprintf(out->backend, sizeof out->backend, "%s", backend->name);
     awq_needs_count(&size, backend->compute_bytes, out);
+    out->host_budget_bytes = 0; /* the workers may run elsewhere */
     return AWQ_OK;
 }

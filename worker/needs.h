@@ -26,7 +26,10 @@ int64_t awq_needs_kept_sequences(const awq_options *options, const awq_tokens *t
 /* Sets hello's budget_bytes, layer_bytes and fixed_bytes; reads its threads. */
 void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *hello);
 
-/* The backend that --backend names; AWQ_ERR_USAGE when this build has none. */
-awq_status awq_needs_backend(const awq_options *options, const awq_backend **out, awq_error *err);
+/* The backend that --backend names; for auto the first that finds what it needs on this machine,
+ * and then *why says what a better one misses ("" if there is none). AWQ_ERR_USAGE when this build
+ * has none. */
+awq_status awq_needs_backend(const awq_options *options, const awq_backend **out, awq_error *why,
+                             awq_error *err);
 
 #endif

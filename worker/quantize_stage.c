@@ -9,7 +9,6 @@
 #include "jobs/run_directory.h"
 #include "jobs/skip.h"
 #include "jobs/work.h"
-#include "layers/decoder_load.h"
 #include "layers/quantize.h"
 #include "worker/hidden.h"
 #include "worker/needs.h"
@@ -47,7 +46,7 @@ static bool is_kept(const stage_run *run, int64_t i)
     return (i < run->stage->count && is_searched(run, i)) || (i > 0 && is_searched(run, i - 1));
 }
 
-/* ---- load ---- */
+/* ---- prepare ---- */
 
 static awq_status alloc_hosts(stage_run *run, awq_error *err)
 {
@@ -93,41 +92,28 @@ static awq_status alloc_tile(stage_run *run, awq_error *err)
     return AWQ_OK;
 }
 
-static awq_status load_layer(stage_run *run, int64_t i, awq_error *err)
+/* Weights that are not here yet: the reader may be at work on them. */
+static awq_status take_layer(stage_run *run, int64_t i, awq_error *err)
 {
     int64_t layer = run->stage->first + i;
-    double start = awq_clock_seconds();
-    awq_span_begin(&run->when[i], AWQ_SPAN_READ);
+    awq_read read;
     awq_worker_progress(run->worker, run->index, layer, -1, AWQ_PHASE_READ, 0);
-    if (awq_worker_check(run->worker, err) ||
-        awq_decoder_load(run->device, run->worker->checkpoint[0], layer, &run->decoders[i], err))
-        return err->status;
-    run->seconds[i][AWQ_PHASE_READ] = awq_clock_seconds() - start;
-    awq_span_end(&run->when[i], AWQ_SPAN_READ);
-    if (!is_searched(run, i)) return AWQ_OK;
-    return awq_statistics_init(run->device, run->model, &run->statistics[i], err);
+    if (awq_reader_take(run->worker->reader, layer, &read, err)) return err->status;
+    run->decoders[i] = read.decoder;
+    run->seconds[i][AWQ_PHASE_READ] = read.end - read.begin;
+    run->when[i].begin[AWQ_SPAN_READ] = read.begin;
+    run->when[i].end[AWQ_SPAN_READ] = read.end;
+    awq_worker_resume(run->worker);
+    return AWQ_OK;
 }
 
-/* What goes into the output without passing through a layer: the embedding with the first layer,
- * the final norm and the head with the last. */
-static awq_status check_ends(const stage_run *run, awq_error *err)
+static awq_status prepare(stage_run *run, awq_error *err)
 {
-    const awq_checkpoint *checkpoint = run->worker->checkpoint[0];
-    if (!run->stage->first &&
-        awq_tensor_check_finite(awq_checkpoint_find(checkpoint, AWQ_EMBEDDING_NAME), err))
+    if (awq_worker_check(run->worker, err) || alloc_hosts(run, err) || alloc_tile(run, err))
         return err->status;
-    if (run->stage->first + run->stage->count < run->model->layers) return AWQ_OK;
-    if (awq_tensor_check_finite(awq_checkpoint_find(checkpoint, AWQ_FINAL_NORM_NAME), err))
-        return err->status;
-    if (run->model->tied) return AWQ_OK;
-    return awq_tensor_check_finite(awq_checkpoint_head(checkpoint), err);
-}
-
-static awq_status load(stage_run *run, awq_error *err)
-{
-    if (alloc_hosts(run, err) || alloc_tile(run, err) || check_ends(run, err)) return err->status;
     for (int64_t i = 0; i < run->stage->count; i++)
-        if (load_layer(run, i, err))
+        if (is_searched(run, i) &&
+            awq_statistics_init(run->device, run->model, &run->statistics[i], err))
             return awq_error_wrap(err, "layer %lld", (long long)(run->stage->first + i));
     return AWQ_OK;
 }
@@ -136,7 +122,7 @@ static void release(stage_run *run)
 {
     const awq_backend *backend = run->device->backend;
     for (int64_t i = 0; run->decoders && i < run->stage->count; i++)
-        awq_decoder_release(run->device, &run->decoders[i]);
+        awq_reader_give_back(run->worker->reader, &run->decoders[i]);
     for (int64_t i = 0; run->statistics && i < run->stage->count; i++)
         awq_statistics_release(run->device, &run->statistics[i]);
     for (int64_t i = 0; run->kept && i <= run->stage->count; i++)
@@ -172,7 +158,8 @@ static awq_status flow_layer(stage_run *run, int64_t i, int64_t tile, awq_error 
     int64_t tokens = sequences * worker->tokens.length;
     awq_statistics *statistics = is_searched(run, i) ? &run->statistics[i] : NULL;
     keep(run, tile, i);
-    if (awq_worker_check(worker, err)) return err->status;
+    if (awq_worker_check(worker, err) || (!run->decoders[i].arena && take_layer(run, i, err)))
+        return err->status;
     awq_span_begin(&run->when[i], AWQ_SPAN_FLOW);
     if (awq_decoder_forward(run->device, run->model, &run->decoders[i], run->scratch, run->hidden,
                             sequences, statistics, run->mask, run->seconds[i], err))
@@ -211,6 +198,13 @@ static awq_status flow(stage_run *run, awq_error *err)
         status = flow_tile(run, &source, tile, err);
     awq_source_close(&source);
     return status;
+}
+
+/* Nothing is published of a model whose embedding or head is damaged. */
+static awq_status check_ends(const stage_run *run, awq_error *err)
+{
+    bool last = run->stage->first + run->stage->count == run->model->layers;
+    return !run->stage->first || last ? awq_reader_check_ends(run->worker->reader, err) : AWQ_OK;
 }
 
 /* ---- search and publish ---- */
@@ -287,7 +281,7 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
     awq_status status =
         awq_quantize_layer(run->device, run->model, &run->decoders[i], &run->statistics[i],
                            run->scratch, &kept, &options, &watch, &result, err);
-    awq_decoder_release(run->device, &run->decoders[i]);
+    awq_reader_give_back(worker->reader, &run->decoders[i]);
     awq_statistics_release(run->device, &run->statistics[i]);
     if (!status) {
         result.record.layer = layer;
@@ -312,8 +306,9 @@ awq_status awq_quantize_stage(awq_worker *worker, const awq_stage *stages, int64
                      .done = done,
                      .model = awq_checkpoint_model(worker->checkpoint[0]),
                      .device = worker->device};
-    awq_status status = load(&run, err);
+    awq_status status = prepare(&run, err);
     if (!status) status = flow(&run, err);
+    if (!status) status = check_ends(&run, err);
     for (int64_t i = 0; !status && i < stage->count; i++)
         if (is_searched(&run, i)) status = search_layer(&run, i, err);
     if (!status) awq_worker_count_stage(worker);

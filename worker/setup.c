@@ -21,7 +21,8 @@ static int threads_share(awq_neighbours neighbours)
 static void warn_of_binding(const awq_device *device, awq_neighbours neighbours)
 {
     int share = awq_cores_online() / neighbours.workers;
-    if (neighbours.index || device->threads >= share || awq_cores_allowed() == awq_cores_online())
+    if (!device->threads || neighbours.index || device->threads >= share ||
+        awq_cores_allowed() == awq_cores_online())
         return;
     char host[AWQ_HOST_BYTES] = "?";
     gethostname(host, sizeof host - 1);
@@ -36,28 +37,29 @@ static awq_dtype compute_type(const awq_checkpoint *checkpoint)
     return checkpoint && awq_checkpoint_model(checkpoint)->dtype == AWQ_F16 ? AWQ_F16 : AWQ_BF16;
 }
 
-/* Why `auto` took the CPU though there is a CUDA backend: once, by the node's first worker. */
-static void explain_cpu(const awq_options *options, awq_neighbours neighbours)
+/* Workers take the GPUs that they see in turn: where each sees all of the node's, each has its own;
+ * where the scheduler gives each its own, that one. Two that met on one are the coordinator's to
+ * find (coordinator/crew_gpus.h). */
+static int gpu_index(const awq_backend *backend, awq_neighbours neighbours)
 {
-    awq_gpu gpu;
-    awq_error err;
-    if (strcmp(options->backend, "auto") || neighbours.index || !awq_backend_find("cuda")) return;
-    if (awq_worker_gpus(&gpu, 1, &err))
-        awq_log(AWQ_LOG_INFO, "backend=cpu gpu=\"%s\": '--backend cuda' takes it", gpu.name);
-    else
-        awq_log(AWQ_LOG_INFO, "backend=cpu: %s", err.text);
+    awq_error none;
+    int count = backend->survey ? backend->survey(NULL, 0, &none) : 0;
+    return count ? neighbours.index % count : 0; /* none: open says what is missing */
 }
 
 static awq_status open_device(const awq_options *options, awq_dtype compute,
-                              awq_neighbours neighbours, awq_device **out, awq_error *err)
+                              awq_neighbours neighbours, awq_worker *worker, awq_error *err)
 {
     const awq_backend *backend = NULL;
-    if (awq_needs_backend(options, &backend, err)) return err->status;
-    /* A GPU backend takes index 0, the first that the process sees: what SLURM's --gpus-per-task
-     * gives each. neighbours.index goes here once ranks of a node share its GPUs out by it. */
-    awq_device_options device = {.threads = (int)options->threads, .compute = compute};
-    if (!device.threads) device.threads = threads_share(neighbours);
-    return backend->open(&device, out, err);
+    awq_error why;
+    if (awq_needs_backend(options, &backend, &why, err)) return err->status;
+    if (*why.text && !neighbours.index) /* once a node */
+        awq_log(AWQ_LOG_INFO, "backend=%s: %s", backend->name, why.text);
+    worker->device_options = (awq_device_options){
+        .threads = options->threads ? (int)options->threads : threads_share(neighbours),
+        .index = gpu_index(backend, neighbours),
+        .compute = compute};
+    return backend->open(&worker->device_options, &worker->device, err);
 }
 
 /* Problems become one error: a worker can only meet them when files changed under the job. */
@@ -75,13 +77,30 @@ static awq_status open_model(const char *directory, awq_checkpoint **out, awq_er
     return status;
 }
 
+/* Whether tiles can go from GPU to GPU; NCCL is not loaded for a job that has no use for it. */
+static void look_for_links(const awq_worker *worker, awq_hello *hello)
+{
+    const awq_links *links = worker->device->backend->links;
+    awq_error err;
+    if (worker->job.options.transport == AWQ_OPTION_TRANSPORT_MPI ||
+        awq_mail_size(worker->mail) < 3)
+        snprintf(hello->no_link, sizeof hello->no_link, "there is no use for it");
+    else if (!links)
+        snprintf(hello->no_link, sizeof hello->no_link, "the %s backend of this build has none",
+                 worker->device->backend->name);
+    else if (links->load(&err))
+        snprintf(hello->no_link, sizeof hello->no_link, "%.250s", err.text);
+}
+
 static void say_hello(awq_worker *worker, int neighbours)
 {
     int workers = awq_mail_size(worker->mail); /* and the coordinator, unless it is one rank */
     awq_hello hello = {.pid = getpid(), .threads = worker->device->threads};
     gethostname(hello.host, sizeof hello.host - 1);
     snprintf(hello.device, sizeof hello.device, "%s", worker->device->name);
+    snprintf(hello.gpu, sizeof hello.gpu, "%s", worker->device->id);
     snprintf(hello.backend, sizeof hello.backend, "%s", worker->device->backend->name);
+    look_for_links(worker, &hello);
     awq_job_size size = {.options = &worker->job.options,
                          .tokens = &worker->tokens,
                          .models = worker->models,
@@ -155,10 +174,9 @@ awq_status awq_worker_setup(awq_worker *worker, const awq_letter *letter, awq_er
                                                                             : AWQ_LOG_INFO);
     awq_log_set_json(worker->job.options.log_json);
     if (open_inputs(worker, err) ||
-        open_device(&worker->job.options, compute_type(worker->checkpoint[0]), neighbours,
-                    &worker->device, err))
+        open_device(&worker->job.options, compute_type(worker->checkpoint[0]), neighbours, worker,
+                    err))
         return err->status;
-    explain_cpu(&worker->job.options, neighbours);
     if (!worker->job.options.threads) warn_of_binding(worker->device, neighbours);
     say_hello(worker, neighbours.workers);
     return AWQ_OK;

@@ -18,8 +18,11 @@
 #include "kernels/backend.h"
 #include "layers/quantize.h"
 #include "layers/unfold.h"
+#include "worker/inlet.h"
 #include "worker/keeper.h"
+#include "worker/outlet.h"
 #include "worker/queue.h"
+#include "worker/reader.h"
 #include "worker/worker.h"
 
 enum { AWQ_COORDINATOR = 0, AWQ_MODELS = 2 };
@@ -44,10 +47,12 @@ struct awq_worker {
     awq_progress progress;
     double resumed; /* clock seconds: computing since */
 
-    awq_queue *tasks;   /* letters for the compute thread, in order */
-    awq_queue *tiles;   /* hidden states for the compute thread, by layer and tile */
-    awq_queue *to_keep; /* the same hidden states for the keeper, in order of arrival */
-    awq_keeper *keeper; /* the compute thread's; NULL: boundaries are not kept */
+    awq_queue *tasks;     /* letters for the compute thread, in order */
+    awq_queue *tiles;     /* hidden states for the compute thread, by layer and tile */
+    awq_queue *link_ids;  /* LINK letters for the outlet */
+    awq_queue *announced; /* TILE letters without states, for the inlet */
+    awq_queue *to_keep;   /* the same hidden states for the keeper, in order of arrival */
+    awq_keeper *keeper;   /* the compute thread's; NULL: boundaries are not kept */
 
     /* the compute thread's own, set up by the JOB letter */
     bool ready;
@@ -62,7 +67,11 @@ struct awq_worker {
     awq_tokens tokens;
     int64_t tile_sequences;
     int64_t tiles_in_job;
+    awq_device_options device_options; /* that it was opened with */
     awq_device *device;
+    awq_reader *reader; /* while a plan is worked on; so are the next two */
+    awq_outlet *outlet; /* NULL: tiles go in letters, or nowhere */
+    awq_inlet *inlet;
 };
 
 /* worker/setup.c: the JOB letter. Says HELLO. */

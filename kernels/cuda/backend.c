@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * kernels/cuda/backend.c - the GPU's table. */
 #include "kernels/backend_list.h"
+#include "kernels/cuda/link.h"
 #include "kernels/cuda/verbs.h"
 
 const awq_backend awq_backend_cuda = {
     .name = "cuda",
     .compute_bytes = 2,
+    .links = AWQ_LINKS_CUDA,
     .library = library_cuda,
     .survey = survey_cuda,
     .open = open_cuda,

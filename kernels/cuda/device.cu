@@ -64,10 +64,8 @@ static awq_status find_device(int index, cudaDeviceProp *properties, awq_error *
     int count = cuda_count_devices(&none);
     if (!count) return awq_fail(err, none.status, "%s, or run with --backend cpu", none.text);
     if (index >= count)
-        return awq_fail(err, AWQ_ERR_DEVICE,
-                        "GPU %d: there %s %d here; start at most one worker for each GPU of the "
-                        "node, or run with --backend cpu",
-                        index, count == 1 ? "is" : "are", count);
+        return awq_fail(err, AWQ_ERR_DEVICE, "GPU %d: there %s %d here", index,
+                        count == 1 ? "is" : "are", count);
     cudaError_t error = cudaGetDeviceProperties(properties, index);
     if (error == cudaSuccess) error = cudaSetDevice(index);
     if (error == cudaSuccess) return AWQ_OK;
@@ -109,14 +107,25 @@ static void open_blas(cuda_device *self)
                     self->blas->set_math_mode(self->handle, CUBLAS_DEFAULT_MATH));
 }
 
-static awq_status open_parts(cuda_device *self, awq_error *err)
+static awq_status open_parts(cuda_device *self, bool reads_only, awq_error *err)
 {
     if (cuda_check(self, "opening",
                    cudaStreamCreateWithFlags(&self->stream, cudaStreamNonBlocking)) &&
-        cuda_check(self, "opening", cudaMalloc(&self->workspace, WORKSPACE_BYTES)))
+        !reads_only && cuda_check(self, "opening", cudaMalloc(&self->workspace, WORKSPACE_BYTES)))
         open_blas(self);
     if (!self->failed) open_staging(self);
     return cuda_status(self, err);
+}
+
+/* "GPU-" and 32 hex digits in five groups, as nvidia-smi has it. */
+static void print_id(char *out, size_t bytes, const cudaUUID_t *uuid)
+{
+    size_t used = static_cast<size_t>(snprintf(out, bytes, "GPU"));
+    for (int i = 0; i < 16 && used < bytes; i++)
+        used += static_cast<size_t>(
+            snprintf(out + used, bytes - used,
+                     i == 0 || i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
+                     static_cast<unsigned char>(uuid->bytes[i])));
 }
 
 awq_status open_cuda(const awq_device_options *options, awq_device **out, awq_error *err)
@@ -133,14 +142,16 @@ awq_status open_cuda(const awq_device_options *options, awq_device **out, awq_er
     if (!self) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the CUDA backend");
     self->base.backend = &awq_backend_cuda;
     self->base.memory_bytes = properties.totalGlobalMem;
-    snprintf(self->base.name, sizeof self->base.name, "%.95s", properties.name);
+    snprintf(self->base.name, sizeof self->base.name, "GPU %d, %.80s", options->index,
+             properties.name);
+    print_id(self->base.id, sizeof self->base.id, &properties.uuid);
     self->index = options->index;
     self->base.compute = options->compute;
     self->bf16 = options->compute == AWQ_BF16;
     self->blas = blas;
     pthread_mutex_init(&self->error_lock, NULL);
     pthread_mutex_init(&self->staging.lock, NULL);
-    if (open_parts(self, err)) {
+    if (open_parts(self, options->reads_only, err)) {
         close_cuda(&self->base);
         return err->status;
     }
@@ -171,14 +182,14 @@ void close_cuda(awq_device *device)
 
 /* ---- scratch ---- */
 
-/* cudaFree waits until the verbs that use the old scratch are done. */
+/* In stream order: the verbs that use the old scratch come first. */
 char *cuda_reserve(cuda_device *self, const char *verb, size_t bytes)
 {
     if (bytes <= self->scratch_bytes) return static_cast<char *>(self->scratch);
-    cudaFree(self->scratch);
+    cudaFreeAsync(self->scratch, self->stream);
     self->scratch = NULL;
     self->scratch_bytes = 0;
-    if (!cuda_check(self, verb, cudaMalloc(&self->scratch, bytes))) return NULL;
+    if (!cuda_check(self, verb, cudaMallocAsync(&self->scratch, bytes, self->stream))) return NULL;
     self->scratch_bytes = bytes;
     return static_cast<char *>(self->scratch);
 }

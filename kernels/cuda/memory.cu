@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * kernels/cuda/memory.cu - device memory, and copies between it and the host's.
  *
+ * Arrays come from the device's pool, in stream order: cudaMalloc and cudaFree would wait for all
+ * of the device, and with it for the other end of a link (link.cu).
+ *
  * Host memory is pageable; bytes go through two pinned slots in turn, so that upload returns when
  * it has read them, not when the device has them. */
 #include "kernels/cuda/device.cuh"
@@ -14,7 +17,7 @@ awq_status alloc_cuda(awq_device *device, size_t bytes, const char *what, void *
     if (!self) return cuda_status(reinterpret_cast<cuda_device *>(device), err);
     size_t available = 0, total = 0;
     void *array = NULL;
-    cudaError_t error = cudaMalloc(&array, bytes ? bytes : 1);
+    cudaError_t error = cudaMallocAsync(&array, bytes ? bytes : 1, self->stream);
     if (error == cudaSuccess) {
         *out = array;
         return AWQ_OK;
@@ -23,16 +26,20 @@ awq_status alloc_cuda(awq_device *device, size_t bytes, const char *what, void *
     if (error != cudaErrorMemoryAllocation || cudaMemGetInfo(&available, &total) != cudaSuccess)
         return awq_fail(err, AWQ_ERR_DEVICE, "GPU %d: allocating %s: %s", self->index, what,
                         cudaGetErrorString(error));
-    return awq_fail(err, AWQ_ERR_MEMORY,
-                    "no memory on GPU %d for %s: %zu bytes, %zu of %zu are free", self->index, what,
-                    bytes, available, total);
+    return awq_fail(
+        err, AWQ_ERR_MEMORY,
+        "no memory on GPU %d for %s: %.2f GB are needed, %.2f of %.2f GB are free; lower "
+        "--device-memory, so that a stage has fewer layers, or --tile-tokens, and see "
+        "with nvidia-smi who else is on it",
+        self->index, what, 1e-9 * static_cast<double>(bytes), 1e-9 * static_cast<double>(available),
+        1e-9 * static_cast<double>(total));
 }
 
 void release_cuda(awq_device *device, void *array)
 {
     cuda_device *self = reinterpret_cast<cuda_device *>(device);
     if (array && cudaSetDevice(self->index) == cudaSuccess)
-        cuda_check(self, "release", cudaFree(array));
+        cuda_check(self, "release", cudaFreeAsync(array, self->stream));
 }
 
 void zero_cuda(awq_device *device, void *array, size_t bytes)

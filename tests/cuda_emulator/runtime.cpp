@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <map>
+#include <sstream>
 #include <vector>
 
 namespace emulator
@@ -11,7 +12,11 @@ namespace emulator
 
 std::recursive_mutex device_mutex;
 
-static constexpr size_t memory_bytes = (size_t)4 << 30;
+/* AWQ_EMULATOR_MEMORY, or 4 GiB. */
+static const size_t memory_bytes = [] {
+    const char *wanted = getenv("AWQ_EMULATOR_MEMORY");
+    return wanted ? (size_t)atoll(wanted) : (size_t)4 << 30;
+}();
 /* The sanitizer has guards of its own. */
 #if defined(__SANITIZE_ADDRESS__)
 static constexpr size_t guard = 0;
@@ -23,6 +28,30 @@ static constexpr int guard_byte = 0xa5;
 static std::map<const char *, size_t> arrays, pinned; /* first byte, bytes */
 static size_t bytes_in_use;
 static cudaError_t last_error;
+
+/* The devices that this process sees, as CUDA_VISIBLE_DEVICES has it: all, or some of 0, 1, .. up
+ * to AWQ_EMULATOR_GPUS, one by default. They differ in their UUID alone. */
+static const std::vector<int> &visible()
+{
+    static const std::vector<int> list = [] {
+        const char *wanted = getenv("AWQ_EMULATOR_GPUS"), *some = getenv("CUDA_VISIBLE_DEVICES");
+        int count = wanted ? atoi(wanted) : 1;
+        std::vector<int> all;
+        if (!some) {
+            for (int i = 0; i < count; i++) all.push_back(i);
+            return all;
+        }
+        std::stringstream words(some);
+        for (std::string word; std::getline(words, word, ',');) {
+            if (word.empty() || atoi(word.c_str()) >= count) break; /* as CUDA: up to the first */
+            all.push_back(atoi(word.c_str()));
+        }
+        return all;
+    }();
+    return list;
+}
+
+static thread_local int current;
 
 static cudaError_t fail(cudaError_t error)
 {
@@ -74,6 +103,16 @@ void check_guards()
     }
 }
 
+static void release(void *array)
+{
+    auto found = arrays.find((char *)array);
+    if (found == arrays.end()) report("freeing: %p is not a device array", array);
+    check_guards();
+    bytes_in_use -= found->second;
+    arrays.erase(found);
+    free((char *)array - guard);
+}
+
 /* ---- copies ---- */
 
 static void upload(void *to, const void *from, size_t bytes, cudaStream_t stream)
@@ -122,25 +161,28 @@ extern "C" {
 
 cudaError_t cudaGetDeviceCount(int *count)
 {
-    *count = 1;
-    return cudaSuccess;
+    *count = (int)visible().size();
+    return *count ? cudaSuccess : fail(cudaErrorNoDevice);
 }
 
 cudaError_t cudaSetDevice(int device)
 {
-    return device ? fail(cudaErrorInvalidDevice) : cudaSuccess;
+    if ((size_t)device >= visible().size()) return fail(cudaErrorInvalidDevice);
+    current = device;
+    return cudaSuccess;
 }
 
 cudaError_t cudaGetDevice(int *device)
 {
-    *device = 0;
+    *device = current;
     return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
 {
-    if (device) return fail(cudaErrorInvalidDevice);
+    if ((size_t)device >= visible().size()) return fail(cudaErrorInvalidDevice);
     *properties = {};
+    properties->uuid.bytes[15] = (char)visible()[(size_t)device];
     strcpy(properties->name, "emulated on the CPU");
     properties->totalGlobalMem = memory_bytes;
     properties->major = 9;
@@ -191,6 +233,8 @@ const char *cudaGetErrorString(cudaError_t error)
         return "no error";
     case cudaErrorMemoryAllocation:
         return "out of memory";
+    case cudaErrorNoDevice:
+        return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice:
         return "invalid device ordinal";
     case cudaErrorInvalidMemcpyDirection:
@@ -225,12 +269,19 @@ cudaError_t cudaFree(void *array)
     device_lock lock(device_mutex);
     if (!array) return cudaSuccess;
     run_everything(); /* as it waits for the device */
-    auto found = arrays.find((char *)array);
-    if (found == arrays.end()) report("cudaFree: %p is not a device array", array);
-    check_guards();
-    bytes_in_use -= found->second;
-    arrays.erase(found);
-    free((char *)array - guard);
+    release(array);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocAsync(void **array, size_t bytes, cudaStream_t)
+{
+    return cudaMalloc(array, bytes);
+}
+
+cudaError_t cudaFreeAsync(void *array, cudaStream_t stream)
+{
+    device_lock lock(device_mutex);
+    if (array) enqueue(stream, [=] { release(array); });
     return cudaSuccess;
 }
 

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Workers and their GPUs, on the emulated CUDA backend (AWQRUN is awqrun_emulated): who takes
+which, who may share one, what is refused for lack of memory."""
+
+import unittest
+
+from support.case import FAMILIES, Case, digest
+
+MODEL = FAMILIES / "llama3"
+
+
+class Workers(Case):
+    def gpu_job(self, *options, gpus=1, ranks=1, env=None, **how):
+        return self.quantize("--backend", "cuda", "--group-size", 32, "--alpha-steps", 2,
+                             "--rounding", "nearest", "--clip", "off", *options, model=MODEL,
+                             tokens=self.family_tokens(), sequences=4, ranks=ranks,
+                             env={"AWQ_EMULATOR_GPUS": str(gpus), **(env or {})}, **how)
+
+    def test_workers_of_a_node_take_its_gpus_in_turn_and_give_the_bytes_of_one(self):
+        two = self.succeeds(self.gpu_job("--verbose", gpus=2, ranks=3))
+        self.assertRegex(two.err, r"worker=1 .*device='GPU 0, ")
+        self.assertRegex(two.err, r"worker=2 .*device='GPU 1, ")
+        one = self.folder / "one"
+        self.succeeds(self.gpu_job(out=one))
+        self.assertEqual(*({name: sha for name, sha in digest(out).items()
+                            if name != "awqrun.h5"} for out in (self.out, one)))
+
+    def test_a_worker_takes_the_gpu_that_it_may_see(self):
+        result = self.succeeds(self.gpu_job("--verbose", gpus=4,
+                                            env={"CUDA_VISIBLE_DEVICES": "3"}))
+        self.assertIn("device='GPU 0, ", result.err)  # the first, as CUDA numbers those it shows
+
+    def test_two_workers_on_one_gpu_are_refused_unless_they_are_told_to_share_it(self):
+        self.fails_with(self.gpu_job(ranks=3),
+                        r"workers 1 and 2 on \S+ would share GPU 0, .* \(GPU-0{8}-.*\); start one "
+                        r"worker for each GPU, or give --share-gpu")
+        self.nothing_looks_finished()
+        alone = self.succeeds(self.gpu_job("--verbose", out=self.folder / "alone"))
+        shared = self.succeeds(self.gpu_job("--share-gpu", "--stage-layers", 1, ranks=3))
+        self.assertNotIn("error", shared.err)
+        self.assertEqual(*({name: sha for name, sha in digest(out).items()
+                            if name != "awqrun.h5"} for out in (self.out, self.folder / "alone")))
+        self.assertIn("worker ready", alone.err)
+
+    def test_a_percentage_is_of_what_a_shared_gpu_leaves_each(self):
+        # 1.6 GB hold what a process takes and the layers; half of it does not
+        small = {"AWQ_EMULATOR_MEMORY": "1600000000"}
+        self.succeeds(self.gpu_job(env=small, out=self.folder / "alone"))
+        self.fails_with(self.gpu_job("--share-gpu", ranks=3, env=small),
+                        r"worker 1 \(.*\): one decoder layer needs .* GB, and the worker with the "
+                        r"least memory may use 0\.72 GB")
+
+    def test_without_a_gpu_auto_takes_the_cpu_and_says_why(self):
+        none = {"CUDA_VISIBLE_DEVICES": ""}
+        result = self.succeeds(self.quantize("--alpha-steps", 2, "--group-size", 32, model=MODEL,
+                                             tokens=self.family_tokens(), sequences=2, env=none))
+        self.assertIn("backend=cpu: the NVIDIA driver gives no GPU", result.err)
+        self.fails_with(self.gpu_job("--restart", env=none),
+                        r"the NVIDIA driver gives no GPU: .*; ask the scheduler for one, or check "
+                        r"CUDA_VISIBLE_DEVICES, or run with --backend cpu")
+
+    def test_auto_takes_the_gpu(self):
+        result = self.succeeds(self.quantize("--alpha-steps", 0, "--group-size", 32, "--verbose",
+                                             model=MODEL, tokens=self.family_tokens(),
+                                             sequences=2))
+        self.assertIn("device='GPU 0, ", result.err)
+
+    def test_memory_that_is_not_there_is_named_with_what_to_lower(self):
+        # the plan is told of more than there is
+        result = self.quantize("--backend", "cuda", "--device-memory", "8GB", sequences=16,
+                               env={"AWQ_EMULATOR_MEMORY": "48000000"})
+        self.fails_with(result, r"no memory on GPU 0 for .+: 0\.\d\d GB are needed, 0\.\d\d of "
+                                r"0\.05 GB are free; lower --device-memory, .* --tile-tokens")
+
+
+if __name__ == "__main__":
+    unittest.main()
