@@ -19,8 +19,10 @@ EMULATED = pathlib.Path(BUILD) / "tests" / "cuda_emulator" / "machine_rate_emula
 
 def bench(*arguments, check=() if SANITIZED else ("--check-memory",)):
     """What it prints, for four sequences of a tiny model of two layers."""
+    environment = {name: value for name, value in os.environ.items()
+                   if name != "CUDA_VISIBLE_DEVICES"}  # of the tests, which are to see no GPU
     run = subprocess.run([sys.executable, "-B", BENCH, "--build", BUILD, "--preset", "tiny",
-                          "--sequences", "4", *check, *arguments],
+                          "--sequences", "4", *check, *arguments], env=environment,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     if run.returncode:
         raise AssertionError(run.stdout + run.stderr)
