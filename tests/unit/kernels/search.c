@@ -89,7 +89,7 @@ static void check_quadratic_form(awq_extent extent)
     }
     must(be->quadratic_form(device, device_compute(d, count),
                             device_floats(gram, extent.in * extent.in), extent, &sum, &err));
-    double tolerance = under_test.compute == AWQ_F32 ? 1e-5 : 1e-2;
+    double tolerance = under_test.compute == AWQ_F32 ? 1e-5 : 1e-3;
     if (!(fabs(sum / reference - 1) < tolerance))
         fail_msg("quadratic form is %.12g, should be %.12g", sum, reference);
 }
@@ -107,6 +107,43 @@ static void quadratic_form_works_across_blocks(void **state)
     (void)state;
     check_quadratic_form((awq_extent){519, 328});
     check_quadratic_form((awq_extent){8, 1040});
+}
+
+/* Channels whose activations are 2^-12 to 2^12 of the others', as outliers are, and errors that are
+ * as much smaller; a dead one; Gram matrices of any size. */
+static void check_uneven_form(float size)
+{
+    awq_error err;
+    enum { OUT = 40, COLS = 300, TOKENS = 24 };
+    awq_extent extent = {OUT, COLS};
+    float *x = host_random(TOKENS * COLS, size), *d = host_random(OUT * COLS, 0.05f);
+    float *gram = host_array(COLS * COLS * sizeof *gram), *at = host_array(COLS * sizeof *at);
+    double *row = host_doubles(COLS), sum = 0, reference = 0;
+    for (int c = 0; c < COLS; c++) at[c] = c == 77 ? 0 : ldexpf(1, c % 5 * 6 - 12);
+    for (int i = 0; i < TOKENS * COLS; i++) x[i] *= at[i % COLS];
+    for (int i = 0; i < OUT * COLS; i++) d[i] /= at[i % COLS] + (i % COLS == 77);
+    void *on_device = device_compute(d, OUT * COLS);
+    const float *kept = fetch_compute(on_device, OUT * COLS);
+    const double *exact = reference_gram(x, NULL, TOKENS, COLS);
+    for (int i = 0; i < COLS * COLS; i++) gram[i] = (float)exact[i];
+    for (int r = 0; r < OUT; r++) {
+        for (int c = 0; c < COLS; c++) row[c] = (double)kept[r * COLS + c];
+        reference += form(row, gram, COLS);
+    }
+    must(be->quadratic_form(device, on_device, device_floats(gram, COLS * COLS), extent, &sum,
+                            &err));
+    double tolerance = under_test.compute == AWQ_F32 ? 1e-5 : 1e-3;
+    if (!(fabs(sum / reference - 1) < tolerance))
+        fail_msg("quadratic form is %.12g, should be %.12g", sum, reference);
+    bench_clear(&under_test);
+}
+
+static void quadratic_form_takes_uneven_channels(void **state)
+{
+    (void)state;
+    check_uneven_form(1);
+    check_uneven_form(1e9f);
+    check_uneven_form(1e-9f);
 }
 
 static void quadratic_form_passes_nan_and_infinity(void **state)
@@ -244,6 +281,7 @@ int main(void)
         cmocka_unit_test(rounding_error_shows_nan_of_either_sign),
         cmocka_unit_test(quadratic_form_is_the_trace),
         cmocka_unit_test(quadratic_form_works_across_blocks),
+        cmocka_unit_test(quadratic_form_takes_uneven_channels),
         cmocka_unit_test(quadratic_form_passes_nan_and_infinity),
         cmocka_unit_test(squared_error_sums_the_rows_that_count),
         cmocka_unit_test(squared_error_shows_nan),
