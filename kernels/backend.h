@@ -179,6 +179,10 @@ struct awq_backend {
     /* folded[o, i] = w[o, i] * columns[i] / rows[o], float32. columns or rows NULL: ones. */
     void (*fold)(awq_device *device, float *folded, const void *w, const float *columns,
                  const float *rows, awq_extent extent);
+    /* w[o, i] = folded[o, i] / columns[i] * rows[o], rounded to the compute type: fold taken back.
+     * columns or rows NULL: ones. */
+    void (*unfold)(awq_device *device, void *w, const float *folded, const float *columns,
+                   const float *rows, awq_extent extent);
     /* A 2.8: clip->steps[o, group] = the cut that has the least d^T G_gg d of those tried, for
      * folded weights and the Gram matrix divided by s_i s_j. */
     void (*clip_search)(awq_device *device, const awq_clip *clip, const float *folded,

@@ -31,8 +31,8 @@ static awq_status measure(const linear_job *job, const void *d, double *sum, awq
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, flops, err);
 }
 
-/* Column scales and row divisors to the device; folded = weight * columns / rows. */
-static void fold(linear_job *job)
+/* Column scales and row divisors to the device. */
+static void upload_scales(linear_job *job)
 {
     awq_quantizer *quantizer = job->quantizer;
     const float *scales = quantizer->out->record.group[awq_linear_group(job->linear)].scales;
@@ -45,6 +45,13 @@ static void fold(linear_job *job)
                               (size_t)job->extent.out * sizeof *divisors);
         job->rows = quantizer->rows;
     }
+}
+
+/* folded = weight * columns / rows. */
+static void fold(linear_job *job)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    upload_scales(job);
     quantizer->be->fold(quantizer->device, quantizer->folded,
                         quantizer->decoder->weight[job->linear], job->columns, job->rows,
                         job->extent);
@@ -177,7 +184,7 @@ awq_status awq_quantize_linear(awq_quantizer *quantizer, awq_linear linear, awq_
     if (measure(&job, weight, &job.record->energy, err)) return err->status;
     fold(&job);
     if (skipped ? keep(&job, err) : code(&job, err)) return err->status;
-    quantizer->be->narrow(quantizer->device, weight, quantizer->folded,
-                          (size_t)awq_extent_elements(job.extent));
+    if (awq_fold_proof_linear(quantizer, linear, err)) return err->status;
+    upload_scales(&job);
     return skipped ? AWQ_OK : measure_loss(&job, err);
 }

@@ -37,6 +37,7 @@ const awq_backend awq_backend_cuda = {
     .quadratic_form = quadratic_form_cuda,
     .squared_error = squared_error_cuda,
     .fold = fold_cuda,
+    .unfold = unfold_cuda,
     .clip_search = clip_search_cuda,
     .quantize = quantize_cuda,
     .feedback_factor = feedback_factor_cuda,
