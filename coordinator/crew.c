@@ -241,7 +241,9 @@ awq_status awq_crew_hire(awq_crew *crew, const awq_job *job, awq_error *err)
         greeted = 0;
         for (int i = 0; i < crew->count; i++) greeted += crew->members[i].greeted;
     }
-    return awq_crew_share_gpus(crew, &job->options, err);
+    return awq_crew_share_gpus(crew, &job->options, err)
+               ? err->status
+               : awq_crew_choose_transport(crew, &job->options, err);
 }
 
 awq_progress awq_crew_progress(const awq_crew *crew)

@@ -47,6 +47,7 @@ typedef struct awq_crew {
     struct awq_worker *own; /* NULL: all workers are other ranks */
     awq_member *members;    /* owned, [count] */
     int count;
+    bool linked;      /* tiles go from GPU to GPU, past MPI */
     double timeout;   /* seconds of silence that end the job; 0: none */
     double deadline;  /* clock seconds at which the job is interrupted; 0: none */
     double pinged;    /* clock seconds */

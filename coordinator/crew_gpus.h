@@ -9,7 +9,8 @@
  * share each of the budget that --device-memory has as a percentage. */
 awq_status awq_crew_share_gpus(awq_crew *crew, const awq_options *options, awq_error *err);
 
-/* Whether two workers compute on one GPU. */
-bool awq_crew_shares_gpu(const awq_crew *crew);
+/* Sets crew->linked: whether tiles go from GPU to GPU. AWQ_ERR_INPUT where --transport nccl asks
+ * for what some worker has not. */
+awq_status awq_crew_choose_transport(awq_crew *crew, const awq_options *options, awq_error *err);
 
 #endif

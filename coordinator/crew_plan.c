@@ -39,7 +39,7 @@ void awq_crew_send_plan(awq_crew *crew, const awq_plan *plan, const char *finger
 {
     size_t stages = (size_t)plan->stage_count * sizeof *plan->stages;
     size_t layers = (size_t)plan->layers * sizeof *plan->done;
-    awq_plan_head head = {{0}};
+    awq_plan_head head = {.linked = crew->linked};
     if (fingerprint) snprintf(head.fingerprint, sizeof head.fingerprint, "%s", fingerprint);
     for (int i = 0; i < crew->count; i++) {
         awq_letter *letter = awq_letter_create(AWQ_LETTER_PLAN, plan->stage_count, plan->layers,

@@ -23,7 +23,9 @@ typedef enum awq_letter_kind {
     AWQ_LETTER_WIND_DOWN, /* finish the layer being searched, begin nothing, then say so */
     AWQ_LETTER_STOP,      /* a: exit code; stop computing and say goodbye */
     /* worker -> worker */
-    AWQ_LETTER_TILE, /* a: layer that the states enter, b: tile; payload: float32 states */
+    AWQ_LETTER_LINK, /* payload: awq_link_id (kernels/link.h); the receiver opened the link */
+    AWQ_LETTER_TILE, /* a: layer that the states enter, b: tile; payload: float32 states, or
+                        nothing: they come over the link */
     /* worker -> coordinator */
     AWQ_LETTER_HELLO,         /* payload: awq_hello */
     AWQ_LETTER_ALIVE,         /* payload: awq_progress; every second, and when told to wind down */
@@ -52,7 +54,9 @@ typedef struct awq_hello {
     char host[AWQ_HOST_BYTES];
     char device[96];
     char backend[16];
-    char gpu[48]; /* what tells it from all others; "" without one */
+    char kind[112];    /* the backend and the type of its device: what results may depend on */
+    char gpu[48];      /* what tells it from all others; "" without one */
+    char no_link[256]; /* why it cannot send tiles from GPU to GPU; "": it can */
     int64_t pid;
     int64_t threads;
     uint64_t budget_bytes;      /* what --device-memory leaves it */
@@ -66,6 +70,7 @@ typedef struct awq_hello {
  * whether it is done. */
 typedef struct awq_plan_head {
     char fingerprint[16]; /* awq_job_fingerprint_text */
+    int64_t linked;       /* 1: tiles go over links (kernels/link.h), 0: in letters */
 } awq_plan_head;
 
 /* What a worker computes, by the rate at which it gets on. */

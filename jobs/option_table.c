@@ -110,6 +110,8 @@ const awq_option awq_option_table[] = {
      "memory that a worker may plan for: of its GPU, or its share of the node's free memory"},
     {"share-gpu", NULL, AWQ_OPTION_FLAG, FIELD(share_gpu), NULL, UNBOUNDED, QUANTIZE | EVAL | VERIFY, OPTIONAL, SAME,
      "let several workers compute on one GPU; a percentage of its memory is then shared out too"},
+    {"transport", "auto|nccl|mpi", AWQ_OPTION_CHOICE, FIELD(transport), "auto", UNBOUNDED, QUANTIZE | EVAL | VERIFY, OPTIONAL, SAME,
+     "how hidden states go from worker to worker: from GPU to GPU, or through host memory; auto: nccl where all can"},
     {"worker-timeout", "TIME", AWQ_OPTION_SECONDS, FIELD(worker_timeout), "300s", 1, 1e9, QUANTIZE | EVAL | VERIFY, OPTIONAL, SAME,
      "end the job when a worker has been silent for so long"},
     {"time-limit", "TIME", AWQ_OPTION_SECONDS, FIELD(time_limit), "0s", 0, 1e9, QUANTIZE, OPTIONAL, SAME,

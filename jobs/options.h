@@ -36,6 +36,7 @@ enum { AWQ_OPTION_O_PROJ_TIED, AWQ_OPTION_O_PROJ_SKIP };
 enum { AWQ_OPTION_CLIP_OFF, AWQ_OPTION_CLIP_AFTER, AWQ_OPTION_CLIP_JOINT };
 enum { AWQ_OPTION_CLIP_SYMMETRIC, AWQ_OPTION_CLIP_ASYMMETRIC };
 enum { AWQ_OPTION_ROUNDING_NEAREST, AWQ_OPTION_ROUNDING_FEEDBACK };
+enum { AWQ_OPTION_TRANSPORT_AUTO, AWQ_OPTION_TRANSPORT_NCCL, AWQ_OPTION_TRANSPORT_MPI };
 enum { AWQ_OPTION_SHELL_BASH, AWQ_OPTION_SHELL_ZSH };
 enum { AWQ_OPTION_SPLIT_LINES, AWQ_OPTION_SPLIT_BLANK, AWQ_OPTION_SPLIT_FILES };
 enum {
@@ -97,6 +98,7 @@ typedef struct awq_options {
     int64_t batch;        /* plan: sequences that it serves at once */
     awq_memory device_memory;
     bool share_gpu;
+    int64_t transport;     /* awq_option_transport */
     double worker_timeout; /* seconds */
     double time_limit;     /* seconds, 0: none */
     double grace;          /* seconds */

@@ -23,6 +23,7 @@
 
 #include "io/dtype.h"
 #include "io/error.h"
+#include "kernels/link.h"
 
 typedef struct awq_backend awq_backend;
 
@@ -30,6 +31,7 @@ typedef struct awq_backend awq_backend;
 typedef struct awq_device {
     const awq_backend *backend;
     char name[96];         /* "CPU, 8 threads", "GPU 1, NVIDIA H200" */
+    char type[80];         /* that results may depend on: "NVIDIA H200"; "" on the CPU */
     char id[48];           /* of the GPU, the same for whoever opens it; "" on the CPU */
     uint64_t memory_bytes; /* what the device has */
     int threads;           /* CPU threads that compute; 0 on a GPU */
@@ -81,6 +83,7 @@ typedef struct awq_extent {
 struct awq_backend {
     const char *name; /* as --backend takes it */
     size_t compute_bytes;
+    const awq_links *links; /* NULL: arrays go to other processes through host memory */
 
     /* The libraries that it stands on, "NAME VERSION": the index-th, or NULL past the last. Needs
      * no device. */
@@ -196,6 +199,10 @@ struct awq_backend {
     /* folded[o, i] = w[o, i] * columns[i] / rows[o], float32. columns or rows NULL: ones. */
     void (*fold)(awq_device *device, float *folded, const void *w, const float *columns,
                  const float *rows, awq_extent extent);
+    /* w[o, i] = folded[o, i] / columns[i] * rows[o], rounded to the compute type: fold taken back.
+     * columns or rows NULL: ones. */
+    void (*unfold)(awq_device *device, void *w, const float *folded, const float *columns,
+                   const float *rows, awq_extent extent);
     /* A 2.8: clip->steps[o, group] = the cut that has the least d^T G_gg d of those tried, for
      * folded weights and the Gram matrix divided by s_i s_j. */
     void (*clip_search)(awq_device *device, const awq_clip *clip, const float *folded,

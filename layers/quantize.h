@@ -87,9 +87,9 @@ uint64_t awq_quantize_bytes(const awq_model *model, const awq_quantize_options *
                             int64_t kept, int64_t rows, size_t compute_bytes);
 
 /* Quantizes a layer that has seen all tiles; what the model says shall be left in full precision is
- * (awq_model_leave). Changes decoder's weights (folded) and statistics
- * (finished); both are of no further use. The record lacks tensors_bytes and tensors_crc. Errors
- * name the linear ("up_proj") or scale group, not the layer: callers add that. */
+ * (awq_model_leave). Changes what decoder holds (fold_proof.c) and statistics (finished); both are
+ * of no further use. The record lacks tensors_bytes and tensors_crc. Errors name the linear
+ * ("up_proj") or scale group, not the layer: callers add that. */
 awq_status awq_quantize_layer(awq_device *device, const awq_model *model, awq_decoder *decoder,
                               awq_statistics *statistics, awq_scratch *scratch,
                               const awq_kept_tokens *kept, const awq_quantize_options *options,

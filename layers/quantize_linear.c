@@ -36,8 +36,8 @@ static awq_group group_of(const linear_job *job)
     return awq_linear_group(job->quantizer->model, job->linear);
 }
 
-/* Column scales and row divisors to the device; folded = weight * columns / rows. */
-static void fold(linear_job *job)
+/* Column scales and row divisors to the device. */
+static void upload_scales(linear_job *job)
 {
     awq_quantizer *quantizer = job->quantizer;
     const float *scales = quantizer->out->record.group[group_of(job)].scales;
@@ -50,6 +50,13 @@ static void fold(linear_job *job)
                               (size_t)job->extent.out * sizeof *divisors);
         job->rows = quantizer->rows;
     }
+}
+
+/* folded = weight * columns / rows. */
+static void fold(linear_job *job)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    upload_scales(job);
     quantizer->be->fold(quantizer->device, quantizer->folded,
                         quantizer->decoder->weight[job->linear], job->columns, job->rows,
                         job->extent);
@@ -184,7 +191,7 @@ awq_status awq_quantize_linear(awq_quantizer *quantizer, awq_linear linear, awq_
     if (!is_router && measure(&job, weight, &job.record->energy, err)) return err->status;
     fold(&job);
     if (skipped ? keep(&job, err) : code(&job, err)) return err->status;
-    quantizer->be->narrow(quantizer->device, weight, quantizer->folded,
-                          (size_t)awq_extent_elements(job.extent));
+    if (awq_fold_proof_linear(quantizer, linear, err)) return err->status;
+    upload_scales(&job);
     return skipped ? AWQ_OK : measure_loss(&job, err);
 }

@@ -72,6 +72,13 @@ void awq_routing_hold(const awq_quantizer *quantizer, int64_t rows);
 awq_status awq_routing_check(const awq_quantizer *quantizer, int64_t rows, double tolerance,
                              awq_error *err);
 
+/* The layer that the folding check runs (fold_proof.c). decoder->weight of a linear, from `folded`;
+ * uses columns and rows. Then the norms and biases, from those in `out`. And all of a group's
+ * scales taken back: weights, norm or bias are the original ones. */
+awq_status awq_fold_proof_linear(awq_quantizer *quantizer, awq_linear linear, awq_error *err);
+awq_status awq_fold_proof_vectors(awq_quantizer *quantizer, awq_error *err);
+awq_status awq_fold_proof_unfold(awq_quantizer *quantizer, awq_group group, awq_error *err);
+
 /* Codes of a folded, quantized linear once more, with error feedback (feedback.c): `columns` are
  * its input's scales, and the group's other linears follow at once or not at all. record->damp
  * says whether it could be done. */

@@ -7,6 +7,7 @@
 #include "layers/head.h"
 #include "layers/quantize.h"
 #include "worker/cores.h"
+#include "worker/port.h"
 #include "worker/quantize_options.h"
 #include "worker/worker.h"
 
@@ -100,13 +101,15 @@ static bool is_one_stage(const awq_job_size *size, const awq_hello *hello)
            (!wanted || wanted >= size->model->layers);
 }
 
-/* With several stages: a layer that is read ahead; and of the next one's input all tiles at worst,
- * and one on its way. */
+/* With several stages: a layer that is read ahead; the slots of links; and of the next one's input
+ * all tiles at worst, and one on its way. */
 static void add_next_stage(const awq_job_size *size, const token_counts *tokens,
                            size_t compute_bytes, awq_hello *hello)
 {
     uint64_t models = size->models ? (uint64_t)size->models : 1;
     hello->fixed_bytes += awq_decoder_bytes(size->model, compute_bytes);
+    if (size->gpu_bytes && size->workers > 1)
+        hello->fixed_bytes += 2 * AWQ_PORT_SLOTS * models * hidden_bytes(size->model, tokens->rows);
     hello->host_bytes += models * hidden_bytes(size->model, tokens->all + tokens->rows);
 }
 

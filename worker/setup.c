@@ -77,14 +77,32 @@ static awq_status open_model(const char *directory, awq_checkpoint **out, awq_er
     return status;
 }
 
+/* Whether tiles can go from GPU to GPU; NCCL is not loaded for a job that has no use for it. */
+static void look_for_links(const awq_worker *worker, awq_hello *hello)
+{
+    const awq_links *links = worker->device->backend->links;
+    awq_error err;
+    if (worker->job.options.transport == AWQ_OPTION_TRANSPORT_MPI ||
+        awq_mail_size(worker->mail) < 3)
+        snprintf(hello->no_link, sizeof hello->no_link, "there is no use for it");
+    else if (!links)
+        snprintf(hello->no_link, sizeof hello->no_link, "the %s backend of this build has none",
+                 worker->device->backend->name);
+    else if (links->load(&err))
+        snprintf(hello->no_link, sizeof hello->no_link, "%.250s", err.text);
+}
+
 static void say_hello(awq_worker *worker, int neighbours)
 {
     int workers = awq_mail_size(worker->mail); /* and the coordinator, unless it is one rank */
     awq_hello hello = {.pid = getpid(), .threads = worker->device->threads};
     gethostname(hello.host, sizeof hello.host - 1);
     snprintf(hello.device, sizeof hello.device, "%s", worker->device->name);
+    snprintf(hello.kind, sizeof hello.kind, "%s%s%s", worker->device->backend->name,
+             *worker->device->type ? " on " : "", worker->device->type);
     snprintf(hello.gpu, sizeof hello.gpu, "%s", worker->device->id);
     snprintf(hello.backend, sizeof hello.backend, "%s", worker->device->backend->name);
+    look_for_links(worker, &hello);
     awq_job_size size = {.options = &worker->job.options,
                          .tokens = &worker->tokens,
                          .models = worker->models,

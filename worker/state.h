@@ -18,7 +18,9 @@
 #include "kernels/backend.h"
 #include "layers/quantize.h"
 #include "layers/unfold.h"
+#include "worker/inlet.h"
 #include "worker/keeper.h"
+#include "worker/outlet.h"
 #include "worker/queue.h"
 #include "worker/reader.h"
 #include "worker/worker.h"
@@ -45,16 +47,18 @@ struct awq_worker {
     awq_progress progress;
     double resumed; /* clock seconds: computing since */
 
-    awq_queue *tasks;   /* letters for the compute thread, in order */
-    awq_queue *tiles;   /* hidden states for the compute thread, by layer and tile */
-    awq_queue *to_keep; /* the same hidden states for the keeper, in order of arrival */
-    awq_keeper *keeper; /* the compute thread's; NULL: boundaries are not kept */
+    awq_queue *tasks;     /* letters for the compute thread, in order */
+    awq_queue *tiles;     /* hidden states for the compute thread, by layer and tile */
+    awq_queue *link_ids;  /* LINK letters for the outlet */
+    awq_queue *announced; /* TILE letters without states, for the inlet */
+    awq_queue *to_keep;   /* the same hidden states for the keeper, in order of arrival */
+    awq_keeper *keeper;   /* the compute thread's; NULL: boundaries are not kept */
 
     /* the compute thread's own, set up by the JOB letter */
     bool ready;
     awq_job job;
     char fingerprint[AWQ_FINGERPRINT_BYTES]; /* from the PLAN */
-    int models;                              /* 1, or 2 when eval compares */
+    int models;                              /* of eval: 1, or 2 when it compares; else 0 */
     awq_checkpoint *checkpoint[AWQ_MODELS];  /* the model; what it is compared with */
     awq_checkpoint *made;   /* verify: the checkpoint that is looked at, right or wrong */
     awq_tensor_sums sums;   /* verify: what was recorded of its tensors; count 0: nothing */
@@ -65,7 +69,9 @@ struct awq_worker {
     int64_t tiles_in_job;
     awq_device_options device_options; /* that it was opened with */
     awq_device *device;
-    awq_reader *reader; /* while a plan is worked on */
+    awq_reader *reader; /* while a plan is worked on; so are the next two */
+    awq_outlet *outlet; /* NULL: tiles go in letters, or nowhere */
+    awq_inlet *inlet;
 };
 
 /* worker/setup.c: the JOB letter. Says HELLO. */
@@ -99,6 +105,8 @@ awq_status awq_verify_made_again(awq_worker *worker, awq_quantized_layer *layer,
 awq_status awq_worker_check(awq_worker *worker, awq_error *err);
 void awq_worker_progress(awq_worker *worker, int64_t stage, int64_t layer, int64_t tile,
                          awq_phase phase, double flops);
+/* Waits for `changed`, or for a moment: to look whether the worker was told to stop. Mutex held. */
+void awq_worker_wait(pthread_cond_t *changed, pthread_mutex_t *mutex);
 /* What follows is computing: until now the worker waited. */
 void awq_worker_resume(awq_worker *worker);
 /* A tile is through the stage; all of a stage is done. */
@@ -111,6 +119,12 @@ void awq_worker_fail(awq_worker *worker, const awq_error *err);
 static inline int awq_worker_number(const awq_worker *worker)
 {
     return awq_mail_size(worker->mail) == 1 ? 1 : awq_mail_rank(worker->mail);
+}
+
+/* Models that run side by side. */
+static inline int awq_worker_models(const awq_worker *worker)
+{
+    return worker->models ? worker->models : 1;
 }
 
 /* Sequences in tile `tile`: all tiles but the last have the same. */

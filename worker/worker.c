@@ -10,6 +10,7 @@
 #include "worker/state.h"
 
 static const double heartbeat_seconds = 1;
+static const long look_nanoseconds = 50000000;
 /* How long a compute thread may take to notice STOP before it is left behind. Whatever it was
  * writing is not published, so nothing durable depends on it. */
 static const double patience_seconds = 2;
@@ -58,6 +59,16 @@ void awq_worker_count_stage(awq_worker *worker)
     pthread_mutex_unlock(&worker->mutex);
 }
 
+void awq_worker_wait(pthread_cond_t *changed, pthread_mutex_t *mutex)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_nsec += look_nanoseconds;
+    end.tv_sec += end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(changed, mutex, &end);
+}
+
 void awq_worker_fail(awq_worker *worker, const awq_error *err)
 {
     if (atomic_exchange(&worker->failed, true)) return;
@@ -71,17 +82,37 @@ static awq_status run_stages(awq_worker *worker, const awq_stage *stages, int64_
                              const bool *done, awq_error *err)
 {
     int self = awq_worker_number(worker) - 1;
-    awq_status status = awq_reader_start(worker, stages, count, &worker->reader, err);
-    for (int64_t i = 0; !status && i < count; i++) {
-        if (stages[i].worker != self) continue;
-        status = worker->job.command == AWQ_COMMAND_EVAL
-                     ? awq_eval_stage(worker, stages, i, err)
-                     : awq_quantize_stage(worker, stages, i, done, err);
-    }
-    awq_reader_free(worker->reader);
-    worker->reader = NULL;
+    awq_status status = AWQ_OK;
+    for (int64_t i = 0; !status && i < count; i++)
+        if (stages[i].worker == self)
+            status = worker->job.command == AWQ_COMMAND_EVAL
+                         ? awq_eval_stage(worker, stages, i, err)
+                         : awq_quantize_stage(worker, stages, i, done, err);
     if (!status) awq_worker_progress(worker, -1, -1, -1, AWQ_PHASE_WRITE, 0);
     return status;
+}
+
+/* The threads beside the compute thread, while it works on a plan. */
+static awq_status start_helpers(awq_worker *worker, const awq_stage *stages, int64_t count,
+                                bool linked, awq_error *err)
+{
+    if (worker->job.command == AWQ_COMMAND_QUANTIZE && awq_worker_start_keeper(worker, err))
+        return err->status;
+    if (awq_reader_start(worker, stages, count, &worker->reader, err)) return err->status;
+    if (!linked) return AWQ_OK;
+    return awq_outlet_start(worker, stages, count, &worker->outlet, err)
+               ? err->status
+               : awq_inlet_start(worker, stages, count, &worker->inlet, err);
+}
+
+static void end_helpers(awq_worker *worker)
+{
+    awq_outlet_free(worker->outlet);
+    awq_inlet_free(worker->inlet);
+    awq_reader_free(worker->reader);
+    worker->outlet = NULL;
+    worker->inlet = NULL;
+    worker->reader = NULL;
 }
 
 static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_error *err)
@@ -92,9 +123,12 @@ static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_err
     memcpy(worker->fingerprint, head->fingerprint, sizeof worker->fingerprint);
     awq_unfolder_free(worker->unfolder); /* a stage counts on all of the memory */
     worker->unfolder = NULL;
-    if (worker->job.command == AWQ_COMMAND_QUANTIZE && awq_worker_start_keeper(worker, err))
-        return err->status;
-    return run_stages(worker, stages, letter->a, done, err);
+    awq_status status = start_helpers(worker, stages, letter->a, head->linked, err);
+    if (!status) status = run_stages(worker, stages, letter->a, done, err);
+    if (status && status != AWQ_ERR_INTERRUPTED)
+        awq_worker_fail(worker, err); /* before waiting for threads that wait for other workers */
+    end_helpers(worker);
+    return status;
 }
 
 static awq_status run_task(awq_worker *worker, const awq_letter *letter, awq_error *err)
@@ -139,6 +173,8 @@ static void release(awq_worker *worker)
 {
     awq_queue_free(worker->tasks);
     awq_queue_free(worker->tiles);
+    awq_queue_free(worker->link_ids);
+    awq_queue_free(worker->announced);
     awq_queue_free(worker->to_keep);
     pthread_mutex_destroy(&worker->mutex);
     free(worker);
@@ -153,9 +189,11 @@ awq_status awq_worker_start(awq_mail *mail, awq_worker **out, awq_error *err)
     pthread_mutex_init(&worker->mutex, NULL);
     worker->tasks = awq_queue_create();
     worker->tiles = awq_queue_create();
+    worker->link_ids = awq_queue_create();
+    worker->announced = awq_queue_create();
     worker->to_keep = awq_queue_create();
-    if (!worker->tasks || !worker->tiles || !worker->to_keep ||
-        pthread_create(&worker->compute, NULL, compute, worker)) {
+    if (!worker->tasks || !worker->tiles || !worker->link_ids || !worker->announced ||
+        !worker->to_keep || pthread_create(&worker->compute, NULL, compute, worker)) {
         release(worker);
         return awq_fail(err, AWQ_ERR_MEMORY, "cannot start the compute thread");
     }
@@ -170,6 +208,8 @@ static void stop(awq_worker *worker, const awq_letter *letter)
     atomic_store(&worker->stop, true);
     awq_queue_close(worker->tasks);
     awq_queue_close(worker->tiles);
+    awq_queue_close(worker->link_ids);
+    awq_queue_close(worker->announced);
     awq_queue_close(worker->to_keep);
     awq_mail_release_waiters(worker->mail);
 }
@@ -181,6 +221,8 @@ static bool wind_down(awq_worker *worker, awq_letter *letter)
     worker->last_heartbeat = 0;
     atomic_store(&worker->wind_down, true);
     awq_queue_close(worker->tiles);
+    awq_queue_close(worker->link_ids);
+    awq_queue_close(worker->announced);
     awq_mail_release_waiters(worker->mail);
     return awq_queue_put(worker->tasks, letter);
 }
@@ -188,6 +230,7 @@ static bool wind_down(awq_worker *worker, awq_letter *letter)
 static bool receive_tile(awq_worker *worker, awq_letter *letter)
 {
     bool kept = true;
+    if (!letter->bytes) return awq_queue_put(worker->announced, letter);
     if (worker->command == AWQ_COMMAND_QUANTIZE)
         kept = awq_queue_put(worker->to_keep, awq_letter_share(letter));
     return awq_queue_put(worker->tiles, letter) && kept;
@@ -212,6 +255,8 @@ static bool receive(awq_worker *worker, awq_letter *letter)
         return true;
     case AWQ_LETTER_WIND_DOWN:
         return wind_down(worker, letter);
+    case AWQ_LETTER_LINK:
+        return awq_queue_put(worker->link_ids, letter);
     case AWQ_LETTER_TILE:
         return receive_tile(worker, letter);
     case AWQ_LETTER_JOB:

@@ -39,6 +39,7 @@ const awq_backend awq_backend_cpu = {
     .quadratic_form = quadratic_form_cpu,
     .squared_error = squared_error_cpu,
     .fold = fold_cpu,
+    .unfold = unfold_cpu,
     .clip_search = clip_search_cpu,
     .quantize = quantize_cpu,
     .feedback_factor = feedback_factor_cpu,

@@ -57,6 +57,8 @@ awq_status squared_error_cpu(awq_device *device, const float *x, const float *y,
                              awq_error *err);
 void fold_cpu(awq_device *device, float *folded, const void *w, const float *columns,
               const float *rows, awq_extent extent);
+void unfold_cpu(awq_device *device, void *w, const float *folded, const float *columns,
+                const float *rows, awq_extent extent);
 void clip_search_cpu(awq_device *device, const awq_clip *clip, const float *folded,
                      const float *gram, const float *s, awq_extent extent, const awq_grid *grid);
 void quantize_cpu(awq_device *device, uint8_t *codes, uint16_t *scales, uint8_t *zeros,

@@ -5,7 +5,8 @@
  * A block is (TILE queries, head, sequence): it goes through the keys in tiles up to its last
  * query's, with the running maximum and sum of each query (online softmax; flash attention's), so
  * that no score leaves the chip. A warp has QUERIES queries; of a tile's scores each lane computes
- * one key, of the output each lane has every 32nd column. Float32 throughout, on plain cores.
+ * one key, of the output each lane has every 32nd pair of columns: shared memory is read in pairs,
+ * since its loads are what this kernel waits for. Float32 throughout, on plain cores.
  * 2 length^2 d flops a head and sequence; reads k and v length / TILE / 2 times, from L2.
  * A NaN or infinity in v reaches every query of its block (0 times NaN): visible, never hidden. */
 #include <math.h>
@@ -20,44 +21,56 @@ enum {
     ATTENTION_THREADS = 256,
     QUERIES = TILE / (ATTENTION_THREADS / WARP), /* of a warp */
     MOST_DIM = 256,
-    PIECES = MOST_DIM / WARP, /* columns of a lane */
-    PITCH = MOST_DIM + 2      /* so that a column's rows lie in different banks */
+    PIECES = MOST_DIM / 2 / WARP, /* pairs of columns of a lane */
+    PITCH = MOST_DIM / 2 + 1      /* pairs; so that a column's rows lie in different banks */
+};
+
+/* Two elements that are next to each other, in one load. */
+template <typename T> struct alignas(4) pair {
+    T first, second;
 };
 
 typedef struct attention_shape {
     int64_t length, heads, kv_heads, head_dim;
+    int pairs; /* of a head */
     float scale;
 } attention_shape;
 
 /* What a warp knows of its queries. */
 typedef struct attention_state {
     float largest[QUERIES], sum[QUERIES];
-    float y[QUERIES][PIECES];
+    float y[QUERIES][PIECES][2];
 } attention_state;
 
-/* TILE rows of `dim` elements from `first` on, zeros past the sequence's end. */
+/* TILE rows from `first` on, zeros past the sequence's end. */
 template <typename T>
-__device__ static inline void load_tile(T (*tile)[PITCH], const T *from, int64_t stride,
+__device__ static inline void load_tile(pair<T> (*tile)[PITCH], const T *from, int64_t stride,
                                         int64_t first, const attention_shape &shape)
 {
+    const pair<T> zeros = {narrow<T>(0.0f), narrow<T>(0.0f)};
     for (int row = threadIdx.x / WARP; row < TILE; row += ATTENTION_THREADS / WARP) {
         const T *source = from + (first + row) * stride;
         bool inside = first + row < shape.length;
-        for (int c = threadIdx.x % WARP; c < shape.head_dim; c += WARP)
-            tile[row][c] = inside ? source[c] : narrow<T>(0.0f);
+        for (int c = threadIdx.x % WARP; c < shape.pairs; c += WARP)
+            tile[row][c] = inside ? reinterpret_cast<const pair<T> *>(source)[c] : zeros;
     }
 }
 
 /* This lane's key against the warp's queries. */
 template <typename T>
-__device__ static inline void score_keys(float score[QUERIES], T (*q)[PITCH], T (*k)[PITCH],
-                                         const attention_shape &shape)
+__device__ static inline void score_keys(float score[QUERIES], pair<T> (*q)[PITCH],
+                                         pair<T> (*k)[PITCH], const attention_shape &shape)
 {
     int lane = threadIdx.x % WARP, first = threadIdx.x / WARP * QUERIES;
     for (int i = 0; i < QUERIES; i++) score[i] = 0;
-    for (int c = 0; c < shape.head_dim; c++) {
-        float key = widen(k[lane][c]);
-        for (int i = 0; i < QUERIES; i++) score[i] = fmaf(widen(q[first + i][c]), key, score[i]);
+    for (int c = 0; c < shape.pairs; c++) {
+        pair<T> both = k[lane][c];
+        float key = widen(both.first), next = widen(both.second);
+        for (int i = 0; i < QUERIES; i++) {
+            both = q[first + i][c];
+            score[i] = fmaf(widen(both.first), key, score[i]);
+            score[i] = fmaf(widen(both.second), next, score[i]);
+        }
     }
     for (int i = 0; i < QUERIES; i++) score[i] *= shape.scale;
 }
@@ -74,22 +87,29 @@ __device__ static inline void soften(float score[QUERIES], attention_state *stat
         score[i] = past ? expf(score[i] - largest) : 0.0f;
         state->sum[i] = state->sum[i] * shrink + warp_sum(score[i]);
         state->largest[i] = largest;
-        for (int c = 0; c < PIECES; c++) state->y[i][c] *= shrink;
+        for (int c = 0; c < PIECES; c++) {
+            state->y[i][c][0] *= shrink;
+            state->y[i][c][1] *= shrink;
+        }
     }
 }
 
 template <typename T>
-__device__ static inline void add_values(attention_state *state, float (*p)[TILE], T (*v)[PITCH],
-                                         const attention_shape &shape)
+__device__ static inline void add_values(attention_state *state, float (*p)[TILE],
+                                         pair<T> (*v)[PITCH], const attention_shape &shape)
 {
     int lane = threadIdx.x % WARP, first = threadIdx.x / WARP * QUERIES;
     for (int t = 0; t < TILE; t++)
         for (int piece = 0; piece < PIECES; piece++) {
             int c = piece * WARP + lane;
-            if (piece * WARP >= shape.head_dim) break;
-            float value = c < shape.head_dim ? widen(v[t][c]) : 0.0f;
-            for (int i = 0; i < QUERIES; i++)
-                state->y[i][piece] = fmaf(p[first + i][t], value, state->y[i][piece]);
+            if (piece * WARP >= shape.pairs) break;
+            pair<T> both = v[t][c < shape.pairs ? c : 0];
+            float value = widen(both.first), next = widen(both.second);
+            for (int i = 0; i < QUERIES; i++) {
+                float *y = state->y[i][piece];
+                y[0] = fmaf(p[first + i][t], value, y[0]);
+                y[1] = fmaf(p[first + i][t], next, y[1]);
+            }
         }
 }
 
@@ -101,8 +121,9 @@ __device__ static inline void store_queries(T *y, const attention_state &state, 
     for (int i = 0; i < QUERIES && query + i < shape.length; i++)
         for (int piece = 0; piece < PIECES; piece++) {
             int c = piece * WARP + lane;
-            if (c < shape.head_dim)
-                y[(query + i) * stride + c] = narrow<T>(state.y[i][piece] / state.sum[i]);
+            const float *sum = state.y[i][piece];
+            pair<T> both = {narrow<T>(sum[0] / state.sum[i]), narrow<T>(sum[1] / state.sum[i])};
+            if (c < shape.pairs) reinterpret_cast<pair<T> *>(y + (query + i) * stride)[c] = both;
         }
 }
 
@@ -110,8 +131,8 @@ template <typename T>
 __global__ static void __launch_bounds__(ATTENTION_THREADS)
     attention_kernel(T *y, const T *q, const T *k, const T *v, attention_shape shape)
 {
-    __shared__ T queries[TILE][PITCH];
-    __shared__ T keys[TILE][PITCH]; /* then the values */
+    __shared__ pair<T> queries[TILE][PITCH];
+    __shared__ pair<T> keys[TILE][PITCH]; /* then the values */
     __shared__ float p[TILE][TILE];
     int64_t kv_head = blockIdx.y / (shape.heads / shape.kv_heads);
     int64_t stride = shape.heads * shape.head_dim, kv_stride = shape.kv_heads * shape.head_dim;
@@ -156,9 +177,15 @@ void attention_cuda(awq_device *device, void *y, const void *q, const void *k, c
 {
     cuda_device *self = cuda_begin(device);
     if (!self || !sequences || !length) return;
-    attention_shape shape = {length, heads, kv_heads, head_dim,
+    attention_shape shape = {length,
+                             heads,
+                             kv_heads,
+                             head_dim,
+                             static_cast<int>(head_dim / 2),
                              static_cast<float>(1.0 / sqrt(static_cast<double>(head_dim)))};
-    if (head_dim > MOST_DIM)
+    if (head_dim % 2)
+        cuda_refuse(self, "attention", "heads of an odd number of channels");
+    else if (head_dim > MOST_DIM)
         cuda_refuse(self, "attention", "heads of more than 256 channels; run with --backend cpu");
     else
         AWQ_BY_COMPUTE(self, launch_attention, y, q, k, v, sequences, shape);

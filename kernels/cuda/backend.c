@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * kernels/cuda/backend.c - the GPU's table. */
 #include "kernels/backend_list.h"
+#include "kernels/cuda/link.h"
 #include "kernels/cuda/verbs.h"
 
 const awq_backend awq_backend_cuda = {
     .name = "cuda",
     .compute_bytes = 2,
+    .links = AWQ_LINKS_CUDA,
     .library = library_cuda,
     .survey = survey_cuda,
     .open = open_cuda,
@@ -40,6 +42,7 @@ const awq_backend awq_backend_cuda = {
     .quadratic_form = quadratic_form_cuda,
     .squared_error = squared_error_cuda,
     .fold = fold_cuda,
+    .unfold = unfold_cuda,
     .clip_search = clip_search_cuda,
     .quantize = quantize_cuda,
     .feedback_factor = feedback_factor_cuda,

@@ -7,7 +7,12 @@
  * panels of PANEL, whose sums over all earlier panels are one product, and within a panel in tiles
  * of TILE, whose sums over the panel's earlier tiles are another. A tile is a kernel, a warp a row:
  * each lane has COLUMNS columns' targets, and the lane whose column is next tells the others its
- * error. Products in float32 (not TF32: errors add up). out in (in + TILE) flops. */
+ * error. out in (in + TILE) flops.
+ *
+ * The products are TF32's, on tensor cores: sums are off by 2^-10 of their terms at most. Errors do
+ * not add up: e_j is made of w_j and its code in float32, whatever the target was, so that a sum
+ * that is off can turn a code only where its target is that near to the middle of two, where
+ * neither is worse. Within a tile sums are float32's. */
 #include "kernels/cuda/quantizer.cuh"
 #include "kernels/cuda/verbs.h"
 
@@ -139,7 +144,7 @@ static void multiply(cuda_device *self, const feedback_job *job, int64_t from, i
     product.k = k;
     product.alpha = 1;
     product.beta = add ? 1 : 0;
-    product.compute = CUBLAS_COMPUTE_32F;
+    product.compute = CUBLAS_COMPUTE_32F_FAST_TF32;
     cuda_multiply(self, "feedback", &product);
 }
 

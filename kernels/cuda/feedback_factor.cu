@@ -2,10 +2,13 @@
  * kernels/cuda/feedback_factor.cu - H = U diag(p) U^T, U unit upper triangular (docs/awq.md 2.9):
  * a Cholesky factorization from the last row upwards, as kernels/cpu/feedback_factor.c has it.
  *
- * In blocks of BLOCK columns: the diagonal block by one block of threads in float64, the panel
- * above it by a thread a row, what is left of the triangle by cuBLAS in float32 (not TF32: the
- * pivots are differences). in^3 / 3 flops, in / BLOCK passes over the triangle. The order of the
- * columns is the host's work, from the diagonal. */
+ * In blocks of BLOCK columns: the diagonal block by one block of threads in float64, what is above
+ * it by a thread a row, then the columns to its left in its panel of PANEL by cuBLAS in float32.
+ * What is left of the triangle, in^3 / 3 flops in in / PANEL passes, follows once a panel, on
+ * tensor cores. TF32's 11 bits would not do there, since pivots are differences; so each factor is
+ * the sum of two TF32 numbers, its head and its tail, and of the four products the tails' is left
+ * out: 22 bits, in one product three times as deep, [head head tail] [head tail head]^T. The order
+ * of the columns is the host's work, from the diagonal. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -17,15 +20,24 @@ extern "C" {
 #include "kernels/column_order.h"
 }
 
-enum { BLOCK = 64, DENSE_THREADS = 256, SOLVE_ROWS = 64, UPDATE_ROWS = 1024 };
+enum {
+    BLOCK = 64,
+    PANEL = 4 * BLOCK,
+    DENSE_THREADS = 256,
+    SOLVE_ROWS = 64,
+    UPDATE_ROWS = 1024,
+    TERMS = 3 /* products of heads and tails */
+};
 
 typedef struct factor_job {
     float *factor;
     const float *gram, *s;
     int32_t *order;
     int64_t in;
-    float *diagonal;  /* [in] */
-    int32_t *refused; /* a pivot was too small, or not a number */
+    float *diagonal;     /* [in] */
+    int32_t *refused;    /* a pivot was too small, or not a number */
+    float *left, *right; /* [split_rows, TERMS * PANEL] heads and tails of a panel's rows */
+    int64_t split_rows;
 } factor_job;
 
 /* ---- H ---- */
@@ -99,37 +111,116 @@ __global__ static void solve_kernel(factor_job job, int64_t first, int n)
         panel[i / n * job.in + i % n] = x[i / n][i % n];
 }
 
-/* What is left, blocks of rows from the diagonal on: H_ij -= R_ik R_jk^T. */
-static void update(cuda_device *self, const factor_job *job, int64_t first, int64_t n)
+/* The columns from `panel` to `first`, all rows: H_ij -= R_ik R_jk^T. */
+static void update_panel(cuda_device *self, const factor_job *job, int64_t panel, int64_t first,
+                         int64_t n)
 {
-    for (int64_t top = 0; top < first; top += UPDATE_ROWS) {
-        const float *panel = job->factor + top * job->in + first;
-        cuda_product product = {};
-        product.a = cuda_floats(panel, job->in, false);
-        product.b = cuda_floats(panel, job->in, true);
-        product.c = job->factor + top * job->in + top;
-        product.c_type = CUDA_R_32F;
-        product.c_stride = job->in;
-        product.m = cuda_min(UPDATE_ROWS, first - top);
-        product.n = first - top;
-        product.k = n;
-        product.alpha = -1;
-        product.beta = 1;
-        product.compute = CUBLAS_COMPUTE_32F;
-        cuda_multiply(self, "feedback_factor", &product);
+    cuda_product product = {};
+    product.a = cuda_floats(job->factor + first, job->in, false);
+    product.b = cuda_floats(job->factor + panel * job->in + first, job->in, true);
+    product.c = job->factor + panel;
+    product.c_type = CUDA_R_32F;
+    product.c_stride = job->in;
+    product.m = first;
+    product.n = first - panel;
+    product.k = n;
+    product.alpha = -1;
+    product.beta = 1;
+    product.compute = CUBLAS_COMPUTE_32F;
+    cuda_multiply(self, "feedback_factor", &product);
+}
+
+/* ---- what is left of the triangle ---- */
+
+/* To nearest of 11 bits; what is not finite stays. */
+__device__ static inline float head_of(float x)
+{
+    return isfinite(x) ? __int_as_float((__float_as_int(x) + 0x1000) & ~0x1fff) : x;
+}
+
+/* A row of `n` numbers of the factor to its terms: head, head, tail; mirrored head, tail, head. A
+ * block a row. */
+__global__ static void split_kernel(float *to, const float *from, int64_t stride, int n,
+                                    bool mirrored)
+{
+    float *row = to + static_cast<int64_t>(blockIdx.x) * TERMS * n;
+    for (int i = threadIdx.x; i < n; i += blockDim.x) {
+        float x = from[blockIdx.x * stride + i], head = head_of(x);
+        float tail = isfinite(x) ? x - head : 0.0f;
+        row[i] = head;
+        row[n + i] = mirrored ? tail : head;
+        row[2 * n + i] = mirrored ? head : tail;
+    }
+}
+
+/* Some rows of the panel [in, n] at `first`. */
+static void split_rows(cuda_device *self, const factor_job *job, float *to, int64_t row,
+                       int64_t rows, int64_t first, int64_t n)
+{
+    CUDA_LAUNCH(self, "feedback_factor", split_kernel, static_cast<unsigned>(rows), PANEL, to,
+                job->factor + row * job->in + first, job->in, static_cast<int>(n),
+                to == job->right);
+}
+
+/* The rows from `top` and the columns from `side` on, which are split: H_ij -= R_ik R_jk^T. `row`
+ * and `column` are the first that are in left and right. */
+static void update_block(cuda_device *self, const factor_job *job, int64_t row, int64_t top,
+                         int64_t rows, int64_t column, int64_t side, int64_t columns, int64_t n)
+{
+    int64_t depth = TERMS * n;
+    cuda_product product = {};
+    product.a = cuda_floats(job->left + (top - row) * depth, depth, false);
+    product.b = cuda_floats(job->right + (side - column) * depth, depth, true);
+    product.c = job->factor + top * job->in + side;
+    product.c_type = CUDA_R_32F;
+    product.c_stride = job->in;
+    product.m = rows;
+    product.n = columns;
+    product.k = depth;
+    product.alpha = -1;
+    product.beta = 1;
+    product.compute = CUBLAS_COMPUTE_32F_FAST_TF32;
+    cuda_multiply(self, "feedback_factor", &product);
+}
+
+/* The triangle [first, first] by the panel [first, n] beside it, from the diagonal on. As much of
+ * it at a time as scratch holds of split rows: all of it, but for very wide layers. */
+static void update_triangle(cuda_device *self, const factor_job *job, int64_t first, int64_t n)
+{
+    for (int64_t row = 0; row < first; row += job->split_rows) {
+        int64_t row_end = cuda_min(row + job->split_rows, first);
+        split_rows(self, job, job->left, row, row_end - row, first, n);
+        for (int64_t column = row; column < first; column += job->split_rows) {
+            int64_t column_end = cuda_min(column + job->split_rows, first);
+            split_rows(self, job, job->right, column, column_end - column, first, n);
+            for (int64_t top = row; top < row_end; top += UPDATE_ROWS) {
+                int64_t side = top > column ? top : column;
+                update_block(self, job, row, top, cuda_min(UPDATE_ROWS, row_end - top), column,
+                             side, column_end - side, n);
+            }
+        }
+    }
+}
+
+static void factorize_panel(cuda_device *self, const factor_job *job, int64_t panel, int64_t end,
+                            double least)
+{
+    for (int64_t k = cuda_blocks(end, BLOCK) - 1; k * BLOCK >= panel; k--) {
+        int64_t first = k * BLOCK;
+        int n = static_cast<int>(cuda_min(BLOCK, end - first));
+        CUDA_LAUNCH(self, "feedback_factor", dense_kernel, 1, DENSE_THREADS, *job, first, n, least);
+        CUDA_LAUNCH(self, "feedback_factor", solve_kernel, static_cast<unsigned>(k), SOLVE_ROWS,
+                    *job, first, n);
+        update_panel(self, job, panel, first, n);
     }
 }
 
 static void factorize(cuda_device *self, const factor_job *job, double least)
 {
-    for (int64_t k = cuda_blocks(job->in, BLOCK) - 1; k >= 0; k--) {
-        int64_t first = k * BLOCK;
-        int n = static_cast<int>(cuda_min(BLOCK, job->in - first));
-        CUDA_LAUNCH(self, "feedback_factor", dense_kernel, 1, DENSE_THREADS, *job, first, n, least);
-        if (!k) break;
-        CUDA_LAUNCH(self, "feedback_factor", solve_kernel, static_cast<unsigned>(k), SOLVE_ROWS,
-                    *job, first, n);
-        update(self, job, first, n);
+    for (int64_t k = cuda_blocks(job->in, PANEL) - 1; k >= 0; k--) {
+        int64_t panel = k * PANEL, end = cuda_min(panel + PANEL, job->in);
+        factorize_panel(self, job, panel, end, least);
+        update_triangle(self, job, panel, end - panel);
     }
 }
 
@@ -179,11 +270,16 @@ static awq_status sort_columns(cuda_device *self, const factor_job *job, double 
 static bool reserve(cuda_device *self, factor_job *job)
 {
     size_t in = static_cast<size_t>(job->in);
+    job->split_rows = cuda_min(cuda_scratch_rows(TERMS * PANEL, 64), job->in);
+    size_t split = static_cast<size_t>(job->split_rows) * TERMS * PANEL;
     char *scratch = cuda_reserve(self, "feedback_factor",
-                                 cuda_aligned(in * sizeof(float)) + cuda_aligned(sizeof(int32_t)));
+                                 cuda_aligned(in * sizeof(float)) + cuda_aligned(sizeof(int32_t)) +
+                                     2 * cuda_aligned(split * sizeof(float)));
     if (!scratch) return false;
     job->diagonal = cuda_carve<float>(&scratch, in);
     job->refused = cuda_carve<int32_t>(&scratch, 1);
+    job->left = cuda_carve<float>(&scratch, split);
+    job->right = cuda_carve<float>(&scratch, split);
     return true;
 }
 
@@ -206,7 +302,7 @@ awq_status feedback_factor_cuda(awq_device *device, float *factor, int32_t *orde
 {
     cuda_device *self = cuda_begin(device);
     if (!self) return cuda_status(reinterpret_cast<cuda_device *>(device), err);
-    factor_job job = {factor, gram, s, order, in, NULL, NULL};
+    factor_job job = {factor, gram, s, order, in, NULL, NULL, NULL, NULL, 0};
     int32_t refused = 0;
     double mean = 0;
     if (!reserve(self, &job)) return cuda_status(self, err);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * kernels/cuda/memory.cu - device memory, and copies between it and the host's.
  *
+ * Arrays come from the device's pool, in stream order: cudaMalloc and cudaFree would wait for all
+ * of the device, and with it for the other end of a link (link.cu).
+ *
  * Host memory is pageable; bytes go through two pinned slots in turn, so that upload returns when
  * it has read them, not when the device has them. */
 #include "kernels/cuda/device.cuh"
@@ -14,7 +17,7 @@ awq_status alloc_cuda(awq_device *device, size_t bytes, const char *what, void *
     if (!self) return cuda_status(reinterpret_cast<cuda_device *>(device), err);
     size_t available = 0, total = 0;
     void *array = NULL;
-    cudaError_t error = cudaMalloc(&array, bytes ? bytes : 1);
+    cudaError_t error = cudaMallocAsync(&array, bytes ? bytes : 1, self->stream);
     if (error == cudaSuccess) {
         *out = array;
         return AWQ_OK;
@@ -36,7 +39,7 @@ void release_cuda(awq_device *device, void *array)
 {
     cuda_device *self = reinterpret_cast<cuda_device *>(device);
     if (array && cudaSetDevice(self->index) == cudaSuccess)
-        cuda_check(self, "release", cudaFree(array));
+        cuda_check(self, "release", cudaFreeAsync(array, self->stream));
 }
 
 void zero_cuda(awq_device *device, void *array, size_t bytes)

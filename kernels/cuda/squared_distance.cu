@@ -25,7 +25,7 @@ __global__ static void distance_kernel(double *part, const T *x, const T *y, con
     if (threadIdx.x == 0) part[blockIdx.x] = sum;
 }
 
-__global__ static void sum_kernel(double *part, int64_t count)
+__global__ static void __launch_bounds__(SUM_THREADS) sum_kernel(double *part, int64_t count)
 {
     double sum = 0;
     for (int64_t i = threadIdx.x; i < count; i += blockDim.x) sum += part[i];

@@ -3,6 +3,9 @@
 #include <stdio.h>
 
 #include "kernels/cuda/device.cuh"
+#ifdef AWQ_HAVE_NCCL
+#include "kernels/cuda/nccl.cuh"
+#endif
 #include "kernels/cuda/verbs.h"
 
 enum { VERSION_BYTES = 16 };
@@ -13,11 +16,15 @@ static void print_version(char text[VERSION_BYTES], int version)
     snprintf(text, VERSION_BYTES, "%d.%d", version / 1000, version % 1000 / 10);
 }
 
+/* NCCL's is that of its header: it is loaded only when it is used. */
 const char *library_cuda(int index)
 {
     static char text[32];
     char number[VERSION_BYTES];
     int version = 0;
+#ifdef AWQ_HAVE_NCCL
+    if (index == 1) return "NCCL " AWQ_NCCL_VERSION;
+#endif
     if (index || cudaRuntimeGetVersion(&version) != cudaSuccess) return NULL;
     print_version(number, version);
     snprintf(text, sizeof text, "CUDA %s", number);

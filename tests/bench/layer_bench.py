@@ -5,9 +5,11 @@
 Makes a checkpoint of random weights with a known model's layer shapes, runs the real
 `awqrun quantize` (or eval) on it, and prints where each layer's time went, beside what the machine
 itself does: its single-precision GEMM rate, its reading and its writing, measured before and after
-the run. Rates count useful arithmetic as jobs/work.h does: one triangle of each Gram matrix and of
-each loss. Then the memory that the plan asks for, beside the measured peak of each worker's
-anonymous memory; pages of the mapped checkpoint do not count.
+the run. With `--backend cuda` the rate is cuBLAS's on that GPU, in the compute type, and phases are
+in TFLOP/s. Rates count useful arithmetic as jobs/work.h does: one triangle of each Gram matrix and of
+each loss. Then the memory that the plan asks for, beside the measured peak: of each worker's
+anonymous memory, pages of the mapped checkpoint not counted; of a GPU, what nvidia-smi says beyond
+what was in use before, with the CUDA context.
 
 Everything after -- goes to awqrun."""
 
@@ -16,6 +18,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,6 +32,8 @@ sys.path.insert(0, str(TESTS))
 from support.program import ENVIRONMENT, kill_session
 
 PRESETS = {
+    "micro": {"hidden_size": 64, "intermediate_size": 192, "num_attention_heads": 4,
+              "num_key_value_heads": 2},
     "tiny": {"hidden_size": 512, "intermediate_size": 1536, "num_attention_heads": 8,
              "num_key_value_heads": 4, "head_dim": 64},
     "1b": {"hidden_size": 2048, "intermediate_size": 8192, "num_attention_heads": 32,
@@ -129,14 +134,58 @@ class Watch(threading.Thread):
             turn += 1
             time.sleep(0.01)
 
+    def end(self):
+        self.ended = True
+        self.join()
+
+
+class GpuWatch(threading.Thread):
+    """Samples the memory in use on all GPUs together, by nvidia-smi; peaks: {None: bytes beyond what
+    was in use at first}, empty where that cannot be asked."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.peaks, self.process = {}, None
+        self.before = self.ask() if shutil.which("nvidia-smi") else []
+
+    QUERY = ("nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits")
+
+    def ask(self):
+        """MiB of each GPU; none where it does not say."""
+        run = subprocess.run(self.QUERY, stdout=subprocess.PIPE, text=True, check=False)
+        return [int(line) for line in run.stdout.split() if line.isdigit()]
+
+    def run(self):
+        if not self.before:
+            return
+        self.process = subprocess.Popen([*self.QUERY, "-lms", "20"], stdout=subprocess.PIPE,
+                                        text=True)
+        sample = []
+        for line in self.process.stdout:
+            sample.append(int(line))
+            if len(sample) == len(self.before):
+                self.peaks[None] = max(self.peaks.get(None, 0),
+                                       (sum(sample) - sum(self.before)) << 20)
+                sample = []
+
+    def end(self):
+        if self.process:
+            self.process.terminate()
+            self.process.wait()
+        self.join()
+
 
 # ---- the steps ----
 
 def tool(options, name):
+    if options.emulated and name == "machine_rate":
+        return str(options.build / "tests" / "cuda_emulator" / "machine_rate_emulated")
     return str(options.build / "tests" / "bench" / name)
 
 
 def awqrun(options):
+    if options.emulated:
+        return str(options.build / "tests" / "cuda_emulator" / "awqrun_emulated")
     return str(options.build / "bin" / "awqrun")
 
 
@@ -153,8 +202,9 @@ def machine_rates(options, model):
     """{"gemm": GFLOP/s, "read": GB/s, "write": GB/s} with as many threads as all workers have."""
     shard = next(model.glob("*.safetensors"))
     threads = str(options.workers * options.threads)
-    run = subprocess.run([tool(options, "machine_rate"), threads, shard], check=True,
-                         stdout=subprocess.PIPE, text=True,
+    side = ["128"] if options.emulated else []
+    run = subprocess.run([tool(options, "machine_rate"), threads, shard, options.backend, *side],
+                         check=True, stdout=subprocess.PIPE, text=True,
                          env={**os.environ, "OMP_NUM_THREADS": threads})
     return {name: float(value) for name, value in map(str.split, run.stdout.splitlines())}
 
@@ -164,28 +214,30 @@ def print_plan(options, model):
     run = subprocess.run([awqrun(options), "plan", "--model", model, "--tokens",
                           model / "tokens.h5", "--threads", str(options.threads), "--workers",
                           str(options.workers), "--stage-layers", str(options.stage_layers),
-                          *options.awqrun], check=True, stdout=subprocess.PIPE, text=True)
+                          "--backend", options.backend, *options.awqrun], check=True, stdout=subprocess.PIPE, text=True)
     print("".join(re.findall(r"^(?:memory|arithmetic) .*\n", run.stdout, re.MULTILINE)), end="")
 
 
 def run_awqrun(options, command):
-    """Runs it, alone or with a coordinator and workers; (stderr, peak bytes by process)."""
+    """Runs it, alone or with a coordinator and workers; (stderr, peak bytes by process or, None,
+    of the GPUs)."""
     command = [awqrun(options), *map(str, command), "--verbose", "--threads", str(options.threads),
-               "--stage-layers", str(options.stage_layers), *options.awqrun]
+               "--stage-layers", str(options.stage_layers), "--backend", options.backend,
+               *options.awqrun]
     if options.workers > 1:
         command = ["mpirun", "--bind-to", "none", "-n", str(options.workers + 1), *command]
+    gpus = GpuWatch() if options.backend == "cuda" else None  # before anything is in use
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True, start_new_session=True,
                                env={**os.environ, **ENVIRONMENT})
-    watch = Watch(process.pid)
+    watch = gpus or Watch(process.pid)
     watch.start()
     try:
         _, log = process.communicate()
     except BaseException:
         kill_session(process.pid)
         raise
-    watch.ended = True
-    watch.join()
+    watch.end()
     if process.returncode:
         sys.exit(f"layer_bench: {' '.join(command)}\nexit {process.returncode}\n{log}")
     return log, watch.peaks
@@ -216,12 +268,16 @@ def print_table(title, rows, machine):
 
 
 def print_phases(options, rows, rates):
+    """Arithmetic in GFLOP, or on a GPU in TFLOP."""
+    thousands, unit = (1e3, "TFLOP") if options.backend == "cuda" else (1, "GFLOP")
     best = {name: max(rate[name] for rate in rates) for name in rates[0]}
-    machine = dict.fromkeys(PHASES, best["gemm"] / options.workers)
+    gemm = best["gemm"] / thousands
+    machine = dict.fromkeys(PHASES, gemm if options.backend == "cuda" else gemm / options.workers)
     machine.update(read=best["read"] / options.workers, write=best["write"])
     head = f"{'phase':<10}{'s/layer':>10}{'least':>10}"
-    print_table(head + f"{'GFLOP':>12}{'GFLOP/s':>10}{'of GEMM':>10}",
-                [row for row in rows if row[0] not in ("read", "write")], machine)
+    print_table(head + f"{unit:>12}{unit + '/s':>10}{'of GEMM':>10}",
+                [(phase, mean, least, work / thousands) for phase, mean, least, work in rows
+                 if phase not in ("read", "write")], machine)
     print_table(head + f"{'GB':>12}{'GB/s':>10}{'of copy':>10}",
                 [row for row in rows if row[0] in ("read", "write")], machine)
     print(f"\na layer   {sum(row[1] for row in rows):10.3f}{sum(row[2] for row in rows):10.3f}")
@@ -229,23 +285,31 @@ def print_phases(options, rows, rates):
 
 def print_rates(options, rates):
     threads = options.workers * options.threads
+    who = "GPU" if options.backend == "cuda" else "machine"
     for when, rate in zip(("before", "after"), rates):
-        print(f"machine {when:<7}GEMM {rate['gemm']:.1f} GFLOP/s, read {rate['read']:.1f} GB/s, "
+        print(f"{who} {when:<7}GEMM {rate['gemm']:.1f} GFLOP/s, read {rate['read']:.1f} GB/s, "
               f"write {rate['write']:.2f} GB/s, {threads} threads")
 
 
 def memory_rows(options, log, peaks):
-    """(worker, bytes planned, peak bytes)"""
+    """(worker, bytes planned, peak bytes); of GPUs one row for all workers, its peak None where
+    nothing could be measured"""
     stage = options.stage_layers or -(-options.layers // options.workers)
     found = re.findall(r"worker ready worker=(\d+) .*pid=(\d+) .*layer_bytes=(\d+) "
                        r"fixed_bytes=(\d+)", log)
-    return [(int(worker), int(fixed) + stage * int(layer), peaks[int(pid)])
-            for worker, pid, layer, fixed in sorted(found)]
+    planned = [(int(worker), int(pid), int(fixed) + stage * int(layer))
+               for worker, pid, layer, fixed in sorted(found)]
+    if options.backend == "cuda":
+        return [("GPU", sum(row[2] for row in planned), peaks.get(None))] if planned else []
+    return [(worker, needs, peaks[pid]) for worker, pid, needs in planned]
 
 
 def print_memory(rows):
     print(f"\n{'worker':<10}{'planned MB':>12}{'peak MB':>10}{'planned above peak':>20}")
     for worker, planned, peak in rows:
+        if peak is None:
+            print(f"{worker:<10}{1e-6 * planned:12.1f}  not measured: nvidia-smi gives nothing here")
+            continue
         print(f"{worker:<10}{1e-6 * planned:12.1f}{1e-6 * peak:10.1f}"
               f"{100 * (planned - peak) / peak:19.1f}%")
 
@@ -255,6 +319,8 @@ def check_memory(rows):
     if not rows:
         sys.exit("layer_bench: no worker said what it needs")
     for worker, planned, peak in rows:
+        if peak is None:
+            sys.exit("layer_bench: the peak could not be measured")
         if not 0.8 * peak <= planned <= 1.2 * peak + 64e6:
             sys.exit(f"layer_bench: worker {worker} was planned {planned} bytes and took {peak}")
 
@@ -275,7 +341,7 @@ def bench(options, folder):
     model, out = folder / "model", folder / "out"
     config = make_model(options, model)
     print(f"{options.preset}: {options.layers} layers, {options.sequences} x {options.length} "
-          f"tokens, {options.workers} workers of {options.threads} threads "
+          f"tokens, {options.workers} workers of {options.threads} threads, {options.backend} "
           f"{' '.join(options.awqrun)}", flush=True)
     if not options.eval:
         print_plan(options, model)
@@ -309,6 +375,10 @@ def parse_options():
     parser.add_argument("--memory-only", action="store_true", help="measure no rates")
     parser.add_argument("--check-memory", action="store_true",
                         help="fail when the plan's estimate is far from the peak")
+    parser.add_argument("--backend", choices=("cpu", "cuda"), default="cpu",
+                        help="cuda: on the first GPU; a worker a GPU, or --share-gpu after the --")
+    parser.add_argument("--emulated", action="store_true",
+                        help="the programs of tests/cuda_emulator, to test this one")
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build/release"))
     parser.add_argument("--directory", help="where the temporary files go")
     parser.add_argument("awqrun", nargs="*", metavar="-- awqrun options")

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * machine_rate THREADS FILE - what this machine can do, as "name value" lines:
+ * machine_rate THREADS FILE [BACKEND [SIDE]] - what this machine can do, as "name value" lines:
  *
- *   gemm   GFLOP/s of OpenBLAS's sgemm, 2048 x 2048 x 2048, with THREADS threads
+ *   gemm   GFLOP/s: of OpenBLAS's sgemm, 2048 x 2048 x 2048, with THREADS threads; with a BACKEND
+ *          other than "cpu" of its own product of bfloat16 summed in float32, which is the vendor's
+ *          library's, SIDE (8192) to the third, on its first device
  *   read   GB/s of read() from FILE (in the page cache) into new memory, THREADS threads
  *   write  GB/s of a file written beside FILE and fsynced
  *
@@ -17,6 +19,7 @@
 #include <unistd.h>
 
 #include "io/clock.h"
+#include "kernels/backend_list.h"
 
 enum { SIDE = 2048, MAX_THREADS = 256, PIECE = 8 << 20 };
 
@@ -59,6 +62,73 @@ static double gemm_rate(int threads)
     free(c);
     return 2e-9 * SIDE * (double)SIDE * SIDE / least;
 }
+
+/* ---- a device ---- */
+
+static void must(awq_status status, const awq_error *err)
+{
+    if (!status) return;
+    fprintf(stderr, "machine_rate: %s\n", err->text);
+    exit(1);
+}
+
+static void *device_matrix(awq_device *device, int64_t side, float magnitude)
+{
+    awq_error err;
+    void *to;
+    uint32_t state = 1;
+    float *row = must_allocate(sizeof(float) * (size_t)side);
+    size_t bytes = (size_t)side * device->backend->compute_bytes;
+    must(device->backend->alloc(device, bytes * (size_t)side, "a matrix", &to, &err), &err);
+    for (int64_t r = 0; r < side; r++) {
+        for (int64_t i = 0; i < side; i++)
+            row[i] = magnitude *
+                     ((float)((state = state * 1664525u + 1013904223u) >> 8) * 0x1p-24f - 0.5f);
+        device->backend->load(device, (char *)to + bytes * (size_t)r, row, AWQ_F32, (size_t)side);
+    }
+    free(row);
+    return to;
+}
+
+/* Several products between two waits: a launch takes time of its own. */
+static double time_products(awq_device *device, void *c, const void *a, const void *b, int64_t side)
+{
+    enum { PRODUCTS = 8 };
+    awq_error err;
+    awq_extent extent = {side, side};
+    must(device->backend->sync(device, &err), &err);
+    double start = awq_clock_seconds();
+    for (int i = 0; i < PRODUCTS; i++) device->backend->linear(device, c, a, b, NULL, side, extent);
+    must(device->backend->sync(device, &err), &err);
+    return (awq_clock_seconds() - start) / PRODUCTS;
+}
+
+static double device_gemm_rate(const char *name, int64_t side)
+{
+    awq_error err;
+    awq_device *device;
+    awq_device_options options = {.threads = 1, .compute = AWQ_BF16};
+    const awq_backend *backend = awq_backend_find(name);
+    if (!backend) {
+        fprintf(stderr, "machine_rate: this build has no backend '%s'\n", name);
+        exit(1);
+    }
+    must(backend->open(&options, &device, &err), &err);
+    void *a = device_matrix(device, side, 1), *b = device_matrix(device, side, 1);
+    void *c = device_matrix(device, side, 0);
+    double least = 1e9, begin = awq_clock_seconds();
+    for (int i = 0; i < 3 || awq_clock_seconds() - begin < gemm_seconds; i++) {
+        double seconds = time_products(device, c, a, b, side);
+        if (i && seconds < least) least = seconds;
+    }
+    backend->release(device, a);
+    backend->release(device, b);
+    backend->release(device, c);
+    backend->close(device);
+    return 2e-9 * (double)side * (double)side * (double)side / least;
+}
+
+/* ---- files ---- */
 
 typedef struct reader {
     pthread_t id;
@@ -147,12 +217,15 @@ static double write_rate(const char *beside)
 
 int main(int argc, char **argv)
 {
-    int threads = argc == 3 ? atoi(argv[1]) : 0;
-    if (threads < 1 || threads > MAX_THREADS) {
-        fprintf(stderr, "usage: machine_rate THREADS FILE\n");
+    bool right = argc >= 3 && argc <= 5;
+    int threads = right ? atoi(argv[1]) : 0;
+    long long side = argc == 5 ? atoll(argv[4]) : 8192;
+    if (threads < 1 || threads > MAX_THREADS || side < 8 || side > 32768) {
+        fprintf(stderr, "usage: machine_rate THREADS FILE [BACKEND [SIDE]]\n");
         return 2;
     }
-    printf("gemm %.4g\n", gemm_rate(threads));
+    bool on_cpu = argc == 3 || !strcmp(argv[3], "cpu");
+    printf("gemm %.4g\n", on_cpu ? gemm_rate(threads) : device_gemm_rate(argv[3], side));
     printf("read %.4g\n", read_rate(argv[2], threads));
     printf("write %.4g\n", write_rate(argv[2]));
     return 0;

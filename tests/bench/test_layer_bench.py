@@ -14,11 +14,15 @@ SANITIZED = os.environ.get("AWQ_TEST_SLOWER", "1") != "1"  # which multiplies me
 PHASES = ("read", "forward", "gram", "search", "clip", "feedback", "pack", "write")
 
 
-def bench(*arguments):
+EMULATED = pathlib.Path(BUILD) / "tests" / "cuda_emulator" / "machine_rate_emulated"
+
+
+def bench(*arguments, check=() if SANITIZED else ("--check-memory",)):
     """What it prints, for four sequences of a tiny model of two layers."""
-    check = () if SANITIZED else ("--check-memory",)
+    environment = {name: value for name, value in os.environ.items()
+                   if name != "CUDA_VISIBLE_DEVICES"}  # of the tests, which are to see no GPU
     run = subprocess.run([sys.executable, "-B", BENCH, "--build", BUILD, "--preset", "tiny",
-                          "--sequences", "4", *check, *arguments],
+                          "--sequences", "4", *check, *arguments], env=environment,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     if run.returncode:
         raise AssertionError(run.stdout + run.stderr)
@@ -34,6 +38,24 @@ class LayerBench(unittest.TestCase):
         planned = float(re.search(r"^arithmetic ([\d.e-]+) TFLOP", printed, re.MULTILINE)[1])
         counted = sum(float(rows[phase]) for phase in PHASES if phase not in ("read", "write"))
         self.assertAlmostEqual(2e-3 * counted / planned, 1, delta=0.002, msg=printed)
+
+    @unittest.skipUnless(EMULATED.exists(), "the CUDA backend is not emulated in this build")
+    def test_a_gpus_phases_are_beside_its_own_products(self):
+        printed = bench("--emulated", "--backend", "cuda", "--preset", "micro", "--layers", "1",
+                        "--sequences", "2", "--length", "32", "--", "--alpha-steps", "1",
+                        "--group-size", "64", check=())
+        self.assertEqual(set(re.findall(r"^(\w+) +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +\d+%$", printed,
+                                        re.MULTILINE)), set(PHASES), printed)
+        self.assertRegex(printed, r"(?m)^GPU before +GEMM [\d.]+ GFLOP/s")
+        self.assertRegex(printed, r"TFLOP +TFLOP/s +of GEMM")
+        self.assertRegex(printed, r"(?m)^GPU +[\d.]+ ")
+
+    def test_without_a_gpu_one_sentence_says_so(self):
+        run = subprocess.run([pathlib.Path(BUILD) / "tests" / "bench" / "machine_rate", "1",
+                              __file__, "cuda"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True, check=False, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+        self.assertEqual((run.returncode, run.stdout), (1, ""))
+        self.assertRegex(run.stderr, r"^machine_rate: .*(GPU|driver|no backend 'cuda').*\n$")
 
     def test_the_memory_of_two_workers_and_more_stages_is_as_planned(self):
         printed = bench("--memory-only", "--workers", "2", "--layers", "3", "--threads", "1",

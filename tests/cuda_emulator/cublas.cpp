@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * tests/cuda_emulator/cublas.cpp - the products of cuBLAS over OpenBLAS: operands of 16 bits are
  * widened to float32, products and sums are float32, the result is rounded once to its type. For
- * TF32 the operands lose their last 13 bits: hardware may round them, which is closer. */
+ * TF32 float32 operands are rounded to 11 bits; 16-bit operands have no more. Which way cuBLAS does
+ * that is not said anywhere: AWQ_EMULATOR_TF32 is `nearest`, as its own conversion does, or `cut`,
+ * as a tensor core does with what it is given. */
 #include <cblas.h>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -52,9 +54,18 @@ static const char *of_batch(const matrix &m, int batch)
     return m.first + batch * m.stride * (long long)element_bytes(m.type);
 }
 
+static bool cuts_tf32()
+{
+    static const char *const names[] = {"nearest", "cut", nullptr};
+    static const bool cuts = choice("AWQ_EMULATOR_TF32", names);
+    return cuts;
+}
+
+/* cvt.rna.tf32.f32: to nearest, halves away from zero. */
 static float to_tf32(float x)
 {
-    return std::isfinite(x) ? __uint_as_float(__float_as_uint(x) & ~0x1fffu) : x;
+    uint32_t half = cuts_tf32() ? 0 : 0x1000;
+    return std::isfinite(x) ? __uint_as_float((__float_as_uint(x) + half) & ~0x1fffu) : x;
 }
 
 /* Packed: the leading dimension is the number of rows. */

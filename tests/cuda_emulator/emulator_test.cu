@@ -197,6 +197,24 @@ static void tiles_are_transposed_through_shared_memory(void **)
             assert_true(result[(size_t)(c * rows + r)] == in[(size_t)(r * cols + c)]);
 }
 
+/* More shared memory than a block has: nvcc would refuse it, test_limits.py must find it. */
+__global__ static void greedy_kernel(int *out)
+{
+    __shared__ int most[48 << 8];
+    __shared__ int one_more;
+    most[threadIdx.x] = static_cast<int>(threadIdx.x);
+    one_more = 1;
+    __syncthreads();
+    out[threadIdx.x] = most[threadIdx.x] + one_more;
+}
+
+static void shared_memory_is_what_a_kernel_asks_for(void **)
+{
+    device_array<int> out(32);
+    AWQ_LAUNCH(greedy_kernel, 1, 32, stream, out.data);
+    assert_int_equal(out.fetch()[31], 32);
+}
+
 static void a_missing_barrier_shows(void **)
 {
     device_array<float> out(64);
@@ -290,12 +308,20 @@ static void products_are_those_of_three_loops(void **)
     cublasDestroy(handle);
 }
 
-/* 1 + 2^-10 is a TF32 number, 1 + 2^-11 is not. */
+/* 1 + 2^-10 is a TF32 number; 1 + 2^-11 is half way to it, 1 + 2^-12 below. */
 static void tf32_has_eleven_bits(void **)
 {
     cublasHandle_t handle;
-    const float one = 1, zero = 0;
-    const float values[][2] = {{1 + 0x1p-10f, 1 + 0x1p-10f}, {1 + 0x1p-11f, 1}, {NAN, NAN}};
+    const char *how = getenv("AWQ_EMULATOR_TF32");
+    bool cut = how && !strcmp(how, "cut");
+    const float one = 1, zero = 0, next = 1 + 0x1p-10f;
+    const float values[][2] = {{next, next},
+                               {1 + 0x1p-11f, cut ? 1 : next},
+                               {-1 - 0x1p-11f, cut ? -1 : -next},
+                               {1 + 0x1p-12f, 1},
+                               {next + 0x1.8p-11f, cut ? next : 1 + 0x1p-9f},
+                               {INFINITY, INFINITY},
+                               {NAN, NAN}};
     cublasCreate(&handle);
     cublasSetStream(handle, stream);
     for (const float *value : values) {
@@ -486,6 +512,7 @@ int main()
         cmocka_unit_test(blocks_sum_through_barriers_and_shuffles),
         cmocka_unit_test(shuffles_take_the_lane_that_the_manual_says),
         cmocka_unit_test(tiles_are_transposed_through_shared_memory),
+        cmocka_unit_test(shared_memory_is_what_a_kernel_asks_for),
         cmocka_unit_test(a_missing_barrier_shows),
         cmocka_unit_test(sixteen_bit_types_round_as_io_does),
         cmocka_unit_test(products_are_those_of_three_loops),

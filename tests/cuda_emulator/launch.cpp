@@ -138,7 +138,8 @@ uint64_t exchange(site place, unsigned mask, uint64_t bits, int source)
 
 static bool same(const site &a, const site &b)
 {
-    return a.line == b.line && !strcmp(a.what, b.what) && !strcmp(a.file, b.file);
+    return a.line == b.line && (a.what == b.what || !strcmp(a.what, b.what)) &&
+           (a.file == b.file || !strcmp(a.file, b.file)); /* most are one literal */
 }
 
 /* Whether these threads are all in this state, and wait at one place if they wait. */

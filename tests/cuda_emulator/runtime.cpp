@@ -103,6 +103,16 @@ void check_guards()
     }
 }
 
+static void release(void *array)
+{
+    auto found = arrays.find((char *)array);
+    if (found == arrays.end()) report("freeing: %p is not a device array", array);
+    check_guards();
+    bytes_in_use -= found->second;
+    arrays.erase(found);
+    free((char *)array - guard);
+}
+
 /* ---- copies ---- */
 
 static void upload(void *to, const void *from, size_t bytes, cudaStream_t stream)
@@ -173,7 +183,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
     if ((size_t)device >= visible().size()) return fail(cudaErrorInvalidDevice);
     *properties = {};
     properties->uuid.bytes[15] = (char)visible()[(size_t)device];
-    strcpy(properties->name, "emulated on the CPU");
+    const char *name = getenv("AWQ_EMULATOR_NAME");
+    snprintf(properties->name, sizeof properties->name, "%s", name ? name : "emulated on the CPU");
     properties->totalGlobalMem = memory_bytes;
     properties->major = 9;
     properties->multiProcessorCount = 2;
@@ -259,12 +270,19 @@ cudaError_t cudaFree(void *array)
     device_lock lock(device_mutex);
     if (!array) return cudaSuccess;
     run_everything(); /* as it waits for the device */
-    auto found = arrays.find((char *)array);
-    if (found == arrays.end()) report("cudaFree: %p is not a device array", array);
-    check_guards();
-    bytes_in_use -= found->second;
-    arrays.erase(found);
-    free((char *)array - guard);
+    release(array);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocAsync(void **array, size_t bytes, cudaStream_t)
+{
+    return cudaMalloc(array, bytes);
+}
+
+cudaError_t cudaFreeAsync(void *array, cudaStream_t stream)
+{
+    device_lock lock(device_mutex);
+    if (array) enqueue(stream, [=] { release(array); });
     return cudaSuccess;
 }
 

@@ -153,6 +153,16 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
     return cudaSuccess;
 }
 
+/* Work that nobody waits for gets done, one piece at each look. */
+cudaError_t cudaEventQuery(cudaEvent_t event)
+{
+    device_lock lock(device_mutex);
+    check_event("cudaEventQuery", event);
+    if (event->passed == event->recorded) return cudaSuccess;
+    run_one(event->stream);
+    return event->passed == event->recorded ? cudaSuccess : cudaErrorNotReady;
+}
+
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t from, cudaEvent_t to)
 {
     device_lock lock(device_mutex);

@@ -370,6 +370,22 @@ static void argmax_is_the_first_of_the_largest(void **state)
     assert_memory_equal(index, expected, sizeof index);
 }
 
+/* The largest at any place, the second largest at any other. */
+static void argmax_is_found_wherever_it_is(void **state)
+{
+    (void)state;
+    awq_error err;
+    enum { ROWS = 97, VOCAB = 1003 };
+    int32_t index[ROWS];
+    float *x = host_random(ROWS * VOCAB, 8);
+    for (int r = 0; r < ROWS; r++) {
+        x[r * VOCAB + r * 593 % VOCAB] = 8.5f;
+        x[r * VOCAB + r * 151 % VOCAB] = 9;
+    }
+    must(be->argmax(device, index, device_floats(x, ROWS * VOCAB), ROWS, VOCAB, &err));
+    for (int r = 0; r < ROWS; r++) assert_int_equal(index[r], r * 151 % VOCAB);
+}
+
 int main(void)
 {
     const struct CMUnitTest forward[] = {
@@ -394,6 +410,7 @@ int main(void)
         cmocka_unit_test(nll_and_kl_are_those_of_softmax),
         cmocka_unit_test(nll_shows_nan),
         cmocka_unit_test(argmax_is_the_first_of_the_largest),
+        cmocka_unit_test(argmax_is_found_wherever_it_is),
     };
     return BENCH_RUN(forward);
 }

@@ -162,7 +162,14 @@ void demo_dequantize(demo *d, awq_decoder *layer, const awq_quantized_layer *qua
         awq_grid resolved = awq_grid_resolve(*grid, extent.in);
         d->be->dequantize(d->device, layer->weight[i], linear->codes, linear->scales, linear->zeros,
                           extent, &resolved);
+        if (linear->bias)
+            d->be->upload(d->device, layer->bias[i], linear->bias,
+                          (size_t)extent.out * sizeof(float));
     }
+    for (int i = 0; i < AWQ_NORMS; i++)
+        if (layer->norm[i])
+            d->be->upload(d->device, layer->norm[i], quantized->norm[i],
+                          (size_t)awq_norm_elements(d->model, (awq_norm)i) * sizeof(float));
 }
 
 awq_score_part demo_score(demo *d, const float *hidden)

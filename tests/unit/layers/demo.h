@@ -47,7 +47,7 @@ void demo_calibration_release(demo *d, demo_calibration *c);
 /* Quantizes a layer (decoder: folded after) and returns the result. */
 void demo_quantize(demo *d, demo_calibration *c, awq_decoder *layer,
                    const awq_quantize_options *options, awq_quantized_layer *out);
-/* The decoder's weights become what the codes stand for. */
+/* The decoder's weights become what the codes stand for, norms and biases the folded ones. */
 void demo_dequantize(demo *d, awq_decoder *layer, const awq_quantized_layer *quantized,
                      const awq_grid *grid);
 

@@ -19,7 +19,7 @@ typedef struct synthetic {
     awq_scratch *scratch;
     awq_statistics statistics;
     float *input, *output;
-    float *original[SYNTHETIC_LINEARS]; /* host copies of the weights */
+    float *original[SYNTHETIC_LINEARS]; /* host copies of the weights, as the device has them */
     awq_quantize_options options;       /* default, but groups of 16, plain scales, nearest */
     awq_kept_tokens check;
 } synthetic;
@@ -31,6 +31,8 @@ typedef struct synthetic_shape {
     bool sparse, normalized; /* five experts, two a token, and a shared one, as qwen2_moe's */
     awq_dtype dtype;
     int threads;
+    const awq_backend *backend; /* NULL: the CPU's */
+    awq_dtype compute;          /* of a backend of 16 bits */
 } synthetic_shape;
 
 void synthetic_open(synthetic *s, synthetic_shape shape);
@@ -40,5 +42,9 @@ void synthetic_measure(synthetic *s);
 
 /* awq_quantize_layer with the synthetic's options. */
 awq_status synthetic_quantize(synthetic *s, awq_quantized_layer *out, awq_error *err);
+
+/* Calls `test` with each backend and compute type that opens here in the shape; opens nothing that
+ * it leaves open. */
+void synthetic_on_each(void (*test)(synthetic_shape shape));
 
 #endif

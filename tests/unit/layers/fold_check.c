@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT
+ * tests/unit/layers/fold_check.c - the proof of the folding, on every backend that opens here: what
+ * is right is exact in 16 bits too, so that one channel that is wrong shows. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "layers/channel_means.h"
+#include "layers/extent.h"
+#include "tests/unit/layers/check.h"
+#include "tests/unit/layers/synthetic.h"
+
+/* What is done to a layer between folding and the check. */
+typedef struct fault {
+    awq_group group;
+    int64_t channel;   /* whose scale the consumers take to be 1.1 times as large; -1: none */
+    bool not_folded;   /* the consumers take the group's scales to be 1 */
+    awq_linear reader; /* that keeps its weight as it was; AWQ_DENSE_LINEARS: none */
+} fault;
+
+static void spoil_scales(const synthetic *s, awq_quantized_layer *layer, const fault *f)
+{
+    awq_group_record *record = &layer->record.group[f->group];
+    for (int64_t i = 0; i < record->channels; i++) {
+        if (f->not_folded) record->scales[i] = 1;
+        if (awq_free_channel(&s->model, f->group, i) == f->channel) record->scales[i] *= 1.1f;
+    }
+}
+
+/* The steps of awq_quantize_layer, with a fault. */
+static awq_status quantize_spoiled(synthetic *s, const fault *f, awq_error *out)
+{
+    awq_error err;
+    awq_quantized_layer layer;
+    awq_quantized_layer_init(&layer);
+    awq_quantizer quantizer = {.device = s->device,
+                               .model = &s->model,
+                               .decoder = &s->decoder,
+                               .statistics = &s->statistics,
+                               .scratch = s->scratch,
+                               .options = &s->options,
+                               .out = &layer};
+    must(awq_quantizer_open(&quantizer, &err));
+    for (int i = 0; i < AWQ_DENSE_GROUPS; i++)
+        must(awq_search_group(&quantizer, (awq_group)i, &err));
+    must(awq_fold_plan(&quantizer, &err));
+    spoil_scales(s, &layer, f);
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++)
+        must(awq_quantize_linear(&quantizer, (awq_linear)i, &err));
+    if (f->reader < AWQ_DENSE_LINEARS) {
+        awq_extent extent = awq_linear_extent(&s->model, f->reader);
+        s->be->load(s->device, s->decoder.weight[f->reader], s->original[f->reader], AWQ_F32,
+                    (size_t)awq_extent_elements(extent));
+    }
+    awq_status status = awq_fold_check_layer(&quantizer, &s->check, out);
+    awq_quantizer_close(&quantizer);
+    awq_quantized_layer_release(&layer);
+    return status;
+}
+
+/* A search that is short: any scales will do. */
+static void open_layer(synthetic *s, synthetic_shape shape)
+{
+    synthetic_open(s, shape);
+    s->options.alpha_steps = 2;
+    s->options.clip = AWQ_CLIP_OFF;
+}
+
+/* A fresh layer with the fault is refused, for its group. */
+static void expect_found(synthetic_shape shape, fault f)
+{
+    synthetic s;
+    awq_error err;
+    char expected[96];
+    open_layer(&s, shape);
+    snprintf(expected, sizeof expected, "scale group '%s': folding changes the layer's output",
+             awq_dense_group_name(f.group));
+    awq_status status = quantize_spoiled(&s, &f, &err);
+    if (status != AWQ_ERR_NUMERIC || !strstr(err.text, expected))
+        fail_msg("group %d, channel %d: %d, '%s'", (int)f.group, (int)f.channel, (int)status,
+                 status ? err.text : "");
+    synthetic_close(&s);
+}
+
+static double fold_error(synthetic_shape shape)
+{
+    synthetic s;
+    awq_error err;
+    awq_quantized_layer layer;
+    open_layer(&s, shape);
+    must(synthetic_quantize(&s, &layer, &err));
+    double error = layer.record.fold_error;
+    awq_quantized_layer_release(&layer);
+    synthetic_close(&s);
+    return error;
+}
+
+/* A third of what is refused, at most; without biases, in 16 bits, next to nothing. */
+static void check_right(synthetic_shape shape)
+{
+    bool narrow = shape.compute != AWQ_F32;
+    assert_true(fold_error(shape) < (narrow ? 3e-4 : 2e-6));
+    shape.all_bias = shape.qk_norm = true;
+    assert_true(fold_error(shape) < (narrow ? 3e-4 : 2e-6));
+    shape.kv_heads = 4;
+    assert_true(fold_error(shape) < (narrow ? 3e-4 : 2e-6));
+}
+
+static void right_folds_are_exact(void **state)
+{
+    (void)state;
+    synthetic_on_each(check_right);
+}
+
+static void check_channels(synthetic_shape shape)
+{
+    for (int group = 0; group < AWQ_DENSE_GROUPS; group++)
+        for (int64_t channel = 0; channel < 32; channel += 25)
+            expect_found(shape, (fault){(awq_group)group, channel, false, AWQ_DENSE_LINEARS});
+}
+
+static void a_channel_that_is_off_by_a_tenth_is_found(void **state)
+{
+    (void)state;
+    synthetic_on_each(check_channels);
+}
+
+static void check_groups(synthetic_shape shape)
+{
+    shape.all_bias = true;
+    for (int group = 0; group < AWQ_DENSE_GROUPS; group++)
+        expect_found(shape, (fault){(awq_group)group, -1, true, AWQ_DENSE_LINEARS});
+}
+
+static void a_group_that_is_not_folded_is_found(void **state)
+{
+    (void)state;
+    synthetic_on_each(check_groups);
+}
+
+/* Even where its group's scales are all 1: the factors are not. */
+static void check_readers(synthetic_shape shape)
+{
+    synthetic s;
+    for (int reader = 0; reader < AWQ_DENSE_LINEARS; reader++) {
+        awq_error err;
+        fault f = {AWQ_DENSE_GROUPS, -1, false, (awq_linear)reader};
+        f.group = awq_linear_group(&s.model, f.reader);
+        open_layer(&s, shape);
+        s.options.alpha_steps = 0;
+        assert_int_equal(quantize_spoiled(&s, &f, &err), AWQ_ERR_NUMERIC);
+        synthetic_close(&s);
+    }
+}
+
+static void a_reader_that_is_no_consumer_is_found(void **state)
+{
+    (void)state;
+    synthetic_on_each(check_readers);
+}
+
+/* One head's scale is not that of the head beside it, whose v row both read. */
+static void check_tied(synthetic_shape shape)
+{
+    synthetic s;
+    awq_error err;
+    awq_quantized_layer layer;
+    open_layer(&s, shape);
+    assert_int_equal(awq_free_channel(&s.model, AWQ_GROUP_O, 3),
+                     awq_free_channel(&s.model, AWQ_GROUP_O, 19));
+    awq_quantized_layer_init(&layer);
+    awq_quantizer quantizer = {.device = s.device,
+                               .model = &s.model,
+                               .decoder = &s.decoder,
+                               .statistics = &s.statistics,
+                               .scratch = s.scratch,
+                               .options = &s.options,
+                               .out = &layer};
+    must(awq_quantizer_open(&quantizer, &err));
+    for (int i = 0; i < AWQ_DENSE_GROUPS; i++)
+        must(awq_search_group(&quantizer, (awq_group)i, &err));
+    must(awq_fold_plan(&quantizer, &err));
+    layer.record.group[AWQ_GROUP_O].scales[3] *= 1.1f;
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++)
+        must(awq_quantize_linear(&quantizer, (awq_linear)i, &err));
+    assert_int_equal(awq_fold_check_layer(&quantizer, &s.check, &err), AWQ_ERR_NUMERIC);
+    awq_quantizer_close(&quantizer);
+    awq_quantized_layer_release(&layer);
+    synthetic_close(&s);
+}
+
+static void heads_that_are_not_tied_are_found(void **state)
+{
+    (void)state;
+    synthetic_on_each(check_tied);
+}
+
+int main(void)
+{
+    const struct CMUnitTest fold_check[] = {
+        cmocka_unit_test(right_folds_are_exact),
+        cmocka_unit_test(a_channel_that_is_off_by_a_tenth_is_found),
+        cmocka_unit_test(a_group_that_is_not_folded_is_found),
+        cmocka_unit_test(a_reader_that_is_no_consumer_is_found),
+        cmocka_unit_test(heads_that_are_not_tied_are_found),
+    };
+    return cmocka_run_group_tests(fold_check, NULL, NULL);
+}
