@@ -35,7 +35,8 @@ function heatMapLegend(map, x, y) {
 }
 
 function heatMap(width, map) {
-  const cellWidth = Math.min(64, (width - gutter - 2) / layers.length), cellHeight = map.rowHeight ?? 27;
+  const cellWidth = Math.min(64, (width - gutter - 2) / layers.length);
+  const cellHeight = map.rowHeight ?? 27;
   const named = Math.ceil(14 / cellHeight); /* every so many rows */
   const gap = Math.min(cellWidth, cellHeight) > 10 ? 1 : 0.4;
   const bottom = map.rows.length * cellHeight;
