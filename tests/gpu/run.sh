@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 build=${1-}
 model=tests/data/demo-llama-outliers
-kernels=(forward statistics search clip quantize feedback edges)
+kernels=(forward experts statistics search clip quantize feedback edges)
 layers=(accuracy fold_check)
 sequences=64                                            # of the demo model's calibration
 bench=(--preset 70b --layers 2 --sequences 128)         # of 512 tokens
