@@ -27,6 +27,7 @@ const awq_backend awq_backend_cpu = {
     .attention = attention_cpu,
     .silu_mul = silu_mul_cpu,
     .abs_sum = abs_sum_cpu,
+    .relative_sum = relative_sum_cpu,
     .gram = gram_cpu,
     .gram_finish = gram_finish_cpu,
     .rounding_error = rounding_error_cpu,

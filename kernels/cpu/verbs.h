@@ -31,6 +31,8 @@ void attention_cpu(awq_device *device, void *y, const void *q, const void *k, co
                    int64_t sequences, int64_t length, int64_t heads, int64_t kv_heads,
                    int64_t head_dim);
 void silu_mul_cpu(awq_device *device, void *y, const void *gate, const void *up, size_t count);
+void relative_sum_cpu(awq_device *device, double *sum, const void *w, awq_extent extent,
+                      int64_t group_size);
 void abs_sum_cpu(awq_device *device, double *sum, const void *x, const uint8_t *mask, int64_t rows,
                  int64_t cols);
 void gram_cpu(awq_device *device, float *gram, const void *x, const uint8_t *mask, int64_t rows,

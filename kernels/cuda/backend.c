@@ -30,6 +30,7 @@ const awq_backend awq_backend_cuda = {
     .attention = attention_cuda,
     .silu_mul = silu_mul_cuda,
     .abs_sum = abs_sum_cuda,
+    .relative_sum = relative_sum_cuda,
     .gram = gram_cuda,
     .gram_finish = gram_finish_cuda,
     .rounding_error = rounding_error_cuda,
