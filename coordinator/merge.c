@@ -86,7 +86,7 @@ static awq_status gather_statistics(const awq_run *run, const awq_tensor_sums *s
         out_path(run, AWQ_STATISTICS_NAME, path, err))
         return err->status;
     json_t *job = awq_job_fingerprint(run->options, run->inputs.model, &run->inputs.tokens,
-                                      run->crew->members[0].hello.backend);
+                                      run->crew->members[0].hello.kind);
     char *text = job ? json_dumps(job, JSON_COMPACT) : NULL;
     json_decref(job);
     if (!text) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);

@@ -24,12 +24,12 @@ static awq_status check_backends(const awq_run *run, awq_error *err)
     const awq_member *first = &run->crew->members[0];
     for (int i = 1; i < run->crew->count; i++) {
         const awq_member *member = &run->crew->members[i];
-        if (!strcmp(first->hello.backend, member->hello.backend)) continue;
-        return awq_fail(err, AWQ_ERR_INPUT,
-                        "worker 1 on %s has backend %s and worker %d on %s has %s; give --backend, "
-                        "or nodes of one kind",
-                        first->hello.host, first->hello.backend, i + 1, member->hello.host,
-                        member->hello.backend);
+        if (!strcmp(first->hello.kind, member->hello.kind)) continue;
+        return awq_fail(
+            err, AWQ_ERR_INPUT,
+            "worker 1 on %s computes by %s and worker %d on %s by %s, which do not give "
+            "the same bytes; take nodes of one kind, or give --backend",
+            first->hello.host, first->hello.kind, i + 1, member->hello.host, member->hello.kind);
     }
     return AWQ_OK;
 }
@@ -37,7 +37,7 @@ static awq_status check_backends(const awq_run *run, awq_error *err)
 static awq_status prepare_directory(awq_run *run, awq_problems *problems, awq_error *err)
 {
     json_t *fingerprint = awq_job_fingerprint(run->options, run->inputs.model, &run->inputs.tokens,
-                                              run->crew->members[0].hello.backend);
+                                              run->crew->members[0].hello.kind);
     if (!fingerprint) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the job's fingerprint");
     awq_status status = awq_job_fingerprint_text(fingerprint, run->fingerprint, err);
     if (!status && run->options->restart) status = awq_run_discard(run->directory, err);

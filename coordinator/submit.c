@@ -96,14 +96,29 @@ static awq_status submit(const awq_options *options, const char *run, const char
 
 /* ---- the whole ---- */
 
-/* A share of a node's memory is known on the node only; an amount is known here. */
+/* What a worker needs on the nodes. With GPUs asked for, auto will find them, if this build can use
+ * one. A share of a node's or a GPU's memory is known there only; an amount is known here. */
+static awq_status find_needs(const awq_call *call, const awq_inputs *inputs, awq_hello *needs,
+                             awq_error *err)
+{
+    static char cuda[] = "cuda";
+    awq_options there = *call->options;
+    bool any = !strcmp(there.backend, "auto"), unknown = there.device_memory.percent;
+    if (there.gpus_per_node && any) there.backend = cuda;
+    if (unknown && !strcmp(there.backend, cuda)) there.device_memory = (awq_memory){.amount = 1e15};
+    awq_status status = call->half->needs(&there, inputs->model, &inputs->tokens, needs, err);
+    if (status == AWQ_ERR_USAGE && any)
+        status = call->half->needs(call->options, inputs->model, &inputs->tokens, needs, err);
+    if (unknown) needs->budget_bytes = AWQ_BUDGET_UNKNOWN;
+    return status;
+}
+
 static awq_status show(FILE *file, const awq_call *call, const awq_inputs *inputs,
                        awq_request *request, awq_problems *problems, awq_error *err)
 {
     const awq_options *options = call->options;
     awq_hello needs;
-    if (call->half->needs(options, inputs->model, &inputs->tokens, &needs, err)) return err->status;
-    if (options->device_memory.percent) needs.budget_bytes = AWQ_BUDGET_UNKNOWN;
+    if (find_needs(call, inputs, &needs, err)) return err->status;
     if (awq_request_make(options, inputs, &needs, request, problems, err)) return err->status;
     if (problems->count) return AWQ_OK;
     awq_plan_facts facts;

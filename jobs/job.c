@@ -8,12 +8,12 @@
 #include "io/json.h"
 
 json_t *awq_job_fingerprint(const awq_options *options, const awq_checkpoint *checkpoint,
-                            const awq_tokens *tokens, const char *backend)
+                            const awq_tokens *tokens, const char *kind)
 {
     json_t *model = awq_checkpoint_fingerprint(checkpoint);
     json_t *changing = awq_options_to_json(options, true);
     return json_pack("{s:i, s:s, s:o, s:{s:I, s:I, s:I}, s:o}", "format", AWQ_RUN_FORMAT, "backend",
-                     backend, "model", model, "tokens", "sequences", (json_int_t)tokens->sequences,
+                     kind, "model", model, "tokens", "sequences", (json_int_t)tokens->sequences,
                      "length", (json_int_t)tokens->length, "crc32", (json_int_t)tokens->crc,
                      "options", changing);
 }

@@ -2,8 +2,8 @@
  * jobs/job.h - one job: resolved options, what it reads, and its fingerprint.
  *
  * The fingerprint is everything that decides the output's bytes: the model's headers and sizes,
- * the tokens' crc32, the options that change the result, the backend. Two runs with the same
- * fingerprint may take over from each other. As JSON:
+ * the tokens' crc32, the options that change the result, the backend and the type of GPU. Two runs
+ * with the same fingerprint may take over from each other. As JSON:
  *
  *   {"format": 1, "backend": "cpu", "model": [...], "tokens": {"sequences", "length", "crc32"},
  *    "options": {...}} */
@@ -19,9 +19,9 @@
 
 enum { AWQ_RUN_FORMAT = 2, AWQ_FINGERPRINT_BYTES = 16 };
 
-/* NULL: no memory. The caller decrefs. */
+/* kind: "cpu", or "cuda on NVIDIA H200" (awq_hello.kind). NULL: no memory. The caller decrefs. */
 json_t *awq_job_fingerprint(const awq_options *options, const awq_checkpoint *checkpoint,
-                            const awq_tokens *tokens, const char *backend);
+                            const awq_tokens *tokens, const char *kind);
 /* Its short form, eight hex digits: what layer records and boundaries carry. */
 awq_status awq_job_fingerprint_text(const json_t *fingerprint, char out[AWQ_FINGERPRINT_BYTES],
                                     awq_error *err);

@@ -54,6 +54,7 @@ typedef struct awq_hello {
     char host[AWQ_HOST_BYTES];
     char device[96];
     char backend[16];
+    char kind[112];    /* the backend and the type of its device: what results may depend on */
     char gpu[48];      /* what tells it from all others; "" without one */
     char no_link[256]; /* why it cannot send tiles from GPU to GPU; "": it can */
     int64_t pid;

@@ -8,9 +8,7 @@
 
 #include "io/clock.h"
 
-_Static_assert(offsetof(awq_letter, payload) == 64, "a letter's payload starts at 64 bytes");
-
-enum { UNIT = 64, TAG = 1, POLL_NANOSECONDS = 300000 };
+enum { TAG = 1, POLL_NANOSECONDS = 300000 };
 
 /* A send or receive under way. */
 typedef struct transfer {
@@ -37,83 +35,12 @@ struct awq_mail {
     awq_letter *inbox, **inbox_end;
 };
 
-awq_letter *awq_letter_create(int32_t kind, int64_t a, int64_t b, size_t bytes)
-{
-    size_t total = (sizeof(awq_letter) + bytes + UNIT - 1) / UNIT * UNIT;
-    awq_letter *letter = aligned_alloc(UNIT, total);
-    if (!letter) return NULL;
-    memset(letter, 0, sizeof *letter);
-    if (total > sizeof *letter + bytes)
-        memset(letter->payload + bytes, 0, total - sizeof *letter - bytes);
-    letter->kind = kind;
-    letter->a = a;
-    letter->b = b;
-    letter->bytes = bytes;
-    atomic_init(&letter->users, 1);
-    return letter;
-}
-
-awq_letter *awq_letter_write(int32_t kind, int64_t a, int64_t b, const void *payload, size_t bytes)
-{
-    awq_letter *letter = awq_letter_create(kind, a, b, bytes);
-    if (letter && bytes) memcpy(letter->payload, payload, bytes);
-    return letter;
-}
-
-awq_letter *awq_letter_share(awq_letter *letter)
-{
-    atomic_fetch_add(&letter->users, 1);
-    return letter;
-}
-
-void awq_letter_free(awq_letter *letter)
-{
-    if (letter && atomic_fetch_sub(&letter->users, 1) == 1) free(letter);
-}
-
 static awq_status mpi_failed(int code, const char *what, awq_error *err)
 {
     char text[MPI_MAX_ERROR_STRING];
     int length = 0;
     if (MPI_Error_string(code, text, &length)) length = 0;
     return awq_fail(err, AWQ_ERR_MPI, "%s failed: %.*s", what, length, text);
-}
-
-/* What a rank tells the others of its node. */
-typedef struct node_rank {
-    uint64_t cores;
-    uint64_t is_worker;
-} node_rank;
-
-static int gather_node(MPI_Comm node, int size, int rank, node_rank self, awq_neighbours *out)
-{
-    node_rank *ranks = calloc((size_t)size, sizeof *ranks);
-    if (!ranks) return MPI_ERR_NO_MEM;
-    int code = MPI_Allgather(&self, 2, MPI_UINT64_T, ranks, 2, MPI_UINT64_T, node);
-    *out = (awq_neighbours){0};
-    for (int i = 0; !code && i < size; i++) {
-        if (!ranks[i].is_worker) continue;
-        out->index += i < rank;
-        out->workers++;
-        out->sharing += ranks[i].cores == self.cores;
-    }
-    free(ranks);
-    return code;
-}
-
-static int count_neighbours(awq_mail *mail, uint64_t cores)
-{
-    MPI_Comm node;
-    int size, rank;
-    node_rank self = {cores, mail->size == 1 || mail->rank > 0};
-    int code =
-        MPI_Comm_split_type(mail->comm, MPI_COMM_TYPE_SHARED, mail->rank, MPI_INFO_NULL, &node);
-    if (code) return code;
-    MPI_Comm_size(node, &size);
-    MPI_Comm_rank(node, &rank);
-    code = gather_node(node, size, rank, self, &mail->neighbours);
-    MPI_Comm_free(&node);
-    return code;
 }
 
 awq_status awq_mail_open(MPI_Comm world, uint64_t cores, awq_mail **out, awq_error *err)
@@ -129,8 +56,10 @@ awq_status awq_mail_open(MPI_Comm world, uint64_t cores, awq_mail **out, awq_err
     if (!code) code = MPI_Comm_set_errhandler(mail->comm, MPI_ERRORS_RETURN);
     if (!code) code = MPI_Comm_rank(mail->comm, &mail->rank);
     if (!code) code = MPI_Comm_size(mail->comm, &mail->size);
-    if (!code) code = count_neighbours(mail, cores);
-    if (!code) code = MPI_Type_contiguous(UNIT, MPI_BYTE, &mail->unit);
+    if (!code)
+        code = awq_neighbours_find(mail->comm, mail->size == 1 || mail->rank > 0, cores,
+                                   &mail->neighbours);
+    if (!code) code = MPI_Type_contiguous(AWQ_LETTER_UNIT, MPI_BYTE, &mail->unit);
     if (!code) code = MPI_Type_commit(&mail->unit);
     if (code) {
         free(mail);
@@ -245,7 +174,7 @@ static void append(transfer **list, transfer *t)
 
 static int letter_units(const awq_letter *letter)
 {
-    return (int)((sizeof *letter + letter->bytes + UNIT - 1) / UNIT);
+    return (int)((sizeof *letter + letter->bytes + AWQ_LETTER_UNIT - 1) / AWQ_LETTER_UNIT);
 }
 
 static awq_status begin_send(awq_mail *mail, awq_letter *letter, awq_error *err)
@@ -339,12 +268,13 @@ static awq_status begin_receives(awq_mail *mail, bool *moved, awq_error *err)
         *moved = true;
         MPI_Get_count(&status, mail->unit, &units);
         transfer *t = calloc(1, sizeof *t);
-        awq_letter *letter = awq_letter_create(0, 0, 0, (size_t)units * UNIT - sizeof *letter);
+        awq_letter *letter =
+            awq_letter_create(0, 0, 0, (size_t)units * AWQ_LETTER_UNIT - sizeof *letter);
         if (!t || !letter) {
             free(t);
             awq_letter_free(letter);
             return awq_fail(err, AWQ_ERR_MEMORY, "no memory to receive %lld bytes from rank %d",
-                            (long long)units * UNIT, status.MPI_SOURCE);
+                            (long long)units * AWQ_LETTER_UNIT, status.MPI_SOURCE);
         }
         t->letter = letter;
         code = MPI_Imrecv(letter, units, mail->unit, &message, &t->request);

@@ -31,6 +31,7 @@ typedef struct awq_backend awq_backend;
 typedef struct awq_device {
     const awq_backend *backend;
     char name[96];         /* "CPU, 8 threads", "GPU 1, NVIDIA H200" */
+    char type[80];         /* that results may depend on: "NVIDIA H200"; "" on the CPU */
     char id[48];           /* of the GPU, the same for whoever opens it; "" on the CPU */
     uint64_t memory_bytes; /* what the device has */
     int threads;           /* CPU threads that compute; 0 on a GPU */

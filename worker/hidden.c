@@ -9,11 +9,6 @@
 /* Unsent tiles that a stage may leave behind it before it waits. */
 enum { MAX_UNSENT = 4 };
 
-static int worker_models(const awq_worker *worker)
-{
-    return worker->models ? worker->models : 1;
-}
-
 static awq_status open_boundary(awq_source *source, awq_error *err)
 {
     awq_worker *worker = source->worker;
@@ -55,7 +50,7 @@ static awq_status embed(awq_source *source, int64_t tile, float *const *hidden, 
     awq_worker *worker = source->worker;
     int64_t row = tile * worker->tile_sequences * worker->tokens.length;
     int64_t rows = awq_worker_tile_sequences(worker, tile) * worker->tokens.length;
-    for (int i = 0; i < worker_models(worker); i++)
+    for (int i = 0; i < awq_worker_models(worker); i++)
         if (awq_embed(worker->device, worker->checkpoint[i], worker->tokens.ids + row, rows,
                       hidden[i], err))
             return err->status;
@@ -71,12 +66,12 @@ static awq_status receive(awq_source *source, int64_t tile, float *const *hidden
     if (!letter) return awq_fail(err, AWQ_ERR_INTERRUPTED, "told to stop");
     awq_status status = AWQ_OK;
     bool taken = false;
-    if (letter->bytes != bytes * (size_t)worker_models(worker))
+    if (letter->bytes != bytes * (size_t)awq_worker_models(worker))
         status = awq_fail(err, AWQ_ERR_INTERNAL, "tile %lld has %llu bytes, not %zu",
                           (long long)tile, (unsigned long long)letter->bytes, bytes);
     if (!status && worker->inlet)
         status = awq_inlet_take(worker->inlet, letter, hidden, &taken, err);
-    for (int i = 0; !status && !taken && i < worker_models(worker); i++)
+    for (int i = 0; !status && !taken && i < awq_worker_models(worker); i++)
         backend->upload(worker->device, hidden[i], letter->payload + (size_t)i * bytes, bytes);
     if (!status) status = backend->sync(worker->device, err);
     awq_letter_free(letter);
@@ -105,7 +100,7 @@ awq_status awq_hidden_send(awq_worker *worker, const awq_stage *stage, int64_t t
 {
     const awq_backend *backend = worker->device->backend;
     size_t bytes = awq_hidden_count(worker, tile) * sizeof(float);
-    int models = worker_models(worker);
+    int models = awq_worker_models(worker);
     if (worker->outlet) return awq_outlet_put(worker->outlet, stage->first, tile, hidden, err);
     awq_letter *letter =
         awq_letter_create(AWQ_LETTER_TILE, stage->first, tile, bytes * (size_t)models);

@@ -36,7 +36,7 @@ static int empty_slot(awq_inlet *inlet)
     pthread_mutex_lock(&port->mutex);
     int slot = inlet->oldest;
     inlet->oldest = (slot + 1) % AWQ_PORT_SLOTS;
-    while (inlet->slots[slot].in_use) awq_port_wait(port);
+    while (inlet->slots[slot].in_use) awq_worker_wait(&port->changed, &port->mutex);
     inlet->slots[slot] = (incoming){.layer = -1};
     pthread_mutex_unlock(&port->mutex);
     return slot;
@@ -169,7 +169,7 @@ awq_status awq_inlet_take(awq_inlet *inlet, const awq_letter *letter, float *con
 {
     awq_worker *worker = inlet->port.worker;
     const awq_backend *backend = worker->device->backend;
-    int slot = hold(inlet, letter), models = worker->models ? worker->models : 1;
+    int slot = hold(inlet, letter), models = awq_worker_models(worker);
     size_t count = awq_hidden_count(worker, letter->b);
     *taken = slot >= 0;
     if (!*taken) return AWQ_OK;

@@ -29,7 +29,7 @@ static awq_status wait_for_tile(awq_outlet *outlet, awq_error *err)
     awq_status status = AWQ_OK;
     pthread_mutex_lock(&port->mutex);
     while (outlet->put == outlet->sent && !(status = awq_worker_check(port->worker, err)))
-        awq_port_wait(port);
+        awq_worker_wait(&port->changed, &port->mutex);
     pthread_mutex_unlock(&port->mutex);
     return status;
 }
@@ -122,7 +122,7 @@ static awq_status wait_for_slot(awq_outlet *outlet, awq_error *err)
     pthread_mutex_lock(&port->mutex);
     while (!(status = awq_worker_check(port->worker, err)) && !outlet->failed &&
            outlet->put - outlet->sent == AWQ_PORT_SLOTS)
-        awq_port_wait(port);
+        awq_worker_wait(&port->changed, &port->mutex);
     if (!status && outlet->failed) /* the thread has said why */
         status = awq_fail(err, AWQ_ERR_INTERRUPTED, "tiles cannot be sent");
     pthread_mutex_unlock(&port->mutex);
@@ -134,7 +134,7 @@ awq_status awq_outlet_put(awq_outlet *outlet, int64_t layer, int64_t tile, float
 {
     awq_worker *worker = outlet->port.worker;
     const awq_backend *backend = worker->device->backend;
-    int slot = (int)(outlet->put % AWQ_PORT_SLOTS), models = worker->models ? worker->models : 1;
+    int slot = (int)(outlet->put % AWQ_PORT_SLOTS), models = awq_worker_models(worker);
     size_t count = awq_hidden_count(worker, tile);
     if (wait_for_slot(outlet, err)) return err->status;
     for (int m = 0; m < models; m++)

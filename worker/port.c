@@ -1,21 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/port.h"
 
-#include <time.h>
-
 #include "io/clock.h"
 #include "worker/hidden.h"
 
-enum { LOOK_NANOSECONDS = 50000000 };
-
-static int models_of(const awq_worker *worker)
-{
-    return worker->models ? worker->models : 1;
-}
-
 size_t awq_port_bytes(const awq_worker *worker, int64_t tile)
 {
-    return awq_hidden_count(worker, tile) * sizeof(float) * (size_t)models_of(worker);
+    return awq_hidden_count(worker, tile) * sizeof(float) * (size_t)awq_worker_models(worker);
 }
 
 awq_status awq_port_open(awq_worker *worker, int other, awq_port *out, awq_error *err)
@@ -93,14 +84,4 @@ awq_status awq_port_receive(awq_port *port, int slot, int64_t tile, awq_error *e
     awq_patience patience = patience_of(port);
     return port->device->backend->links->receive(
         port->link, port->slots[slot], awq_port_bytes(port->worker, tile), &patience, err);
-}
-
-void awq_port_wait(awq_port *port)
-{
-    struct timespec end;
-    clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_nsec += LOOK_NANOSECONDS;
-    end.tv_sec += end.tv_nsec / 1000000000;
-    end.tv_nsec %= 1000000000;
-    pthread_cond_timedwait(&port->changed, &port->mutex, &end);
 }

@@ -38,7 +38,5 @@ awq_status awq_port_receive(awq_port *port, int slot, int64_t tile, awq_error *e
 
 /* Bytes of a tile's hidden states, of all models. */
 size_t awq_port_bytes(const awq_worker *worker, int64_t tile);
-/* Waits for `changed`, or for a moment: to look whether the worker was told to stop. Mutex held. */
-void awq_port_wait(awq_port *port);
 
 #endif

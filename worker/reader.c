@@ -2,14 +2,10 @@
 #include "worker/reader.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "io/clock.h"
 #include "layers/decoder_load.h"
 #include "worker/state.h"
-
-/* How often who waits looks whether the worker was told to stop. */
-enum { LOOK_NANOSECONDS = 50000000 };
 
 /* What there is to read: a layer of a model; or layer ENDS, what passes through no layer. */
 enum { ENDS = -1 };
@@ -38,15 +34,10 @@ struct awq_reader {
 
 /* ---- what is read, in which order ---- */
 
-static int models_of(const awq_worker *worker)
-{
-    return worker->models ? worker->models : 1;
-}
-
 /* Of eval's models the head is looked at when it is loaded. */
 static void add_stage(awq_reader *reader, const awq_stage *stage, int64_t layers)
 {
-    int models = models_of(reader->worker);
+    int models = awq_worker_models(reader->worker);
     wanted ends = {.layer = ENDS,
                    .embedding = !stage->first,
                    .head = !reader->worker->models && stage->first + stage->count == layers};
@@ -62,7 +53,8 @@ static awq_status make_order(awq_reader *reader, const awq_stage *stages, int64_
 {
     int self = awq_worker_number(reader->worker) - 1;
     int64_t layers = awq_checkpoint_model(reader->worker->checkpoint[0])->layers, most = 0;
-    for (int64_t i = 0; i < count; i++) most += stages[i].count * models_of(reader->worker) + 1;
+    for (int64_t i = 0; i < count; i++)
+        most += stages[i].count * awq_worker_models(reader->worker) + 1;
     reader->order = calloc((size_t)most + 1, sizeof *reader->order);
     reader->layers = calloc((size_t)most + 1, sizeof *reader->layers);
     if (!reader->order || !reader->layers)
@@ -96,7 +88,7 @@ static awq_status read_layer(awq_reader *reader, const wanted *what, awq_read *o
 
 static awq_status check_ends(const awq_reader *reader, const wanted *what, awq_error *err)
 {
-    for (int m = 0; m < models_of(reader->worker); m++) {
+    for (int m = 0; m < awq_worker_models(reader->worker); m++) {
         const awq_checkpoint *checkpoint = reader->worker->checkpoint[m];
         if (what->embedding &&
             awq_tensor_check_finite(awq_checkpoint_find(checkpoint, AWQ_EMBEDDING_NAME), err))
@@ -142,16 +134,6 @@ static void *read_all(void *argument)
 
 /* ---- for the compute thread ---- */
 
-static void wait_a_moment(awq_reader *reader)
-{
-    struct timespec end;
-    clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_nsec += LOOK_NANOSECONDS;
-    end.tv_sec += end.tv_nsec / 1000000000;
-    end.tv_nsec %= 1000000000;
-    pthread_cond_timedwait(&reader->changed, &reader->mutex, &end);
-}
-
 /* Until the first `count` of the order are read. */
 static awq_status wait_for(awq_reader *reader, int64_t count, awq_error *err)
 {
@@ -162,7 +144,7 @@ static awq_status wait_for(awq_reader *reader, int64_t count, awq_error *err)
             *err = reader->err;
             status = err->status;
         } else if (!awq_worker_check(reader->worker, err)) {
-            wait_a_moment(reader);
+            awq_worker_wait(&reader->changed, &reader->mutex);
         } else {
             status = err->status;
         }

@@ -98,6 +98,8 @@ static void say_hello(awq_worker *worker, int neighbours)
     awq_hello hello = {.pid = getpid(), .threads = worker->device->threads};
     gethostname(hello.host, sizeof hello.host - 1);
     snprintf(hello.device, sizeof hello.device, "%s", worker->device->name);
+    snprintf(hello.kind, sizeof hello.kind, "%s%s%s", worker->device->backend->name,
+             *worker->device->type ? " on " : "", worker->device->type);
     snprintf(hello.gpu, sizeof hello.gpu, "%s", worker->device->id);
     snprintf(hello.backend, sizeof hello.backend, "%s", worker->device->backend->name);
     look_for_links(worker, &hello);

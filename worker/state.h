@@ -58,7 +58,7 @@ struct awq_worker {
     bool ready;
     awq_job job;
     char fingerprint[AWQ_FINGERPRINT_BYTES]; /* from the PLAN */
-    int models;                              /* 1, or 2 when eval compares */
+    int models;                              /* of eval: 1, or 2 when it compares; else 0 */
     awq_checkpoint *checkpoint[AWQ_MODELS];  /* the model; what it is compared with */
     awq_checkpoint *made;   /* verify: the checkpoint that is looked at, right or wrong */
     awq_tensor_sums sums;   /* verify: what was recorded of its tensors; count 0: nothing */
@@ -104,6 +104,8 @@ awq_status awq_verify_made_again(awq_worker *worker, awq_quantized_layer *layer,
 awq_status awq_worker_check(awq_worker *worker, awq_error *err);
 void awq_worker_progress(awq_worker *worker, int64_t stage, int64_t layer, int64_t tile,
                          awq_phase phase, double flops);
+/* Waits for `changed`, or for a moment: to look whether the worker was told to stop. Mutex held. */
+void awq_worker_wait(pthread_cond_t *changed, pthread_mutex_t *mutex);
 /* What follows is computing: until now the worker waited. */
 void awq_worker_resume(awq_worker *worker);
 /* A tile is through the stage; all of a stage is done. */
@@ -116,6 +118,12 @@ void awq_worker_fail(awq_worker *worker, const awq_error *err);
 static inline int awq_worker_number(const awq_worker *worker)
 {
     return awq_mail_size(worker->mail) == 1 ? 1 : awq_mail_rank(worker->mail);
+}
+
+/* Models that run side by side. */
+static inline int awq_worker_models(const awq_worker *worker)
+{
+    return worker->models ? worker->models : 1;
 }
 
 /* Sequences in tile `tile`: all tiles but the last have the same. */

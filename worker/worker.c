@@ -10,6 +10,7 @@
 #include "worker/state.h"
 
 static const double heartbeat_seconds = 1;
+static const long look_nanoseconds = 50000000;
 /* How long a compute thread may take to notice STOP before it is left behind. Whatever it was
  * writing is not published, so nothing durable depends on it. */
 static const double patience_seconds = 2;
@@ -56,6 +57,16 @@ void awq_worker_count_stage(awq_worker *worker)
     pthread_mutex_lock(&worker->mutex);
     worker->progress.stages++;
     pthread_mutex_unlock(&worker->mutex);
+}
+
+void awq_worker_wait(pthread_cond_t *changed, pthread_mutex_t *mutex)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_nsec += look_nanoseconds;
+    end.tv_sec += end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(changed, mutex, &end);
 }
 
 void awq_worker_fail(awq_worker *worker, const awq_error *err)

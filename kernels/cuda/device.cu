@@ -142,8 +142,9 @@ awq_status open_cuda(const awq_device_options *options, awq_device **out, awq_er
     if (!self) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the CUDA backend");
     self->base.backend = &awq_backend_cuda;
     self->base.memory_bytes = properties.totalGlobalMem;
-    snprintf(self->base.name, sizeof self->base.name, "GPU %d, %.80s", options->index,
-             properties.name);
+    snprintf(self->base.type, sizeof self->base.type, "%.79s", properties.name);
+    snprintf(self->base.name, sizeof self->base.name, "GPU %d, %s", options->index,
+             self->base.type);
     print_id(self->base.id, sizeof self->base.id, &properties.uuid);
     self->index = options->index;
     self->base.compute = options->compute;

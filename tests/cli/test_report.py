@@ -139,6 +139,15 @@ class Finished(Quantized):
                 self.assertLessEqual(when["end"][names.index(before)],
                                      when["begin"][names.index(after)] + 1)
 
+    def test_a_layer_is_read_while_the_one_before_it_is_at_work(self):
+        self.out = self.folder / "ahead"
+        self.succeeds(self.quantize("--stage-layers", 1, "--alpha-steps", 1, sequences=2))
+        data = self.report()
+        read, pack = (data["spans"].index(name) for name in ("read", "pack"))
+        records = data["records"]
+        for before, after in zip(records, records[1:]):
+            self.assertLess(after["when"]["begin"][read], before["when"]["end"][pack])
+
     def test_facts_are_those_of_the_job(self):
         data = self.report()
         self.assertEqual((data["state"], data["layers"], data["name"]), ("complete", 4, "out"))

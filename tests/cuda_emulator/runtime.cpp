@@ -183,7 +183,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
     if ((size_t)device >= visible().size()) return fail(cudaErrorInvalidDevice);
     *properties = {};
     properties->uuid.bytes[15] = (char)visible()[(size_t)device];
-    strcpy(properties->name, "emulated on the CPU");
+    const char *name = getenv("AWQ_EMULATOR_NAME");
+    snprintf(properties->name, sizeof properties->name, "%s", name ? name : "emulated on the CPU");
     properties->totalGlobalMem = memory_bytes;
     properties->major = 9;
     properties->multiProcessorCount = 2;

@@ -2,9 +2,14 @@
 """Workers and their GPUs, on the emulated CUDA backend (AWQRUN is awqrun_emulated): who takes
 which, who may share one, what is refused for lack of memory."""
 
+import json
 import unittest
 
+import numpy as np
+
+from support import headers
 from support.case import FAMILIES, Case, digest
+from support.program import run
 
 MODEL = FAMILIES / "llama3"
 
@@ -65,12 +70,53 @@ class Workers(Case):
                                              sequences=2))
         self.assertIn("device='GPU 0, ", result.err)
 
+    def test_a_run_belongs_to_one_type_of_gpu(self):
+        job = ("--stage-layers", 1, "--keep-run")
+        stopped = self.gpu_job(*job, env={"AWQ_FAULT": "record-before-statistics:2"})
+        self.assertNotEqual(stopped.code, 0)
+        other = {"AWQ_EMULATOR_NAME": "another GPU"}
+        self.fails_with(self.gpu_job(*job, env=other),
+                        r'backend: "cuda on emulated on the CPU" in the earlier run, '
+                        r'"cuda on another GPU" now', r"or --restart to discard it")
+        self.succeeds(self.gpu_job(*job))
+        verify = ("verify", self.out, "--model", MODEL, "--tokens", self.family_tokens(),
+                  "--layer", 1)
+        self.assertIn("layer 1 made again: 23 of 23", self.succeeds(run(*verify)).out)
+        self.assertRegex(run(*verify, env=other).out,
+                         "layer 1, by making it again: it was made by cuda on emulated on the "
+                         "CPU, and here is cuda on another GPU")
+
     def test_memory_that_is_not_there_is_named_with_what_to_lower(self):
         # the plan is told of more than there is
         result = self.quantize("--backend", "cuda", "--device-memory", "8GB", sequences=16,
                                env={"AWQ_EMULATOR_MEMORY": "48000000"})
         self.fails_with(result, r"no memory on GPU 0 for .+: 0\.\d\d GB are needed, 0\.\d\d of "
                                 r"0\.05 GB are free; lower --device-memory, .* --tile-tokens")
+
+
+class SeventyBillion(Case):
+    """What the plan puts on a GPU, of a model that no machine here could hold."""
+
+    def plan(self, gigabytes, workers):
+        model = self.folder / "model"
+        if not model.exists():
+            headers.write(model, headers.LLAMA_70B)
+        tokens = self.tokens(np.zeros((128, 512), np.int32))
+        result = run("plan", "--model", model, "--tokens", tokens, "--backend", "cuda",
+                     "--workers", workers, "--json",
+                     env={"AWQ_EMULATOR_MEMORY": str(gigabytes * 10**9)})
+        return json.loads(self.succeeds(result).out)
+
+    def test_eight_gpus_of_80_gb_hold_ten_layers_each(self):
+        stages = self.plan(80, 8)["stages"]
+        self.assertEqual([stage["layers"] for stage in stages], [10] * 8)
+        self.assertEqual([stage["worker"] for stage in stages], list(range(1, 9)))
+
+    def test_one_gpu_of_24_gb_is_enough_for_two_layers_at_a_time(self):
+        plan = self.plan(24, 1)
+        self.assertEqual([stage["layers"] for stage in plan["stages"]], [2] * 40)
+        self.assertLess(plan["memory"]["device_bytes"], 0.9 * 24e9)
+        self.assertGreater(plan["memory"]["host_bytes"], 128 * 512 * 8192 * 4)  # a boundary
 
 
 if __name__ == "__main__":
