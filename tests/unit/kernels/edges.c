@@ -182,6 +182,24 @@ static void attention_says_which_heads_it_does_not_take(void **state)
     check_refused(7, "attention: heads of an odd number of channels");
 }
 
+/* ---- copies, which a GPU cuts to pieces ---- */
+
+static void copies_of_any_size_are_whole(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 4 << 20, (4 << 20) + 1, (13 << 20) + 7, 3};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        uint8_t *bytes = host_array(sizes[i]);
+        for (size_t j = 0; j < sizes[i]; j++) bytes[j] = (uint8_t)(j * 2654435761u >> 13);
+        void *there = device_bytes(bytes, sizes[i]), *copied = device_array(sizes[i]);
+        be->copy(device, copied, there, sizes[i]);
+        be->zero(device, there, sizes[i]);
+        assert_memory_equal(fetch_bytes(copied, sizes[i]), bytes, sizes[i]);
+        memset(bytes, 0, sizes[i]);
+        assert_memory_equal(fetch_bytes(there, sizes[i]), bytes, sizes[i]);
+    }
+}
+
 /* ---- conversions ---- */
 
 static void narrow_keeps_what_is_not_finite(void **state)
@@ -374,6 +392,7 @@ int main(void)
         cmocka_unit_test(attention_shows_keys_and_values_that_are_not_finite),
         cmocka_unit_test(attention_shows_an_infinite_score),
         cmocka_unit_test(attention_says_which_heads_it_does_not_take),
+        cmocka_unit_test(copies_of_any_size_are_whole),
         cmocka_unit_test(narrow_keeps_what_is_not_finite),
         cmocka_unit_test(find_nonfinite_works_on_one_element),
         cmocka_unit_test(statistics_show_what_is_not_finite),
