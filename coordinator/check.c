@@ -95,6 +95,13 @@ static void check_tokens(const awq_options *options, const awq_inputs *inputs,
                          (long long)inputs->tokens.length, name, (long long)model->sliding_window);
 }
 
+static int64_t first_sparse(const awq_model *model)
+{
+    int64_t layer = 0;
+    while (layer < model->layers && !model->sparse[layer]) layer++;
+    return layer;
+}
+
 bool awq_models_differ(const awq_model *a, const awq_model *b, char *what, size_t bytes)
 {
     const struct {
@@ -103,6 +110,12 @@ bool awq_models_differ(const awq_model *a, const awq_model *b, char *what, size_
     } sizes[] = {{"layers", a->layers, b->layers},
                  {"channels", a->hidden, b->hidden},
                  {"MLP channels", a->intermediate, b->intermediate},
+                 {"experts", a->experts.count, b->experts.count},
+                 {"experts a token", a->experts.active, b->experts.active},
+                 {"channels an expert", a->experts.intermediate, b->experts.intermediate},
+                 {"channels of the shared expert", a->experts.shared_intermediate,
+                  b->experts.shared_intermediate},
+                 {"dense layers before the first sparse one", first_sparse(a), first_sparse(b)},
                  {"heads", a->heads, b->heads},
                  {"kv heads", a->kv_heads, b->kv_heads},
                  {"channels a head", a->head_dim, b->head_dim},
@@ -186,7 +199,7 @@ static uint64_t linear_bytes(const awq_quantization *quantization, const awq_mod
     uint64_t bytes = awq_model_leaves(model, layer, linear)
                          ? (uint64_t)(out * in) * awq_dtype_bytes(model->dtype)
                          : awq_format_bytes_of(quantization, out, in);
-    return bytes + (model->bias[linear] ? 4 * (uint64_t)out : 0);
+    return bytes + (model->bias[awq_linear_kind(model, linear)] ? 4 * (uint64_t)out : 0);
 }
 
 /* The layers' linears; norms and biases as they are. */
@@ -196,8 +209,9 @@ static uint64_t records_bytes(const awq_options *options, const awq_model *model
     uint64_t bytes = 0;
     for (int64_t layer = 0; layer < model->layers; layer++) {
         bytes += 64 * 1024; /* header and statistics */
-        for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++)
-            bytes += linear_bytes(&quantization, model, layer, linear);
+        for (awq_linear linear = 0; linear < awq_model_linears(model); linear++)
+            if (awq_layer_has(model, layer, linear))
+                bytes += linear_bytes(&quantization, model, layer, linear);
         for (awq_norm norm = 0; norm < AWQ_NORMS; norm++)
             if (awq_model_has_norm(model, norm))
                 bytes += 4 * (uint64_t)awq_norm_elements(model, norm);

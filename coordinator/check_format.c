@@ -35,8 +35,8 @@ static bool is_said(const awq_model *model, const awq_quantization *quantization
 static void check_linears(const awq_model *model, const awq_quantization *quantization,
                           awq_problems *problems)
 {
-    char reason[AWQ_REASON_BYTES];
-    for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
+    char reason[AWQ_REASON_BYTES], name[AWQ_NAME_BYTES];
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
         int64_t out, in;
         if (awq_model_leaves_all(model, linear)) continue;
         awq_linear_shape(model, linear, &out, &in);
@@ -45,10 +45,11 @@ static void check_linears(const awq_model *model, const awq_quantization *quanti
                              "--group-size %lld does not divide the %lld inputs of %s; use one "
                              "that does, or -1",
                              (long long)quantization->group_size, (long long)in,
-                             awq_linear_name(linear));
+                             awq_linear_name(name, model, linear));
         if (!awq_format_holds_linear(quantization, out, in, reason) &&
             !is_said(model, quantization, linear, reason))
-            awq_problems_add(problems, AWQ_ERR_INPUT, "%s %s", awq_linear_name(linear), reason);
+            awq_problems_add(problems, AWQ_ERR_INPUT, "%s %s", awq_linear_name(name, model, linear),
+                             reason);
     }
 }
 
@@ -74,23 +75,51 @@ static bool check_bits(const awq_options *options, awq_problems *problems)
 
 /* ---- what --skip leaves ---- */
 
-/* vLLM loads these as one linear each. */
-static const uint8_t fused[] = {1u << AWQ_Q | 1u << AWQ_K | 1u << AWQ_V,
-                                1u << AWQ_GATE | 1u << AWQ_UP};
+/* Linears that vLLM loads as one: q, k and v; gate and up of an MLP; all of a layer's experts. */
+static int fused_with(const awq_model *model, awq_linear linear)
+{
+    awq_kind kind = awq_linear_kind(model, linear);
+    int mlp = awq_linear_mlp(linear);
+    if (kind <= AWQ_V) return 0;
+    if (linear >= AWQ_DENSE_LINEARS && kind <= AWQ_DOWN && mlp <= (int)model->experts.count)
+        return 1;
+    return kind == AWQ_GATE || kind == AWQ_UP ? 2 : -1;
+}
 
-/* The first layer where some of them are skipped and others not. */
+static const char *const fused_names[] = {"q_proj, k_proj and v_proj", "the experts",
+                                          "gate_proj and up_proj"};
+enum { FUSED = sizeof fused_names / sizeof *fused_names };
+
+/* Whether some of them are skipped in a layer and others not. */
+static bool is_split(const awq_model *model, int64_t layer, int fused)
+{
+    bool left = false, quantized = false;
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
+        if (!awq_layer_has(model, layer, linear) || fused_with(model, linear) != fused) continue;
+        left = left || awq_model_leaves(model, layer, linear);
+        quantized = quantized || !awq_model_leaves(model, layer, linear);
+    }
+    return left && quantized;
+}
+
+/* The first layer of each. */
 static void warn_of_fused(const awq_model *model)
 {
-    for (int i = 0; i < 2; i++)
+    for (int fused = 0; fused < FUSED; fused++)
         for (int64_t layer = 0; layer < model->layers; layer++) {
-            uint8_t left = model->full_precision[layer] & fused[i];
-            if (!left || left == fused[i]) continue;
+            if (!is_split(model, layer, fused)) continue;
             awq_report_warning("--skip leaves some of %s of layer %lld in full precision and not "
                                "others; vLLM loads these as one linear, and cannot load that",
-                               i ? "gate_proj and up_proj" : "q_proj, k_proj and v_proj",
-                               (long long)layer);
+                               fused_names[fused], (long long)layer);
             break;
         }
+}
+
+static bool is_left_altogether(const awq_model *model)
+{
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++)
+        if (!awq_model_leaves_all(model, linear)) return false;
+    return true;
 }
 
 static void check_skip(const awq_options *options, awq_checkpoint *checkpoint,
@@ -106,7 +135,7 @@ static void check_skip(const awq_options *options, awq_checkpoint *checkpoint,
                          "--skip '%.200s' matches no linear of '%s'; they have names such as "
                          "model.layers.0.mlp.down_proj",
                          options->skip, options->model);
-    else if (left == model->layers * AWQ_LINEARS)
+    else if (is_left_altogether(model))
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "--skip '%.200s' matches every linear of '%s': nothing would be quantized",
                          options->skip, options->model);
@@ -128,6 +157,12 @@ void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
         return;
     }
     check_skip(options, inputs->model, problems);
+    if (options->objective == AWQ_OPTION_OBJECTIVE_MODULE && model->experts.count)
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "--objective module is not for a mixture of experts, such as '%s': the "
+                         "experts' outputs depend on where the router sends each token; use "
+                         "--objective linear",
+                         options->model);
     awq_quantization quantization = awq_job_quantization(options, model);
     if (known) check_linears(model, &quantization, problems);
 }

@@ -62,10 +62,11 @@ static inexact count_all_inexact(const awq_checkpoint *from, awq_dtype dtype)
     inexact found = {0};
     const awq_model *model = awq_checkpoint_model(from);
     for (int64_t layer = 0; layer < model->layers; layer++)
-        for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
+        for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
             int64_t out, in;
             awq_part parts[AWQ_MAX_PARTS];
-            if (!awq_model_packs(model, layer, linear)) continue;
+            if (!awq_layer_has(model, layer, linear) || !awq_model_packs(model, layer, linear))
+                continue;
             awq_linear_shape(model, linear, &out, &in);
             int count = awq_format_parts(&model->quantization, out, in, parts);
             for (int i = 0; i < count; i++)
@@ -94,14 +95,14 @@ static void check_scales(const convert_run *run, awq_problems *problems)
 static bool check_linears(const convert_run *run, awq_problems *problems)
 {
     const awq_model *model = awq_checkpoint_model(run->inputs.model);
-    char reason[AWQ_REASON_BYTES];
-    for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
+    char reason[AWQ_REASON_BYTES], name[AWQ_NAME_BYTES];
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
         int64_t out, in;
         if (awq_model_leaves_all(model, linear)) continue;
         awq_linear_shape(model, linear, &out, &in);
         if (awq_format_holds_linear(&run->to, out, in, reason)) continue;
         awq_problems_add(problems, AWQ_ERR_INPUT, "'%s': %s %s", run->options->model,
-                         awq_linear_name(linear), reason);
+                         awq_linear_name(name, model, linear), reason);
         return false;
     }
     return true;

@@ -60,16 +60,18 @@ static awq_status add_copy(awq_conversion *conversion, const awq_tensor *tensor,
 static awq_status add_parts(awq_conversion *conversion, int64_t layer, awq_linear linear,
                             awq_error *err)
 {
+    const awq_model *model = awq_checkpoint_model(conversion->from);
     int64_t out, in;
     awq_part parts[AWQ_MAX_PARTS];
-    awq_linear_shape(awq_checkpoint_model(conversion->from), linear, &out, &in);
+    awq_linear_shape(model, linear, &out, &in);
     int count = awq_format_parts(&conversion->to, out, in, parts);
     for (int i = 0; i < count; i++) {
         char name[AWQ_NAME_BYTES];
-        awq_tensor tensor = {.name = awq_linear_tensor_name(name, layer, linear, parts[i].suffix),
-                             .dtype = parts[i].dtype,
-                             .dims = parts[i].dims,
-                             .shape = {parts[i].shape[0], parts[i].shape[1]}};
+        awq_tensor tensor = {
+            .name = awq_linear_tensor_name(name, model, layer, linear, parts[i].suffix),
+            .dtype = parts[i].dtype,
+            .dims = parts[i].dims,
+            .shape = {parts[i].shape[0], parts[i].shape[1]}};
         tensor.bytes = (uint64_t)awq_tensor_elements(&tensor) * awq_dtype_bytes(tensor.dtype);
         if (add(conversion, &tensor, &(source){NULL, layer, linear, i}, err)) return err->status;
     }
@@ -80,13 +82,14 @@ static awq_status add_layer(awq_conversion *conversion, int64_t layer, awq_error
 {
     const awq_checkpoint *from = conversion->from;
     const awq_model *model = awq_checkpoint_model(from);
-    for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
+        if (!awq_layer_has(model, layer, linear)) continue;
         awq_status status =
             awq_model_packs(model, layer, linear)
                 ? add_parts(conversion, layer, linear, err)
                 : add_copy(conversion, awq_checkpoint_linear(from, layer, linear, "weight"), err);
         if (status) return status;
-        if (model->bias[linear] &&
+        if (model->bias[awq_linear_kind(model, linear)] &&
             add_copy(conversion, awq_checkpoint_linear(from, layer, linear, "bias"), err))
             return err->status;
     }
@@ -193,7 +196,10 @@ static awq_status convert(awq_conversion *conversion, int64_t layer, awq_linear 
     if (awq_checkpoint_unpack(conversion->from, layer, linear, &codes, err)) return err->status;
     awq_status status = pack(conversion, &codes, err);
     awq_linear_codes_release(&codes);
-    if (status) return awq_error_wrap(err, "%s", awq_linear_full_name(name, layer, linear));
+    if (status)
+        return awq_error_wrap(
+            err, "%s",
+            awq_linear_full_name(name, awq_checkpoint_model(conversion->from), layer, linear));
     conversion->layer = layer;
     conversion->linear = linear;
     return AWQ_OK;

@@ -66,11 +66,16 @@ static void print_model(FILE *file, const awq_plan_facts *facts)
 {
     const awq_inputs *inputs = facts->inputs;
     const awq_model *model = awq_checkpoint_model(inputs->model);
-    char parameters[32], bytes[32];
+    char parameters[32], active[64] = "", bytes[32];
     awq_format_count(parameters, (double)awq_model_parameters(model));
     awq_format_bytes(bytes, (double)awq_checkpoint_bytes(inputs->model));
-    fprintf(file, "model      %s: %s, %s parameters, %lld layers, %s\n", facts->options->model,
-            awq_family_name(model->family), parameters, (long long)model->layers, bytes);
+    if (model->experts.count) {
+        char count[32];
+        awq_format_count(count, (double)awq_model_active_parameters(model));
+        snprintf(active, sizeof active, " (%s for each token)", count);
+    }
+    fprintf(file, "model      %s: %s, %s parameters%s, %lld layers, %s\n", facts->options->model,
+            awq_family_name(model->family), parameters, active, (long long)model->layers, bytes);
     int64_t tile = awq_job_tile_sequences(facts->options, &inputs->tokens);
     fprintf(file, "tokens     %s: %lld sequences of %lld, %lld tiles of %lld sequences\n",
             facts->options->tokens ? facts->options->tokens : "of the text",
@@ -156,16 +161,24 @@ static json_t *stages_json(const awq_plan *plan)
     return list;
 }
 
+static json_t *model_json(const awq_plan_facts *facts)
+{
+    const awq_model *model = awq_checkpoint_model(facts->inputs->model);
+    json_t *object =
+        json_pack("{s:s, s:s, s:I, s:I, s:I}", "path", facts->options->model, "family",
+                  awq_family_name(model->family), "parameters",
+                  (json_int_t)awq_model_parameters(model), "layers", (json_int_t)model->layers,
+                  "bytes", (json_int_t)awq_checkpoint_bytes(facts->inputs->model));
+    if (object && model->experts.count)
+        json_object_set_new(object, "active_parameters",
+                            json_integer((json_int_t)awq_model_active_parameters(model)));
+    return object;
+}
+
 static json_t *inputs_json(const awq_plan_facts *facts, const char *which)
 {
     const awq_inputs *inputs = facts->inputs;
-    const awq_model *model = awq_checkpoint_model(inputs->model);
-    if (!strcmp(which, "model"))
-        return json_pack("{s:s, s:s, s:I, s:I, s:I}", "path", facts->options->model, "family",
-                         awq_family_name(model->family), "parameters",
-                         (json_int_t)awq_model_parameters(model), "layers",
-                         (json_int_t)model->layers, "bytes",
-                         (json_int_t)awq_checkpoint_bytes(inputs->model));
+    if (!strcmp(which, "model")) return model_json(facts);
     return json_pack("{s:s?, s:I, s:I, s:I}", "path", facts->options->tokens, "sequences",
                      (json_int_t)inputs->tokens.sequences, "length",
                      (json_int_t)inputs->tokens.length, "tiles",

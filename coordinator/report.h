@@ -42,6 +42,14 @@ json_t *awq_report_json(const awq_report_source *source, awq_error *err);
 /* mean|x| of a scale group: quantiles over its channels, and the largest ones. NULL: no memory. */
 json_t *awq_report_channels(const awq_group_record *group);
 
+/* The number of a routed expert's group or linear, by its name in the record; -1: it is none's. */
+int awq_report_expert(const char *name);
+/* The gates, ups or downs (`which` 0, 1, 2) of a layer's routed experts as one linear, named
+ * "experts.up_proj"; false: it has none. */
+bool awq_report_sum_experts(const awq_layer_record *record, int which, awq_linear_record *out);
+/* Of each routed expert `error`, `rounding`, `alpha`, `tokens`. NULL: the layer has none. */
+json_t *awq_report_experts(const awq_layer_record *record);
+
 /* The page as one file, nothing else needed to read it. `bytes` may be NULL. */
 awq_status awq_report_write_page(const char *path, const json_t *data, uint64_t *bytes,
                                  awq_error *err);

@@ -2,7 +2,6 @@
  * A report for spreadsheets: a line for each layer and linear, its scale group's choice with it.
  * No field has a comma or a quote in it. A number that is not there is an empty field. */
 #include <math.h>
-#include <string.h>
 
 #include "coordinator/report.h"
 #include "io/model.h"
@@ -18,22 +17,6 @@ static void print_header(FILE *file)
     fputc('\n', file);
 }
 
-static awq_group group_of(awq_linear linear)
-{
-    switch (linear) {
-    case AWQ_Q:
-    case AWQ_K:
-    case AWQ_V:
-        return AWQ_GROUP_QKV;
-    case AWQ_O:
-        return AWQ_GROUP_O;
-    case AWQ_DOWN:
-        return AWQ_GROUP_DOWN;
-    default:
-        return AWQ_GROUP_GATE_UP;
-    }
-}
-
 static void print_number(FILE *file, double value)
 {
     if (isfinite(value))
@@ -42,11 +25,10 @@ static void print_number(FILE *file, double value)
         fputc(',', file);
 }
 
-static void print_group(FILE *file, const awq_layer_record *record, awq_group index)
+static void print_group(FILE *file, const awq_group_record *group)
 {
-    const awq_group_record *group = &record->group[index];
     bool chosen = group->chosen >= 0;
-    fprintf(file, ",%s", awq_group_name(index));
+    fprintf(file, ",%s", group->name);
     print_number(file, chosen ? group->alpha[group->chosen] : NAN);
     fprintf(file, chosen ? ",%d" : ",", chosen ? group->duo[group->chosen] : 0);
     print_number(file, chosen ? group->loss[group->chosen] : NAN);
@@ -56,15 +38,16 @@ static void print_group(FILE *file, const awq_layer_record *record, awq_group in
 static void print_linear(FILE *file, const awq_layer_record *record, awq_linear index)
 {
     const awq_linear_record *linear = &record->linear[index];
-    fprintf(file, "%lld,%s", (long long)record->layer, strchr(awq_linear_name(index), '.') + 1);
-    print_group(file, record, group_of(index));
+    const awq_group_record *group = &record->group[linear->group];
+    fprintf(file, "%lld,%s", (long long)record->layer, linear->name);
+    print_group(file, group);
     print_number(file, sqrt(linear->loss / linear->energy));
     print_number(file, sqrt(linear->loss_rounding / linear->energy));
     print_number(file, linear->loss);
     print_number(file, linear->loss_rounding);
     print_number(file, linear->energy);
     fprintf(file, ",%lld,%lld,%g,%lld,%lld", (long long)linear->groups,
-            (long long)linear->clipped_groups, linear->damp, (long long)record->tokens,
+            (long long)linear->clipped_groups, linear->damp, (long long)group->tokens,
             (long long)record->when.worker);
     for (int phase = 0; phase < AWQ_PHASES; phase++) print_number(file, record->seconds[phase]);
     fputc('\n', file);
@@ -73,8 +56,8 @@ static void print_linear(FILE *file, const awq_layer_record *record, awq_linear 
 static awq_status print_layer(void *context, const awq_layer_record *record, awq_error *err)
 {
     (void)err; /* what cannot be printed is found at the end, by the caller of all commands */
-    for (int linear = 0; linear < AWQ_LINEARS; linear++)
-        print_linear(context, record, (awq_linear)linear);
+    for (awq_linear linear = 0; linear < record->linears; linear++)
+        if (*record->linear[linear].name) print_linear(context, record, linear);
     return AWQ_OK;
 }
 

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * What the page shows, as JSON: coordinator/report/README.md has it field by field. */
 #include <math.h>
-#include <string.h>
 
 #include "coordinator/report.h"
-#include "io/model.h"
 
 /* JSON has no NaN: a number that is not finite is null. */
 static json_t *number(double value)
@@ -83,31 +81,50 @@ static json_t *when_json(const awq_layer_when *when)
     return object ? object : json_null(); /* a host's name that is not UTF-8 */
 }
 
-/* "q_proj" of "self_attn.q_proj" */
-static const char *short_name(awq_linear linear)
-{
-    return strchr(awq_linear_name(linear), '.') + 1;
-}
-
 typedef struct collection {
     json_t *grids;
     json_t *records;
 } collection;
 
+/* The groups but for those of routed experts, of which there are many. */
+static json_t *groups_json(json_t *grids, const awq_layer_record *record)
+{
+    json_t *groups = json_object();
+    for (awq_group i = 0; i < record->groups; i++)
+        if (*record->group[i].name && awq_report_expert(record->group[i].name) < 0)
+            json_object_set_new(groups, record->group[i].name,
+                                group_json(grids, &record->group[i]));
+    return groups;
+}
+
+/* The linears that are quantized, those of all routed experts as one. */
+static json_t *linears_json(const awq_layer_record *record)
+{
+    json_t *linears = json_object();
+    for (awq_linear i = 0; i < record->linears; i++) {
+        const awq_linear_record *linear = &record->linear[i];
+        bool is_router = i >= AWQ_DENSE_LINEARS && linear->energy == 0 && !linear->groups;
+        if (*linear->name && !is_router && awq_report_expert(linear->name) < 0)
+            json_object_set_new(linears, linear->name, linear_json(linear));
+    }
+    for (int i = 0; i < AWQ_MLP_LINEARS; i++) {
+        awq_linear_record sum;
+        if (awq_report_sum_experts(record, i, &sum))
+            json_object_set_new(linears, sum.name, linear_json(&sum));
+    }
+    return linears;
+}
+
 static awq_status collect(void *context, const awq_layer_record *record, awq_error *err)
 {
     const collection *all = context;
-    json_t *groups = json_object(), *linears = json_object();
-    for (int i = 0; i < AWQ_GROUPS; i++)
-        json_object_set_new(groups, awq_group_name((awq_group)i),
-                            group_json(all->grids, &record->group[i]));
-    for (int i = 0; i < AWQ_LINEARS; i++)
-        json_object_set_new(linears, short_name((awq_linear)i), linear_json(&record->linear[i]));
-    json_t *object =
-        json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "layer", (json_int_t)record->layer,
-                  "tokens", (json_int_t)record->tokens, "fold_error", number(record->fold_error),
-                  "groups", groups, "linears", linears, "seconds",
-                  numbers(record->seconds, AWQ_PHASES), "when", when_json(&record->when));
+    json_t *object = json_pack(
+        "{s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "layer", (json_int_t)record->layer, "tokens",
+        (json_int_t)record->tokens, "fold_error", number(record->fold_error), "groups",
+        groups_json(all->grids, record), "linears", linears_json(record), "seconds",
+        numbers(record->seconds, AWQ_PHASES), "when", when_json(&record->when));
+    json_t *experts = awq_report_experts(record);
+    if (object && experts) json_object_set_new(object, "experts", experts);
     if (object && !json_array_append_new(all->records, object)) return AWQ_OK;
     return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the report");
 }

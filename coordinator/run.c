@@ -80,9 +80,9 @@ static void layer_done(awq_run *run, int64_t layer, const awq_layer_summary *sum
     run->layers_done++;
     char alphas[128];
     size_t used = 0;
-    for (int group = 0; group < AWQ_GROUPS; group++)
+    for (awq_group group = 0; group < AWQ_DENSE_GROUPS; group++)
         used += (size_t)snprintf(alphas + used, sizeof alphas - used, " %s=%.3g",
-                                 awq_group_name((awq_group)group), summary->alpha[group]);
+                                 awq_dense_group_name(group), summary->alpha[group]);
     awq_log(AWQ_LOG_VERBOSE, "layer done layer=%lld error=%.2f%% rounding=%.2f%%%s seconds=%.1f",
             (long long)layer, 100 * summary->relative_error, 100 * summary->rounding_error, alphas,
             summary->seconds);

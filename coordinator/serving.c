@@ -35,17 +35,27 @@ awq_serving awq_serving_make(const awq_model *model, uint64_t weight_bytes, int6
     return serving;
 }
 
-/* Heads are whole, kv heads are split or repeated, and the inputs of o and down, which are split,
- * are whole groups. */
+/* Inputs of o and down are split into whole groups. */
+static bool splits(int64_t channels, int64_t group, int count)
+{
+    return channels % count == 0 && (group < 0 || channels / count % group == 0);
+}
+
+/* Heads are whole, kv heads are split or repeated, and every expert is split like a dense MLP. */
 static bool divides(const awq_serving *serving, int count)
 {
     const awq_model *model = serving->model;
-    int64_t attention = model->heads * model->head_dim, group = serving->group_size;
+    int64_t group = serving->group_size, layer[2];
+    int sorts = awq_model_sorts(model, layer);
     bool kv = model->kv_heads % count == 0 || count % model->kv_heads == 0;
-    bool whole_rows = count > 1 && group < 0;
-    return model->heads % count == 0 && kv && model->intermediate % count == 0 && !whole_rows &&
-           (group < 0 ||
-            (attention / count % group == 0 && model->intermediate / count % group == 0));
+    if (model->heads % count || !kv || (count > 1 && group < 0)) return false;
+    for (awq_group i = AWQ_GROUP_O; i < awq_model_groups(model); i++) {
+        bool here = awq_layer_has_group(model, 0, i) ||
+                    (sorts > 1 && awq_layer_has_group(model, layer[1], i));
+        if (i != AWQ_GROUP_GATE_UP && here && !splits(awq_group_channels(model, i), group, count))
+            return false;
+    }
+    return true;
 }
 
 int awq_serving_gpus(const awq_serving *serving, double gpu_bytes)

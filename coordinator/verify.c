@@ -197,10 +197,17 @@ static void give_part(awq_verification *v, int worker, int64_t *next)
 
 static void take_part(awq_verification *v, const awq_letter *letter)
 {
-    const awq_error *findings =
-        (const awq_error *)(const void *)(letter->payload + sizeof *v->checks);
     int64_t part = letter->a + 1;
-    memcpy(&v->checks[part], letter->payload, sizeof *v->checks);
+    awq_layer_checks *checks = &v->checks[part];
+    memcpy(checks, letter->payload, sizeof *checks);
+    size_t distances = (size_t)checks->linears * sizeof **v->linears;
+    const unsigned char *after = letter->payload + sizeof *checks;
+    const awq_error *findings = (const awq_error *)(const void *)(after + distances);
+    v->linears[part] = malloc(distances + 1);
+    if (v->linears[part])
+        memcpy(v->linears[part], after, distances);
+    else
+        checks->linears = 0;
     for (int64_t i = 0; i < letter->b; i++)
         awq_problems_add_error(&v->findings[part], &findings[i]);
 }
@@ -230,7 +237,9 @@ static awq_status work(awq_verification *v, awq_error *err)
     awq_job job = {.command = AWQ_COMMAND_VERIFY, .options = *v->options};
     v->findings = calloc((size_t)v->parts, sizeof *v->findings);
     v->checks = calloc((size_t)v->parts, sizeof *v->checks);
-    if (!v->findings || !v->checks) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to verify");
+    v->linears = calloc((size_t)v->parts, sizeof *v->linears);
+    if (!v->findings || !v->checks || !v->linears)
+        return awq_fail(err, AWQ_ERR_MEMORY, "no memory to verify");
     if (awq_path_join(job.run_directory, v->options->out, AWQ_RUN_DIRECTORY_NAME, err) ||
         awq_crew_hire(v->crew, &job, err))
         return err->status;
@@ -248,6 +257,8 @@ static void release(awq_verification *v)
 {
     for (int64_t i = 0; v->findings && i < v->parts; i++) awq_problems_release(&v->findings[i]);
     free(v->findings);
+    for (int64_t i = 0; v->linears && i < v->parts; i++) free(v->linears[i]);
+    free(v->linears);
     free(v->checks);
     awq_problems_release(&v->structure);
     awq_problems_release(&v->outliers);

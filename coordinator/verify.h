@@ -21,13 +21,14 @@ typedef struct awq_verification {
     const awq_model *model; /* NULL: config.json describes none */
     awq_checkpoint *source; /* NULL: none to compare with */
     awq_tokens tokens;
-    json_t *job;              /* the recorded fingerprint; NULL: none */
-    size_t sums;              /* tensors whose crc32 is recorded */
-    bool recorded;            /* there is an awqrun.h5 that can be trusted */
-    awq_problems structure;   /* found before the workers are asked */
-    int64_t parts;            /* layers, and what is in none: the first */
-    awq_problems *findings;   /* [parts] */
-    awq_layer_checks *checks; /* [parts] */
+    json_t *job;                 /* the recorded fingerprint; NULL: none */
+    size_t sums;                 /* tensors whose crc32 is recorded */
+    bool recorded;               /* there is an awqrun.h5 that can be trusted */
+    awq_problems structure;      /* found before the workers are asked */
+    int64_t parts;               /* layers, and what is in none: the first */
+    awq_problems *findings;      /* [parts] */
+    awq_layer_checks *checks;    /* [parts] */
+    awq_linear_checks **linears; /* [parts][checks.linears], owned; NULL: not told */
     awq_problems outliers;
     awq_problems again; /* --layer */
     awq_layer_checks made_again;

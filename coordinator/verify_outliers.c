@@ -5,7 +5,7 @@
  * (layers/unfold.h). A step is what bits, group size and the group's range make it, so one bound
  * serves all of them: rounding leaves 1 / sqrt(12) = 0.29 on average, cut ranges and error feedback
  * somewhat more, and any other weight several steps. Below the bound, a linear stands out when it
- * is far above the same linear of the other layers, by a robust z-score: the distance from the
+ * is far above its kind in all layers and experts, by a robust z-score: the distance from the
  * median of the logarithms over their median absolute deviation. The relative error is looked at in
  * that way only: where activations have outliers, a good quantization may leave the columns that
  * they hardly use far off, in all layers alike. */
@@ -38,18 +38,19 @@ static double median(spread *s)
     return s->logarithms[(s->count - 1) / 2];
 }
 
-/* The value from which on one stands out: `least` times the median at the least. The distances of a
- * layer are at `offset` in its checks. logarithms: room for one of each layer. */
-static double find_limit(const awq_verification *v, awq_linear linear, size_t offset, double least,
+/* The value from which on one stands out: `least` times the median at the least. `offset` says
+ * which distance. logarithms: room for one of each linear. */
+static double find_limit(const awq_verification *v, awq_kind kind, size_t offset, double least,
                          double *logarithms, double *middle)
 {
     spread s = {.logarithms = logarithms};
-    for (int64_t part = 1; part < v->parts; part++) {
-        const double *distances =
-            (const double *)(const void *)((const char *)&v->checks[part] + offset);
-        if (isfinite(distances[linear]) && distances[linear] > 0)
-            s.logarithms[s.count++] = log(distances[linear]);
-    }
+    for (int64_t part = 1; part < v->parts; part++)
+        for (awq_linear linear = 0; linear < v->checks[part].linears; linear++) {
+            const char *checks = (const char *)&v->linears[part][linear];
+            double distance = *(const double *)(const void *)(checks + offset);
+            if (awq_linear_kind(v->model, linear) == kind && isfinite(distance) && distance > 0)
+                s.logarithms[s.count++] = log(distance);
+        }
     *middle = 0;
     if (!s.count) return INFINITY;
     double center = median(&s);
@@ -65,9 +66,10 @@ typedef struct limits {
 
 static void check_linear(awq_verification *v, int64_t layer, awq_linear linear, const limits *limit)
 {
-    const awq_layer_checks *checks = &v->checks[layer + 1];
-    double steps = checks->steps[linear], relative = checks->relative[linear];
-    const char *name = awq_linear_name(linear);
+    const awq_linear_checks *checks = &v->linears[layer + 1][linear];
+    double steps = checks->steps, relative = checks->relative;
+    char name[AWQ_NAME_BYTES];
+    awq_linear_name(name, v->model, linear);
     if (steps == -1) return;
     if (!isfinite(steps) || !isfinite(relative))
         awq_problems_add(&v->outliers, AWQ_ERR_NUMERIC,
@@ -92,18 +94,27 @@ static void check_linear(awq_verification *v, int64_t layer, awq_linear linear, 
                          (long long)layer, name, 100 * relative, 100 * limit->median_relative);
 }
 
+/* Linears of all layers; 0: there is no model to have any. */
+static size_t count_linears(const awq_verification *v)
+{
+    size_t count = 0;
+    for (int64_t part = 1; part < v->parts; part++) count += (size_t)v->checks[part].linears;
+    return count;
+}
+
 void awq_verify_find_outliers(awq_verification *v)
 {
-    limits limit[AWQ_LINEARS];
-    double *logarithms = malloc((size_t)v->parts * sizeof *logarithms);
+    limits limit[AWQ_KINDS];
+    double *logarithms = malloc((count_linears(v) + 1) * sizeof *logarithms);
     if (!logarithms) return;
-    for (int i = 0; i < AWQ_LINEARS; i++) {
-        limit[i].steps = find_limit(v, (awq_linear)i, offsetof(awq_layer_checks, steps), 1.5,
-                                    logarithms, &limit[i].median_steps);
-        limit[i].relative = find_limit(v, (awq_linear)i, offsetof(awq_layer_checks, relative), 3,
-                                       logarithms, &limit[i].median_relative);
+    for (int kind = 0; kind < AWQ_KINDS; kind++) {
+        limit[kind].steps = find_limit(v, (awq_kind)kind, offsetof(awq_linear_checks, steps), 1.5,
+                                       logarithms, &limit[kind].median_steps);
+        limit[kind].relative = find_limit(v, (awq_kind)kind, offsetof(awq_linear_checks, relative),
+                                          3, logarithms, &limit[kind].median_relative);
     }
     free(logarithms);
     for (int64_t layer = 0; layer + 1 < v->parts; layer++)
-        for (int i = 0; i < AWQ_LINEARS; i++) check_linear(v, layer, (awq_linear)i, &limit[i]);
+        for (awq_linear linear = 0; linear < v->checks[layer + 1].linears; linear++)
+            check_linear(v, layer, linear, &limit[awq_linear_kind(v->model, linear)]);
 }

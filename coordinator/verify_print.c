@@ -54,11 +54,12 @@ static totals add_up(const awq_verification *v)
         sum.tensors += checks->tensors;
         sum.summed += checks->summed;
         sum.compared += checks->compared;
-        for (int i = 0; part && i < AWQ_LINEARS; i++) {
-            if (checks->steps[i] == -1) continue;
+        for (int64_t i = 0; part && i < checks->linears; i++) {
+            const awq_linear_checks *linear = &v->linears[part][i];
+            if (linear->steps == -1) continue;
             sum.linears++;
-            sum.largest_steps = fmax(sum.largest_steps, checks->steps[i]);
-            sum.largest_relative = fmax(sum.largest_relative, checks->relative[i]);
+            sum.largest_steps = fmax(sum.largest_steps, linear->steps);
+            sum.largest_relative = fmax(sum.largest_relative, linear->relative);
         }
     }
     return sum;
@@ -140,13 +141,15 @@ static json_t *list_linears(const awq_verification *v)
 {
     json_t *list = json_array();
     for (int64_t part = 1; v->checks && part < v->parts; part++)
-        for (int i = 0; i < AWQ_LINEARS; i++) {
-            const awq_layer_checks *checks = &v->checks[part];
-            if (checks->steps[i] == -1) continue;
-            json_array_append_new(
-                list, json_pack("{s:I, s:s, s:o, s:o}", "layer", (json_int_t)(part - 1), "linear",
-                                awq_linear_name((awq_linear)i), "relative_error",
-                                number(checks->relative[i]), "steps", number(checks->steps[i])));
+        for (int64_t i = 0; i < v->checks[part].linears; i++) {
+            const awq_linear_checks *linear = &v->linears[part][i];
+            char name[AWQ_NAME_BYTES];
+            if (linear->steps == -1) continue;
+            awq_linear_name(name, v->model, (awq_linear)i);
+            json_array_append_new(list, json_pack("{s:I, s:s, s:o, s:o}", "layer",
+                                                  (json_int_t)(part - 1), "linear", name,
+                                                  "relative_error", number(linear->relative),
+                                                  "steps", number(linear->steps)));
         }
     return list;
 }

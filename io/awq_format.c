@@ -170,10 +170,11 @@ json_t *awq_config_left(const awq_model *model)
 {
     json_t *list = json_array();
     for (int64_t layer = 0; layer < model->layers; layer++)
-        for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
+        for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
             char name[AWQ_NAME_BYTES];
-            if (!awq_model_leaves(model, layer, linear)) continue;
-            json_t *text = json_string(awq_linear_full_name(name, layer, linear));
+            if (!awq_layer_has(model, layer, linear) || !awq_model_leaves(model, layer, linear))
+                continue;
+            json_t *text = json_string(awq_linear_full_name(name, model, layer, linear));
             if (!json_array_append_new(list, text)) continue;
             json_decref(list);
             return NULL;

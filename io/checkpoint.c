@@ -159,8 +159,7 @@ const char *awq_checkpoint_directory(const awq_checkpoint *checkpoint)
 
 void awq_checkpoint_leave(awq_checkpoint *checkpoint, int64_t layer, awq_linear linear)
 {
-    uint8_t *bits = &checkpoint->model.full_precision[layer];
-    *bits = (uint8_t)(*bits | 1u << linear);
+    awq_model_leave(&checkpoint->model, layer, linear);
 }
 
 const awq_tensor *awq_checkpoint_find(const awq_checkpoint *checkpoint, const char *name)
@@ -173,7 +172,8 @@ const awq_tensor *awq_checkpoint_linear(const awq_checkpoint *checkpoint, int64_
                                         awq_linear linear, const char *suffix)
 {
     char name[AWQ_NAME_BYTES];
-    return awq_checkpoint_find(checkpoint, awq_linear_tensor_name(name, layer, linear, suffix));
+    return awq_checkpoint_find(
+        checkpoint, awq_linear_tensor_name(name, &checkpoint->model, layer, linear, suffix));
 }
 
 awq_status awq_checkpoint_unpack(const awq_checkpoint *checkpoint, int64_t layer, awq_linear linear,

@@ -23,7 +23,7 @@ static void visit_parts(const visitor *v, int64_t layer, awq_linear linear, int6
     awq_part parts[AWQ_MAX_PARTS];
     int count = awq_format_parts(&v->model->quantization, out, in, parts);
     for (int i = 0; i < count; i++) {
-        awq_linear_tensor_name(name, layer, linear, parts[i].suffix);
+        awq_linear_tensor_name(name, v->model, layer, linear, parts[i].suffix);
         awq_expected expected = {.type = parts[i].type,
                                  .tensor = {.name = name,
                                             .dtype = parts[i].dtype,
@@ -41,15 +41,16 @@ static void visit_linear(const visitor *v, int64_t layer, awq_linear linear)
     if (awq_model_packs(v->model, layer, linear))
         visit_parts(v, layer, linear, out, in);
     else
-        visit_weight(v, awq_linear_tensor_name(name, layer, linear, "weight"), out, in);
-    if (v->model->bias[linear])
-        visit_weight(v, awq_linear_tensor_name(name, layer, linear, "bias"), out, 0);
+        visit_weight(v, awq_linear_tensor_name(name, v->model, layer, linear, "weight"), out, in);
+    if (v->model->bias[awq_linear_kind(v->model, linear)])
+        visit_weight(v, awq_linear_tensor_name(name, v->model, layer, linear, "bias"), out, 0);
 }
 
 static void visit_layer(const visitor *v, int64_t layer)
 {
     char name[AWQ_NAME_BYTES];
-    for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) visit_linear(v, layer, linear);
+    for (awq_linear linear = 0; linear < awq_model_linears(v->model); linear++)
+        if (awq_layer_has(v->model, layer, linear)) visit_linear(v, layer, linear);
     for (awq_norm norm = 0; norm < AWQ_NORMS; norm++)
         if (awq_model_has_norm(v->model, norm))
             visit_weight(v, awq_norm_tensor_name(name, layer, norm),

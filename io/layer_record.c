@@ -2,21 +2,11 @@
 #include "io/layer_record.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "io/file.h"
 #include "io/layer_record_layout.h"
-
-const char *awq_group_name(awq_group group)
-{
-    static const char *const names[] = {
-#define AWQ_GROUP_TEXT(name, text) text,
-        AWQ_GROUP_LIST(AWQ_GROUP_TEXT)
-#undef AWQ_GROUP_TEXT
-    };
-    return names[group];
-}
 
 const char *awq_phase_name(awq_phase phase)
 {
@@ -38,25 +28,51 @@ const char *awq_span_name(awq_span span)
     return names[span];
 }
 
-const char *awq_layer_record_linear_name(awq_linear linear)
-{
-    return strchr(awq_linear_name(linear), '.') + 1;
-}
-
 void awq_layer_record_init(awq_layer_record *record)
 {
     *record = (awq_layer_record){0};
-    for (awq_group group = 0; group < AWQ_GROUPS; group++) record->group[group].chosen = -1;
 }
 
 void awq_layer_record_release(awq_layer_record *record)
 {
-    for (awq_group group = 0; group < AWQ_GROUPS; group++) {
+    for (awq_group group = 0; group < record->groups; group++) {
 #define AWQ_ARRAY_FREE(field, count, file_type, memory_type) free(record->group[group].field);
         AWQ_GROUP_ARRAY_LIST(AWQ_ARRAY_FREE)
 #undef AWQ_ARRAY_FREE
     }
+    free(record->group);
+    free(record->linear);
     awq_layer_record_init(record);
+}
+
+bool awq_layer_record_allocate(awq_layer_record *record, awq_group groups, awq_linear linears)
+{
+    record->group = calloc((size_t)groups + 1, sizeof *record->group);
+    record->linear = calloc((size_t)linears + 1, sizeof *record->linear);
+    if (!record->group || !record->linear) return false;
+    record->groups = groups;
+    record->linears = linears;
+    for (awq_group group = 0; group < groups; group++) record->group[group].chosen = -1;
+    return true;
+}
+
+awq_status awq_layer_record_shape(awq_layer_record *record, const awq_model *model, int64_t layer,
+                                  awq_error *err)
+{
+    char name[AWQ_NAME_BYTES];
+    if (!awq_layer_record_allocate(record, awq_model_groups(model), awq_model_linears(model)))
+        return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the record of a layer");
+    for (awq_group group = 0; group < record->groups; group++)
+        if (awq_layer_has_group(model, layer, group))
+            snprintf(record->group[group].name, AWQ_RECORD_NAME_BYTES, "%.39s",
+                     awq_group_name(name, model, group));
+    for (awq_linear linear = 0; linear < record->linears; linear++) {
+        if (!awq_layer_has(model, layer, linear)) continue;
+        record->linear[linear].group = awq_linear_group(model, linear);
+        snprintf(record->linear[linear].name, AWQ_RECORD_NAME_BYTES, "%.39s",
+                 awq_linear_short_name(name, model, linear));
+    }
+    return AWQ_OK;
 }
 
 /* sqrt(loss / energy); a layer that puts nothing out has no error. */
@@ -68,7 +84,7 @@ static double relative(double loss, double energy)
 double awq_layer_record_relative_error(const awq_layer_record *record)
 {
     double loss = 0, energy = 0;
-    for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
+    for (awq_linear linear = 0; linear < record->linears; linear++) {
         loss += record->linear[linear].loss;
         energy += record->linear[linear].energy;
     }
@@ -78,7 +94,7 @@ double awq_layer_record_relative_error(const awq_layer_record *record)
 double awq_layer_record_rounding_error(const awq_layer_record *record)
 {
     double loss = 0, energy = 0;
-    for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
+    for (awq_linear linear = 0; linear < record->linears; linear++) {
         loss += record->linear[linear].loss_rounding;
         energy += record->linear[linear].energy;
     }

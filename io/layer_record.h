@@ -10,17 +10,22 @@
  *
  *   /                    attributes: layer int64, fingerprint string, tensors_bytes uint64,
  *                        tensors_crc32 uint32, tokens int64, fold_error float64
- *   /groups/NAME         NAME is a scale group: "qkv", "o", "gate_up", "down"
+ *   /groups/NAME         NAME is a scale group: "qkv", "o", "gate_up", "down"; of a sparse layer
+ *                        "experts.3.down", "shared_expert.down" instead of the last
  *     mean_abs float32 [in]; scales float32 [in] (as folded, 1 where not smoothed)
  *     alpha float64 [candidates]; duo uint8 [candidates]; loss float64 [candidates]
  *     attributes: chosen int64 (index of the winner; -1: fell back to the identity)
- *   /linears/NAME        NAME is "q_proj" ... "down_proj"
+ *     of an expert: index int64 (io/model.h's awq_group), tokens int64 (that went to it and
+ *     counted; 0: it was rounded plainly)
+ *   /linears/NAME        NAME is "q_proj" ... "down_proj"; of a sparse layer "experts.3.gate_proj"
+ *                        or "experts.3.w1" .., "gate" for the router, "shared_expert_gate"
  *     attributes: loss_rounding, loss float64 (summed squared output error over all tokens of
  *     plain rounding, and of what was written), energy float64 (summed squared output),
  *     clipped_groups int64 (groups whose range was cut), groups int64, damp float64 (that error
  *     feedback took, docs/awq.md 2.9; 0: weights were rounded to nearest)
  *     clip_counts int64 [shapes, 10]: how many groups the clip search cut by step j (docs/awq.md
  *     2.8); one row, or one for the upper and one for the lower end of the range
+ *     of what only a sparse layer has: index int64 (awq_linear), group int64 (awq_group)
  *   /seconds             attributes: read, forward, gram, search, clip, feedback, pack, write
  *                        float64; the only part that differs between two runs of one job
  *   /seconds/when        attributes: worker int64 (from 1), host string; begin, end float64 [5]:
@@ -38,22 +43,6 @@
 #include "io/error.h"
 #include "io/model.h"
 #include "io/tensor_sums.h"
-
-/* Scale groups of a dense decoder layer (docs/awq.md 1), in search order. */
-#define AWQ_GROUP_LIST(X)                                                                          \
-    X(AWQ_GROUP_QKV, "qkv")                                                                        \
-    X(AWQ_GROUP_O, "o")                                                                            \
-    X(AWQ_GROUP_GATE_UP, "gate_up")                                                                \
-    X(AWQ_GROUP_DOWN, "down")
-
-typedef enum awq_group {
-#define AWQ_GROUP_ENUM(name, text) name,
-    AWQ_GROUP_LIST(AWQ_GROUP_ENUM)
-#undef AWQ_GROUP_ENUM
-        AWQ_GROUPS
-} awq_group;
-
-const char *awq_group_name(awq_group group);
 
 /* X(field, name): where a layer's time goes. */
 #define AWQ_PHASE_LIST(X)                                                                          \
@@ -105,25 +94,32 @@ typedef struct awq_layer_when {
     double end[AWQ_SPANS];
 } awq_layer_when;
 
+/* As in the file: of a group or linear in its layer. */
+enum { AWQ_RECORD_NAME_BYTES = 40 };
+
 typedef struct awq_group_record {
-    int64_t channels;   /* in */
-    int64_t candidates; /* 0: the group was not searched (o with o-proj skip) */
-    int64_t chosen;     /* index into the candidates; -1: the identity, by fallback or unsearched */
-    float *mean_abs;    /* [channels], owned */
-    float *scales;      /* [channels], owned */
-    double *alpha;      /* [candidates], owned */
-    uint8_t *duo;       /* [candidates], owned: 1 for the duo rule */
-    double *loss;       /* [candidates], owned: mean squared output error, docs/awq.md 2.5 */
+    char name[AWQ_RECORD_NAME_BYTES]; /* "": the layer has no such group */
+    int64_t tokens;                   /* that its input was measured on */
+    int64_t channels;                 /* in */
+    int64_t candidates;               /* 0: the group was not searched (o with o-proj skip) */
+    int64_t chosen;  /* index into the candidates; -1: the identity, by fallback or unsearched */
+    float *mean_abs; /* [channels], owned */
+    float *scales;   /* [channels], owned */
+    double *alpha;   /* [candidates], owned */
+    uint8_t *duo;    /* [candidates], owned: 1 for the duo rule */
+    double *loss;    /* [candidates], owned: mean squared output error, docs/awq.md 2.5 */
 } awq_group_record;
 
 /* Of clip_counts: ends of a range that are cut apart, and steps that each may be cut by. */
 enum { AWQ_RECORD_CLIP_SHAPES = 2, AWQ_RECORD_CLIP_STEPS = 10 };
 
 typedef struct awq_linear_record {
-    double loss_rounding; /* trace(D G D^T), D of plain rounding */
-    double loss;          /* the same of what was written */
-    double energy;        /* trace(W G W^T) */
-    int64_t groups;       /* rows times groups a row */
+    char name[AWQ_RECORD_NAME_BYTES]; /* "": the layer has no such linear */
+    awq_group group;                  /* whose input it reads */
+    double loss_rounding;             /* trace(D G D^T), D of plain rounding */
+    double loss;                      /* the same of what was written */
+    double energy;                    /* trace(W G W^T) */
+    int64_t groups;                   /* rows times groups a row */
     int64_t clipped_groups;
     double damp;         /* of error feedback; 0: rounded to nearest */
     int64_t clip_shapes; /* rows of clip_counts: 1, or 2 when the ends are cut apart */
@@ -132,17 +128,23 @@ typedef struct awq_linear_record {
 
 typedef struct awq_layer_record {
     int64_t layer;
-    int64_t tokens;    /* that counted */
-    double fold_error; /* relative, docs/awq.md 1's self-check */
-    awq_group_record group[AWQ_GROUPS];
-    awq_linear_record linear[AWQ_LINEARS];
+    int64_t tokens;            /* that counted */
+    double fold_error;         /* relative, docs/awq.md 1's self-check */
+    awq_group groups;          /* that are numbered */
+    awq_linear linears;        /* likewise */
+    awq_group_record *group;   /* [groups] by awq_group, owned */
+    awq_linear_record *linear; /* [linears] by awq_linear, owned */
     double seconds[AWQ_PHASES];
     awq_layer_when when;
     uint64_t tensors_bytes;
     uint32_t tensors_crc;
 } awq_layer_record;
 
+/* Empty, without groups and linears. */
 void awq_layer_record_init(awq_layer_record *record);
+/* Gives an empty record the groups and linears of a layer, by name. */
+awq_status awq_layer_record_shape(awq_layer_record *record, const awq_model *model, int64_t layer,
+                                  awq_error *err);
 void awq_layer_record_release(awq_layer_record *record);
 
 /* sqrt(sum of loss / sum of energy) over the layer's linears: what a person reads. */

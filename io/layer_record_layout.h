@@ -33,7 +33,8 @@
  * read is the caller's to release. */
 bool awq_layer_record_load(hid_t root, awq_layer_record *record);
 
-/* "q_proj": a linear's name in the record. */
-const char *awq_layer_record_linear_name(awq_linear linear);
+/* Room for that many groups and linears, none of them there; false: no memory, or partly, which is
+ * the caller's to release. */
+bool awq_layer_record_allocate(awq_layer_record *record, awq_group groups, awq_linear linears);
 
 #endif

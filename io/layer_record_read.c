@@ -76,32 +76,116 @@ static hid_t open_group(hid_t parent, const char *name)
     return H5Lexists(parent, name, H5P_DEFAULT) > 0 ? H5Gopen2(parent, name, H5P_DEFAULT) : -1;
 }
 
-static bool read_groups(hid_t file, awq_layer_record *record)
+/* ---- groups and linears, which are found by name or by their index ---- */
+
+/* More than any model has (io/model.h). */
+enum { MAX_INDEX = AWQ_DENSE_LINEARS + 2 + AWQ_MLP_LINEARS * (AWQ_MAX_EXPERTS + 1) };
+
+/* The number of a link of /groups or /linears; -1: none. */
+typedef int64_t number_of(hid_t group, const char *name);
+
+static int64_t read_index(hid_t group, int64_t dense)
 {
-    hid_t parent = open_group(file, "groups");
-    if (parent < 0) return false;
-    bool ok = true;
-    for (awq_group index = 0; index < AWQ_GROUPS && ok; index++) {
-        hid_t group = open_group(parent, awq_group_name(index));
-        ok = group >= 0 && read_group(group, &record->group[index]);
-        if (group >= 0) H5Gclose(group);
-    }
-    H5Gclose(parent);
+    int64_t index;
+    bool ok = awq_h5_get_int64(group, "index", &index) && index >= dense && index < MAX_INDEX;
+    return ok ? index : -1;
+}
+
+static int64_t group_number(hid_t group, const char *name)
+{
+    for (awq_group i = 0; i < AWQ_DENSE_GROUPS; i++)
+        if (!strcmp(name, awq_dense_group_name(i))) return i;
+    return read_index(group, AWQ_DENSE_GROUPS);
+}
+
+static int64_t linear_number(hid_t group, const char *name)
+{
+    for (awq_linear i = 0; i < AWQ_DENSE_LINEARS; i++)
+        if (!strcmp(name, strchr(awq_dense_linear_name(i), '.') + 1)) return i;
+    return read_index(group, AWQ_DENSE_LINEARS);
+}
+
+/* What goes over the links of a group. */
+typedef struct link_visit {
+    awq_layer_record *record;
+    number_of *number;
+    bool (*read)(awq_layer_record *record, int64_t number, hid_t group, const char *name);
+    int64_t end; /* one past the largest number */
+} link_visit;
+
+static herr_t visit_link(hid_t parent, const char *name, const H5L_info_t *info, void *context)
+{
+    (void)info;
+    link_visit *visit = context;
+    hid_t group = open_group(parent, name);
+    if (group < 0) return -1;
+    int64_t number = visit->number(group, name);
+    bool ok = number >= 0 && strlen(name) < AWQ_RECORD_NAME_BYTES;
+    if (ok && number >= visit->end) visit->end = number + 1;
+    if (ok && visit->read) ok = visit->read(visit->record, number, group, name);
+    H5Gclose(group);
+    return ok ? 0 : -1;
+}
+
+static bool visit_links(hid_t file, const char *parent, link_visit *visit)
+{
+    hid_t group = open_group(file, parent);
+    if (group < 0) return false;
+    hsize_t start = 0;
+    bool ok = H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, &start, visit_link, visit) >= 0;
+    H5Gclose(group);
     return ok;
 }
 
-static bool read_linears(hid_t file, awq_layer_record *record)
+static bool take_group(awq_layer_record *record, int64_t number, hid_t file, const char *name)
 {
-    hid_t parent = open_group(file, "linears");
-    if (parent < 0) return false;
-    bool ok = true;
-    for (awq_linear linear = 0; linear < AWQ_LINEARS && ok; linear++) {
-        hid_t group = open_group(parent, awq_layer_record_linear_name(linear));
-        ok = group >= 0 && read_linear(group, &record->linear[linear]);
-        if (group >= 0) H5Gclose(group);
-    }
-    H5Gclose(parent);
-    return ok;
+    awq_group_record *group = &record->group[number];
+    if (*group->name) return false;
+    snprintf(group->name, sizeof group->name, "%s", name);
+    group->tokens = record->tokens;
+    if (number >= AWQ_DENSE_GROUPS && !awq_h5_get_int64(file, "tokens", &group->tokens))
+        return false;
+    return read_group(file, group);
+}
+
+static awq_group dense_group(awq_linear linear)
+{
+    return linear <= AWQ_V ? AWQ_GROUP_QKV : AWQ_GROUP_O + (linear > AWQ_O) + (linear > AWQ_UP);
+}
+
+static bool take_linear(awq_layer_record *record, int64_t number, hid_t file, const char *name)
+{
+    awq_linear_record *linear = &record->linear[number];
+    int64_t group = dense_group((awq_linear)number);
+    if (*linear->name) return false;
+    snprintf(linear->name, sizeof linear->name, "%s", name);
+    if (number >= AWQ_DENSE_LINEARS && !awq_h5_get_int64(file, "group", &group)) return false;
+    if (group < 0 || group >= record->groups || !*record->group[group].name) return false;
+    linear->group = (awq_group)group;
+    return read_linear(file, linear);
+}
+
+/* Whether the attention's linears are there, and those of one MLP or of experts. */
+static bool is_a_layer(const awq_layer_record *record)
+{
+    int found = 0;
+    for (awq_linear linear = 0; linear < record->linears && linear < AWQ_DENSE_LINEARS; linear++)
+        found += *record->linear[linear].name != '\0';
+    return found == AWQ_DENSE_LINEARS ||
+           (found == AWQ_GATE && record->linears > AWQ_DENSE_LINEARS &&
+            *record->linear[AWQ_O].name);
+}
+
+static bool read_groups_and_linears(hid_t file, awq_layer_record *record)
+{
+    link_visit groups = {record, group_number, NULL, 0}, linears = {record, linear_number, NULL, 0};
+    if (!visit_links(file, "groups", &groups) || !visit_links(file, "linears", &linears) ||
+        !awq_layer_record_allocate(record, (awq_group)groups.end, (awq_linear)linears.end))
+        return false;
+    groups.read = take_group;
+    linears.read = take_linear;
+    return visit_links(file, "groups", &groups) && visit_links(file, "linears", &linears) &&
+           is_a_layer(record);
 }
 
 /* An array of a known size into the caller's memory. */
@@ -154,8 +238,8 @@ static bool read_attributes(hid_t file, awq_layer_record *record)
 
 bool awq_layer_record_load(hid_t root, awq_layer_record *record)
 {
-    return read_attributes(root, record) && read_groups(root, record) &&
-           read_linears(root, record) && read_seconds(root, record);
+    return read_attributes(root, record) && read_groups_and_linears(root, record) &&
+           read_seconds(root, record);
 }
 
 static awq_status read_file(hid_t file, const char *path, const char *fingerprint,

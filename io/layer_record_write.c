@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/layer_record_layout.h"
 
+/* A dense layer's groups and linears are known by their names. */
 static bool write_group(hid_t parent, awq_group index, const awq_group_record *record)
 {
-    hid_t group = awq_h5_create_group(parent, awq_group_name(index));
+    hid_t group = awq_h5_create_group(parent, record->name);
     if (group < 0) return false;
     bool ok = awq_h5_put_int64(group, "chosen", record->chosen);
+    if (index >= AWQ_DENSE_GROUPS)
+        ok = ok && awq_h5_put_int64(group, "index", index) &&
+             awq_h5_put_int64(group, "tokens", record->tokens);
 #define AWQ_ARRAY_WRITE(field, count, file_type, memory_type)                                      \
     ok = ok &&                                                                                     \
          awq_h5_write_array(group, #field, file_type, memory_type, record->count, record->field);
@@ -19,8 +23,8 @@ static bool write_groups(hid_t file, const awq_layer_record *record)
     hid_t parent = awq_h5_create_group(file, "groups");
     if (parent < 0) return false;
     bool ok = true;
-    for (awq_group group = 0; group < AWQ_GROUPS && ok; group++)
-        ok = write_group(parent, group, &record->group[group]);
+    for (awq_group group = 0; group < record->groups && ok; group++)
+        if (*record->group[group].name) ok = write_group(parent, group, &record->group[group]);
     return H5Gclose(parent) >= 0 && ok;
 }
 
@@ -37,9 +41,12 @@ static bool write_clip_counts(hid_t group, const awq_linear_record *record)
 
 static bool write_linear(hid_t parent, awq_linear linear, const awq_linear_record *record)
 {
-    hid_t group = awq_h5_create_group(parent, awq_layer_record_linear_name(linear));
+    hid_t group = awq_h5_create_group(parent, record->name);
     if (group < 0) return false;
     bool ok = true;
+    if (linear >= AWQ_DENSE_LINEARS)
+        ok = awq_h5_put_int64(group, "index", linear) &&
+             awq_h5_put_int64(group, "group", record->group);
 #define AWQ_FIELD_PUT(field, kind) ok = ok && awq_h5_put_##kind(group, #field, record->field);
     AWQ_LINEAR_FIELD_LIST(AWQ_FIELD_PUT)
 #undef AWQ_FIELD_PUT
@@ -52,8 +59,9 @@ static bool write_linears(hid_t file, const awq_layer_record *record)
     hid_t parent = awq_h5_create_group(file, "linears");
     if (parent < 0) return false;
     bool ok = true;
-    for (awq_linear linear = 0; linear < AWQ_LINEARS && ok; linear++)
-        ok = write_linear(parent, linear, &record->linear[linear]);
+    for (awq_linear linear = 0; linear < record->linears && ok; linear++)
+        if (*record->linear[linear].name)
+            ok = write_linear(parent, linear, &record->linear[linear]);
     return H5Gclose(parent) >= 0 && ok;
 }
 

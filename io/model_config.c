@@ -7,29 +7,40 @@
 
 #include "io/json.h"
 
-/* Far above any model, and small enough that no product of sizes overflows. */
-enum { MAX_WIDTH = 1 << 20, MAX_HEADS = 1 << 16 };
+enum { MAX_HEADS = 1 << 16 };
 
 /* What transformers assumes where config.json is silent. */
 typedef struct family_defaults {
     int64_t max_positions;
-    int64_t head_dim; /* 0: hidden / heads */
-    bool qkv_bias;    /* always there */
+    int64_t head_dim;  /* 0: hidden / heads */
+    double rope_theta; /* 0: 10000 */
+    bool qkv_bias;     /* always there */
+    bool has_qkv_bias_key;
     bool has_attention_bias_key;
     bool has_mlp_bias_key;
     bool qk_norm;
+    bool has_window;        /* sliding_window by itself */
     bool has_window_switch; /* use_sliding_window */
 } family_defaults;
 
 static const family_defaults defaults[] = {
     [AWQ_LLAMA] = {.max_positions = 2048, .has_attention_bias_key = true, .has_mlp_bias_key = true},
-    [AWQ_MISTRAL] = {.max_positions = 131072},
+    [AWQ_MISTRAL] = {.max_positions = 131072, .has_window = true},
     [AWQ_QWEN2] = {.max_positions = 32768, .qkv_bias = true, .has_window_switch = true},
     [AWQ_QWEN3] = {.max_positions = 32768,
                    .head_dim = 128,
                    .has_attention_bias_key = true,
                    .qk_norm = true,
                    .has_window_switch = true},
+    [AWQ_MIXTRAL] = {.max_positions = 131072, .rope_theta = 1e6, .has_window = true},
+    [AWQ_QWEN2_MOE] = {.max_positions = 32768,
+                       .qkv_bias = true,
+                       .has_qkv_bias_key = true,
+                       .has_window_switch = true},
+    [AWQ_QWEN3_MOE] = {.max_positions = 32768,
+                       .has_attention_bias_key = true,
+                       .qk_norm = true,
+                       .has_window_switch = true},
 };
 
 static void complain(const awq_config_reader *reader, const char *what, const char *value)
@@ -60,9 +71,8 @@ static bool read_family(const awq_config_reader *reader, awq_family *out)
     return false;
 }
 
-/* A size from 1 to max; fallback 0: the key must be there. Returns 0 after a problem. */
-static int64_t read_size(const awq_config_reader *reader, const char *key, int64_t fallback,
-                         int64_t max)
+int64_t awq_config_read_size(const awq_config_reader *reader, const char *key, int64_t fallback,
+                             int64_t max)
 {
     size_t before = reader->problems->count;
     const json_t *value = json_object_get(reader->object, key);
@@ -93,7 +103,7 @@ static void read_head_dim(const awq_config_reader *reader, awq_model *model)
     const json_t *value = json_object_get(reader->object, "head_dim");
     int64_t fallback = defaults[model->family].head_dim;
     if (fallback || (value && !json_is_null(value))) {
-        model->head_dim = read_size(reader, "head_dim", fallback, MAX_WIDTH);
+        model->head_dim = awq_config_read_size(reader, "head_dim", fallback, AWQ_MAX_WIDTH);
     } else if (model->hidden && model->heads) {
         require_multiple(reader, "hidden_size", model->hidden, "num_attention_heads", model->heads);
         model->head_dim = model->hidden / model->heads;
@@ -102,22 +112,23 @@ static void read_head_dim(const awq_config_reader *reader, awq_model *model)
         awq_problems_add(reader->problems, AWQ_ERR_INPUT,
                          "'%s': head_dim %lld is odd, which RoPE cannot rotate", reader->name,
                          (long long)model->head_dim);
-    if (model->head_dim * model->heads > MAX_WIDTH)
+    if (model->head_dim * model->heads > AWQ_MAX_WIDTH)
         complain(reader, "num_attention_heads times head_dim is too large", "");
 }
 
 static void read_sizes(const awq_config_reader *reader, awq_model *model)
 {
-    model->layers = read_size(reader, "num_hidden_layers", 0, AWQ_MAX_LAYERS);
-    model->hidden = read_size(reader, "hidden_size", 0, MAX_WIDTH);
-    model->intermediate = read_size(reader, "intermediate_size", 0, MAX_WIDTH);
-    model->vocab = read_size(reader, "vocab_size", 0, INT32_MAX);
-    model->max_positions = read_size(reader, "max_position_embeddings",
-                                     defaults[model->family].max_positions, INT32_MAX);
-    model->heads = read_size(reader, "num_attention_heads", 0, MAX_HEADS);
+    model->layers = awq_config_read_size(reader, "num_hidden_layers", 0, AWQ_MAX_LAYERS);
+    model->hidden = awq_config_read_size(reader, "hidden_size", 0, AWQ_MAX_WIDTH);
+    model->intermediate = awq_config_read_size(reader, "intermediate_size", 0, AWQ_MAX_WIDTH);
+    model->vocab = awq_config_read_size(reader, "vocab_size", 0, INT32_MAX);
+    model->max_positions = awq_config_read_size(reader, "max_position_embeddings",
+                                                defaults[model->family].max_positions, INT32_MAX);
+    model->heads = awq_config_read_size(reader, "num_attention_heads", 0, MAX_HEADS);
     model->kv_heads = model->heads;
     if (model->heads)
-        model->kv_heads = read_size(reader, "num_key_value_heads", model->heads, MAX_HEADS);
+        model->kv_heads =
+            awq_config_read_size(reader, "num_key_value_heads", model->heads, MAX_HEADS);
     require_multiple(reader, "num_attention_heads", model->heads, "num_key_value_heads",
                      model->kv_heads);
     read_head_dim(reader, model);
@@ -128,15 +139,22 @@ static bool read_bool(const awq_config_reader *reader, const char *key)
     return awq_json_bool(reader->object, key, false, reader->name, reader->problems);
 }
 
+static bool has_qkv_bias(const awq_config_reader *reader, const family_defaults *family)
+{
+    if (!family->has_qkv_bias_key) return family->qkv_bias;
+    return awq_json_bool(reader->object, "qkv_bias", family->qkv_bias, reader->name,
+                         reader->problems);
+}
+
 static void read_biases(const awq_config_reader *reader, awq_model *model)
 {
     const family_defaults *family = &defaults[model->family];
     bool attention = family->has_attention_bias_key && read_bool(reader, "attention_bias");
     bool mlp = family->has_mlp_bias_key && read_bool(reader, "mlp_bias");
-    for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++)
-        model->bias[linear] = linear <= AWQ_O ? attention : mlp;
-    for (awq_linear linear = AWQ_Q; linear <= AWQ_V; linear++)
-        model->bias[linear] |= family->qkv_bias;
+    bool qkv = has_qkv_bias(reader, family);
+    for (int kind = AWQ_Q; kind <= AWQ_DOWN; kind++)
+        model->bias[kind] = kind <= AWQ_O ? attention : mlp;
+    for (int kind = AWQ_Q; kind <= AWQ_V; kind++) model->bias[kind] |= qkv;
 }
 
 /* Windows that all layers share are kept for the job to judge; others are refused. */
@@ -155,8 +173,8 @@ static void read_window(const awq_config_reader *reader, awq_model *model)
         break;
     }
     const json_t *window = json_object_get(reader->object, "sliding_window");
-    if (model->family == AWQ_MISTRAL && window && !json_is_null(window))
-        model->sliding_window = read_size(reader, "sliding_window", 0, INT32_MAX);
+    if (defaults[model->family].has_window && window && !json_is_null(window))
+        model->sliding_window = awq_config_read_size(reader, "sliding_window", 0, INT32_MAX);
 }
 
 static void read_activation(const awq_config_reader *reader)
@@ -204,12 +222,15 @@ bool awq_model_config_read(const json_t *config, const char *name, awq_model *ou
     if (!read_family(&reader, &model.family)) return false;
     model.qk_norm = defaults[model.family].qk_norm;
     read_sizes(&reader, &model);
+    awq_config_read_experts(&reader, &model);
     read_biases(&reader, &model);
     read_window(&reader, &model);
     read_activation(&reader);
     read_norm_eps(&reader, &model);
     read_dtype(&reader, &model);
     model.tied = read_bool(&reader, "tie_word_embeddings");
+    model.rope.theta = defaults[model.family].rope_theta;
+    if (!model.rope.theta) model.rope.theta = 10000;
     awq_config_read_rope(&reader, &model.rope);
     awq_config_read_quantization(&reader, &model);
     if (problems->count > before) return false;

@@ -18,7 +18,17 @@ typedef struct awq_config_reader {
 bool awq_model_config_read(const json_t *config, const char *name, awq_model *out,
                            awq_problems *problems);
 
-/* rope_parameters, or rope_theta and rope_scaling. */
+/* Far above any model, and small enough that no product of sizes overflows. */
+enum { AWQ_MAX_WIDTH = 1 << 20 };
+
+/* A size from 1 to max; fallback 0: the key must be there. Returns 0 after a problem. */
+int64_t awq_config_read_size(const awq_config_reader *reader, const char *key, int64_t fallback,
+                             int64_t max);
+
+/* num_experts and so on, in the families that have them; layers and intermediate are known. */
+void awq_config_read_experts(const awq_config_reader *reader, awq_model *model);
+
+/* rope_parameters, or rope_theta and rope_scaling; rope->theta is what a silent file means. */
 void awq_config_read_rope(const awq_config_reader *reader, awq_rope *rope);
 
 /* quantization_config; the model's sizes are known. */

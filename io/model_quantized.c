@@ -19,21 +19,17 @@ static void refuse(const awq_config_reader *reader, const char *what, const char
 
 /* ---- linears in full precision ---- */
 
-static void leave(awq_model *model, int64_t layer, awq_linear linear)
-{
-    model->full_precision[layer] = (uint8_t)(model->full_precision[layer] | 1u << linear);
-}
-
 /* Marks the linears whose full name holds `name`, or with `exact` is `name`. Names of other modules
  * mark none: the tensors tell whether they are as they should be. */
 static void leave_named(awq_model *model, const char *name, bool exact)
 {
     char full[AWQ_NAME_BYTES];
     for (int64_t layer = 0; layer < model->layers; layer++)
-        for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
-            awq_linear_full_name(full, layer, linear);
-            if (exact ? !strcmp(full, name) : strstr(full, name) != NULL)
-                leave(model, layer, linear);
+        for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
+            awq_linear_full_name(full, model, layer, linear);
+            if (awq_layer_has(model, layer, linear) &&
+                (exact ? !strcmp(full, name) : strstr(full, name) != NULL))
+                awq_model_leave(model, layer, linear);
         }
 }
 
@@ -156,20 +152,21 @@ static bool check_group_size(const awq_config_reader *reader, const awq_model *m
 /* The first linear that does not fit, if there is one. */
 static void check_linears(const awq_config_reader *reader, const awq_model *model)
 {
-    char reason[AWQ_REASON_BYTES];
+    char reason[AWQ_REASON_BYTES], called[AWQ_NAME_BYTES];
     int64_t size = model->quantization.group_size;
-    for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
         int64_t out, in;
         if (awq_model_leaves_all(model, linear)) continue;
         awq_linear_shape(model, linear, &out, &in);
+        awq_linear_name(called, model, linear);
         if (size > 0 && in % size)
             awq_problems_add(reader->problems, AWQ_ERR_INPUT,
                              "'%s': quantization_config: group_size %lld does not divide the "
                              "%lld columns of '%s'",
-                             reader->name, (long long)size, (long long)in, awq_linear_name(linear));
+                             reader->name, (long long)size, (long long)in, called);
         else if (!awq_format_holds_linear(&model->quantization, out, in, reason))
             awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': quantization_config: '%s' %s",
-                             reader->name, awq_linear_name(linear), reason);
+                             reader->name, called, reason);
         else
             continue;
         return;

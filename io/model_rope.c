@@ -5,8 +5,6 @@
 #include "io/json.h"
 #include "io/model_config.h"
 
-static const double default_theta = 10000.0;
-
 /* A number above zero that must be there. */
 static double positive(const awq_config_reader *reader, const json_t *rope, const char *key)
 {
@@ -85,8 +83,8 @@ void awq_config_read_rope(const awq_config_reader *reader, awq_rope *rope)
     const json_t *parameters = object_of(reader, "rope_parameters");
     const json_t *scaling = object_of(reader, "rope_scaling");
     rope->type = AWQ_ROPE_DEFAULT;
-    rope->theta = awq_json_number(reader->object, "rope_theta", default_theta, reader->name,
-                                  reader->problems);
+    rope->theta =
+        awq_json_number(reader->object, "rope_theta", rope->theta, reader->name, reader->problems);
     check_partial(reader, reader->object);
     if (parameters) {
         rope->theta =

@@ -34,7 +34,7 @@ typedef enum awq_letter_kind {
     AWQ_LETTER_SCORE,         /* a: tile; payload: awq_score */
     AWQ_LETTER_SHARD_DONE,    /* a: index; payload: uint32 crc32 of each of its tensors */
     AWQ_LETTER_VERIFIED,      /* a: layer, as in VERIFY; b: findings; payload: awq_layer_checks,
-                                 awq_error[b] */
+                                 awq_linear_checks[linears], awq_error[b] */
     AWQ_LETTER_MADE_AGAIN,    /* the same of the layer that a PLAN for verify leaves to do */
     AWQ_LETTER_WOUND_DOWN,    /* nothing is under way any more */
     AWQ_LETTER_ERROR,         /* payload: awq_error */
@@ -95,7 +95,8 @@ typedef struct awq_progress {
 typedef struct awq_layer_summary {
     double relative_error;
     double rounding_error;
-    double alpha[AWQ_GROUPS]; /* chosen; -1: not searched or identity by fallback */
+    double alpha[AWQ_DENSE_GROUPS]; /* chosen; -1: not searched or identity by fallback; of a sparse
+                                       layer's down the mean over its experts */
     double seconds;
 } awq_layer_summary;
 
@@ -104,8 +105,13 @@ typedef struct awq_layer_checks {
     int64_t tensors;  /* all */
     int64_t summed;   /* of them, those whose crc32 was known and compared */
     int64_t compared; /* of them, unquantized ones that were compared with the source's */
-    double relative[AWQ_LINEARS]; /* layers/unfold.h's distances; -1: not measured */
-    double steps[AWQ_LINEARS];
+    int64_t linears;  /* that a distance follows for */
 } awq_layer_checks;
+
+/* layers/unfold.h's distances of one linear; -1: not measured. */
+typedef struct awq_linear_checks {
+    double relative;
+    double steps;
+} awq_linear_checks;
 
 #endif

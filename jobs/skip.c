@@ -34,11 +34,14 @@ static awq_status match(pcre2_code *code, pcre2_match_data *data, const char *na
 static awq_status mark(pcre2_code *code, pcre2_match_data *data, awq_checkpoint *checkpoint,
                        int64_t *left, awq_error *err)
 {
-    for (int64_t layer = 0; layer < awq_checkpoint_model(checkpoint)->layers; layer++)
-        for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++) {
+    const awq_model *model = awq_checkpoint_model(checkpoint);
+    for (int64_t layer = 0; layer < model->layers; layer++)
+        for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
             char name[AWQ_NAME_BYTES];
             bool found;
-            awq_linear_full_name(name, layer, linear);
+            if (!awq_layer_has(model, layer, linear)) continue;
+            if (awq_linear_kind(model, linear) >= AWQ_ROUTER) continue; /* left anyway */
+            awq_linear_full_name(name, model, layer, linear);
             if (match(code, data, name, &found, err)) return err->status;
             if (!found) continue;
             awq_checkpoint_leave(checkpoint, layer, linear);

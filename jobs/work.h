@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * jobs/work.h - how much arithmetic a job is: what progress and ETAs are measured in.
  *
- * Floating-point operations (a multiply-add is two) of one decoder layer; docs/design.md 10
- * counts the same. Small change (norms, softmax, packing) is left out. */
+ * Floating-point operations (a multiply-add is two) of one decoder layer, the mean of sparse and
+ * dense ones where a model has both; routed experts count for the tokens they see. docs/design.md
+ * 10 counts the same. Small change (norms, softmax, packing) is left out. */
 #ifndef AWQ_JOBS_WORK_H
 #define AWQ_JOBS_WORK_H
 

@@ -146,6 +146,26 @@ struct awq_backend {
     /* y = gate / (1 + exp(-gate)) * up; y may be gate or up. */
     void (*silu_mul)(awq_device *device, void *y, const void *gate, const void *up, size_t count);
 
+    /* ---- mixtures of experts: logits float32 [rows, experts] ---- */
+
+    /* expert[rows, top] = the top experts of the largest logits, largest first, of equals the lower
+     * number. Of a row with a NaN: any, but each once. */
+    void (*top_experts)(awq_device *device, int32_t *expert, const float *logits, int64_t rows,
+                        int64_t experts, int64_t top);
+    /* weight[rows, top] = the softmax of a row's logits at the given experts; normalized: divided
+     * by the sum of those. NaN where the row holds one. */
+    void (*expert_weights)(awq_device *device, float *weight, const float *logits,
+                           const int32_t *expert, int64_t rows, int64_t experts, int64_t top,
+                           bool normalized);
+    /* y = 1 / (1 + exp(-x)), float32; y may be x. */
+    void (*sigmoid)(awq_device *device, float *y, const float *x, size_t count);
+    /* y[i] = x[rows[i]], compute type, count rows of cols. */
+    void (*gather_rows)(awq_device *device, void *y, const void *x, const int32_t *rows,
+                        int64_t count, int64_t cols);
+    /* sum[rows[i]] += weight[i] x[i], float32; rows are distinct; NULL: 0, 1, ... */
+    void (*scatter_add)(awq_device *device, float *sum, const float *x, const int32_t *rows,
+                        const float *weight, int64_t count, int64_t cols);
+
     /* ---- statistics (A 2.2). mask [rows], NULL: all rows count; a row with 0 does not ---- */
 
     /* sum[c] += sum over rows of |x[r, c]|, in float64. */

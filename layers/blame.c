@@ -8,8 +8,10 @@
 static awq_status blame_activations(const awq_quantizer *quantizer, awq_linear linear,
                                     awq_error *err)
 {
-    const char *name = awq_linear_short_name(linear);
-    const awq_group_record *record = &quantizer->out->record.group[awq_linear_group(linear)];
+    char name[AWQ_NAME_BYTES];
+    awq_linear_short_name(name, quantizer->model, linear);
+    const awq_group_record *record =
+        &quantizer->out->record.group[awq_linear_group(quantizer->model, linear)];
     for (int64_t i = 0; i < record->channels; i++)
         if (!isfinite(record->mean_abs[i]))
             return awq_fail(err, AWQ_ERR_NUMERIC,
@@ -30,9 +32,10 @@ awq_status awq_blame_nonfinite(awq_quantizer *quantizer, awq_linear linear, awq_
     if (index < 0) return blame_activations(quantizer, linear, err);
     int64_t group_size = awq_quantizer_grid(quantizer, linear).group_size;
     char name[AWQ_NAME_BYTES];
-    return awq_fail(err, AWQ_ERR_NUMERIC,
-                    "'%s': the scale of row %lld, group %lld overflows float16, in which AWQ "
-                    "stores it; the weights are damaged, or too large for AWQ",
-                    awq_linear_tensor_name(name, quantizer->decoder->index, linear, "weight"),
-                    (long long)(index / extent.in), (long long)(index % extent.in / group_size));
+    return awq_fail(
+        err, AWQ_ERR_NUMERIC,
+        "'%s': the scale of row %lld, group %lld overflows float16, in which AWQ "
+        "stores it; the weights are damaged, or too large for AWQ",
+        awq_linear_tensor_name(name, quantizer->model, quantizer->decoder->index, linear, "weight"),
+        (long long)(index / extent.in), (long long)(index % extent.in / group_size));
 }

@@ -26,8 +26,9 @@ awq_status awq_mean_abs(awq_quantizer *quantizer, awq_group group, float *mean_a
     if (!sum) return err->status;
     awq_status status = quantizer->be->download(quantizer->device, sum,
                                                 quantizer->statistics->abs_sum[group], bytes, err);
+    int64_t tokens = awq_statistics_tokens(quantizer->statistics, quantizer->model, group);
     for (int64_t i = 0; !status && i < channels; i++)
-        mean_abs[i] = (float)(sum[i] / (double)quantizer->statistics->tokens);
+        mean_abs[i] = tokens ? (float)(sum[i] / (double)tokens) : 0;
     free(sum);
     return status;
 }
@@ -52,21 +53,19 @@ void awq_smooth_means(float *m, int64_t channels, double smooth)
 awq_status awq_mean_weight(awq_quantizer *quantizer, awq_group group, float *w, awq_error *err)
 {
     int64_t channels = awq_group_channels(quantizer->model, group), rows = 0;
-    awq_linear first;
-    int count;
-    awq_group_consumers(group, &first, &count);
+    const awq_model *model = quantizer->model;
+    int64_t layer = quantizer->decoder->index;
     size_t bytes = (size_t)channels * sizeof(double);
     double *sum = awq_allocate(bytes, "the mean weights", err), *on_device = quantizer->d;
     if (!sum) return err->status;
     quantizer->be->zero(quantizer->device, on_device, bytes);
-    for (int i = 0; i < count; i++) {
-        awq_linear linear = (awq_linear)(first + i);
-        if (awq_quantizer_skips(quantizer, linear)) continue;
-        quantizer->be->relative_sum(quantizer->device, on_device,
-                                    quantizer->decoder->weight[linear],
-                                    awq_linear_extent(quantizer->model, linear),
-                                    awq_quantizer_grid(quantizer, linear).group_size);
-        rows += awq_linear_extent(quantizer->model, linear).out;
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
+        if (!awq_group_has(model, layer, group, linear) || awq_quantizer_skips(quantizer, linear))
+            continue;
+        quantizer->be->relative_sum(
+            quantizer->device, on_device, quantizer->decoder->weight[linear],
+            awq_linear_extent(model, linear), awq_quantizer_grid(quantizer, linear).group_size);
+        rows += awq_linear_extent(model, linear).out;
     }
     awq_status status = quantizer->be->download(quantizer->device, sum, on_device, bytes, err);
     for (int64_t i = 0; !status && i < channels; i++) w[i] = (float)(sum[i] / (double)rows);

@@ -14,16 +14,20 @@
 
 typedef struct awq_decoder {
     int64_t index;
-    void *weight[AWQ_LINEARS];       /* compute type [out, in] */
-    float *bias[AWQ_LINEARS];        /* [out]; NULL: none */
-    float *norm[AWQ_NORMS];          /* NULL: none */
+    void **weight;          /* by awq_linear, owned: compute type [out, in]; NULL: the layer
+                               has no such linear */
+    float **bias;           /* by awq_linear, owned: [out]; NULL: none */
+    float *norm[AWQ_NORMS]; /* NULL: none */
     awq_dtype norm_dtype[AWQ_NORMS]; /* as the checkpoint stores them */
     void *arena;                     /* the one device array that all of these point into */
 } awq_decoder;
 
-/* Device bytes of a layer's weights. */
+/* Device bytes of the weights of the layer that takes the most. */
 uint64_t awq_decoder_bytes(const awq_model *model, size_t compute_bytes);
 
+/* An empty layer: host arrays, nothing on the device. Release it. */
+awq_status awq_decoder_init(awq_decoder *decoder, const awq_model *model, int64_t index,
+                            awq_error *err);
 /* Loads layer `index`. AWQ GEMM checkpoints are dequantized. A weight that is NaN or infinite is
  * AWQ_ERR_NUMERIC and named by tensor, row and column. Release the result. */
 awq_status awq_decoder_load(awq_device *device, const awq_checkpoint *checkpoint, int64_t index,

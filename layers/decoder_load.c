@@ -109,8 +109,10 @@ static awq_status read_linear(awq_device *device, const awq_checkpoint *checkpoi
 awq_status awq_decoder_read(awq_device *device, const awq_checkpoint *checkpoint,
                             const awq_decoder *decoder, const awq_staging *staging, awq_error *err)
 {
-    for (int linear = 0; linear < AWQ_LINEARS; linear++)
-        if (read_linear(device, checkpoint, decoder, staging, (awq_linear)linear, err))
+    const awq_model *model = awq_checkpoint_model(checkpoint);
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++)
+        if (awq_layer_has(model, decoder->index, linear) &&
+            read_linear(device, checkpoint, decoder, staging, linear, err))
             return err->status;
     for (int norm = 0; norm < AWQ_NORMS; norm++)
         if (decoder->norm[norm] &&

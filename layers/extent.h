@@ -27,11 +27,4 @@ static inline awq_grid awq_grid_resolve(awq_grid grid, int64_t in)
     return grid;
 }
 
-/* "up_proj" of "mlp.up_proj". */
-static inline const char *awq_linear_short_name(awq_linear linear)
-{
-    const char *name = awq_linear_name(linear), *dot = strrchr(name, '.');
-    return dot ? dot + 1 : name;
-}
-
 #endif

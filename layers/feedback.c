@@ -12,16 +12,16 @@ static const double damps[] = {0.01, 0.1, 1};
 enum { DAMPS = sizeof damps / sizeof *damps };
 
 /* The factor at the least damping that makes it; quantizer->damp is 0 where none does. */
-static awq_status factor_group(awq_quantizer *quantizer, awq_group group, awq_error *err)
+static awq_status factor_gram(awq_quantizer *quantizer, const float *gram, double in,
+                              awq_error *err)
 {
-    double in = (double)awq_group_channels(quantizer->model, group);
     bool positive = false;
-    quantizer->factored = group;
+    quantizer->factored = gram;
     quantizer->damp = 0;
     for (int i = 0; i < DAMPS && !positive; i++) {
         if (quantizer->be->feedback_factor(quantizer->device, quantizer->factor, quantizer->order,
-                                           quantizer->statistics->gram[group], quantizer->columns,
-                                           (int64_t)in, damps[i], &positive, err) ||
+                                           gram, quantizer->columns, (int64_t)in, damps[i],
+                                           &positive, err) ||
             awq_quantizer_step(quantizer, AWQ_PHASE_FEEDBACK, in * in * in / 3, err))
             return err->status;
         if (positive) quantizer->damp = damps[i];
@@ -33,9 +33,10 @@ awq_status awq_feedback_linear(awq_quantizer *quantizer, awq_linear linear, awq_
 {
     awq_extent extent = awq_linear_extent(quantizer->model, linear);
     awq_grid grid = awq_quantizer_grid(quantizer, linear);
-    awq_group group = awq_linear_group(linear);
+    const float *gram = awq_statistics_gram(quantizer->statistics, quantizer->model, linear);
     if (awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err)) return err->status;
-    if (group != quantizer->factored && factor_group(quantizer, group, err)) return err->status;
+    if (gram != quantizer->factored && factor_gram(quantizer, gram, (double)extent.in, err))
+        return err->status;
     quantizer->out->record.linear[linear].damp = quantizer->damp;
     if (quantizer->damp == 0) return AWQ_OK;
     quantizer->be->feedback(quantizer->device, quantizer->codes, quantizer->d, quantizer->folded,

@@ -39,9 +39,10 @@ static awq_status plan_norm(awq_quantizer *quantizer, awq_norm norm, float *s, a
 
 /* What the rows of v (for o) or up (for down) are divided by: the scale of the channel they feed.
  */
-static awq_status plan_rows(awq_quantizer *quantizer, awq_linear producer, awq_group group,
-                            awq_error *err)
+static awq_status plan_rows(awq_quantizer *quantizer, awq_linear producer, awq_error *err)
 {
+    awq_group group = awq_linear_feeds(quantizer->model, producer);
+    if (group < 0) return AWQ_OK;
     const awq_group_record *record = &quantizer->out->record.group[group];
     int64_t rows = awq_free_channels(quantizer->model, group);
     float *divisors = awq_allocate((size_t)rows * sizeof *divisors, "row divisors", err);
@@ -78,10 +79,9 @@ awq_status awq_fold_plan(awq_quantizer *quantizer, awq_error *err)
         if (quantizer->decoder->norm[norm] &&
             plan_norm(quantizer, (awq_norm)norm, scales[norm], err))
             return err->status;
-    if (plan_rows(quantizer, AWQ_V, AWQ_GROUP_O, err) ||
-        plan_rows(quantizer, AWQ_UP, AWQ_GROUP_DOWN, err))
-        return err->status;
-    for (int linear = 0; linear < AWQ_LINEARS; linear++)
-        if (plan_bias(quantizer, (awq_linear)linear, err)) return err->status;
+    for (awq_linear linear = 0; linear < awq_model_linears(quantizer->model); linear++)
+        if (awq_layer_has(quantizer->model, quantizer->decoder->index, linear) &&
+            (plan_rows(quantizer, linear, err) || plan_bias(quantizer, linear, err)))
+            return err->status;
     return quantizer->be->sync(quantizer->device, err);
 }

@@ -5,7 +5,11 @@
  *
  * The error is measured against what the layer adds to the residual, which would mask it. When it
  * is too large, groups are unfolded one after the other until it is not, or the most of it is gone
- * (what was wrongly scaled has been rounded so): the last one is named. */
+ * (what was wrongly scaled has been rounded so): the last one is named.
+ *
+ * A sparse layer is run with the experts that were chosen before: of two logits that are nearly
+ * equal the other may be larger now, which would change a token's output altogether. That the
+ * choice is still right, up to such ties, is checked by itself (fold_check_routing.c). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,25 +86,29 @@ static awq_status relative_error(const awq_quantizer *quantizer, const awq_kept_
         check->sequences * check->length > quantizer->scratch->trial_rows)
         return awq_fail(err, AWQ_ERR_INTERNAL, "the folding check does not fit the scratch");
     quantizer->be->copy(quantizer->device, trial, check->input, (size_t)elements * sizeof *trial);
-    if (awq_decoder_forward(quantizer->device, quantizer->model, quantizer->decoder,
-                            quantizer->scratch, trial, check->sequences, NULL, NULL, NULL, err))
-        return err->status;
+    awq_routing_hold(quantizer, check->sequences * check->length);
+    awq_status status =
+        awq_decoder_forward(quantizer->device, quantizer->model, quantizer->decoder,
+                            quantizer->scratch, trial, check->sequences, NULL, NULL, NULL, err);
+    quantizer->scratch->routing.held = NULL;
+    if (status) return status;
     return compare(quantizer, check, relative, err);
 }
 
 static awq_status name_culprit(awq_quantizer *quantizer, const awq_kept_tokens *check,
                                double tolerance, double error, awq_error *err)
 {
-    for (int group = 0; group < AWQ_GROUPS; group++) {
+    for (awq_group group = 0; group < awq_model_groups(quantizer->model); group++) {
         double left;
-        if (awq_fold_proof_unfold(quantizer, (awq_group)group, err) ||
+        if (!awq_layer_has_group(quantizer->model, quantizer->decoder->index, group)) continue;
+        if (awq_fold_proof_unfold(quantizer, group, err) ||
             relative_error(quantizer, check, &left, err))
             return err->status;
         if (left <= tolerance || left <= error / 4)
             return awq_fail(err, AWQ_ERR_NUMERIC,
                             "scale group '%s': folding changes the layer's output by %.1e (at "
                             "most %.0e); a reader of its input may be missing",
-                            awq_group_name((awq_group)group), error, tolerance);
+                            quantizer->out->record.group[group].name, error, tolerance);
     }
     return awq_fail(err, AWQ_ERR_NUMERIC,
                     "the layer's output differs by %.1e (at most %.0e) from the one kept, with no "
@@ -131,6 +139,8 @@ awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens 
     if (awq_fold_proof_vectors(quantizer, err) || relative_error(quantizer, check, &error, err))
         return err->status;
     quantizer->out->record.fold_error = error;
+    if (awq_routing_check(quantizer, check->sequences * check->length, tolerance, err))
+        return err->status;
     if (!(error <= tolerance)) return name_culprit(quantizer, check, tolerance, error, err);
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
 }

@@ -53,18 +53,13 @@ static awq_status upload_columns(awq_quantizer *quantizer, awq_group group, awq_
     return columns ? AWQ_OK : err->status;
 }
 
-/* The group that a linear's rows feed; AWQ_GROUPS: none whose scales they absorb. */
-static awq_group fed_group(awq_linear linear)
-{
-    return linear == AWQ_V ? AWQ_GROUP_O : linear == AWQ_UP ? AWQ_GROUP_DOWN : AWQ_GROUPS;
-}
-
 awq_status awq_fold_proof_linear(awq_quantizer *quantizer, awq_linear linear, awq_error *err)
 {
-    awq_group fed = fed_group(linear);
-    awq_extent extent = awq_linear_extent(quantizer->model, linear);
-    if (upload_columns(quantizer, awq_linear_group(linear), err)) return err->status;
-    if (fed < AWQ_GROUPS) {
+    const awq_model *model = quantizer->model;
+    awq_group fed = awq_linear_feeds(model, linear);
+    awq_extent extent = awq_linear_extent(model, linear);
+    if (upload_columns(quantizer, awq_linear_group(model, linear), err)) return err->status;
+    if (fed >= 0) {
         float *rows = excess_scales(quantizer, fed, err);
         if (!rows) return err->status;
         quantizer->be->upload(quantizer->device, quantizer->rows, rows,
@@ -72,7 +67,7 @@ awq_status awq_fold_proof_linear(awq_quantizer *quantizer, awq_linear linear, aw
         free(rows);
     }
     quantizer->be->unfold(quantizer->device, quantizer->decoder->weight[linear], quantizer->folded,
-                          quantizer->columns, fed < AWQ_GROUPS ? quantizer->rows : NULL, extent);
+                          quantizer->columns, fed >= 0 ? quantizer->rows : NULL, extent);
     return AWQ_OK;
 }
 
@@ -97,11 +92,14 @@ awq_status awq_fold_proof_vectors(awq_quantizer *quantizer, awq_error *err)
     if (place_vector(quantizer, decoder->norm[AWQ_INPUT_NORM], out->norm[AWQ_INPUT_NORM],
                      AWQ_GROUP_QKV, err) ||
         place_vector(quantizer, decoder->norm[AWQ_POST_NORM], out->norm[AWQ_POST_NORM],
-                     AWQ_GROUP_GATE_UP, err) ||
-        place_vector(quantizer, decoder->bias[AWQ_V], out->linear[AWQ_V].bias, AWQ_GROUP_O, err) ||
-        place_vector(quantizer, decoder->bias[AWQ_UP], out->linear[AWQ_UP].bias, AWQ_GROUP_DOWN,
-                     err))
+                     AWQ_GROUP_GATE_UP, err))
         return err->status;
+    for (awq_linear linear = 0; linear < awq_model_linears(quantizer->model); linear++) {
+        awq_group fed = awq_linear_feeds(quantizer->model, linear);
+        if (fed >= 0 &&
+            place_vector(quantizer, decoder->bias[linear], out->linear[linear].bias, fed, err))
+            return err->status;
+    }
     return AWQ_OK;
 }
 
@@ -161,26 +159,25 @@ static void unfold_norm(awq_quantizer *quantizer, awq_norm norm)
                           quantizer->original_norm[norm], bytes);
 }
 
+/* What absorbed a group's scales gets them back. */
+static awq_status unfold_producer(awq_quantizer *quantizer, awq_group group, awq_error *err)
+{
+    const awq_model *model = quantizer->model;
+    if (group == AWQ_GROUP_QKV) unfold_norm(quantizer, AWQ_INPUT_NORM);
+    if (group == AWQ_GROUP_GATE_UP) unfold_norm(quantizer, AWQ_POST_NORM);
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++)
+        if (awq_layer_has(model, quantizer->decoder->index, linear) &&
+            awq_linear_feeds(model, linear) == group)
+            return unfold_rows(quantizer, linear, group, err);
+    return AWQ_OK;
+}
+
 awq_status awq_fold_proof_unfold(awq_quantizer *quantizer, awq_group group, awq_error *err)
 {
-    awq_linear first;
-    int count;
-    awq_group_consumers(group, &first, &count);
-    for (int i = 0; i < count; i++)
-        if (unfold_columns(quantizer, (awq_linear)(first + i), group, err)) return err->status;
-    switch (group) {
-    case AWQ_GROUP_QKV:
-        unfold_norm(quantizer, AWQ_INPUT_NORM);
-        break;
-    case AWQ_GROUP_O:
-        return unfold_rows(quantizer, AWQ_V, group, err);
-    case AWQ_GROUP_GATE_UP:
-        unfold_norm(quantizer, AWQ_POST_NORM);
-        break;
-    case AWQ_GROUP_DOWN:
-        return unfold_rows(quantizer, AWQ_UP, group, err);
-    case AWQ_GROUPS:
-        break;
-    }
-    return AWQ_OK;
+    const awq_model *model = quantizer->model;
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++)
+        if (awq_group_has(model, quantizer->decoder->index, group, linear) &&
+            unfold_columns(quantizer, linear, group, err))
+            return err->status;
+    return unfold_producer(quantizer, group, err);
 }

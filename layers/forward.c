@@ -1,25 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * layers/forward.c - the forward pass of a decoder layer (docs/awq.md 4):
  *   hidden += o(attention(rope(q, k), v)),  q, k, v = linears of rmsnorm(hidden)
- *   hidden += down(silu(gate) * up),        gate, up = linears of rmsnorm(hidden) */
+ *   hidden += down(silu(gate) * up),        gate, up = linears of rmsnorm(hidden)
+ * The second line of a sparse layer is in experts.c. */
+#include "layers/forward.h"
+
 #include "io/clock.h"
 #include "layers/extent.h"
-#include "layers/scratch.h"
-
-typedef struct forward_pass {
-    awq_device *device;
-    const awq_backend *be;
-    const awq_model *model;
-    const awq_decoder *decoder;
-    awq_scratch *scratch;
-    const float *hidden; /* what the halves read */
-    float *sum;          /* what they add to; may be `hidden` */
-    int64_t sequences, rows;
-    awq_statistics *statistics;
-    const uint8_t *mask;
-    double *seconds;
-    double mark;
-} forward_pass;
 
 /* Books the time since the last call; device failures stick and are reported at the end. */
 static void lap(forward_pass *pass, awq_phase phase)
@@ -30,29 +17,46 @@ static void lap(forward_pass *pass, awq_phase phase)
     awq_clock_lap(&pass->mark, &pass->seconds[phase]);
 }
 
-static void gather(forward_pass *pass, awq_group group, const void *x)
+void awq_forward_gather(forward_pass *pass, awq_group group, const forward_rows *rows)
 {
     awq_statistics *statistics = pass->statistics;
     if (!statistics) return;
     int64_t channels = awq_group_channels(pass->model, group);
     lap(pass, AWQ_PHASE_FORWARD);
-    pass->be->abs_sum(pass->device, statistics->abs_sum[group], x, pass->mask, pass->rows,
+    pass->be->abs_sum(pass->device, statistics->abs_sum[group], rows->x, rows->mask, rows->count,
                       channels);
-    pass->be->gram(pass->device, statistics->gram[group], x, pass->mask, pass->rows, channels);
+    pass->be->gram(pass->device, statistics->gram[group], rows->x, rows->mask, rows->count,
+                   channels);
     lap(pass, AWQ_PHASE_GRAM);
 }
 
-static void linear(const forward_pass *pass, awq_linear which, void *y, const void *x)
+void awq_forward_gram(forward_pass *pass, float *gram, const forward_rows *rows, int64_t channels)
 {
-    pass->be->linear(pass->device, y, x, pass->decoder->weight[which], pass->decoder->bias[which],
-                     pass->rows, awq_linear_extent(pass->model, which));
+    lap(pass, AWQ_PHASE_FORWARD);
+    pass->be->gram(pass->device, gram, rows->x, rows->mask, rows->count, channels);
+    lap(pass, AWQ_PHASE_GRAM);
 }
 
-static void linear_to_residual(const forward_pass *pass, awq_linear which, const void *x)
+void awq_forward_linear(const forward_pass *pass, awq_linear which, void *y,
+                        const forward_rows *rows)
 {
-    pass->be->linear_add(pass->device, pass->sum, x, pass->decoder->weight[which],
-                         pass->decoder->bias[which], pass->rows,
+    pass->be->linear(pass->device, y, rows->x, pass->decoder->weight[which],
+                     pass->decoder->bias[which], rows->count,
+                     awq_linear_extent(pass->model, which));
+}
+
+void awq_forward_linear_add(const forward_pass *pass, awq_linear which, float *sum,
+                            const forward_rows *rows)
+{
+    pass->be->linear_add(pass->device, sum, rows->x, pass->decoder->weight[which],
+                         pass->decoder->bias[which], rows->count,
                          awq_linear_extent(pass->model, which));
+}
+
+/* What the norms and the attention put out. */
+static forward_rows normed_rows(const forward_pass *pass)
+{
+    return (forward_rows){pass->scratch->normed, pass->mask, pass->rows};
 }
 
 static void normalize(const forward_pass *pass, awq_norm norm, void *y)
@@ -76,31 +80,42 @@ static void attention_half(forward_pass *pass)
 {
     const awq_model *model = pass->model;
     awq_scratch *scratch = pass->scratch;
+    forward_rows rows = normed_rows(pass);
     normalize(pass, AWQ_INPUT_NORM, scratch->normed);
-    gather(pass, AWQ_GROUP_QKV, scratch->normed);
-    linear(pass, AWQ_Q, scratch->q, scratch->normed);
-    linear(pass, AWQ_K, scratch->k, scratch->normed);
-    linear(pass, AWQ_V, scratch->v, scratch->normed);
+    awq_forward_gather(pass, AWQ_GROUP_QKV, &rows);
+    awq_forward_linear(pass, AWQ_Q, scratch->q, &rows);
+    awq_forward_linear(pass, AWQ_K, scratch->k, &rows);
+    awq_forward_linear(pass, AWQ_V, scratch->v, &rows);
     turn_heads(pass, scratch->q, model->heads, AWQ_Q_NORM);
     turn_heads(pass, scratch->k, model->kv_heads, AWQ_K_NORM);
     pass->be->attention(pass->device, scratch->normed, scratch->q, scratch->k, scratch->v,
                         pass->sequences, scratch->length, model->heads, model->kv_heads,
                         model->head_dim);
-    gather(pass, AWQ_GROUP_O, scratch->normed);
-    linear_to_residual(pass, AWQ_O, scratch->normed);
+    awq_forward_gather(pass, AWQ_GROUP_O, &rows);
+    awq_forward_linear_add(pass, AWQ_O, pass->sum, &rows);
 }
 
-static void mlp_half(forward_pass *pass)
+void awq_forward_mlp(forward_pass *pass, int mlp, const forward_rows *rows)
 {
     awq_scratch *scratch = pass->scratch;
-    normalize(pass, AWQ_POST_NORM, scratch->normed);
-    gather(pass, AWQ_GROUP_GATE_UP, scratch->normed);
-    linear(pass, AWQ_GATE, scratch->gate, scratch->normed);
-    linear(pass, AWQ_UP, scratch->up, scratch->normed);
+    forward_rows inner = {scratch->gate, rows->mask, rows->count};
+    awq_forward_linear(pass, awq_mlp_linear(mlp, AWQ_GATE), scratch->gate, rows);
+    awq_forward_linear(pass, awq_mlp_linear(mlp, AWQ_UP), scratch->up, rows);
     pass->be->silu_mul(pass->device, scratch->gate, scratch->gate, scratch->up,
-                       (size_t)(pass->rows * pass->model->intermediate));
-    gather(pass, AWQ_GROUP_DOWN, scratch->gate);
-    linear_to_residual(pass, AWQ_DOWN, scratch->gate);
+                       (size_t)(rows->count * awq_mlp_intermediate(pass->model, mlp)));
+    awq_forward_gather(pass, awq_mlp_down_group(mlp), &inner);
+}
+
+static awq_status mlp_half(forward_pass *pass, awq_error *err)
+{
+    forward_rows rows = normed_rows(pass), inner = rows;
+    normalize(pass, AWQ_POST_NORM, pass->scratch->normed);
+    awq_forward_gather(pass, AWQ_GROUP_GATE_UP, &rows);
+    if (pass->model->sparse[pass->decoder->index]) return awq_forward_experts(pass, &rows, err);
+    awq_forward_mlp(pass, 0, &rows);
+    inner.x = pass->scratch->gate;
+    awq_forward_linear_add(pass, AWQ_DOWN, pass->sum, &inner);
+    return AWQ_OK;
 }
 
 /* Rows whose mask is not 0. */
@@ -139,10 +154,8 @@ awq_status awq_decoder_half(awq_device *device, const awq_model *model, const aw
                          .sequences = sequences,
                          .rows = sequences * scratch->length};
     if (check_rows(&pass, err)) return err->status;
-    if (half == AWQ_HALF_ATTENTION)
-        attention_half(&pass);
-    else
-        mlp_half(&pass);
+    if (half == AWQ_HALF_MLP) return mlp_half(&pass, err);
+    attention_half(&pass);
     return AWQ_OK;
 }
 
@@ -168,7 +181,7 @@ awq_status awq_decoder_forward(awq_device *device, const awq_model *model,
     int64_t tokens = 0;
     if (statistics && count_tokens(&pass, &tokens, err)) return err->status;
     attention_half(&pass);
-    mlp_half(&pass);
+    if (mlp_half(&pass, err)) return err->status;
     lap(&pass, AWQ_PHASE_FORWARD);
     if (statistics) statistics->tokens += tokens;
     return seconds ? pass.be->sync(device, err) : AWQ_OK;

@@ -2,13 +2,14 @@
 #include "layers/module_loss.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "layers/arena.h"
 #include "layers/extent.h"
 #include "layers/scratch.h"
 #include "layers/trial.h"
 
-static const awq_norm norm_of[AWQ_GROUPS] = {
+static const awq_norm norm_of[AWQ_DENSE_GROUPS] = {
     [AWQ_GROUP_QKV] = AWQ_INPUT_NORM, [AWQ_GROUP_GATE_UP] = AWQ_POST_NORM};
 
 bool awq_module_has(awq_group group)
@@ -23,26 +24,24 @@ static awq_half half_of(awq_group group)
 
 /* ---- memory ---- */
 
-/* Gives a group's consumers their places in to->weights. */
+/* Gives a group's consumers their places. */
 static void place_weights(awq_arena *arena, const awq_model *model, awq_group group,
-                          size_t compute_bytes, awq_decoder *to)
+                          size_t compute_bytes, void *weight[AWQ_DENSE_LINEARS])
 {
-    awq_linear first;
-    int count;
-    awq_group_consumers(group, &first, &count);
-    for (int i = 0; i < count; i++) {
-        awq_extent extent = awq_linear_extent(model, (awq_linear)(first + i));
-        to->weight[first + i] =
+    for (awq_linear linear = 0; linear < AWQ_DENSE_LINEARS; linear++) {
+        if (awq_linear_group(model, linear) != group) continue;
+        awq_extent extent = awq_linear_extent(model, linear);
+        weight[linear] =
             awq_arena_take(arena, (uint64_t)awq_extent_elements(extent) * compute_bytes);
     }
 }
 
 static uint64_t weights_bytes(const awq_model *model, size_t compute_bytes)
 {
-    awq_decoder decoder;
+    void *weight[AWQ_DENSE_LINEARS];
     awq_arena attention = {0}, mlp = {0};
-    place_weights(&attention, model, AWQ_GROUP_QKV, compute_bytes, &decoder);
-    place_weights(&mlp, model, AWQ_GROUP_GATE_UP, compute_bytes, &decoder);
+    place_weights(&attention, model, AWQ_GROUP_QKV, compute_bytes, weight);
+    place_weights(&mlp, model, AWQ_GROUP_GATE_UP, compute_bytes, weight);
     return attention.used > mlp.used ? attention.used : mlp.used;
 }
 
@@ -180,8 +179,10 @@ static awq_status make_trial(awq_quantizer *quantizer, awq_group group, awq_erro
     awq_module_loss *module = &quantizer->module;
     awq_norm norm = norm_of[group];
     module->decoder = *quantizer->decoder;
+    memcpy(module->weight, quantizer->decoder->weight, sizeof module->weight);
+    module->decoder.weight = module->weight;
     place_weights(&(awq_arena){.base = module->weights}, quantizer->model, group,
-                  quantizer->be->compute_bytes, &module->decoder);
+                  quantizer->be->compute_bytes, module->weight);
     module->decoder.norm[norm] = module->norm;
     free(module->original);
     module->original = awq_vector_download(quantizer->device, quantizer->decoder->norm[norm],
@@ -240,11 +241,8 @@ static void scale_weight(awq_quantizer *quantizer, awq_linear linear, void *weig
 static void quantize_consumers(awq_quantizer *quantizer, awq_group group, bool clipped,
                                double *flops)
 {
-    awq_linear first;
-    int count;
-    awq_group_consumers(group, &first, &count);
-    for (int i = 0; i < count; i++) {
-        awq_linear linear = (awq_linear)(first + i);
+    for (awq_linear linear = 0; linear < AWQ_DENSE_LINEARS; linear++) {
+        if (awq_linear_group(quantizer->model, linear) != group) continue;
         awq_extent extent = awq_linear_extent(quantizer->model, linear);
         awq_grid grid = awq_quantizer_grid(quantizer, linear);
         void *weight = quantizer->module.decoder.weight[linear];

@@ -2,8 +2,8 @@
  * layers/module_loss.h - AutoAWQ's loss (docs/awq.md 2.5): the mean squared error of the
  * attention's or the MLP's output when q, k, v or gate, up are quantized and nothing else is.
  *
- * It is measured on the kept tokens, tile by tile in order. The trial layer is what would be
- * served: the norm divided by the scales, the consumers Q(W s). */
+ * Of dense layers only. It is measured on the kept tokens, tile by tile in order. The trial layer
+ * is what would be served: the norm divided by the scales, the consumers Q(W s). */
 #ifndef AWQ_LAYERS_MODULE_LOSS_H
 #define AWQ_LAYERS_MODULE_LOSS_H
 
@@ -23,6 +23,7 @@ typedef struct awq_module_loss {
     int64_t tokens;      /* that count */
     float *original;     /* [hidden], host, owned: the norm's weight */
     awq_decoder decoder; /* the layer, with weights and norm of its own where it is on trial */
+    void *weight[AWQ_DENSE_LINEARS]; /* decoder.weight */
 } awq_module_loss;
 
 /* Whether a group's consumers are scored by a module's output. */

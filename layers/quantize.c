@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "layers/quantize.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "io/log.h"
 #include "layers/quantizer.h"
+
+enum { UNSEEN_SHOWN = 16 }; /* experts in a line of the log */
 
 awq_quantize_options awq_quantize_options_default(void)
 {
@@ -25,26 +30,53 @@ void awq_quantized_layer_init(awq_quantized_layer *layer)
 
 void awq_quantized_layer_release(awq_quantized_layer *layer)
 {
-    for (int linear = 0; linear < AWQ_LINEARS; linear++) {
+    for (awq_linear linear = 0; linear < layer->linears; linear++) {
         free(layer->linear[linear].codes);
         free(layer->linear[linear].scales);
         free(layer->linear[linear].zeros);
         free(layer->linear[linear].bias);
         free(layer->linear[linear].weight);
     }
+    free(layer->linear);
     for (int norm = 0; norm < AWQ_NORMS; norm++) free(layer->norm[norm]);
     awq_layer_record_release(&layer->record);
     awq_quantized_layer_init(layer);
 }
 
+/* One line a layer, of experts that no calibration token went to. */
+static void tell_unseen(const awq_quantizer *quantizer)
+{
+    const awq_layer_record *record = &quantizer->out->record;
+    char list[200] = "";
+    int64_t unseen = 0;
+    for (awq_group group = AWQ_DENSE_GROUPS; group < record->groups; group++) {
+        size_t used = strlen(list);
+        if (!*record->group[group].name || record->group[group].tokens) continue;
+        if (unseen++ < UNSEEN_SHOWN)
+            snprintf(list + used, sizeof list - used, "%s%d", used ? "," : "",
+                     group - AWQ_DENSE_GROUPS);
+    }
+    if (unseen)
+        awq_log(AWQ_LOG_INFO,
+                "experts without calibration tokens, their down is rounded plainly layer=%lld "
+                "count=%lld experts=%s%s",
+                (long long)quantizer->decoder->index, (long long)unseen, list,
+                unseen > UNSEEN_SHOWN ? ",.." : "");
+}
+
 static awq_status take_steps(awq_quantizer *quantizer, awq_error *err)
 {
     if (awq_quantizer_open(quantizer, err)) return err->status;
-    for (int group = 0; group < AWQ_GROUPS; group++)
-        if (awq_search_group(quantizer, (awq_group)group, err)) return err->status;
+    const awq_model *model = quantizer->model;
+    int64_t layer = quantizer->decoder->index;
+    for (awq_group group = 0; group < awq_model_groups(model); group++)
+        if (awq_layer_has_group(model, layer, group) && awq_search_group(quantizer, group, err))
+            return err->status;
+    tell_unseen(quantizer);
     if (awq_fold_plan(quantizer, err)) return err->status;
-    for (int linear = 0; linear < AWQ_LINEARS; linear++)
-        if (awq_quantize_linear(quantizer, (awq_linear)linear, err)) return err->status;
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++)
+        if (awq_layer_has(model, layer, linear) && awq_quantize_linear(quantizer, linear, err))
+            return err->status;
     return awq_fold_check_layer(quantizer, quantizer->kept, err);
 }
 

@@ -35,7 +35,6 @@ typedef struct awq_quantize_options {
     awq_clip_mode clip; /* default after */
     awq_clip_shape clip_shape; /* default symmetric */
     awq_rounding rounding;     /* default feedback */
-    unsigned skip; /* linears left in full precision, a bit for each awq_linear; default none */
 } awq_quantize_options;
 
 awq_quantize_options awq_quantize_options_default(void);
@@ -50,8 +49,9 @@ typedef struct awq_quantized_linear {
 } awq_quantized_linear;
 
 typedef struct awq_quantized_layer {
-    awq_quantized_linear linear[AWQ_LINEARS];
-    float *norm[AWQ_NORMS]; /* exact in the model's dtype; NULL: the model has none */
+    awq_linear linears;
+    awq_quantized_linear *linear; /* [linears] by awq_linear, owned */
+    float *norm[AWQ_NORMS];       /* exact in the model's dtype; NULL: the model has none */
     awq_layer_record record;
 } awq_quantized_layer;
 
@@ -86,10 +86,10 @@ typedef struct awq_quantize_watch {
 uint64_t awq_quantize_bytes(const awq_model *model, const awq_quantize_options *options,
                             int64_t kept, int64_t rows, size_t compute_bytes);
 
-/* Quantizes a layer that has seen all tiles. Changes what decoder holds (fold_proof.c) and
- * statistics (finished); both are of no further use. The record lacks tensors_bytes and
- * tensors_crc. Errors name the linear ("up_proj") or scale group, not the layer: callers add that.
- */
+/* Quantizes a layer that has seen all tiles; what the model says shall be left in full precision is
+ * (awq_model_leave). Changes what decoder holds (fold_proof.c) and statistics (finished); both are
+ * of no further use. The record lacks tensors_bytes and tensors_crc. Errors name the linear
+ * ("up_proj") or scale group, not the layer: callers add that. */
 awq_status awq_quantize_layer(awq_device *device, const awq_model *model, awq_decoder *decoder,
                               awq_statistics *statistics, awq_scratch *scratch,
                               const awq_kept_tokens *kept, const awq_quantize_options *options,

@@ -31,11 +31,16 @@ static awq_status measure(const linear_job *job, const void *d, double *sum, awq
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, flops, err);
 }
 
+static awq_group group_of(const linear_job *job)
+{
+    return awq_linear_group(job->quantizer->model, job->linear);
+}
+
 /* Column scales and row divisors to the device. */
 static void upload_scales(linear_job *job)
 {
     awq_quantizer *quantizer = job->quantizer;
-    const float *scales = quantizer->out->record.group[awq_linear_group(job->linear)].scales;
+    const float *scales = quantizer->out->record.group[group_of(job)].scales;
     const float *divisors = quantizer->row_divisors[job->linear];
     quantizer->be->upload(quantizer->device, quantizer->columns, scales,
                           (size_t)job->extent.in * sizeof *scales);
@@ -176,12 +181,14 @@ awq_status awq_quantize_linear(awq_quantizer *quantizer, awq_linear linear, awq_
                       .linear = linear,
                       .extent = awq_linear_extent(quantizer->model, linear),
                       .grid = awq_quantizer_grid(quantizer, linear),
-                      .gram = quantizer->statistics->gram[awq_linear_group(linear)],
+                      .gram = awq_statistics_gram(quantizer->statistics, quantizer->model, linear),
                       .record = &quantizer->out->record.linear[linear],
                       .out = &quantizer->out->linear[linear]};
     void *weight = quantizer->decoder->weight[linear];
     bool skipped = awq_quantizer_skips(quantizer, linear);
-    if (measure(&job, weight, &job.record->energy, err)) return err->status;
+    /* a router's outputs are no part of the error that people read */
+    bool is_router = awq_linear_kind(quantizer->model, linear) >= AWQ_ROUTER;
+    if (!is_router && measure(&job, weight, &job.record->energy, err)) return err->status;
     fold(&job);
     if (skipped ? keep(&job, err) : code(&job, err)) return err->status;
     if (awq_fold_proof_linear(quantizer, linear, err)) return err->status;

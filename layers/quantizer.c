@@ -26,16 +26,16 @@ double awq_clip_flops(awq_clip_shape shape, awq_extent extent, const awq_grid *g
 
 bool awq_quantizer_skips(const awq_quantizer *quantizer, awq_linear linear)
 {
-    return quantizer->options->skip >> linear & 1;
+    return awq_model_leaves(quantizer->model, quantizer->decoder->index, linear);
 }
 
 bool awq_quantizer_skips_group(const awq_quantizer *quantizer, awq_group group)
 {
-    awq_linear first;
-    int count;
-    awq_group_consumers(group, &first, &count);
-    for (int i = 0; i < count; i++)
-        if (!awq_quantizer_skips(quantizer, (awq_linear)(first + i))) return false;
+    const awq_model *model = quantizer->model;
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++)
+        if (awq_group_has(model, quantizer->decoder->index, group, linear) &&
+            !awq_quantizer_skips(quantizer, linear))
+            return false;
     return true;
 }
 
@@ -44,63 +44,146 @@ static uint64_t larger(uint64_t a, int64_t b)
     return a > (uint64_t)b ? a : (uint64_t)b;
 }
 
-static void place(awq_arena *arena, const awq_model *model, const awq_quantize_options *options,
-                  size_t compute_bytes, awq_quantizer *to)
+/* The most of each that a linear takes. */
+typedef struct extremes {
+    uint64_t weights, groups, columns, rows;
+} extremes;
+
+static void take_layer(const awq_model *model, int64_t layer, const awq_quantize_options *options,
+                       extremes *most)
 {
-    uint64_t weights = 0, groups = 0, columns = 0, rows = 0;
-    for (int linear = 0; linear < AWQ_LINEARS; linear++) {
-        awq_extent extent = awq_linear_extent(model, (awq_linear)linear);
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
+        if (!awq_layer_has(model, layer, linear)) continue;
+        awq_extent extent = awq_linear_extent(model, linear);
         int64_t elements = awq_extent_elements(extent);
-        weights = larger(weights, elements);
-        groups = larger(groups, elements / awq_grid_resolve(options->grid, extent.in).group_size);
-        columns = larger(columns, extent.in);
-        rows = larger(rows, extent.out);
+        int64_t size = awq_grid_resolve(options->grid, extent.in).group_size;
+        most->weights = larger(most->weights, elements);
+        most->groups = larger(most->groups, elements / size);
+        most->columns = larger(most->columns, extent.in);
+        most->rows = larger(most->rows, extent.out);
     }
-    to->d = awq_arena_take(arena, weights * compute_bytes);
-    to->folded = awq_arena_take(arena, weights * sizeof *to->folded);
-    to->codes = awq_arena_take(arena, weights);
-    to->zeros = awq_arena_take(arena, groups);
-    to->steps = awq_arena_take(arena, groups * sizeof *to->steps);
-    to->clip.steps = awq_arena_take(arena, AWQ_CLIP_SHAPES * groups);
-    to->columns = awq_arena_take(arena, columns * sizeof *to->columns);
-    to->rows = awq_arena_take(arena, rows * sizeof *to->rows);
-    if (options->rounding != AWQ_ROUNDING_FEEDBACK) return;
-    to->factor = awq_arena_take(arena, columns * columns * sizeof *to->factor);
-    to->order = awq_arena_take(arena, columns * sizeof *to->order);
 }
 
-static uint64_t work_bytes(const awq_model *model, const awq_quantize_options *options,
+static extremes find_extremes(const awq_model *model, const awq_quantize_options *options)
+{
+    extremes most = {0};
+    int64_t layer[2];
+    int sorts = awq_model_sorts(model, layer);
+    for (int sort = 0; sort < sorts; sort++) take_layer(model, layer[sort], options, &most);
+    return most;
+}
+
+static void place(awq_arena *arena, const extremes *most, const awq_quantize_options *options,
+                  size_t compute_bytes, awq_quantizer *to)
+{
+    to->d = awq_arena_take(arena, most->weights * compute_bytes);
+    to->folded = awq_arena_take(arena, most->weights * sizeof *to->folded);
+    to->codes = awq_arena_take(arena, most->weights);
+    to->zeros = awq_arena_take(arena, most->groups);
+    to->steps = awq_arena_take(arena, most->groups * sizeof *to->steps);
+    to->clip.steps = awq_arena_take(arena, AWQ_CLIP_SHAPES * most->groups);
+    to->columns = awq_arena_take(arena, most->columns * sizeof *to->columns);
+    to->rows = awq_arena_take(arena, most->rows * sizeof *to->rows);
+    if (options->rounding != AWQ_ROUNDING_FEEDBACK) return;
+    to->factor = awq_arena_take(arena, most->columns * most->columns * sizeof *to->factor);
+    to->order = awq_arena_take(arena, most->columns * sizeof *to->order);
+}
+
+static uint64_t work_bytes(const extremes *most, const awq_quantize_options *options,
                            size_t compute_bytes)
 {
     awq_arena measure = {0};
     awq_quantizer quantizer;
-    place(&measure, model, options, compute_bytes, &quantizer);
+    place(&measure, most, options, compute_bytes, &quantizer);
     return measure.used;
 }
 
 uint64_t awq_quantize_bytes(const awq_model *model, const awq_quantize_options *options,
                             int64_t kept, int64_t rows, size_t compute_bytes)
 {
-    uint64_t bytes = work_bytes(model, options, compute_bytes);
+    extremes most = find_extremes(model, options);
+    uint64_t bytes = work_bytes(&most, options, compute_bytes);
     if (options->objective == AWQ_OBJECTIVE_MODULE)
         bytes += awq_module_loss_bytes(model, kept, rows, compute_bytes);
     return bytes;
 }
 
+static awq_status check_grid(const awq_quantizer *quantizer, awq_linear linear, awq_error *err)
+{
+    char name[AWQ_NAME_BYTES];
+    int64_t in = awq_linear_extent(quantizer->model, linear).in;
+    int64_t size = awq_quantizer_grid(quantizer, linear).group_size;
+    if (size >= 1 && in % size == 0) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_INPUT, "group size %lld does not divide the %lld columns of '%s'",
+                    (long long)size, (long long)in,
+                    awq_linear_short_name(name, quantizer->model, linear));
+}
+
 static awq_status check_request(const awq_quantizer *quantizer, awq_error *err)
 {
+    const awq_model *model = quantizer->model;
+    int64_t layer = quantizer->decoder->index;
     if (quantizer->statistics->tokens <= 0)
         return awq_fail(err, AWQ_ERR_INPUT, "no calibration token counts: the mask leaves none");
-    for (int linear = 0; linear < AWQ_LINEARS; linear++) {
-        if (awq_quantizer_skips(quantizer, (awq_linear)linear)) continue;
-        int64_t in = awq_linear_extent(quantizer->model, (awq_linear)linear).in;
-        int64_t size = awq_quantizer_grid(quantizer, (awq_linear)linear).group_size;
-        if (size < 1 || in % size)
-            return awq_fail(
-                err, AWQ_ERR_INPUT, "group size %lld does not divide the %lld columns of '%s'",
-                (long long)size, (long long)in, awq_linear_short_name((awq_linear)linear));
-    }
+    if (quantizer->options->objective == AWQ_OBJECTIVE_MODULE && model->sparse[layer])
+        return awq_fail(err, AWQ_ERR_INPUT, "the module objective is for dense layers only");
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++)
+        if (awq_layer_has(model, layer, linear) && !awq_quantizer_skips(quantizer, linear) &&
+            check_grid(quantizer, linear, err))
+            return err->status;
     return AWQ_OK;
+}
+
+/* The result's linears and the lists beside them. */
+static awq_status alloc_hosts(awq_quantizer *quantizer, awq_error *err)
+{
+    const awq_model *model = quantizer->model;
+    awq_quantized_layer *out = quantizer->out;
+    size_t linears = (size_t)awq_model_linears(model);
+    quantizer->row_divisors = calloc(linears, sizeof *quantizer->row_divisors);
+    quantizer->original_bias = calloc(linears, sizeof *quantizer->original_bias);
+    out->linear = calloc(linears, sizeof *out->linear);
+    if (!quantizer->row_divisors || !quantizer->original_bias || !out->linear)
+        return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a layer's result");
+    out->linears = (awq_linear)linears;
+    return awq_layer_record_shape(&out->record, model, quantizer->decoder->index, err);
+}
+
+/* Of what experts read, in units of the mean expert's tokens: how much of the layer's Gram matrix
+ * is added to each expert's own (layers/README.md). */
+static const float shared_share = 0.1f;
+
+/* An expert that saw few tokens, or none, is measured by what all tokens are like. */
+static awq_status shrink_experts(const awq_quantizer *quantizer, awq_error *err)
+{
+    const awq_experts *experts = &quantizer->model->experts;
+    int64_t hidden = quantizer->model->hidden;
+    float *weight = awq_allocate((size_t)hidden * sizeof *weight, "weights of rows", err);
+    if (!weight) return err->status;
+    for (int64_t i = 0; i < hidden; i++)
+        weight[i] = shared_share * (float)experts->active / (float)experts->count;
+    quantizer->be->upload(quantizer->device, quantizer->columns, weight,
+                          (size_t)hidden * sizeof *weight);
+    free(weight);
+    for (int mlp = 1; mlp <= (int)experts->count; mlp++)
+        quantizer->be->scatter_add(quantizer->device, quantizer->statistics->expert_gram[mlp],
+                                   quantizer->statistics->gram[AWQ_GROUP_GATE_UP], NULL,
+                                   quantizer->columns, hidden, hidden);
+    return AWQ_OK;
+}
+
+static awq_status finish_statistics(const awq_quantizer *quantizer, awq_error *err)
+{
+    const awq_model *model = quantizer->model;
+    const awq_statistics *statistics = quantizer->statistics;
+    for (awq_group group = 0; group < awq_model_groups(model); group++)
+        if (statistics->gram[group])
+            quantizer->be->gram_finish(quantizer->device, statistics->gram[group],
+                                       awq_group_channels(model, group));
+    if (!model->sparse[quantizer->decoder->index]) return AWQ_OK;
+    for (int mlp = 1; mlp <= (int)model->experts.count; mlp++)
+        quantizer->be->gram_finish(quantizer->device, statistics->expert_gram[mlp], model->hidden);
+    return shrink_experts(quantizer, err);
 }
 
 awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err)
@@ -110,27 +193,26 @@ awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err)
     const awq_quantize_options *options = quantizer->options;
     quantizer->be = be;
     quantizer->mark = awq_clock_seconds();
-    quantizer->clip.shape = quantizer->options->clip_shape;
-    if (check_request(quantizer, err)) return err->status;
-    quantizer->factored = AWQ_GROUPS;
-    uint64_t bytes = work_bytes(model, options, be->compute_bytes);
+    quantizer->clip.shape = options->clip_shape;
+    if (check_request(quantizer, err) || alloc_hosts(quantizer, err)) return err->status;
+    extremes most = find_extremes(model, options);
+    uint64_t bytes = work_bytes(&most, options, be->compute_bytes);
     if (be->alloc(quantizer->device, bytes, "quantizing a layer", &quantizer->arena, err))
         return err->status;
-    place(&(awq_arena){.base = quantizer->arena}, model, options, be->compute_bytes, quantizer);
-    for (int group = 0; group < AWQ_GROUPS; group++)
-        be->gram_finish(quantizer->device, quantizer->statistics->gram[group],
-                        awq_group_channels(model, (awq_group)group));
-    return quantizer->options->objective == AWQ_OBJECTIVE_MODULE
-               ? awq_module_loss_open(quantizer, err)
-               : AWQ_OK;
+    place(&(awq_arena){.base = quantizer->arena}, &most, options, be->compute_bytes, quantizer);
+    if (finish_statistics(quantizer, err)) return err->status;
+    return options->objective == AWQ_OBJECTIVE_MODULE ? awq_module_loss_open(quantizer, err)
+                                                      : AWQ_OK;
 }
 
 void awq_quantizer_close(awq_quantizer *quantizer)
 {
-    for (int linear = 0; linear < AWQ_LINEARS; linear++) {
+    for (awq_linear linear = 0; linear < quantizer->out->linears; linear++) {
         free(quantizer->row_divisors[linear]);
         free(quantizer->original_bias[linear]);
     }
+    free(quantizer->row_divisors);
+    free(quantizer->original_bias);
     for (int norm = 0; norm < AWQ_NORMS; norm++) free(quantizer->original_norm[norm]);
     awq_module_loss_close(quantizer);
     quantizer->device->backend->release(quantizer->device, quantizer->arena);

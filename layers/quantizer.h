@@ -39,18 +39,18 @@ typedef struct awq_quantizer {
     awq_clip clip;   /* steps [AWQ_CLIP_SHAPES, out, groups] */
     float *columns;  /* [in] */
     float *rows;     /* [out] */
-    float *factor;   /* error feedback: [in, in] of `factored`; NULL without */
+    float *factor;   /* error feedback: [in, in], of `factored`; NULL without */
     int32_t *order;  /* likewise: [in] */
 
-    awq_group factored; /* whose input factor and order are for; AWQ_GROUPS: none yet */
-    double damp;        /* that the factor took; 0: there is none for this group */
+    const float *factored; /* the Gram matrix that factor and order are of; NULL: none yet */
+    double damp;           /* that the factor took; 0: there is none of it */
 
     awq_module_loss module; /* closed without the module objective */
 
-    /* Host, owned: what a linear's rows are divided by [out]; NULL: ones. */
-    float *row_divisors[AWQ_LINEARS];
+    /* Host, owned: by awq_linear, what its rows are divided by [out]; NULL: ones. */
+    float **row_divisors;
     float *original_norm[AWQ_NORMS]; /* before folding */
-    float *original_bias[AWQ_LINEARS];
+    float **original_bias;           /* by awq_linear */
 } awq_quantizer;
 
 /* The caller has set device .. out; `out` is initialised. Close it also after a failure. */
@@ -62,6 +62,15 @@ awq_status awq_fold_plan(awq_quantizer *quantizer, awq_error *err);
 awq_status awq_quantize_linear(awq_quantizer *quantizer, awq_linear linear, awq_error *err);
 awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens *check,
                                 awq_error *err);
+
+/* The folded layer's routing (fold_check_routing.c). The first `rows` rows go to the experts that
+ * statistics saw them go to, until scratch->routing.held is NULL again; nothing of a dense layer.
+ */
+void awq_routing_hold(const awq_quantizer *quantizer, int64_t rows);
+/* Whether the router's logits of the run before ask for these experts; else an error that names the
+ * scale group. */
+awq_status awq_routing_check(const awq_quantizer *quantizer, int64_t rows, double tolerance,
+                             awq_error *err);
 
 /* The layer that the folding check runs (fold_proof.c). decoder->weight of a linear, from `folded`;
  * uses columns and rows. Then the norms and biases, from those in `out`. And all of a group's

@@ -5,6 +5,34 @@
 
 #include "layers/decoder.h"
 
+/* The host's side of a tile's routing; [choices] = rows times experts a row. */
+typedef struct awq_routing_lists {
+    int32_t *expert;      /* [rows, active] */
+    float *weight;        /* [rows, active] */
+    uint8_t *mask;        /* [rows] */
+    int64_t *first;       /* [experts + 1]: an expert's first in what follows */
+    int64_t *next;        /* [experts] */
+    int32_t *row;         /* [choices], by expert, then row */
+    float *sorted_weight; /* [choices], likewise */
+    uint8_t *sorted_mask; /* [choices], likewise */
+} awq_routing_lists;
+
+/* Which rows of a tile go to which expert; device arrays, none in a dense model. */
+typedef struct awq_routing {
+    float *logits;        /* [rows, experts] */
+    int32_t *expert;      /* [rows, active] */
+    float *weight;        /* [rows, active] */
+    int32_t *row;         /* [choices], by expert, then row */
+    float *sorted_weight; /* [choices], likewise */
+    uint8_t *mask;        /* [choices], likewise */
+    void *x;              /* [rows, hidden]: an expert's input */
+    float *out;           /* [rows, hidden]: its output */
+    float *shared_weight; /* [rows] */
+    const int32_t *held;  /* host: the choice to take instead of the logits', [rows, active]; NULL:
+                             theirs. Set by the folding check, while it runs */
+    awq_routing_lists *host; /* owned */
+} awq_routing;
+
 struct awq_scratch {
     awq_device *device;
     int64_t rows, length, trial_rows;
@@ -13,6 +41,7 @@ struct awq_scratch {
     void *gate, *up;  /* gate becomes down's input */
     float *trial;     /* [trial_rows, hidden]: hidden states of the folding self-check */
     float *cos, *sin; /* [length, head_dim / 2] */
+    awq_routing routing;
     void *arena;
 };
 

@@ -12,13 +12,10 @@
 #include "layers/refine.h"
 #include "layers/trial.h"
 
-enum { MAX_CONSUMERS = 3 };
-
 typedef struct group_search {
     awq_quantizer *quantizer;
     awq_group group;
-    awq_linear first; /* consumer */
-    int consumers;
+    int64_t tokens; /* that the input was measured on */
     awq_group_record *record;
     awq_candidate *candidates;
     int count;        /* of them, tried or to be tried */
@@ -35,12 +32,18 @@ static void release(group_search *search)
     free(search->s);
 }
 
-/* All that read the input are left in full precision, or it is o under grouped-query attention
- * with --o-proj skip: the scales stay 1. */
+static bool is_consumer(const group_search *search, awq_linear linear)
+{
+    const awq_quantizer *quantizer = search->quantizer;
+    return awq_group_has(quantizer->model, quantizer->decoder->index, search->group, linear);
+}
+
+/* All that read the input are left in full precision, or no calibration token went there, or it is
+ * o under grouped-query attention with --o-proj skip: the scales stay 1. */
 static bool is_skipped(const group_search *search)
 {
     const awq_model *model = search->quantizer->model;
-    if (awq_quantizer_skips_group(search->quantizer, search->group)) return true;
+    if (!search->tokens || awq_quantizer_skips_group(search->quantizer, search->group)) return true;
     return search->group == AWQ_GROUP_O && model->heads != model->kv_heads &&
            !search->quantizer->options->o_proj_tied;
 }
@@ -86,7 +89,6 @@ static awq_status prepare(group_search *search, awq_error *err)
     const awq_quantize_options *options = search->quantizer->options;
     int64_t channels = awq_group_channels(search->quantizer->model, search->group);
     size_t most = AWQ_MAX_CANDIDATES + (size_t)options->refine;
-    awq_group_consumers(search->group, &search->first, &search->consumers);
     search->joint = options->clip == AWQ_CLIP_JOINT;
     search->candidates = awq_allocate(most * sizeof *search->candidates, "the candidates", err);
     if (!search->candidates) return err->status;
@@ -124,23 +126,20 @@ static awq_status consumer_error(group_search *search, awq_linear linear, bool c
     awq_extent extent = awq_linear_extent(quantizer->model, linear);
     double flops = (double)awq_extent_elements(extent) * (double)extent.in;
     awq_trial_error(quantizer, linear, clipped, &flops);
-    if (quantizer->be->quadratic_form(quantizer->device, quantizer->d,
-                                      quantizer->statistics->gram[search->group], extent, error,
-                                      err))
+    const float *gram = awq_statistics_gram(quantizer->statistics, quantizer->model, linear);
+    if (quantizer->be->quadratic_form(quantizer->device, quantizer->d, gram, extent, error, err))
         return err->status;
     return awq_quantizer_step(quantizer, AWQ_PHASE_SEARCH, flops, err);
 }
 
-/* Mean squared error of an output, from the consumers' squared errors. */
-static double mean_error(const group_search *search, const double *errors)
+/* Mean squared error of an output, from the sum of the consumers' squared errors. */
+static double mean_error(const group_search *search, double sum)
 {
-    double sum = 0;
+    const awq_model *model = search->quantizer->model;
     int64_t outputs = 0;
-    for (int i = 0; i < search->consumers; i++) {
-        sum += errors[i];
-        outputs += awq_linear_extent(search->quantizer->model, (awq_linear)(search->first + i)).out;
-    }
-    return sum / ((double)search->quantizer->statistics->tokens * (double)outputs);
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++)
+        if (is_consumer(search, linear)) outputs += awq_linear_extent(model, linear).out;
+    return search->tokens ? sum / ((double)search->tokens * (double)outputs) : 0;
 }
 
 /* Plain rounding of each consumer: what the record compares with, and the proof that weights and
@@ -148,31 +147,32 @@ static double mean_error(const group_search *search, const double *errors)
 static awq_status measure_rounding(group_search *search, double *loss, awq_error *err)
 {
     awq_quantizer *quantizer = search->quantizer;
-    double errors[MAX_CONSUMERS];
-    for (int i = 0; i < search->consumers; i++) {
-        awq_linear linear = (awq_linear)(search->first + i);
-        errors[i] = 0;
-        if (awq_quantizer_skips(quantizer, linear)) continue;
-        if (consumer_error(search, linear, false, &errors[i], err)) return err->status;
-        if (!isfinite(errors[i])) return awq_blame_nonfinite(quantizer, linear, err);
-        quantizer->out->record.linear[linear].loss_rounding = errors[i];
+    double sum = 0;
+    for (awq_linear linear = 0; linear < awq_model_linears(quantizer->model); linear++) {
+        double error;
+        if (!is_consumer(search, linear) || awq_quantizer_skips(quantizer, linear)) continue;
+        if (consumer_error(search, linear, false, &error, err)) return err->status;
+        if (!isfinite(error)) return awq_blame_nonfinite(quantizer, linear, err);
+        quantizer->out->record.linear[linear].loss_rounding = error;
+        sum += error;
     }
-    *loss = mean_error(search, errors);
+    *loss = mean_error(search, sum);
     return AWQ_OK;
 }
 
 /* The linear objective at the scales on the device. */
 static awq_status measure_linears(group_search *search, double *loss, awq_error *err)
 {
-    double errors[MAX_CONSUMERS];
-    for (int i = 0; i < search->consumers; i++) {
-        awq_linear linear = (awq_linear)(search->first + i);
-        bool clipped = search->joint && awq_is_clipped(search->quantizer, linear);
-        errors[i] = 0;
-        if (awq_quantizer_skips(search->quantizer, linear)) continue;
-        if (consumer_error(search, linear, clipped, &errors[i], err)) return err->status;
+    awq_quantizer *quantizer = search->quantizer;
+    double sum = 0;
+    for (awq_linear linear = 0; linear < awq_model_linears(quantizer->model); linear++) {
+        bool clipped = search->joint && awq_is_clipped(quantizer, linear);
+        double error;
+        if (!is_consumer(search, linear) || awq_quantizer_skips(quantizer, linear)) continue;
+        if (consumer_error(search, linear, clipped, &error, err)) return err->status;
+        sum += error;
     }
-    *loss = mean_error(search, errors);
+    *loss = mean_error(search, sum);
     return AWQ_OK;
 }
 
@@ -184,7 +184,7 @@ static awq_status measure_module(group_search *search, int candidate, double *lo
     return awq_fail(err, AWQ_ERR_NUMERIC,
                     "scale group '%s': the output of its module is not finite on the calibration "
                     "tokens: the model overflows in the compute type",
-                    awq_group_name(search->group));
+                    search->record->name);
 }
 
 /* The objective at the candidate's scales, which are on the device. */
@@ -263,7 +263,7 @@ static awq_status run(group_search *search, awq_error *err)
     record->chosen = skipped ? -1 : chosen;
     if (chosen < 0)
         awq_log(AWQ_LOG_INFO, "no candidate is finite, identity kept layer=%lld group=%s",
-                (long long)search->quantizer->decoder->index, awq_group_name(search->group));
+                (long long)search->quantizer->decoder->index, record->name);
     set_scales(search, chosen < 0 ? 0 : chosen);
     return AWQ_OK;
 }
@@ -271,7 +271,11 @@ static awq_status run(group_search *search, awq_error *err)
 awq_status awq_search_group(awq_quantizer *quantizer, awq_group group, awq_error *err)
 {
     group_search search = {
-        .quantizer = quantizer, .group = group, .record = &quantizer->out->record.group[group]};
+        .quantizer = quantizer,
+        .group = group,
+        .tokens = awq_statistics_tokens(quantizer->statistics, quantizer->model, group),
+        .record = &quantizer->out->record.group[group]};
+    search.record->tokens = search.tokens;
     awq_status status = run(&search, err);
     release(&search);
     return status;

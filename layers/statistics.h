@@ -2,8 +2,10 @@
  * layers/statistics.h - what the search needs from the calibration tokens, per linear input:
  * sum|x| per channel and the Gram matrix X^T X (docs/awq.md 2.2).
  *
- * Linears that read the same input share one: there is one per scale group. Tiles are added in
- * tile order; that order is part of the result. */
+ * Linears that read the same input share one: there is one per scale group; an expert's down has
+ * its own, of the tokens that went there, and so have its gate and up a Gram matrix: they share
+ * scales with all readers of the norm, but only their own tokens are in their loss. Tiles are added
+ * in tile order; that order is part of the result. */
 #ifndef AWQ_LAYERS_STATISTICS_H
 #define AWQ_LAYERS_STATISTICS_H
 
@@ -13,23 +15,32 @@
 #include "kernels/backend.h"
 
 typedef struct awq_statistics {
-    int64_t tokens;              /* that counted so far */
-    double *abs_sum[AWQ_GROUPS]; /* device, [channels] */
-    float *gram[AWQ_GROUPS];     /* device, [channels, channels] */
+    int64_t tokens;        /* that counted so far */
+    int64_t *group_tokens; /* [groups]: of an expert's down, those that went there; else 0 */
+    double **abs_sum;      /* [groups], device, [channels]; NULL: the layer has no such group */
+    float **gram;          /* [groups], device, [channels, channels] */
+    float **expert_gram; /* [mlps], device, [hidden, hidden]: of what an expert's gate and up read;
+                            NULL: of an MLP that sees all tokens */
+    int32_t *choice; /* host, [choice_rows, active]: the experts of the first rows; NULL: none */
+    int64_t choice_rows;
     void *arena;
 } awq_statistics;
 
-/* Channels of a scale group's input. */
-int64_t awq_group_channels(const awq_model *model, awq_group group);
-/* The linears that read a group's input: sets first and count in AWQ_LINEAR order. */
-void awq_group_consumers(awq_group group, awq_linear *first, int *count);
-/* The group whose input a linear reads. */
-awq_group awq_linear_group(awq_linear linear);
+/* Whether a linear of a layer reads a group's input. */
+bool awq_group_has(const awq_model *model, int64_t layer, awq_group group, awq_linear linear);
+/* Tokens that a group's input was measured on. */
+int64_t awq_statistics_tokens(const awq_statistics *statistics, const awq_model *model,
+                              awq_group group);
 
+/* The Gram matrix that a linear of the layer is measured by. */
+const float *awq_statistics_gram(const awq_statistics *statistics, const awq_model *model,
+                                 awq_linear linear);
+
+/* Device bytes of the layer that takes the most. */
 uint64_t awq_statistics_bytes(const awq_model *model);
 /* Zeroed. Release the result. */
-awq_status awq_statistics_init(awq_device *device, const awq_model *model, awq_statistics *out,
-                               awq_error *err);
+awq_status awq_statistics_init(awq_device *device, const awq_model *model, int64_t layer,
+                               awq_statistics *out, awq_error *err);
 void awq_statistics_release(awq_device *device, awq_statistics *statistics);
 
 #endif

@@ -12,8 +12,8 @@ void awq_trial_codes(awq_quantizer *quantizer, awq_linear linear, bool clipped, 
              quantizer->columns, NULL, extent);
     if (clipped) {
         be->clip_search(quantizer->device, &quantizer->clip, quantizer->folded,
-                        quantizer->statistics->gram[awq_linear_group(linear)], quantizer->columns,
-                        extent, &grid);
+                        awq_statistics_gram(quantizer->statistics, quantizer->model, linear),
+                        quantizer->columns, extent, &grid);
         *flops += awq_clip_flops(quantizer->clip.shape, extent, &grid);
     }
     be->quantize(quantizer->device, quantizer->codes, quantizer->steps, quantizer->zeros,

@@ -32,11 +32,20 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+static bool is_anywhere(const awq_model *model, awq_linear linear)
+{
+    int64_t layer[2];
+    int sorts = awq_model_sorts(model, layer);
+    return awq_layer_has(model, layer[0], linear) ||
+           (sorts > 1 && awq_layer_has(model, layer[1], linear));
+}
+
 static extremes find_extremes(const awq_model *model)
 {
     extremes most = {0};
-    for (int linear = 0; linear < AWQ_LINEARS; linear++) {
-        awq_extent extent = awq_linear_extent(model, (awq_linear)linear);
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
+        if (!is_anywhere(model, linear)) continue;
+        awq_extent extent = awq_linear_extent(model, linear);
         uint64_t elements = (uint64_t)awq_extent_elements(extent);
         int64_t groups = awq_quantization_groups(&model->quantization, extent.in);
         most.elements = larger(most.elements, elements);
@@ -101,8 +110,8 @@ void awq_unfolder_free(awq_unfolder *unfolder)
 bool awq_unfold_rows(const awq_model *model, const awq_layer_record *record, awq_linear linear,
                      float *rows)
 {
-    if (linear != AWQ_V && linear != AWQ_UP) return false;
-    awq_group group = linear == AWQ_V ? AWQ_GROUP_O : AWQ_GROUP_DOWN;
+    awq_group group = awq_linear_feeds(model, linear);
+    if (group < 0) return false;
     const awq_group_record *fed = &record->group[group];
     for (int64_t i = 0; i < fed->channels; i++)
         rows[awq_free_channel(model, group, i)] = fed->scales[i];
@@ -223,10 +232,10 @@ awq_status awq_unfold_measure(awq_unfolder *unfolder, const awq_checkpoint *quan
     awq_extent extent = awq_linear_extent(unfolder->model, linear);
     pair p = {.unfolder = unfolder,
               .extent = extent,
-              .divided = linear == AWQ_V || linear == AWQ_UP,
+              .divided = awq_linear_feeds(unfolder->model, linear) >= 0,
               .columns_bytes = (size_t)extent.in * sizeof(float),
               .rows_bytes = (size_t)extent.out * sizeof(float),
-              .scales = record->group[awq_linear_group(linear)].scales};
+              .scales = record->group[awq_linear_group(unfolder->model, linear)].scales};
     const awq_tensor *weight = awq_checkpoint_linear(source, layer, linear, "weight");
     double folded, folded_weight, unfolded, energy;
     if (load_made(&p, quantized, layer, linear, err)) return err->status;

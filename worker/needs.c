@@ -35,7 +35,12 @@ static uint64_t hidden_bytes(const awq_model *model, int64_t rows)
  * limit a group. */
 static uint64_t result_bytes(const awq_model *model, const awq_options *options)
 {
-    uint64_t weights = (uint64_t)awq_model_layer_parameters(model);
+    int64_t layer[2];
+    uint64_t weights = (uint64_t)awq_model_layer_parameters(model, 0);
+    if (awq_model_sorts(model, layer) == 2) {
+        uint64_t other = (uint64_t)awq_model_layer_parameters(model, layer[1]);
+        if (other > weights) weights = other;
+    }
     int64_t group_size = options->group_size;
     return (options->skip ? 4 * weights : weights) +
            (group_size > 0 ? 7 * weights / (uint64_t)group_size : 0);
@@ -66,7 +71,7 @@ static token_counts count_tokens(const awq_options *options, const awq_tokens *t
 static void quantize_needs(const awq_options *options, const awq_model *model,
                            const token_counts *tokens, size_t compute_bytes, awq_hello *hello)
 {
-    awq_quantize_options quantize = awq_worker_quantize_options(options, model, 0);
+    awq_quantize_options quantize = awq_worker_quantize_options(options, model);
     hello->layer_bytes = awq_decoder_bytes(model, compute_bytes) + awq_statistics_bytes(model) +
                          hidden_bytes(model, tokens->kept);
     hello->fixed_bytes =

@@ -3,8 +3,7 @@
 
 #include "jobs/skip.h"
 
-awq_quantize_options awq_worker_quantize_options(const awq_options *options, const awq_model *model,
-                                                 int64_t layer)
+awq_quantize_options awq_worker_quantize_options(const awq_options *options, const awq_model *model)
 {
     awq_quantize_options out = awq_quantize_options_default();
     awq_quantization quantization = awq_job_quantization(options, model);
@@ -12,7 +11,6 @@ awq_quantize_options awq_worker_quantize_options(const awq_options *options, con
     out.grid.group_size = quantization.group_size;
     out.grid.zero_point = !quantization.symmetric;
     out.grid.bf16_scales = quantization.scales == AWQ_BF16;
-    out.skip = model->full_precision[layer];
     out.objective = (awq_objective)options->objective;
     out.alpha_steps = (int)options->alpha_steps;
     out.duo = (awq_duo)options->duo;

@@ -8,8 +8,7 @@
 #include "jobs/options.h"
 #include "layers/quantize.h"
 
-/* For one layer: which of its linears are skipped is the layer's own. */
-awq_quantize_options awq_worker_quantize_options(const awq_options *options, const awq_model *model,
-                                                 int64_t layer);
+awq_quantize_options awq_worker_quantize_options(const awq_options *options,
+                                                 const awq_model *model);
 
 #endif

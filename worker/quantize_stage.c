@@ -113,7 +113,8 @@ static awq_status prepare(stage_run *run, awq_error *err)
         return err->status;
     for (int64_t i = 0; i < run->stage->count; i++)
         if (is_searched(run, i) &&
-            awq_statistics_init(run->device, run->model, &run->statistics[i], err))
+            awq_statistics_init(run->device, run->model, run->stage->first + i, &run->statistics[i],
+                                err))
             return awq_error_wrap(err, "layer %lld", (long long)(run->stage->first + i));
     return AWQ_OK;
 }
@@ -230,17 +231,29 @@ static bool watch_step(void *context, awq_phase phase, double flops)
     return !atomic_load(&run->worker->stop);
 }
 
+/* Of the groups from `first` to before `end` that have one; -1: none has. */
+static double mean_alpha(const awq_layer_record *record, awq_group first, awq_group end)
+{
+    double sum = 0;
+    int count = 0;
+    for (awq_group group = first; group < end; group++) {
+        const awq_group_record *searched = &record->group[group];
+        if (searched->candidates <= 0 || searched->chosen < 0) continue;
+        sum += searched->alpha[searched->chosen];
+        count++;
+    }
+    return count ? sum / count : -1;
+}
+
 static void tell_layer_done(const stage_run *run, const awq_layer_record *record)
 {
     awq_layer_summary summary = {
         .relative_error = awq_layer_record_relative_error(record),
         .rounding_error = awq_layer_record_rounding_error(record),
     };
-    for (int group = 0; group < AWQ_GROUPS; group++) {
-        const awq_group_record *searched = &record->group[group];
-        bool chosen = searched->candidates > 0 && searched->chosen >= 0;
-        summary.alpha[group] = chosen ? searched->alpha[searched->chosen] : -1;
-    }
+    for (awq_group group = 0; group < AWQ_GROUP_DOWN; group++)
+        summary.alpha[group] = mean_alpha(record, group, group + 1);
+    summary.alpha[AWQ_GROUP_DOWN] = mean_alpha(record, AWQ_GROUP_DOWN, record->groups);
     for (int phase = 0; phase < AWQ_PHASES; phase++) summary.seconds += record->seconds[phase];
     awq_mail_post(
         run->worker->mail, AWQ_COORDINATOR,
@@ -265,8 +278,7 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
 {
     awq_worker *worker = run->worker;
     int64_t layer = run->stage->first + i;
-    awq_quantize_options options =
-        awq_worker_quantize_options(&worker->job.options, run->model, layer);
+    awq_quantize_options options = awq_worker_quantize_options(&worker->job.options, run->model);
     watched_layer watched = {run, layer, &run->when[i]};
     awq_quantize_watch watch = {watch_step, &watched};
     awq_kept_tokens kept = {.input = run->kept[i],

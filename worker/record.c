@@ -10,20 +10,36 @@
 #include "jobs/run_directory.h"
 #include "worker/when.h"
 
-/* A linear's parts and bias, and the norms. */
-enum { MAX_TENSORS = (AWQ_MAX_PARTS + 1) * AWQ_LINEARS + AWQ_NORMS };
-
-/* The tensors of one layer's record, packed. */
+/* The tensors of one layer's record, packed. Arrays are owned, and have room for the layer's most:
+ * each linear's parts and bias, and the norms. */
 typedef struct packed_layer {
-    awq_tensor tensor[MAX_TENSORS];
-    char name[MAX_TENSORS][AWQ_NAME_BYTES];
-    void *data[MAX_TENSORS]; /* owned */
+    awq_tensor *tensor;
+    char (*name)[AWQ_NAME_BYTES];
+    void **data; /* owned, each */
     size_t count;
 } packed_layer;
+
+static awq_status no_memory(awq_error *err)
+{
+    return awq_fail(err, AWQ_ERR_MEMORY, "no memory to pack a layer");
+}
+
+/* Release it also after a failure. */
+static awq_status init(packed_layer *packed, const awq_model *model, awq_error *err)
+{
+    size_t most = (size_t)(AWQ_MAX_PARTS + 1) * (size_t)awq_model_linears(model) + AWQ_NORMS;
+    *packed = (packed_layer){.tensor = calloc(most, sizeof *packed->tensor),
+                             .name = calloc(most, sizeof *packed->name),
+                             .data = calloc(most, sizeof *packed->data)};
+    return packed->tensor && packed->name && packed->data ? AWQ_OK : no_memory(err);
+}
 
 static void release(packed_layer *packed)
 {
     for (size_t i = 0; i < packed->count; i++) free(packed->data[i]);
+    free(packed->tensor);
+    free(packed->name);
+    free(packed->data);
 }
 
 /* Adds a tensor of one or two dimensions (cols 0: one) and returns room for its data. */
@@ -41,11 +57,6 @@ static void *add(packed_layer *packed, awq_dtype dtype, int64_t rows, int64_t co
 static char *last_name(packed_layer *packed)
 {
     return packed->name[packed->count - 1];
-}
-
-static awq_status no_memory(awq_error *err)
-{
-    return awq_fail(err, AWQ_ERR_MEMORY, "no memory to pack a layer");
 }
 
 /* What a layer is packed with. */
@@ -72,13 +83,15 @@ static awq_status codes_of(const awq_quantized_linear *result, awq_linear_codes 
 static awq_status pack_codes(const packing *job, awq_linear linear, int64_t out, int64_t in,
                              const awq_quantized_linear *result, awq_error *err)
 {
+    const awq_model *model = awq_checkpoint_model(job->checkpoint);
+    char name[AWQ_NAME_BYTES];
     awq_part parts[AWQ_MAX_PARTS];
     void *data[AWQ_MAX_PARTS];
     int count = awq_format_parts(&job->quantization, out, in, parts);
     for (int i = 0; i < count; i++) {
         data[i] = add(job->packed, parts[i].dtype, parts[i].shape[0],
                       parts[i].dims > 1 ? parts[i].shape[1] : 0);
-        awq_linear_tensor_name(last_name(job->packed), job->layer, linear, parts[i].suffix);
+        awq_linear_tensor_name(last_name(job->packed), model, job->layer, linear, parts[i].suffix);
         if (!data[i]) return no_memory(err);
     }
     awq_linear_codes codes = {
@@ -86,7 +99,7 @@ static awq_status pack_codes(const packing *job, awq_linear linear, int64_t out,
     if (codes_of(result, &codes, err)) return err->status;
     awq_status status = awq_format_pack(&job->quantization, &codes, data, err);
     free(codes.scales);
-    return status ? awq_error_wrap(err, "%s", awq_linear_name(linear)) : AWQ_OK;
+    return status ? awq_error_wrap(err, "%s", awq_linear_name(name, model, linear)) : AWQ_OK;
 }
 
 /* Values in the type of the source's tensor of this name. */
@@ -96,7 +109,8 @@ static awq_status pack_like(const packing *job, awq_linear linear, const char *s
     const awq_tensor *source = awq_checkpoint_linear(job->checkpoint, job->layer, linear, suffix);
     void *data =
         add(job->packed, source->dtype, source->shape[0], source->dims > 1 ? source->shape[1] : 0);
-    awq_linear_tensor_name(last_name(job->packed), job->layer, linear, suffix);
+    awq_linear_tensor_name(last_name(job->packed), awq_checkpoint_model(job->checkpoint),
+                           job->layer, linear, suffix);
     if (!data) return no_memory(err);
     awq_narrow(data, values, source->dtype, (size_t)awq_tensor_elements(source));
     return AWQ_OK;
@@ -125,8 +139,11 @@ static awq_status pack_norm(const packing *job, awq_norm norm, const float *valu
 
 static awq_status pack(const packing *job, const awq_quantized_layer *result, awq_error *err)
 {
-    for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++)
-        if (pack_linear(job, linear, &result->linear[linear], err)) return err->status;
+    const awq_model *model = awq_checkpoint_model(job->checkpoint);
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++)
+        if (awq_layer_has(model, job->layer, linear) &&
+            pack_linear(job, linear, &result->linear[linear], err))
+            return err->status;
     for (awq_norm norm = 0; norm < AWQ_NORMS; norm++)
         if (result->norm[norm] && pack_norm(job, norm, result->norm[norm], err)) return err->status;
     return AWQ_OK;
@@ -157,20 +174,19 @@ awq_status awq_record_publish(const char *run, const char *fingerprint,
     if (awq_run_layer_path(tensors, run, record->layer, "safetensors", err) ||
         awq_run_layer_path(statistics, run, record->layer, "h5", err))
         return err->status;
-    packed_layer *packed = calloc(1, sizeof *packed);
-    if (!packed) return no_memory(err);
-    packing job = {packed, checkpoint, *quantization, record->layer};
+    packed_layer packed;
+    packing job = {&packed, checkpoint, *quantization, record->layer};
     double start = awq_clock_seconds();
-    awq_status status = pack(&job, layer, err);
+    awq_status status = init(&packed, awq_checkpoint_model(checkpoint), err);
+    if (!status) status = pack(&job, layer, err);
     double end = awq_clock_seconds();
     record->seconds[AWQ_PHASE_PACK] += end - start;
     awq_span_end(&record->when, AWQ_SPAN_PACK);
     awq_span_begin(&record->when, AWQ_SPAN_WRITE);
-    if (!status) status = write_tensors(tensors, packed, record, err);
+    if (!status) status = write_tensors(tensors, &packed, record, err);
     record->seconds[AWQ_PHASE_WRITE] += awq_clock_seconds() - end;
     awq_span_end(&record->when, AWQ_SPAN_WRITE);
-    release(packed);
-    free(packed);
+    release(&packed);
     AWQ_FAULT_POINT("record-before-statistics");
     return status ? status : awq_layer_record_write(statistics, record, fingerprint, err);
 }
@@ -203,15 +219,14 @@ awq_status awq_record_compare(const awq_checkpoint *source, const awq_quantizati
                               const awq_quantized_layer *layer, const awq_checkpoint *made,
                               awq_problems *problems, int64_t *equal, awq_error *err)
 {
-    packed_layer *packed = calloc(1, sizeof *packed);
-    if (!packed) return no_memory(err);
-    packing job = {packed, source, *quantization, layer->record.layer};
-    awq_status status = pack(&job, layer, err);
-    for (size_t i = 0; !status && i < packed->count; i++) {
-        const awq_tensor *other = awq_checkpoint_find(made, packed->tensor[i].name);
-        if (other) compare_tensor(&packed->tensor[i], packed->data[i], other, problems, equal);
+    packed_layer packed;
+    packing job = {&packed, source, *quantization, layer->record.layer};
+    awq_status status = init(&packed, awq_checkpoint_model(source), err);
+    if (!status) status = pack(&job, layer, err);
+    for (size_t i = 0; !status && i < packed.count; i++) {
+        const awq_tensor *other = awq_checkpoint_find(made, packed.tensor[i].name);
+        if (other) compare_tensor(&packed.tensor[i], packed.data[i], other, problems, equal);
     }
-    release(packed);
-    free(packed);
+    release(&packed);
     return status;
 }

@@ -94,7 +94,8 @@ awq_status awq_verify_open(awq_worker *worker, awq_error *err);
 void awq_verify_close(awq_worker *worker);
 awq_status awq_worker_verify(awq_worker *worker, int64_t layer, awq_error *err);
 void awq_verify_tell(awq_worker *worker, int32_t kind, int64_t layer,
-                     const awq_layer_checks *checks, const awq_problems *problems);
+                     const awq_layer_checks *checks, const awq_linear_checks *linears,
+                     const awq_problems *problems);
 /* worker/verify_made_again.c: in place of publishing a layer. */
 awq_status awq_verify_made_again(awq_worker *worker, awq_quantized_layer *layer, awq_error *err);
 

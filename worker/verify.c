@@ -111,7 +111,8 @@ static bool is_packed_here(const awq_worker *worker, int64_t layer, awq_linear l
     awq_part parts[AWQ_MAX_PARTS];
     int64_t out, in;
     awq_linear_shape(model, linear, &out, &in);
-    if (!awq_model_packs(model, layer, linear)) return false;
+    if (!awq_layer_has(model, layer, linear) || !awq_model_packs(model, layer, linear))
+        return false;
     int count = awq_format_parts(&model->quantization, out, in, parts);
     for (int i = 0; i < count; i++)
         if (!awq_checkpoint_linear(worker->made, layer, linear, parts[i].suffix)) return false;
@@ -123,11 +124,11 @@ static awq_status check_codes(awq_worker *worker, int64_t layer, awq_problems *p
 {
     const awq_model *model = awq_checkpoint_model(worker->made);
     if (layer < 0 || !model || !can_contradict(model)) return AWQ_OK;
-    for (int i = 0; i < AWQ_LINEARS; i++) {
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
         awq_linear_codes codes;
         if (awq_worker_check(worker, err)) return err->status;
-        if (!is_packed_here(worker, layer, (awq_linear)i)) continue;
-        awq_status status = awq_checkpoint_unpack(worker->made, layer, (awq_linear)i, &codes, err);
+        if (!is_packed_here(worker, layer, linear)) continue;
+        awq_status status = awq_checkpoint_unpack(worker->made, layer, linear, &codes, err);
         if (!status)
             awq_linear_codes_release(&codes);
         else if (status == AWQ_ERR_INPUT)
@@ -141,30 +142,50 @@ static awq_status check_codes(awq_worker *worker, int64_t layer, awq_problems *p
 /* ---- the layer ---- */
 
 void awq_verify_tell(awq_worker *worker, int32_t kind, int64_t layer,
-                     const awq_layer_checks *checks, const awq_problems *problems)
+                     const awq_layer_checks *checks, const awq_linear_checks *linears,
+                     const awq_problems *problems)
 {
     size_t findings = problems->count * sizeof *problems->items;
-    awq_letter *letter =
-        awq_letter_create(kind, layer, (int64_t)problems->count, sizeof *checks + findings);
+    size_t distances = (size_t)checks->linears * sizeof *linears;
+    awq_letter *letter = awq_letter_create(kind, layer, (int64_t)problems->count,
+                                           sizeof *checks + distances + findings);
     if (letter) {
         memcpy(letter->payload, checks, sizeof *checks);
-        if (findings) memcpy(letter->payload + sizeof *checks, problems->items, findings);
+        if (distances) memcpy(letter->payload + sizeof *checks, linears, distances);
+        if (findings)
+            memcpy(letter->payload + sizeof *checks + distances, problems->items, findings);
     }
     awq_mail_post(worker->mail, AWQ_COORDINATOR, letter);
+}
+
+/* A distance for each linear that the model numbers, none of them measured yet. */
+static awq_status alloc_distances(const awq_model *model, awq_layer_checks *checks,
+                                  awq_linear_checks **out, awq_error *err)
+{
+    int64_t count = model ? awq_model_linears(model) : 0;
+    awq_linear_checks *linears = malloc((size_t)count * sizeof *linears + 1);
+    if (!linears) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to compare a layer's linears");
+    for (int64_t i = 0; i < count; i++) linears[i] = (awq_linear_checks){-1, -1};
+    checks->linears = count;
+    *out = linears;
+    return AWQ_OK;
 }
 
 awq_status awq_worker_verify(awq_worker *worker, int64_t layer, awq_error *err)
 {
     awq_layer_checks checks = {0};
     awq_problems problems;
+    const awq_model *model = awq_checkpoint_model(worker->made);
+    awq_linear_checks *linears = NULL;
+    if (alloc_distances(model, &checks, &linears, err)) return err->status;
     awq_problems_init(&problems);
-    for (int i = 0; i < AWQ_LINEARS; i++) checks.relative[i] = checks.steps[i] = -1;
     awq_worker_progress(worker, -1, layer, -1, AWQ_PHASE_READ, 0);
     awq_status status = check_tensors(worker, layer, &checks, &problems, err);
     if (!status) status = check_codes(worker, layer, &problems, err);
-    if (!status && worker->checkpoint[0] && awq_checkpoint_model(worker->made))
-        status = awq_verify_source(worker, layer, &checks, &problems, err);
-    if (!status) awq_verify_tell(worker, AWQ_LETTER_VERIFIED, layer, &checks, &problems);
+    if (!status && worker->checkpoint[0] && model)
+        status = awq_verify_source(worker, layer, &checks, linears, &problems, err);
+    if (!status) awq_verify_tell(worker, AWQ_LETTER_VERIFIED, layer, &checks, linears, &problems);
     awq_problems_release(&problems);
+    free(linears);
     return status;
 }

@@ -18,7 +18,8 @@ awq_status awq_verify_made_again(awq_worker *worker, awq_quantized_layer *layer,
                                            &checks.compared, err);
     checks.tensors = checks.compared + (int64_t)problems.count;
     if (!status)
-        awq_verify_tell(worker, AWQ_LETTER_MADE_AGAIN, layer->record.layer, &checks, &problems);
+        awq_verify_tell(worker, AWQ_LETTER_MADE_AGAIN, layer->record.layer, &checks, NULL,
+                        &problems);
     awq_problems_release(&problems);
     return status;
 }

@@ -13,6 +13,7 @@ typedef struct layer_run {
     int64_t layer;
     const awq_layer_record *record; /* NULL: none, so that folding cannot be undone */
     awq_layer_checks *checks;
+    awq_linear_checks *linears;
     awq_problems *problems;
 } layer_run;
 
@@ -70,8 +71,8 @@ static awq_status check_bias(const layer_run *run, awq_linear linear, awq_error 
     char name[AWQ_NAME_BYTES];
     int64_t out, in;
     awq_linear_shape(run->model, linear, &out, &in);
-    awq_linear_tensor_name(name, run->layer, linear, "bias");
-    bool divided = linear == AWQ_V || linear == AWQ_UP;
+    awq_linear_tensor_name(name, run->model, run->layer, linear, "bias");
+    bool divided = awq_linear_feeds(run->model, linear) >= 0;
     if (!divided) must_be_equal(run, name);
     if (!divided || !run->record) return AWQ_OK;
     float *rows = malloc((size_t)out * sizeof *rows);
@@ -109,8 +110,7 @@ static void take_distance(const layer_run *run, awq_linear linear, const awq_dis
 {
     char name[AWQ_NAME_BYTES];
     if (awq_model_packs(run->model, run->layer, linear)) {
-        run->checks->relative[linear] = distance->relative;
-        run->checks->steps[linear] = distance->steps;
+        run->linears[linear] = (awq_linear_checks){distance->relative, distance->steps};
         return;
     }
     run->checks->compared++;
@@ -118,7 +118,7 @@ static void take_distance(const layer_run *run, awq_linear linear, const awq_dis
         awq_problems_add(run->problems, AWQ_ERR_NUMERIC,
                          "tensor '%s', which is left in full precision, is not the source's folded "
                          "and rounded: its relative error is %.2g",
-                         awq_linear_tensor_name(name, run->layer, linear, "weight"),
+                         awq_linear_tensor_name(name, run->model, run->layer, linear, "weight"),
                          distance->folded);
 }
 
@@ -144,9 +144,11 @@ static awq_status measure_linear(const layer_run *run, awq_linear linear, awq_er
 static awq_status check_layer(const layer_run *run, awq_error *err)
 {
     check_norms(run);
-    for (int i = 0; i < AWQ_LINEARS; i++) {
-        if (run->model->bias[i] && check_bias(run, (awq_linear)i, err)) return err->status;
-        if (measure_linear(run, (awq_linear)i, err)) return err->status;
+    for (awq_linear linear = 0; linear < awq_model_linears(run->model); linear++) {
+        if (!awq_layer_has(run->model, run->layer, linear)) continue;
+        bool has_bias = run->model->bias[awq_linear_kind(run->model, linear)];
+        if (has_bias && check_bias(run, linear, err)) return err->status;
+        if (measure_linear(run, linear, err)) return err->status;
     }
     return AWQ_OK;
 }
@@ -164,21 +166,21 @@ static bool read_record(const layer_run *run, awq_layer_record *record)
         awq_layer_records_read(path, run->layer, record, &ignored))
         return false;
     bool fits = true;
-    for (int i = 0; i < AWQ_LINEARS; i++) {
-        int64_t out, in;
-        awq_linear_shape(run->model, (awq_linear)i, &out, &in);
-        fits = fits && record->group[awq_linear_group((awq_linear)i)].channels == in;
-    }
+    for (awq_group group = 0; fits && group < awq_model_groups(run->model); group++)
+        if (awq_layer_has_group(run->model, run->layer, group))
+            fits = group < record->groups &&
+                   record->group[group].channels == awq_group_channels(run->model, group);
     return fits;
 }
 
 awq_status awq_verify_source(awq_worker *worker, int64_t layer, awq_layer_checks *checks,
-                             awq_problems *problems, awq_error *err)
+                             awq_linear_checks *linears, awq_problems *problems, awq_error *err)
 {
     layer_run run = {.worker = worker,
                      .model = awq_checkpoint_model(worker->made),
                      .layer = layer,
                      .checks = checks,
+                     .linears = linears,
                      .problems = problems};
     awq_layer_record record;
     if (layer < 0) {

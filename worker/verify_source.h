@@ -6,9 +6,10 @@
 
 #include "worker/state.h"
 
-/* layer -1: what is in no layer. Adds what is wrong to problems, distances and counts to checks. A
- * tensor that is missing or not finite is passed over: that is said elsewhere. */
+/* layer -1: what is in no layer. Adds what is wrong to problems, counts to checks, distances to
+ * linears, [awq_model_linears]. A tensor that is missing or not finite is passed over: that is said
+ * elsewhere. */
 awq_status awq_verify_source(awq_worker *worker, int64_t layer, awq_layer_checks *checks,
-                             awq_problems *problems, awq_error *err);
+                             awq_linear_checks *linears, awq_problems *problems, awq_error *err);
 
 #endif

@@ -4,6 +4,9 @@ const captions = {
   errors: `Root of the summed squared error of the linears’ outputs over the squared outputs, on all
     calibration tokens. A layer that is clicked, here or below, is the one in detail below.`,
   linears: 'In per cent; shades follow the square root, and are the same for both views.',
+  experts: `Errors are of an expert’s gate, up and down together: gate and up measured on all tokens
+    of their layer, down on those that the router sent there. Hatched: the layer has no experts, or
+    the expert saw no token, so that its down was rounded plainly.`,
   alphas: `The scale of an input channel is mean|x| to the power of alpha. Alpha 0 is plain
     rounding. Hatched: no alpha was chosen; the tooltip says why.`,
   losses: `The mean squared output error of each candidate, relative to plain rounding’s; the filled

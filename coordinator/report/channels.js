@@ -49,10 +49,13 @@ function channelDomain() {
   return all.length && most > 0 ? [least / 1.3, Math.max(most * 1.3, least * 3)] : [0.1, 1];
 }
 
+const channelCount = (group) =>
+  Math.max(1, ...records.map((record) => record.groups[group].channels.count ?? 1));
+
 function drawChannels(width) {
   const group = page.channelGroup, row = layers.length > 40 ? 9 : layers.length > 12 ? 14 : 26;
   const top = 26, bottom = top + layers.length * row, left = 44;
-  const split = left + (width - left) * 0.66, count = records[0]?.groups[group].channels.count ?? 1;
+  const split = left + (width - left) * 0.66, count = channelCount(group);
   const x = linear([0, count - 1], [left + 10, split - 10]);
   const domain = channelDomain(), spread = logarithmic(domain, [split + 40, width - 12]);
   const y = (layer) => top + (layer + 0.5) * row;

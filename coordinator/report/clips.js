@@ -12,6 +12,7 @@ function drawClips(width) {
     rows: clippedLinears.map((key) => ({ key, name: linearName(key) })),
     legend: ['0', percent(most)],
     value: (record, key) => {
+      if (record.linears[key].absent) return { share: null, text: '', tip: notHere };
       const share = clippedShare(record, [key]), { clipped: count, groups: all } =
         record.linears[key];
       return { share: share / most, text: `${(100 * share).toFixed(0)} %`,

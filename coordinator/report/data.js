@@ -4,12 +4,28 @@ const data = JSON.parse(document.getElementById('data').textContent);
 const records = data.records;
 const byLayer = new Map(records.map((record) => [record.layer, record]));
 const layers = Array.from({ length: data.layers }, (_, layer) => layer);
-const groups = Object.keys(records[0]?.groups ?? {});
-const linears = Object.keys(records[0]?.linears ?? {});
 
-const groupNames = { qkv: 'q, k, v', o: 'o', gate_up: 'gate, up', down: 'down' };
+/* The names of all layers: a sparse layer has others than a dense one. What a layer lacks is put
+ * there as `absent`, with nothing in it. */
+const namesOf = (field) => [...new Set(records.flatMap((record) => Object.keys(record[field])))];
+const groups = namesOf('groups');
+const linears = namesOf('linears');
+data.grids.push({ alpha: [], duo: [] });
+for (const record of records) {
+  for (const group of groups)
+    record.groups[group] ??= { chosen: -1, grid: data.grids.length - 1, loss: [], channels: {},
+      absent: true };
+  for (const linear of linears)
+    record.linears[linear] ??= { loss: 0, rounding: 0, energy: 0, damp: 0, groups: 0, clipped: 0,
+      clips: [], absent: true };
+}
+const notHere = 'not in this layer';
+
+const groupNames = { qkv: 'q, k, v', o: 'o', gate_up: 'gate, up', down: 'down',
+  'shared_expert.down': 'shared down' };
 const groupName = (group) => groupNames[group] ?? group;
-const linearName = (linear) => linear.replace(/_proj$/, '');
+const linearName = (linear) => linear.replace(/_proj$/, '').replace(/^experts\./, 'expert ')
+  .replace(/^shared_expert\./, 'shared ');
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const mean = (values) => sum(values) / values.length;
@@ -33,6 +49,7 @@ undefined);
 function choice(record, group) {
   const searched = record.groups[group];
   const grid = data.grids[searched.grid];
+  if (searched.absent) return { alpha: null, why: notHere };
   if (!grid.alpha.length) return { alpha: null, why: 'not searched' };
   if (searched.chosen < 0) return { alpha: null, why: 'no finite loss: identity' };
   const loss = searched.loss[searched.chosen];

@@ -82,8 +82,11 @@ function drawLinears(width) {
     description: `Shades from 0 to ${percent(most)}.`,
     rows: linears.map((key) => ({ key, name: linearName(key) })),
     legend: ['0', percent(most)],
-    value: (record, key) => ({ share: Math.sqrt(of(record, key) / most),
-      text: `${(100 * of(record, key)).toFixed(1)}`, tip: linearTip(record, key) }),
+    value: (record, key) => {
+      if (record.linears[key].absent) return { share: null, text: '', tip: notHere };
+      return { share: Math.sqrt(of(record, key) / most),
+        text: `${(100 * of(record, key)).toFixed(1)}`, tip: linearTip(record, key) };
+    },
   });
 }
 

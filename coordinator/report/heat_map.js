@@ -3,7 +3,8 @@
  *
  * value(record, key) gives {share, text, tip}: the shade from 0 to 1, what is written in the cell
  * if there is room, what is said of it. share null: hatched. Layers without a record are
- * outlined. */
+ * outlined. rowHeight: of a row, where it is not as usual; then not every row has room for its
+ * name. */
 const gutter = 86;
 
 function heatMapCell(map, layer, row, box) {
@@ -18,7 +19,7 @@ function heatMapCell(map, layer, row, box) {
   const shade = Math.min(1, Math.max(0, share));
   const cell = rect(x, y, width, height,
     { ...attributes, class: 'cell', style: `--v:${shade.toFixed(3)}` });
-  if (width < 34) return cell;
+  if (width < 34 || height < 14) return cell;
   return [cell, text(x + width / 2, y + height / 2 + 4, content,
     { class: shade > 0.45 ? 'on dark' : 'on', 'text-anchor': 'middle' })];
 }
@@ -34,15 +35,18 @@ function heatMapLegend(map, x, y) {
 }
 
 function heatMap(width, map) {
-  const cellWidth = Math.min(64, (width - gutter - 2) / layers.length), cellHeight = 27;
-  const gap = cellWidth > 10 ? 1 : 0.4, bottom = map.rows.length * cellHeight;
+  const cellWidth = Math.min(64, (width - gutter - 2) / layers.length);
+  const cellHeight = map.rowHeight ?? 27;
+  const named = Math.ceil(14 / cellHeight); /* every so many rows */
+  const gap = Math.min(cellWidth, cellHeight) > 10 ? 1 : 0.4;
+  const bottom = map.rows.length * cellHeight;
   const at = (layer) => gutter + layer * cellWidth;
   const picked = layers.includes(page.picked) &&
     rect(at(page.picked) - 0.5, -1, cellWidth, bottom + 2, { class: 'here' });
   return drawing(width, bottom + 68, map.label, map.description,
     svg('g', { transform: 'translate(0 2)' },
       map.rows.map((row, r) => [
-        text(gutter - 10, r * cellHeight + cellHeight / 2 + 4, row.name,
+        r % named === 0 && text(gutter - 10, r * cellHeight + cellHeight / 2 + 4, row.name,
           { 'text-anchor': 'end', class: 'strong' }),
         layers.map((layer) => heatMapCell(map, layer, row,
           [at(layer), r * cellHeight, cellWidth - gap, cellHeight - gap])),

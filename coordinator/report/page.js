@@ -3,6 +3,7 @@
 const page = {
   picked: worstRecord()?.layer ?? 0, /* the layer that the figures show */
   linearView: 'loss',
+  expertView: 'error',
   channelGroup: groups[0],
   drawings: [], /* what is drawn again when a choice or the width changes */
 };
@@ -89,6 +90,14 @@ function channelSection() {
     html('h3', {}, 'Channels that are large in many layers'), lasting];
 }
 
+function expertSection() {
+  if (!expertCount) return [];
+  const views = Object.entries(expertViews).map(([key, { name }]) => [key, name]);
+  return [heading('What experts saw, and what they cost'),
+    figure('Routed experts by layer', captions.experts, drawExperts,
+      controls(oneOf('Show', 'expertView', views)))];
+}
+
 function clipSection() {
   if (!clippedLinears.length) return [];
   const apart = records.some((record) =>
@@ -110,8 +119,8 @@ function compose() {
   drawHead();
   const body = document.getElementById('body');
   if (records.length)
-    body.append(...errorSection(), ...searchSection(), ...channelSection(), ...clipSection(),
-      ...timeSection());
+    body.append(...errorSection(), ...expertSection(), ...searchSection(), ...channelSection(),
+      ...clipSection(), ...timeSection());
   body.append(heading('The run'), facts());
   if (records.length) body.append(layerTable());
   document.getElementById('foot').append(captions.foot,

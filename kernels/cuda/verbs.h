@@ -42,6 +42,16 @@ void attention_cuda(awq_device *device, void *y, const void *q, const void *k, c
                     int64_t sequences, int64_t length, int64_t heads, int64_t kv_heads,
                     int64_t head_dim);
 void silu_mul_cuda(awq_device *device, void *y, const void *gate, const void *up, size_t count);
+void top_experts_cuda(awq_device *device, int32_t *expert, const float *logits, int64_t rows,
+                      int64_t experts, int64_t top);
+void expert_weights_cuda(awq_device *device, float *weight, const float *logits,
+                         const int32_t *expert, int64_t rows, int64_t experts, int64_t top,
+                         bool normalized);
+void sigmoid_cuda(awq_device *device, float *y, const float *x, size_t count);
+void gather_rows_cuda(awq_device *device, void *y, const void *x, const int32_t *rows,
+                      int64_t count, int64_t cols);
+void scatter_add_cuda(awq_device *device, float *sum, const float *x, const int32_t *rows,
+                      const float *weight, int64_t count, int64_t cols);
 void relative_sum_cuda(awq_device *device, double *sum, const void *w, awq_extent extent,
                        int64_t group_size);
 void abs_sum_cuda(awq_device *device, double *sum, const void *x, const uint8_t *mask, int64_t rows,

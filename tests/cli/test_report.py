@@ -289,6 +289,23 @@ class Large(Case):
         self.assertEqual(len(data["records"]), 80)
         self.assertEqual(data["records"][79]["groups"]["down"]["channels"]["count"], 28672)
 
+    def test_eighty_layers_of_128_experts_are_less_than_a_megabyte(self):
+        """By what each layer adds to the page."""
+        sizes = {}
+        for layers in (2, 8):
+            out = self.folder / f"mixture-{layers}"
+            seventy.write_statistics(out, {**seventy.MIXTURE, "layers": layers}, 1)
+            self.succeeds(run("report", out))
+            sizes[layers] = (out / PAGE).stat().st_size
+            record = data_of(out / PAGE)["records"][1]
+            self.assertEqual([len(numbers) for numbers in record["experts"].values()], [128] * 4)
+            self.assertEqual(list(record["groups"]), ["qkv", "o", "gate_up"])
+            self.assertEqual(list(record["linears"])[4:], [
+                f"experts.{kind}_proj" for kind in ("gate", "up", "down")])
+        a_layer = (sizes[8] - sizes[2]) / 6
+        self.assertLess(sizes[8] + 72 * a_layer, 1_000_000)
+        self.assertGreater(a_layer, 1000)
+
     def test_a_loss_that_is_not_finite_is_told_as_such(self):
         seventy.write_statistics(self.out, SMALL)
         with h5py.File(self.out / "awqrun.h5", "r+") as file:

@@ -91,6 +91,30 @@ class Page(unittest.TestCase):
                 layout = self.browser.probe(page, browser.LAYOUT, width=width)
                 self.expect_laid_out(layout, width)
 
+    def test_experts_have_a_row_each_and_say_what_they_saw(self):
+        sizes = {**seventy.MIXTURE, "layers": 3}
+        page = write_report(self.folder / "mixture", sizes, 2)
+        seen = self.browser.probe(page, """
+            const figures = [...document.querySelectorAll('figure')];
+            const experts = figures[2];
+            document.querySelector('[name=expertView][value=tokens]').click();
+            return { tips: [...experts.querySelectorAll('[data-tip]')].map((e) => e.dataset.tip),
+                label: experts.querySelector('svg').getAttribute('aria-label'),
+                names: figures[1].querySelector('svg').textContent,
+                layout: (() => {""" + browser.LAYOUT + """})() };""")
+        self.assertEqual(seen["label"], "Routed experts by layer: tokens")
+        self.assertEqual(len(seen["layout"]["drawings"]), FIGURES + 1)
+        self.assertEqual(seen["layout"]["outside"], [])
+        self.assertLessEqual(seen["layout"]["scroll"], 1280)
+        self.assertIn("expert down", seen["names"])
+        self.assertEqual(len(seen["tips"]), 3 * 128)
+        self.assertIn("layer 0, expert 7\nthis layer has no experts", seen["tips"])
+        self.assertIn("layer 2, expert 2\nno calibration token came here", seen["tips"])
+        with h5py.File(page.with_name("awqrun.h5")) as file:
+            tokens = file["layers/00001/groups/experts.100.down"].attrs["tokens"]
+        said = [tip for tip in seen["tips"] if tip.startswith("layer 1, expert 100\n")]
+        self.assertRegex(said[0], f"tokens {tokens:,}\\n")
+
     def test_cells_say_the_alphas_of_the_file(self):
         found = {}
         for tip in self.seen["alphas"]:

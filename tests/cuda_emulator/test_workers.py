@@ -17,7 +17,8 @@ MODEL = FAMILIES / "llama3"
 class Workers(Case):
     def gpu_job(self, *options, gpus=1, ranks=1, env=None, **how):
         return self.quantize("--backend", "cuda", "--group-size", 32, "--alpha-steps", 2,
-                             "--rounding", "nearest", "--clip", "off", *options, model=MODEL,
+                             "--rounding", "nearest", "--clip", "off", "--transport", "mpi",
+                             *options, model=MODEL,
                              tokens=self.family_tokens(), sequences=4, ranks=ranks,
                              env={"AWQ_EMULATOR_GPUS": str(gpus), **(env or {})}, **how)
 

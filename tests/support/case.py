@@ -19,6 +19,7 @@ from support.program import ROOT, run
 DATA = ROOT / "tests" / "data"
 DEMO = DATA / "demo-llama-outliers"
 FAMILIES = DATA / "families"
+EXPERTS = DATA / "experts"
 INDEX = "model.safetensors.index.json"
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 COMPANIONS = ("generation_config.json", "special_tokens_map.json", "tokenizer.json",

@@ -15,6 +15,9 @@ LINEARS = {"q_proj": ("hidden", "hidden"), "k_proj": ("kv", "hidden"), "v_proj":
 PHASES = {"read": 2.1, "forward": 9.5, "gram": 7.2, "search": 38.0, "clip": 4.1, "feedback": 0.0,
           "pack": 5.2, "write": 1.4}
 LLAMA_70B = {"hidden": 8192, "intermediate": 28672, "kv": 1024, "layers": 80}
+# Of the shape of Qwen3-30B-A3B, but with fewer layers, of which the first is dense
+MIXTURE = {"hidden": 2048, "intermediate": 6144, "kv": 512, "expert": 768, "experts": 128,
+           "layers": 12}
 ALPHAS = np.linspace(0, 1, 21)
 BEGIN = 1.79e9
 SEAL_BYTES = 512
@@ -85,6 +88,30 @@ def write_seconds(parent, layer, workers, layers):
     when["end"] = np.array([read + 2, flow + 185, search + 38, search + 46.6, search + 48])
 
 
+def write_experts(record, layer, sizes, random):
+    """In place of a dense layer's down: each expert's groups and linears, and the router. An expert
+    of each layer saw nothing."""
+    channels, hidden, count = sizes["expert"], sizes["hidden"], sizes["experts"]
+    for expert in range(count):
+        name = f"experts.{expert}.down"
+        write_group(record["groups"], name, channels, layer, random)
+        group = record["groups"][name]
+        group.attrs["index"] = 3 + 1 + expert
+        group.attrs["tokens"] = 0 if expert == layer else int(random.integers(10, 9000))
+        for k, kind in enumerate(("gate", "up", "down")):
+            linear = f"experts.{expert}.{kind}_proj"
+            rows, columns = (hidden, channels) if kind == "down" else (channels, hidden)
+            write_linear(record["linears"], linear, rows, columns, layer, random)
+            record["linears"][linear].attrs["index"] = 4 + 3 * (1 + expert) + k
+            record["linears"][linear].attrs["group"] = 4 + expert if kind == "down" else 2
+    write_linear(record["linears"], "gate", count, hidden, layer, random)
+    router = record["linears/gate"].attrs
+    router["index"], router["group"] = 4 + 3 * (1 + count), 2
+    for field in ("energy", "loss", "loss_rounding"):
+        router[field] = 0.0
+    router["groups"] = router["clipped_groups"] = 0
+
+
 def write_layer(parent, layer, sizes, workers):
     random = np.random.default_rng(layer)
     record = parent.create_group(f"{layer:05}")
@@ -95,10 +122,17 @@ def write_layer(parent, layer, sizes, workers):
     record.attrs["fold_error"] = 1e-4
     record.create_group("groups")
     record.create_group("linears")
+    sparse = "experts" in sizes and layer > 0
     for name, channels in GROUPS.items():
+        if sparse and name == "down":
+            continue
         write_group(record["groups"], name, sizes[channels], layer, random)
     for name, (rows, columns) in LINEARS.items():
+        if sparse and name in ("gate_proj", "up_proj", "down_proj"):
+            continue
         write_linear(record["linears"], name, sizes[rows], sizes[columns], layer, random)
+    if sparse:
+        write_experts(record, layer, sizes, random)
     write_seconds(record, layer, workers, sizes["layers"])
 
 

@@ -13,16 +13,20 @@
 
 enum { CHANNELS = 48, CANDIDATES = 21 };
 
+static const awq_model dense; /* of no sizes */
+
 /* A record of which every number differs; group o was not searched. */
 static void fill(awq_layer_record *record, int64_t layer)
 {
+    awq_error err;
     awq_layer_record_init(record);
+    assert_int_equal(awq_layer_record_shape(record, &dense, layer, &err), AWQ_OK);
     record->layer = layer;
     record->tokens = 65536;
     record->fold_error = 1e-6;
     record->tensors_bytes = 9;
     record->tensors_crc = 0xcbf43926u;
-    for (int g = 0; g < AWQ_GROUPS; g++) {
+    for (int g = 0; g < AWQ_DENSE_GROUPS; g++) {
         awq_group_record *group = &record->group[g];
         if (g == AWQ_GROUP_O) continue;
         group->channels = CHANNELS + g;
@@ -43,17 +47,17 @@ static void fill(awq_layer_record *record, int64_t layer)
             group->loss[i] = i == 5 ? NAN : 1.0 / (i + g + 1);
         }
     }
-    for (int i = 0; i < AWQ_LINEARS; i++) {
-        record->linear[i] = (awq_linear_record){.loss_rounding = 4.0 + i,
-                                                .loss = 1.0 + i,
-                                                .energy = 100.0 + i,
-                                                .groups = 1000 + i,
-                                                .clipped_groups = 10 + i,
-                                                .damp = i / 10.0,
-                                                .clip_shapes = i % 3};
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) {
+        awq_linear_record *linear = &record->linear[i];
+        linear->loss_rounding = 4.0 + i;
+        linear->loss = 1.0 + i;
+        linear->energy = 100.0 + i;
+        linear->groups = 1000 + i;
+        linear->clipped_groups = 10 + i;
+        linear->damp = i / 10.0;
+        linear->clip_shapes = i % 3;
         for (int j = 0; j < i % 3 * AWQ_RECORD_CLIP_STEPS; j++)
-            record->linear[i].clip_counts[j / AWQ_RECORD_CLIP_STEPS][j % AWQ_RECORD_CLIP_STEPS] =
-                100 * i + j;
+            linear->clip_counts[j / AWQ_RECORD_CLIP_STEPS][j % AWQ_RECORD_CLIP_STEPS] = 100 * i + j;
     }
     for (int i = 0; i < AWQ_PHASES; i++) record->seconds[i] = i + 0.5;
     record->when.worker = 3;
@@ -77,7 +81,7 @@ static void expect_same(const awq_layer_record *a, const awq_layer_record *b)
     assert_string_equal(a->when.host, b->when.host);
     assert_memory_equal(a->when.begin, b->when.begin, sizeof a->when.begin);
     assert_memory_equal(a->when.end, b->when.end, sizeof a->when.end);
-    for (int g = 0; g < AWQ_GROUPS; g++) {
+    for (int g = 0; g < AWQ_DENSE_GROUPS; g++) {
         const awq_group_record *x = &a->group[g], *y = &b->group[g];
         size_t channels = (size_t)x->channels, candidates = (size_t)x->candidates;
         assert_int_equal(x->channels, y->channels);
@@ -136,18 +140,21 @@ static void relative_errors_are_of_sums(void **state)
 {
     (void)state;
     awq_layer_record record;
+    awq_error err;
     awq_layer_record_init(&record);
+    assert_int_equal(awq_layer_record_shape(&record, &dense, 0, &err), AWQ_OK);
     assert_true(awq_layer_record_relative_error(&record) == 0);
     record.linear[AWQ_Q] = (awq_linear_record){.loss_rounding = 16, .loss = 1, .energy = 60};
     record.linear[AWQ_DOWN] = (awq_linear_record){.loss_rounding = 9, .loss = 3, .energy = 40};
     assert_true(awq_layer_record_relative_error(&record) == 0.2);
     assert_true(awq_layer_record_rounding_error(&record) == 0.5);
+    awq_layer_record_release(&record);
 }
 
 static void names_are_those_of_the_layout(void **state)
 {
     (void)state;
-    assert_string_equal(awq_group_name(AWQ_GROUP_GATE_UP), "gate_up");
+    assert_string_equal(awq_dense_group_name(AWQ_GROUP_GATE_UP), "gate_up");
     assert_string_equal(awq_phase_name(AWQ_PHASE_PACK), "pack");
     assert_string_equal(awq_span_name(AWQ_SPAN_FLOW), "flow");
 }

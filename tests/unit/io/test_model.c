@@ -69,14 +69,14 @@ static void silent_keys_get_the_defaults_of_transformers(void **state)
     assert_int_equal(model.dtype, AWQ_BF16);
     assert_false(model.tied || model.qk_norm || model.quantized);
     assert_int_equal(model.sliding_window, 0);
-    for (int i = 0; i < AWQ_LINEARS; i++) assert_false(model.bias[i]);
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) assert_false(model.bias[i]);
 }
 
 static void llama_may_have_biases(void **state)
 {
     (void)state;
     awq_model model = read_good(with(", \"attention_bias\": true, \"mlp_bias\": true"));
-    for (int i = 0; i < AWQ_LINEARS; i++) assert_true(model.bias[i]);
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) assert_true(model.bias[i]);
 }
 
 static void qwen2_has_biases_on_q_k_v(void **state)
@@ -335,7 +335,7 @@ static void linears_left_in_full_precision_are_found_by_part_of_their_name(void 
                       " \"modules_to_not_convert\": [\"layers.2.self_attn\", \"down\"]}"));
     assert_int_equal(model.quantization.format, AWQ_FORMAT_GEMV_FAST);
     for (int64_t layer = 0; layer < 3; layer++)
-        for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++)
+        for (awq_linear linear = 0; linear < AWQ_DENSE_LINEARS; linear++)
             assert_int_equal(awq_model_packs(&model, layer, linear),
                              linear != AWQ_DOWN && (layer < 2 || linear > AWQ_O));
     assert_true(awq_model_leaves_all(&model, AWQ_DOWN));
@@ -344,10 +344,11 @@ static void linears_left_in_full_precision_are_found_by_part_of_their_name(void 
 static void names_are_those_of_the_checkpoint(void **state)
 {
     (void)state;
+    static const awq_model model;
     char name[AWQ_NAME_BYTES];
-    assert_string_equal(awq_linear_tensor_name(name, 7, AWQ_Q, "weight"),
+    assert_string_equal(awq_linear_tensor_name(name, &model, 7, AWQ_Q, "weight"),
                         "model.layers.7.self_attn.q_proj.weight");
-    assert_string_equal(awq_linear_tensor_name(name, 0, AWQ_DOWN, "qzeros"),
+    assert_string_equal(awq_linear_tensor_name(name, &model, 0, AWQ_DOWN, "qzeros"),
                         "model.layers.0.mlp.down_proj.qzeros");
     assert_string_equal(awq_norm_tensor_name(name, 79, AWQ_POST_NORM),
                         "model.layers.79.post_attention_layernorm.weight");
@@ -368,7 +369,7 @@ static void parameters_of_a_known_model(void **state)
     assert_int_equal(awq_model_parameters(&model), 6738415616 - 32000 * 4096);
     model.bias[AWQ_Q] = true;
     model.qk_norm = true;
-    assert_int_equal(awq_model_layer_parameters(&model), 202383360 + 4096 + 2 * 128);
+    assert_int_equal(awq_model_layer_parameters(&model, 0), 202383360 + 4096 + 2 * 128);
 }
 
 int main(void)

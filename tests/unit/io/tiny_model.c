@@ -15,6 +15,8 @@ static const char config_start[] =
     " \"num_hidden_layers\": 2, \"num_attention_heads\": 2, \"num_key_value_heads\": 1,"
     " \"vocab_size\": 24, \"max_position_embeddings\": 64";
 
+static const awq_model dense; /* for names */
+
 enum { HIDDEN = 16, INTERMEDIATE = 32, LAYERS = 2, VOCAB = 24, KEY = 8, GROUP = 8 };
 
 void tiny_add(tiny_model *model, const char *name, awq_dtype dtype, int64_t rows, int64_t cols)
@@ -32,16 +34,16 @@ static void add_linear(tiny_model *model, int64_t layer, awq_linear linear, bool
     int64_t in = linear == AWQ_DOWN ? INTERMEDIATE : HIDDEN;
     char name[AWQ_NAME_BYTES];
     if (!quantized) {
-        tiny_add(model, awq_linear_tensor_name(name, layer, linear, "weight"), AWQ_BF16,
+        tiny_add(model, awq_linear_tensor_name(name, &dense, layer, linear, "weight"), AWQ_BF16,
                  out[linear], in);
         return;
     }
-    tiny_add(model, awq_linear_tensor_name(name, layer, linear, "qweight"), AWQ_I32, in,
+    tiny_add(model, awq_linear_tensor_name(name, &dense, layer, linear, "qweight"), AWQ_I32, in,
              out[linear] / 8);
-    tiny_add(model, awq_linear_tensor_name(name, layer, linear, "qzeros"), AWQ_I32, in / GROUP,
-             out[linear] / 8);
-    tiny_add(model, awq_linear_tensor_name(name, layer, linear, "scales"), AWQ_F16, in / GROUP,
-             out[linear]);
+    tiny_add(model, awq_linear_tensor_name(name, &dense, layer, linear, "qzeros"), AWQ_I32,
+             in / GROUP, out[linear] / 8);
+    tiny_add(model, awq_linear_tensor_name(name, &dense, layer, linear, "scales"), AWQ_F16,
+             in / GROUP, out[linear]);
 }
 
 void tiny_fill(tiny_model *model, bool quantized)
@@ -50,7 +52,7 @@ void tiny_fill(tiny_model *model, bool quantized)
     memset(model, 0, sizeof *model);
     tiny_add(model, AWQ_EMBEDDING_NAME, AWQ_BF16, VOCAB, HIDDEN);
     for (int64_t layer = 0; layer < LAYERS; layer++) {
-        for (awq_linear linear = 0; linear < AWQ_LINEARS; linear++)
+        for (awq_linear linear = 0; linear < AWQ_DENSE_LINEARS; linear++)
             add_linear(model, layer, linear, quantized);
         tiny_add(model, awq_norm_tensor_name(name, layer, AWQ_INPUT_NORM), AWQ_BF16, HIDDEN, 0);
         tiny_add(model, awq_norm_tensor_name(name, layer, AWQ_POST_NORM), AWQ_BF16, HIDDEN, 0);

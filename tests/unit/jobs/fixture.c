@@ -34,12 +34,14 @@ awq_checkpoint *fixture_model(void **state, const char *name, bool tied, const c
     return fixture_open(directory);
 }
 
+static const awq_model dense; /* of no sizes */
+
 static void write_tensors(const char *path, int64_t layer, int64_t bytes, awq_layer_record *record)
 {
     awq_error err;
     awq_safetensors_writer *writer;
     char names[2][AWQ_NAME_BYTES];
-    awq_linear_tensor_name(names[0], layer, AWQ_Q, "qweight");
+    awq_linear_tensor_name(names[0], &dense, layer, AWQ_Q, "qweight");
     awq_norm_tensor_name(names[1], layer, AWQ_INPUT_NORM);
     awq_tensor tensors[2] = {
         {.name = names[0], .dtype = AWQ_I32, .dims = 2, .shape = {bytes / 8, 2}},
@@ -60,6 +62,7 @@ void fixture_write_record(const char *run, int64_t layer, const char *fingerprin
     awq_layer_record record;
     char path[AWQ_PATH_BYTES];
     awq_layer_record_init(&record);
+    must(awq_layer_record_shape(&record, &dense, layer, &err));
     record.layer = layer;
     record.tokens = 28;
     must(awq_run_layer_path(path, run, layer, "safetensors", &err));

@@ -12,6 +12,8 @@ static const awq_model model = {.layers = 2,
                                 .head_dim = 8,
                                 .vocab = 24};
 
+static const awq_tokens tokens = {.sequences = 7, .length = 4};
+
 static void expect(double value, double expected)
 {
     if (value == expected) return;
@@ -35,10 +37,48 @@ static void gram_is_one_triangle_for_each_group_of_inputs(void **state)
     expect(awq_work_gram(&model, 28), 28 * (3 * 256 + 1024));
 }
 
-static const awq_tokens tokens = {.sequences = 7, .length = 4};
-
 /* Weights times inputs, of all linears. */
 static const double triangle = 16 * (256 + 128 + 128 + 256 + 512 + 512) + 32 * 512;
+
+/* The second of two layers with four experts of eight channels, two a token, and a shared one of
+ * 32: attention 768 weights; the first layer's MLP 1536; an expert 384, router 64, the shared one
+ * 1536, its gate 16. */
+static awq_model mixture(void)
+{
+    awq_model made = model;
+    made.experts = (awq_experts){4, 2, 8, 32, false};
+    made.sparse[1] = true;
+    return made;
+}
+
+static void experts_count_for_the_tokens_that_they_get(void **state)
+{
+    (void)state;
+    awq_model made = mixture();
+    double dense = 4608, sparse = 2 * (768 + 64 + 2 * 384 + 1536 + 16);
+    expect(awq_work_forward(&made, 1, 4), (dense + sparse) / 2 + 128);
+    /* 8^2 for half of four downs, 32^2 for the shared one, 16^2 for two experts' gate and up */
+    double gram = 3 * 256 + 2 * 64 + 1024 + 2 * 256;
+    expect(awq_work_gram(&made, 28), 28 * (3 * 256 + 1024 + gram) / 2);
+    made.sparse[0] = true;
+    expect(awq_work_forward(&made, 1, 4), sparse + 128);
+    expect(awq_work_gram(&made, 28), 28 * gram);
+}
+
+static void experts_are_searched_whoever_comes(void **state)
+{
+    (void)state;
+    awq_model made = mixture();
+    awq_options options = {.alpha_steps = 20, .group_size = 8, .clip = AWQ_OPTION_CLIP_OFF};
+    made.sparse[0] = true;
+    double attention = 16 * (256 + 128 + 128 + 256);
+    double experts = 4 * (2 * 128 * 16 + 128 * 8) + 2 * 512 * 16 + 512 * 32;
+    expect(awq_work_search(&made, &options, &tokens), (attention + experts) * 23);
+    options.rounding = AWQ_OPTION_ROUNDING_FEEDBACK;
+    /* a factor for q, k, v, for o, for what the shared one reads, for each down, for each expert */
+    double factors = 3 * 4096 + 4 * 512 + 32768 + 4 * 4096;
+    expect(awq_work_search(&made, &options, &tokens), (attention + experts) * 24 + factors / 3);
+}
 
 static void search_counts_its_candidates(void **state)
 {
@@ -125,6 +165,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forward_is_linears_and_half_a_square_of_attention),
         cmocka_unit_test(gram_is_one_triangle_for_each_group_of_inputs),
+        cmocka_unit_test(experts_count_for_the_tokens_that_they_get),
+        cmocka_unit_test(experts_are_searched_whoever_comes),
         cmocka_unit_test(search_counts_its_candidates),
         cmocka_unit_test(plain_rounding_has_one_candidate_whatever_the_rule),
         cmocka_unit_test(clip_adds_the_groups_of_all_but_q_and_k),

@@ -128,7 +128,7 @@ void demo_calibrate(demo *d, demo_calibration *c)
     for (int layer = 0; layer <= DEMO_LAYERS; layer++)
         c->boundary[layer] = allocate(d, DEMO_TILE * d->length * d->model->hidden);
     for (int layer = 0; layer < DEMO_LAYERS; layer++)
-        must(awq_statistics_init(d->device, d->model, &c->statistics[layer], &err));
+        must(awq_statistics_init(d->device, d->model, layer, &c->statistics[layer], &err));
     for (int64_t first = 0; first < DEMO_CALIBRATION; first += DEMO_TILE)
         calibrate_tile(d, c, layers, &tokens, first);
     demo_release(d, layers);
@@ -156,7 +156,7 @@ void demo_quantize(demo *d, demo_calibration *c, awq_decoder *layer,
 void demo_dequantize(demo *d, awq_decoder *layer, const awq_quantized_layer *quantized,
                      const awq_grid *grid)
 {
-    for (int i = 0; i < AWQ_LINEARS; i++) {
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) {
         const awq_quantized_linear *linear = &quantized->linear[i];
         awq_extent extent = awq_linear_extent(d->model, (awq_linear)i);
         awq_grid resolved = awq_grid_resolve(*grid, extent.in);

@@ -42,7 +42,7 @@ static void every_linear_has_a_smaller_error(void **state)
     quantize(AWQ_ROUNDING_NEAREST, &nearest);
     synthetic_close(&s);
     quantize(AWQ_ROUNDING_FEEDBACK, &feedback);
-    for (int i = 0; i < AWQ_LINEARS; i++) {
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) {
         const awq_linear_record *before = &nearest.record.linear[i];
         const awq_linear_record *after = &feedback.record.linear[i];
         assert_true(after->loss < 0.9 * before->loss);
@@ -89,7 +89,7 @@ static void one_factor_serves_all_readers_of_an_input(void **state)
     s.device->backend = &counting;
     s.options.rounding = AWQ_ROUNDING_FEEDBACK;
     must(synthetic_quantize(&s, &layer, &err));
-    assert_int_equal(factorizations, AWQ_GROUPS);
+    assert_int_equal(factorizations, AWQ_DENSE_GROUPS);
     assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options, 0, 0, 4));
     awq_quantized_layer_release(&layer);
     s.device->backend = s.be;
@@ -104,7 +104,7 @@ static void the_number_of_threads_changes_nothing(void **state)
         synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16, .threads = i + 1});
         s.options.rounding = AWQ_ROUNDING_FEEDBACK;
         must(synthetic_quantize(&s, &layer[i], &err));
-        for (int k = 0; k < AWQ_LINEARS; k++) {
+        for (int k = 0; k < AWQ_DENSE_LINEARS; k++) {
             size_t weights =
                 (size_t)awq_extent_elements(awq_linear_extent(&s.model, (awq_linear)k));
             assert_memory_equal(layer[0].linear[k].codes, layer[i].linear[k].codes, weights);
@@ -146,11 +146,11 @@ static void progress_counts_what_is_executed(void **state)
     progress p = {0};
     double expected = 0;
     must(quantize_watched(&p, &layer, &err));
-    for (int i = 0; i < AWQ_LINEARS; i++) {
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) {
         awq_extent extent = awq_linear_extent(&s.model, (awq_linear)i);
         expected += (double)(extent.out * extent.in * extent.in);
     }
-    for (int i = 0; i < AWQ_GROUPS; i++)
+    for (int i = 0; i < AWQ_DENSE_GROUPS; i++)
         expected += pow((double)awq_group_channels(&s.model, (awq_group)i), 3) / 3;
     assert_true(fabs(p.flops / expected - 1) < 1e-12);
     awq_quantized_layer_release(&layer);

@@ -16,7 +16,7 @@ typedef struct fault {
     int64_t channel;   /* whose scale the consumers take to be 1.1 times as large; -1: none */
     bool alone;        /* not those that are tied to it */
     bool not_folded;   /* the consumers take the group's scales to be 1 */
-    awq_linear reader; /* that keeps its weight as it was; AWQ_LINEARS: none */
+    awq_linear reader; /* that keeps its weight as it was; AWQ_DENSE_LINEARS: none */
 } fault;
 
 static void spoil_scales(const synthetic *s, awq_quantized_layer *layer, const fault *f)
@@ -43,12 +43,13 @@ static awq_status quantize_spoiled(synthetic *s, const fault *f, awq_error *out)
                                .options = &s->options,
                                .out = &layer};
     must(awq_quantizer_open(&quantizer, &err));
-    for (int i = 0; i < AWQ_GROUPS; i++) must(awq_search_group(&quantizer, (awq_group)i, &err));
+    for (int i = 0; i < AWQ_DENSE_GROUPS; i++)
+        must(awq_search_group(&quantizer, (awq_group)i, &err));
     must(awq_fold_plan(&quantizer, &err));
     spoil_scales(s, &layer, f);
-    for (int i = 0; i < AWQ_LINEARS; i++)
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++)
         must(awq_quantize_linear(&quantizer, (awq_linear)i, &err));
-    if (f->reader < AWQ_LINEARS) {
+    if (f->reader < AWQ_DENSE_LINEARS) {
         awq_extent extent = awq_linear_extent(&s->model, f->reader);
         s->be->load(s->device, s->decoder.weight[f->reader], s->original[f->reader], AWQ_F32,
                     (size_t)awq_extent_elements(extent));
@@ -75,7 +76,7 @@ static void expect_found(synthetic_shape shape, fault f)
     char expected[96];
     open_layer(&s, shape);
     snprintf(expected, sizeof expected, "scale group '%s': folding changes the layer's output",
-             awq_group_name(f.group));
+             awq_dense_group_name(f.group));
     awq_status status = quantize_spoiled(&s, &f, &err);
     if (status != AWQ_ERR_NUMERIC || !strstr(err.text, expected))
         fail_msg("group %d, channel %d: %d, '%s'", (int)f.group, (int)f.channel, (int)status,
@@ -115,11 +116,11 @@ static void right_folds_are_exact(void **state)
 
 static void check_channels(synthetic_shape shape)
 {
-    for (int group = 0; group < AWQ_GROUPS; group++)
+    for (int group = 0; group < AWQ_DENSE_GROUPS; group++)
         for (int64_t channel = 0; channel < 32; channel += 25)
-            expect_found(
-                shape,
-                (fault){.group = (awq_group)group, .channel = channel, .reader = AWQ_LINEARS});
+            expect_found(shape, (fault){.group = (awq_group)group,
+                                        .channel = channel,
+                                        .reader = AWQ_DENSE_LINEARS});
 }
 
 static void a_channel_that_is_off_by_a_tenth_is_found(void **state)
@@ -131,11 +132,11 @@ static void a_channel_that_is_off_by_a_tenth_is_found(void **state)
 static void check_groups(synthetic_shape shape)
 {
     shape.all_bias = true;
-    for (int group = 0; group < AWQ_GROUPS; group++)
+    for (int group = 0; group < AWQ_DENSE_GROUPS; group++)
         expect_found(shape, (fault){.group = (awq_group)group,
                                     .channel = -1,
                                     .not_folded = true,
-                                    .reader = AWQ_LINEARS});
+                                    .reader = AWQ_DENSE_LINEARS});
 }
 
 static void a_group_that_is_not_folded_is_found(void **state)
@@ -148,10 +149,10 @@ static void a_group_that_is_not_folded_is_found(void **state)
 static void check_readers(synthetic_shape shape)
 {
     synthetic s;
-    for (int reader = 0; reader < AWQ_LINEARS; reader++) {
+    for (int reader = 0; reader < AWQ_DENSE_LINEARS; reader++) {
         awq_error err;
         fault f = {.channel = -1, .reader = (awq_linear)reader};
-        f.group = awq_linear_group(f.reader);
+        f.group = awq_linear_group(&s.model, f.reader);
         open_layer(&s, shape);
         s.options.alpha_steps = 0;
         assert_int_equal(quantize_spoiled(&s, &f, &err), AWQ_ERR_NUMERIC);
@@ -170,7 +171,7 @@ static void check_tied(synthetic_shape shape)
 {
     synthetic s;
     awq_error err;
-    fault f = {.group = AWQ_GROUP_O, .channel = 3, .alone = true, .reader = AWQ_LINEARS};
+    fault f = {.group = AWQ_GROUP_O, .channel = 3, .alone = true, .reader = AWQ_DENSE_LINEARS};
     open_layer(&s, shape);
     assert_int_equal(awq_free_channel(&s.model, AWQ_GROUP_O, 3),
                      awq_free_channel(&s.model, AWQ_GROUP_O, 19));

@@ -49,7 +49,7 @@ static void check_folding(synthetic_shape shape)
     assert_true(layer.record.fold_error > 0 && layer.record.fold_error < 2e-6);
     check_norm(&layer, AWQ_INPUT_NORM, AWQ_GROUP_QKV, input_norm);
     check_norm(&layer, AWQ_POST_NORM, AWQ_GROUP_GATE_UP, post_norm);
-    for (int linear = 0; linear < AWQ_LINEARS; linear++)
+    for (int linear = 0; linear < AWQ_DENSE_LINEARS; linear++)
         assert_true((layer.linear[linear].bias != NULL) == s.model.bias[linear]);
     awq_quantized_layer_release(&layer);
 }
@@ -176,13 +176,13 @@ static double original_value(const awq_quantized_layer *layer, awq_linear linear
     if (linear == AWQ_V) /* the first head of the group that reads this row */
         value *= (double)layer->record.group[AWQ_GROUP_O]
                      .scales[row / 16 * (s.model.heads / s.model.kv_heads) * 16 + row % 16];
-    return value / (double)layer->record.group[awq_linear_group(linear)].scales[column];
+    return value / (double)layer->record.group[awq_linear_group(&s.model, linear)].scales[column];
 }
 
 static double brute_force_loss(const awq_quantized_layer *layer, awq_linear linear)
 {
     awq_extent extent = awq_linear_extent(&s.model, linear);
-    const float *gram = s.statistics.gram[awq_linear_group(linear)];
+    const float *gram = s.statistics.gram[awq_linear_group(&s.model, linear)];
     double loss = 0, d[128];
     for (int64_t row = 0; row < extent.out; row++) {
         for (int64_t i = 0; i < extent.in; i++)
@@ -202,7 +202,7 @@ static void losses_are_errors_of_the_original_outputs(void **state)
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
     must(synthetic_quantize(&s, &layer, &err));
-    for (int linear = 0; linear < AWQ_LINEARS; linear++) {
+    for (int linear = 0; linear < AWQ_DENSE_LINEARS; linear++) {
         const awq_linear_record *record = &layer.record.linear[linear];
         double loss = brute_force_loss(&layer, (awq_linear)linear);
         assert_true(fabs(record->loss / loss - 1) < 1e-3);
@@ -229,7 +229,7 @@ static void the_identity_is_plain_rounding(void **state)
     s.options.clip = AWQ_CLIP_OFF;
     must(synthetic_quantize(&s, &layer, &err));
     const awq_linear_record *linear = layer.record.linear;
-    for (int i = 0; i < AWQ_LINEARS; i++)
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++)
         assert_true(fabs(linear[i].loss / linear[i].loss_rounding - 1) < 1e-5);
     double outputs = 64 + 32 + 32, tokens = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH;
     double sum =
@@ -270,7 +270,7 @@ static void the_number_of_threads_changes_nothing(void **state)
     for (int i = 0; i < 3; i++) {
         synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16, .threads = i + 1});
         must(synthetic_quantize(&s, &layer[i], &err));
-        for (int k = 0; k < AWQ_LINEARS; k++) {
+        for (int k = 0; k < AWQ_DENSE_LINEARS; k++) {
             size_t weights =
                 (size_t)awq_extent_elements(awq_linear_extent(&s.model, (awq_linear)k));
             assert_memory_equal(layer[0].linear[k].codes, layer[i].linear[k].codes, weights);
@@ -306,7 +306,7 @@ static void announced_bytes_are_allocated(void **state)
     s.device->backend = &counting;
 
     allocated = 0;
-    must(awq_statistics_init(s.device, &s.model, &statistics, &err));
+    must(awq_statistics_init(s.device, &s.model, 5, &statistics, &err));
     assert_int_equal(allocated, awq_statistics_bytes(&s.model));
     allocated = 0;
     must(awq_scratch_create(s.device, &s.model, 100, 25, &scratch, &err));
@@ -334,8 +334,8 @@ static void masked_rows_do_not_count(void **state)
     int64_t rows = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
     uint8_t mask[SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH];
-    must(awq_statistics_init(s.device, &s.model, &all, &err));
-    must(awq_statistics_init(s.device, &s.model, &half, &err));
+    must(awq_statistics_init(s.device, &s.model, 5, &all, &err));
+    must(awq_statistics_init(s.device, &s.model, 5, &half, &err));
     for (int pass = 0; pass < 2; pass++) {
         for (int64_t i = 0; i < rows; i++) mask[i] = i % 2 == pass;
         memcpy(s.output, s.input, (size_t)(rows * s.model.hidden) * sizeof *s.input);
@@ -346,7 +346,7 @@ static void masked_rows_do_not_count(void **state)
     memcpy(s.output, s.input, (size_t)(rows * s.model.hidden) * sizeof *s.input);
     must(awq_decoder_forward(s.device, &s.model, &s.decoder, s.scratch, s.output,
                              SYNTHETIC_SEQUENCES, &all, NULL, NULL, &err));
-    for (int group = 0; group < AWQ_GROUPS; group++)
+    for (int group = 0; group < AWQ_DENSE_GROUPS; group++)
         for (int64_t i = 0; i < awq_group_channels(&s.model, (awq_group)group); i++)
             assert_true(fabs(all.abs_sum[group][i] - half.abs_sum[group][i]) <=
                         1e-9 * all.abs_sum[group][i]);

@@ -120,7 +120,7 @@ static void progress_counts_what_is_executed(void **state)
     must(awq_quantize_layer(s.device, &s.model, &s.decoder, &s.statistics, s.scratch, &s.check,
                             &s.options, &watch, &layer, &err));
     double search = 0, clip = 0;
-    for (int i = 0; i < AWQ_LINEARS; i++) {
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) {
         awq_extent extent = awq_linear_extent(&s.model, (awq_linear)i);
         search += 21.0 * (double)(extent.out * extent.in * extent.in);
         if (i != AWQ_Q && i != AWQ_K) clip += 20.0 * 16 * (double)(extent.out * extent.in);

@@ -49,14 +49,14 @@ static awq_quantized_layer quantized(const awq_quantize_options *options)
 static double sum_of_losses(const awq_quantized_layer *layer)
 {
     double sum = 0;
-    for (int i = 0; i < AWQ_LINEARS; i++) sum += layer->record.linear[i].loss;
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) sum += layer->record.linear[i].loss;
     return sum;
 }
 
 static double sum_of_rounding(const awq_quantized_layer *layer)
 {
     double sum = 0;
-    for (int i = 0; i < AWQ_LINEARS; i++) sum += layer->record.linear[i].loss_rounding;
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) sum += layer->record.linear[i].loss_rounding;
     return sum;
 }
 
@@ -69,7 +69,7 @@ static void refined_alphas_lie_between_the_best_and_its_better_neighbour(void **
     options.alpha_steps = 8;
     options.refine = 5;
     awq_quantized_layer layer = quantized(&options);
-    for (int g = 0; g < AWQ_GROUPS; g++) {
+    for (int g = 0; g < AWQ_DENSE_GROUPS; g++) {
         const awq_group_record *group = &layer.record.group[g];
         int best = 0;
         assert_int_equal(group->candidates, 9 + 5);
@@ -96,7 +96,7 @@ static void a_refinement_stays_with_the_rule_that_won(void **state)
     options.duo = AWQ_DUO_BOTH;
     awq_quantized_layer layer = quantized(&options);
     int of_duo = 0;
-    for (int g = 0; g < AWQ_GROUPS; g++) {
+    for (int g = 0; g < AWQ_DENSE_GROUPS; g++) {
         const awq_group_record *group = &layer.record.group[g];
         int best = 0;
         assert_int_equal(group->candidates, 10 + 3);
@@ -105,7 +105,7 @@ static void a_refinement_stays_with_the_rule_that_won(void **state)
         for (int i = 10; i < 13; i++) assert_int_equal(group->duo[i], group->duo[best]);
         of_duo += group->duo[best];
     }
-    assert_in_range(of_duo, 1, AWQ_GROUPS); /* or the test shows nothing */
+    assert_in_range(of_duo, 1, AWQ_DENSE_GROUPS); /* or the test shows nothing */
     awq_quantized_layer_release(&layer);
 }
 
@@ -116,7 +116,8 @@ static void the_identity_alone_is_not_refined(void **state)
     options.alpha_steps = 0;
     options.refine = 3;
     awq_quantized_layer layer = quantized(&options);
-    for (int g = 0; g < AWQ_GROUPS; g++) assert_int_equal(layer.record.group[g].candidates, 1);
+    for (int g = 0; g < AWQ_DENSE_GROUPS; g++)
+        assert_int_equal(layer.record.group[g].candidates, 1);
     awq_quantized_layer_release(&layer);
 }
 
@@ -151,16 +152,16 @@ static void a_joint_clip_is_scored_as_it_is_written(void **state)
 static void a_joint_clip_leaves_what_rounding_costs_in_the_record(void **state)
 {
     (void)state;
-    double rounding[AWQ_LINEARS];
+    double rounding[AWQ_DENSE_LINEARS];
     awq_quantize_options options = plain_options();
     awq_quantized_layer layer = quantized(&options);
-    for (int i = 0; i < AWQ_LINEARS; i++) rounding[i] = layer.record.linear[i].loss_rounding;
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) rounding[i] = layer.record.linear[i].loss_rounding;
     awq_quantized_layer_release(&layer);
     synthetic_close(&s);
     options.clip = AWQ_CLIP_JOINT;
     options.objective = AWQ_OBJECTIVE_MODULE;
     layer = quantized(&options);
-    for (int i = 0; i < AWQ_LINEARS; i++)
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++)
         assert_true(layer.record.linear[i].loss_rounding == rounding[i]);
     awq_quantized_layer_release(&layer);
 }
@@ -207,7 +208,7 @@ static void clip_counts_add_up_to_the_groups(void **state)
         options.clip = (awq_clip_mode)(i / 2);
         options.clip_shape = (awq_clip_shape)(i % 2);
         awq_quantized_layer layer = quantized(&options);
-        for (int l = 0; l < AWQ_LINEARS; l++)
+        for (int l = 0; l < AWQ_DENSE_LINEARS; l++)
             check_counts(&layer.record.linear[l],
                          options.clip != AWQ_CLIP_OFF && l != AWQ_Q && l != AWQ_K, i % 2 + 1);
         awq_quantized_layer_release(&layer);
@@ -346,7 +347,7 @@ static void every_combination_of_options_chooses_the_least_loss(void **state)
     for (int i = 0; i < 144; i++) {
         awq_quantize_options options = combination(i);
         awq_quantized_layer layer = quantized(&options);
-        for (int g = 0; g < AWQ_GROUPS; g++) check_choice(&layer.record.group[g]);
+        for (int g = 0; g < AWQ_DENSE_GROUPS; g++) check_choice(&layer.record.group[g]);
         if (options.alpha_steps) assert_true(sum_of_losses(&layer) < sum_of_rounding(&layer));
         awq_quantized_layer_release(&layer);
         if (i < 143) synthetic_close(&s);
@@ -365,10 +366,10 @@ static void the_number_of_threads_changes_nothing(void **state)
         s.options.clip_shape = AWQ_CLIP_ASYMMETRIC;
         s.options.refine = 3;
         must(synthetic_quantize(&s, &layer[i], &err));
-        for (int g = 0; i && g < AWQ_GROUPS; g++)
+        for (int g = 0; i && g < AWQ_DENSE_GROUPS; g++)
             assert_memory_equal(layer[0].record.group[g].loss, layer[1].record.group[g].loss,
                                 24 * sizeof(double));
-        for (int l = 0; i && l < AWQ_LINEARS; l++)
+        for (int l = 0; i && l < AWQ_DENSE_LINEARS; l++)
             assert_memory_equal(&layer[0].record.linear[l], &layer[1].record.linear[l],
                                 sizeof layer[0].record.linear[l]);
         if (!i) synthetic_close(&s);
@@ -399,7 +400,7 @@ static void progress_counts_modules_and_clips(void **state)
     s.options.alpha_steps = 4;
     must(awq_quantize_layer(s.device, &s.model, &s.decoder, &s.statistics, s.scratch, &s.check,
                             &s.options, &watch, &layer, &err));
-    for (int i = 0; i < AWQ_LINEARS; i++) {
+    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) {
         awq_extent extent = awq_linear_extent(&s.model, (awq_linear)i);
         double weights = (double)awq_extent_elements(extent);
         bool alone = i == AWQ_O || i == AWQ_DOWN;

@@ -37,8 +37,12 @@ static awq_model make_model(synthetic_shape shape)
         .qk_norm = shape.qk_norm,
         .dtype = shape.dtype,
     };
-    for (int linear = 0; linear < AWQ_LINEARS; linear++)
+    for (int linear = 0; linear < AWQ_DENSE_LINEARS; linear++)
         model.bias[linear] = shape.all_bias || (shape.qkv_bias && linear <= AWQ_V);
+    if (!shape.sparse) return model;
+    model.family = AWQ_QWEN2_MOE;
+    model.experts = (awq_experts){SYNTHETIC_EXPERTS, 2, 32, 64, shape.normalized};
+    for (int layer = 0; layer < 6; layer++) model.sparse[layer] = true;
     return model;
 }
 
@@ -93,16 +97,18 @@ static void fill_weight(synthetic *s, awq_linear linear, void *to)
 
 static void make_decoder(synthetic *s)
 {
-    s->decoder = (awq_decoder){.index = 5};
+    awq_error err;
+    must(awq_decoder_init(&s->decoder, &s->model, 5, &err));
     size_t element = s->be->compute_bytes;
     s->decoder.arena = allocate(s, awq_decoder_bytes(&s->model, element));
     awq_arena arena = {.base = s->decoder.arena};
-    for (int i = 0; i < AWQ_LINEARS; i++) {
-        awq_extent extent = awq_linear_extent(&s->model, (awq_linear)i);
+    for (awq_linear i = 0; i < awq_model_linears(&s->model); i++) {
+        if (!awq_layer_has(&s->model, 5, i)) continue;
+        awq_extent extent = awq_linear_extent(&s->model, i);
         s->decoder.weight[i] =
             awq_arena_take(&arena, (uint64_t)awq_extent_elements(extent) * element);
         fill_weight(s, (awq_linear)i, s->decoder.weight[i]);
-        if (!s->model.bias[i]) continue;
+        if (!s->model.bias[awq_linear_kind(&s->model, i)]) continue;
         s->decoder.bias[i] = awq_arena_take(&arena, (uint64_t)extent.out * sizeof(float));
         upload_random(s, s->decoder.bias[i], extent.out, 0.5f, 91u + (uint64_t)i);
     }
@@ -127,7 +133,7 @@ void synthetic_open(synthetic *s, synthetic_shape shape)
     int64_t rows = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH;
     make_decoder(s);
     must(awq_scratch_create(s->device, &s->model, rows, SYNTHETIC_LENGTH, &s->scratch, &err));
-    must(awq_statistics_init(s->device, &s->model, &s->statistics, &err));
+    must(awq_statistics_init(s->device, &s->model, 5, &s->statistics, &err));
     s->input = allocate(s, (size_t)(rows * HIDDEN) * sizeof(float));
     s->output = allocate(s, (size_t)(rows * HIDDEN) * sizeof(float));
     upload_random(s, s->input, rows * HIDDEN, 2, 3);
@@ -145,6 +151,10 @@ void synthetic_measure(synthetic *s)
     size_t bytes = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH * HIDDEN * sizeof(float);
     s->be->zero(s->device, s->statistics.arena, awq_statistics_bytes(&s->model));
     s->statistics.tokens = 0;
+    memset(s->statistics.group_tokens, 0,
+           (size_t)awq_model_groups(&s->model) * sizeof *s->statistics.group_tokens);
+    free(s->statistics.choice);
+    s->statistics.choice = NULL;
     s->be->copy(s->device, s->output, s->input, bytes);
     must(awq_decoder_forward(s->device, &s->model, &s->decoder, s->scratch, s->output,
                              SYNTHETIC_SEQUENCES, &s->statistics, NULL, NULL, &err));
@@ -152,7 +162,7 @@ void synthetic_measure(synthetic *s)
 
 void synthetic_close(synthetic *s)
 {
-    for (int linear = 0; linear < AWQ_LINEARS; linear++) free(s->original[linear]);
+    for (int linear = 0; linear < SYNTHETIC_LINEARS; linear++) free(s->original[linear]);
     s->be->release(s->device, s->input);
     s->be->release(s->device, s->output);
     awq_statistics_release(s->device, &s->statistics);

@@ -7,7 +7,9 @@
 #include "layers/quantize.h"
 #include "layers/quantizer.h"
 
-enum { SYNTHETIC_SEQUENCES = 3, SYNTHETIC_LENGTH = 24 };
+enum { SYNTHETIC_SEQUENCES = 3, SYNTHETIC_LENGTH = 24, SYNTHETIC_EXPERTS = 5 };
+/* Enough for the experts and the shared one. */
+enum { SYNTHETIC_LINEARS = AWQ_DENSE_LINEARS + AWQ_MLP_LINEARS * (SYNTHETIC_EXPERTS + 1) + 2 };
 
 typedef struct synthetic {
     awq_device *device;
@@ -17,8 +19,8 @@ typedef struct synthetic {
     awq_scratch *scratch;
     awq_statistics statistics;
     float *input, *output;
-    float *original[AWQ_LINEARS]; /* host copies of the weights, as the device has them */
-    awq_quantize_options options; /* default, but groups of 16, plain scales, nearest */
+    float *original[SYNTHETIC_LINEARS]; /* host copies of the weights, as the device has them */
+    awq_quantize_options options;       /* default, but groups of 16, plain scales, nearest */
     awq_kept_tokens check;
 } synthetic;
 
@@ -26,6 +28,7 @@ typedef struct synthetic {
 typedef struct synthetic_shape {
     int64_t kv_heads;
     bool qkv_bias, all_bias, qk_norm;
+    bool sparse, normalized; /* five experts, two a token, and a shared one, as qwen2_moe's */
     awq_dtype dtype;
     int threads;
     const awq_backend *backend; /* NULL: the CPU's */

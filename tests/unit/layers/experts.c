@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT
+ * tests/unit/layers/experts.c - a sparse layer: what its statistics are of, what its losses are,
+ * and a folding check that sees a router that is wrong and no ties. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "layers/extent.h"
+#include "layers/scratch.h"
+#include "tests/unit/layers/check.h"
+#include "tests/unit/layers/synthetic.h"
+
+enum { ROWS = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH, ACTIVE = 2 };
+
+static synthetic s;
+static const synthetic_shape shape = {.kv_heads = 2, .sparse = true, .dtype = AWQ_BF16};
+
+static int close_layer(void **state)
+{
+    (void)state;
+    synthetic_close(&s);
+    return 0;
+}
+
+/* ---- statistics ---- */
+
+static int64_t tokens_of(int expert)
+{
+    int64_t tokens = 0;
+    for (int64_t i = 0; i < ROWS * ACTIVE; i++) tokens += s.statistics.choice[i] == expert;
+    return tokens;
+}
+
+/* The trace of a Gram matrix is the sum of the rows' squares: of its own rows and no others. */
+static double trace_of(awq_group group)
+{
+    int64_t channels = awq_group_channels(&s.model, group);
+    double sum = 0;
+    for (int64_t i = 0; i < channels; i++)
+        sum += (double)s.statistics.gram[group][i * channels + i];
+    return sum;
+}
+
+static void each_expert_has_statistics_of_its_tokens(void **state)
+{
+    (void)state;
+    synthetic_open(&s, shape);
+    int64_t sum = 0;
+    for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++) {
+        awq_group group = awq_mlp_down_group(1 + expert);
+        int64_t tokens = awq_statistics_tokens(&s.statistics, &s.model, group);
+        assert_int_equal(tokens, tokens_of(expert));
+        assert_true((tokens > 0) == (trace_of(group) > 0));
+        sum += tokens;
+    }
+    assert_int_equal(sum, ROWS * ACTIVE);
+    awq_group shared = awq_mlp_down_group(awq_model_shared_mlp(&s.model));
+    assert_int_equal(awq_statistics_tokens(&s.statistics, &s.model, shared), ROWS);
+    assert_null(s.statistics.gram[AWQ_GROUP_DOWN]);
+}
+
+/* Each row goes to two experts, so that theirs add up to twice that of all rows. */
+static void experts_gram_matrices_add_up(void **state)
+{
+    (void)state;
+    synthetic_open(&s, shape);
+    int64_t hidden = s.model.hidden;
+    const float *all = s.statistics.gram[AWQ_GROUP_GATE_UP];
+    for (int64_t i = 0; i < hidden; i++)
+        for (int64_t j = i; j < hidden; j++) {
+            double sum = 0, scale = sqrt((double)all[i * hidden + i] * (double)all[j * hidden + j]);
+            for (int mlp = 1; mlp <= SYNTHETIC_EXPERTS; mlp++)
+                sum += (double)s.statistics.expert_gram[mlp][i * hidden + j];
+            assert_true(fabs(sum - ACTIVE * (double)all[i * hidden + j]) <= 1e-5 * scale);
+        }
+    assert_null(s.statistics.expert_gram[awq_model_shared_mlp(&s.model)]);
+}
+
+/* A tenth of what an expert of average size has comes from all tokens. */
+static void experts_are_shrunk_towards_all_tokens(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, shape);
+    int64_t hidden = s.model.hidden;
+    double own[SYNTHETIC_EXPERTS + 1];
+    for (int mlp = 1; mlp <= SYNTHETIC_EXPERTS; mlp++)
+        own[mlp] = (double)s.statistics.expert_gram[mlp][hidden + 3];
+    must(synthetic_quantize(&s, &layer, &err));
+    double all = (double)s.statistics.gram[AWQ_GROUP_GATE_UP][hidden + 3];
+    for (int mlp = 1; mlp <= SYNTHETIC_EXPERTS; mlp++) {
+        double found = (double)s.statistics.expert_gram[mlp][hidden + 3];
+        double expected = own[mlp] + 0.1 * ACTIVE / SYNTHETIC_EXPERTS * all;
+        assert_true(fabs(found - expected) <= 1e-5 * (fabs(own[mlp]) + fabs(all)));
+        assert_true(found == (double)s.statistics.expert_gram[mlp][3 * hidden + 1]);
+    }
+    awq_quantized_layer_release(&layer);
+}
+
+/* Masked out are the first half of the rows, which comes to the same as a tile of the other half.
+ */
+static void rows_that_do_not_count_are_in_no_experts_statistics(void **state)
+{
+    (void)state;
+    awq_error err;
+    uint8_t mask[ROWS];
+    for (int i = 0; i < ROWS; i++) mask[i] = i >= SYNTHETIC_LENGTH;
+    synthetic_open(&s, shape);
+    awq_statistics masked, half;
+    must(awq_statistics_init(s.device, &s.model, 5, &masked, &err));
+    must(awq_statistics_init(s.device, &s.model, 5, &half, &err));
+    int64_t hidden = s.model.hidden;
+    size_t bytes = (size_t)(ROWS * hidden) * sizeof(float);
+    memcpy(s.output, s.input, bytes);
+    must(awq_decoder_forward(s.device, &s.model, &s.decoder, s.scratch, s.output,
+                             SYNTHETIC_SEQUENCES, &masked, mask, NULL, &err));
+    memcpy(s.output, s.input + SYNTHETIC_LENGTH * hidden, bytes * 2 / 3);
+    must(awq_decoder_forward(s.device, &s.model, &s.decoder, s.scratch, s.output,
+                             SYNTHETIC_SEQUENCES - 1, &half, NULL, NULL, &err));
+    for (awq_group group = AWQ_DENSE_GROUPS; group < awq_model_groups(&s.model); group++) {
+        int64_t channels = awq_group_channels(&s.model, group);
+        assert_int_equal(masked.group_tokens[group], half.group_tokens[group]);
+        for (int64_t i = 0; i < channels; i++)
+            assert_true(fabs(masked.abs_sum[group][i] - half.abs_sum[group][i]) <=
+                        1e-6 * fabs(half.abs_sum[group][i]));
+    }
+    awq_statistics_release(s.device, &masked);
+    awq_statistics_release(s.device, &half);
+}
+
+/* ---- losses ---- */
+
+static double value_of(const awq_quantized_layer *layer, awq_linear linear, int64_t row, int64_t in,
+                       int64_t column)
+{
+    const awq_quantized_linear *q = &layer->linear[linear];
+    int64_t group = (row * in + column) / s.options.grid.group_size;
+    double value = ((double)q->codes[row * in + column] - (double)q->zeros[group]) *
+                   (double)awq_float_from_f16(q->scales[group]);
+    awq_group feeds = awq_linear_feeds(&s.model, linear);
+    if (feeds >= 0) value *= (double)layer->record.group[feeds].scales[row];
+    return value / (double)layer->record.group[awq_linear_group(&s.model, linear)].scales[column];
+}
+
+static double brute_force_loss(const awq_quantized_layer *layer, awq_linear linear)
+{
+    awq_extent extent = awq_linear_extent(&s.model, linear);
+    const float *gram = awq_statistics_gram(&s.statistics, &s.model, linear);
+    double loss = 0, d[128];
+    for (int64_t row = 0; row < extent.out; row++) {
+        for (int64_t i = 0; i < extent.in; i++)
+            d[i] = (double)s.original[linear][row * extent.in + i] -
+                   value_of(layer, linear, row, extent.in, i);
+        for (int64_t i = 0; i < extent.in; i++)
+            for (int64_t j = 0; j < extent.in; j++)
+                loss += d[i] * (double)gram[i * extent.in + j] * d[j];
+    }
+    return loss;
+}
+
+static void losses_are_errors_of_each_experts_outputs(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, shape);
+    must(synthetic_quantize(&s, &layer, &err));
+    for (awq_linear linear = AWQ_DENSE_LINEARS; linear < awq_model_linears(&s.model); linear++) {
+        const awq_linear_record *record = &layer.record.linear[linear];
+        assert_true(*record->name);
+        if (awq_linear_kind(&s.model, linear) >= AWQ_ROUTER) {
+            assert_non_null(layer.linear[linear].weight);
+            assert_true(record->energy == 0 && record->groups == 0);
+            continue;
+        }
+        assert_true(fabs(record->loss / brute_force_loss(&layer, linear) - 1) < 1e-3);
+        assert_true(record->energy > record->loss_rounding);
+    }
+    assert_true(layer.record.fold_error < 1e-5);
+    assert_null(layer.linear[AWQ_GATE].codes);
+    awq_quantized_layer_release(&layer);
+}
+
+/* ---- the folding check ---- */
+
+/* Something to do to a layer that is quantized, before it is checked. */
+typedef void spoil(awq_quantizer *quantizer, int which);
+
+static awq_status check_spoiled(spoil *before_linears, spoil *after, int which, awq_error *out)
+{
+    awq_error err;
+    awq_quantized_layer layer;
+    awq_quantized_layer_init(&layer);
+    awq_quantizer quantizer = {.device = s.device,
+                               .model = &s.model,
+                               .decoder = &s.decoder,
+                               .statistics = &s.statistics,
+                               .scratch = s.scratch,
+                               .options = &s.options,
+                               .out = &layer};
+    must(awq_quantizer_open(&quantizer, &err));
+    for (awq_group i = 0; i < awq_model_groups(&s.model); i++)
+        if (awq_layer_has_group(&s.model, 5, i)) must(awq_search_group(&quantizer, i, &err));
+    must(awq_fold_plan(&quantizer, &err));
+    if (before_linears) before_linears(&quantizer, which);
+    for (awq_linear i = 0; i < awq_model_linears(&s.model); i++)
+        if (awq_layer_has(&s.model, 5, i)) must(awq_quantize_linear(&quantizer, i, &err));
+    if (after) after(&quantizer, which);
+    awq_status status = awq_fold_check_layer(&quantizer, &s.check, out);
+    awq_quantizer_close(&quantizer);
+    awq_quantized_layer_release(&layer);
+    return status;
+}
+
+static void spoil_group(awq_quantizer *quantizer, int group)
+{
+    for (int64_t i = 0; i < 16; i++) quantizer->out->record.group[group].scales[i] *= 1.05f;
+}
+
+static void a_spoiled_scale_of_an_expert_names_its_group(void **state)
+{
+    (void)state;
+    const awq_group end = AWQ_DENSE_GROUPS + SYNTHETIC_EXPERTS + 1; /* the shared one's */
+    for (awq_group group = AWQ_DENSE_GROUPS; group < end; group++) {
+        char expected[AWQ_NAME_BYTES + 32], name[AWQ_NAME_BYTES];
+        awq_error err = {0};
+        synthetic_open(&s, shape);
+        snprintf(expected, sizeof expected, "scale group '%s': folding changes",
+                 awq_group_name(name, &s.model, group));
+        assert_int_equal(check_spoiled(spoil_group, NULL, group, &err), AWQ_ERR_NUMERIC);
+        if (!strstr(err.text, expected)) fail_msg("'%s' does not say '%s'", err.text, expected);
+        if (group + 1 < end) synthetic_close(&s);
+    }
+}
+
+/* The router or the shared expert's gate as it was, among folded readers of the same input. */
+static void unfold_reader(awq_quantizer *quantizer, int kind)
+{
+    awq_linear linear = awq_model_linear(&s.model, (awq_kind)kind);
+    awq_extent extent = awq_linear_extent(&s.model, linear);
+    memcpy(quantizer->decoder->weight[linear], s.original[linear],
+           (size_t)awq_extent_elements(extent) * sizeof(float));
+}
+
+static void a_router_that_was_not_folded_is_noticed(void **state)
+{
+    (void)state;
+    for (int kind = AWQ_ROUTER; kind <= AWQ_SHARED_GATE; kind++) {
+        awq_error err = {0};
+        synthetic_open(&s, shape);
+        assert_int_equal(check_spoiled(NULL, unfold_reader, kind, &err), AWQ_ERR_NUMERIC);
+        if (!strstr(err.text,
+                    kind == AWQ_ROUTER ? "the router may not have been folded" : "differs by"))
+            fail_msg("'%s'", err.text);
+        if (kind == AWQ_ROUTER) synthetic_close(&s);
+    }
+}
+
+/* A logit that asks for an expert that it did not ask for; with weights that add up to one and the
+ * choice held, nothing else tells. */
+static void raise_least(awq_quantizer *quantizer, int which)
+{
+    (void)which;
+    awq_linear router = awq_model_linear(&s.model, AWQ_ROUTER);
+    float *row = quantizer->decoder->weight[router];
+    int64_t hidden = s.model.hidden;
+    int expert = 0;
+    while (s.statistics.choice[0] == expert || s.statistics.choice[1] == expert) expert++;
+    for (int64_t i = 0; i < hidden; i++) /* as the first token's best, but for a little */
+        row[expert * hidden + i] = 1.05f * row[s.statistics.choice[0] * hidden + i];
+}
+
+static void an_expert_that_was_not_asked_for_is_noticed(void **state)
+{
+    (void)state;
+    awq_error err = {0};
+    synthetic_open(&s, (synthetic_shape){.sparse = true, .normalized = true, .dtype = AWQ_BF16});
+    assert_int_equal(check_spoiled(NULL, raise_least, 0, &err), AWQ_ERR_NUMERIC);
+    if (!strstr(err.text, "scale group 'gate_up': folding sends token")) fail_msg("'%s'", err.text);
+}
+
+/* Logits of experts 1 and 2 that differ by rounding alone. */
+static void make_ties(void)
+{
+    float *row = s.decoder.weight[awq_model_linear(&s.model, AWQ_ROUTER)];
+    int64_t hidden = s.model.hidden;
+    for (int64_t i = 0; i < hidden; i++)
+        row[2 * hidden + i] = row[hidden + i] * (1 + (i % 3 ? 0x1p-22f : -0x1p-22f));
+}
+
+static void ties_that_fall_to_the_other_side_are_no_fault(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, shape);
+    make_ties();
+    synthetic_measure(&s);
+    must(synthetic_quantize(&s, &layer, &err));
+    assert_true(layer.record.fold_error < 1e-5);
+    awq_quantized_layer_release(&layer);
+    /* the folded layer, left to itself, does choose others: the check had to hold them */
+    memcpy(s.output, s.input, (size_t)(ROWS * s.model.hidden) * sizeof(float));
+    must(awq_decoder_forward(s.device, &s.model, &s.decoder, s.scratch, s.output,
+                             SYNTHETIC_SEQUENCES, NULL, NULL, NULL, &err));
+    assert_memory_not_equal(s.scratch->routing.host->expert, s.statistics.choice,
+                            ROWS * ACTIVE * sizeof(int32_t));
+}
+
+/* ---- memory ---- */
+
+static size_t allocated;
+
+static awq_status counting_alloc(awq_device *device, size_t bytes, const char *what, void **out,
+                                 awq_error *err)
+{
+    allocated += bytes;
+    return s.be->alloc(device, bytes, what, out, err);
+}
+
+static void what_is_announced_is_allocated(void **state)
+{
+    (void)state;
+    awq_error err;
+    synthetic_open(&s, shape);
+    awq_backend counting = *s.be;
+    counting.alloc = counting_alloc;
+    s.device->backend = &counting;
+    awq_scratch *scratch;
+    awq_statistics statistics;
+    allocated = 0;
+    must(awq_scratch_create(s.device, &s.model, ROWS, SYNTHETIC_LENGTH, &scratch, &err));
+    assert_int_equal(allocated, awq_scratch_bytes(&s.model, ROWS, SYNTHETIC_LENGTH, sizeof(float)));
+    allocated = 0;
+    must(awq_statistics_init(s.device, &s.model, 5, &statistics, &err));
+    assert_int_equal(allocated, awq_statistics_bytes(&s.model));
+    awq_scratch_free(scratch);
+    awq_statistics_release(s.device, &statistics);
+    s.device->backend = s.be;
+}
+
+static void the_module_objective_is_refused(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer;
+    synthetic_open(&s, shape);
+    s.options.objective = AWQ_OBJECTIVE_MODULE;
+    assert_int_equal(synthetic_quantize(&s, &layer, &err), AWQ_ERR_INPUT);
+    assert_non_null(strstr(err.text, "dense layers only"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(each_expert_has_statistics_of_its_tokens, close_layer),
+        cmocka_unit_test_teardown(experts_gram_matrices_add_up, close_layer),
+        cmocka_unit_test_teardown(experts_are_shrunk_towards_all_tokens, close_layer),
+        cmocka_unit_test_teardown(rows_that_do_not_count_are_in_no_experts_statistics, close_layer),
+        cmocka_unit_test_teardown(losses_are_errors_of_each_experts_outputs, close_layer),
+        cmocka_unit_test_teardown(a_spoiled_scale_of_an_expert_names_its_group, close_layer),
+        cmocka_unit_test_teardown(a_router_that_was_not_folded_is_noticed, close_layer),
+        cmocka_unit_test_teardown(an_expert_that_was_not_asked_for_is_noticed, close_layer),
+        cmocka_unit_test_teardown(ties_that_fall_to_the_other_side_are_no_fault, close_layer),
+        cmocka_unit_test_teardown(what_is_announced_is_allocated, close_layer),
+        cmocka_unit_test_teardown(the_module_objective_is_refused, close_layer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
