@@ -171,6 +171,10 @@ struct awq_backend {
     /* sum[c] += sum over rows of |x[r, c]|, in float64. */
     void (*abs_sum)(awq_device *device, double *sum, const void *x, const uint8_t *mask,
                     int64_t rows, int64_t cols);
+    /* sum[c] += sum over rows of |w[r, c]| / (max|w| of its group + 1e-6), in float64, of a
+     * weight: A 2.3's. Groups are of group_size columns. */
+    void (*relative_sum)(awq_device *device, double *sum, const void *w, awq_extent extent,
+                         int64_t group_size);
     /* gram[i, j] += sum over rows of x[r, i] x[r, j], j >= i at least (whole blocks on the
      * diagonal); the rest is undefined until gram_finish. */
     void (*gram)(awq_device *device, float *gram, const void *x, const uint8_t *mask, int64_t rows,

@@ -32,6 +32,7 @@ const awq_backend awq_backend_cpu = {
     .gather_rows = gather_rows_cpu,
     .scatter_add = scatter_add_cpu,
     .abs_sum = abs_sum_cpu,
+    .relative_sum = relative_sum_cpu,
     .gram = gram_cpu,
     .gram_finish = gram_finish_cpu,
     .rounding_error = rounding_error_cpu,

@@ -4,7 +4,7 @@
  * A thread a column and ROWS rows; their sums, in scratch, are added in order by a thread a column.
  * Reads 2 bytes an element. */
 #include "kernels/cuda/compute.cuh"
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/sums.cuh"
 #include "kernels/cuda/verbs.h"
 
 enum { ABS_SUM_ROWS = 128, ABS_SUM_THREADS = 128 };
@@ -31,6 +31,13 @@ __global__ static void whole_kernel(double *sum, const double *part, int64_t par
     sum[c] += whole;
 }
 
+void cuda_add_parts(cuda_device *self, const char *verb, double *sum, const double *part,
+                    int64_t parts, int64_t cols)
+{
+    CUDA_LAUNCH(self, verb, whole_kernel, static_cast<unsigned>(cuda_blocks(cols, ELEMENT_THREADS)),
+                ELEMENT_THREADS, sum, part, parts, cols);
+}
+
 template <typename T>
 static void launch_parts(cuda_device *self, double *part, const void *x, const uint8_t *mask,
                          int64_t rows, int64_t cols)
@@ -52,7 +59,5 @@ void abs_sum_cuda(awq_device *device, double *sum, const void *x, const uint8_t 
     if (!scratch) return;
     double *part = cuda_carve<double>(&scratch, static_cast<size_t>(parts * cols));
     AWQ_BY_COMPUTE(self, launch_parts, part, x, mask, rows, cols);
-    CUDA_LAUNCH(self, "abs_sum", whole_kernel,
-                static_cast<unsigned>(cuda_blocks(cols, ELEMENT_THREADS)), ELEMENT_THREADS, sum,
-                part, parts, cols);
+    cuda_add_parts(self, "abs_sum", sum, part, parts, cols);
 }

@@ -35,6 +35,7 @@ const awq_backend awq_backend_cuda = {
     .gather_rows = gather_rows_cuda,
     .scatter_add = scatter_add_cuda,
     .abs_sum = abs_sum_cuda,
+    .relative_sum = relative_sum_cuda,
     .gram = gram_cuda,
     .gram_finish = gram_finish_cuda,
     .rounding_error = rounding_error_cuda,

@@ -38,7 +38,7 @@ static const size_t STAGING_BYTES = 4 << 20;
 typedef struct cuda_staging {
     pthread_mutex_t lock;
     char *host[STAGING_SLOTS];       /* pinned, STAGING_BYTES each */
-    cudaEvent_t read[STAGING_SLOTS]; /* the slot's last copy to the device is done */
+    cudaEvent_t read[STAGING_SLOTS]; /* the slot's last copy is done */
     int next;
     void *device; /* STAGING_BYTES */
 } cuda_staging;

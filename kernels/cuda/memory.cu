@@ -98,31 +98,54 @@ void upload_cuda(awq_device *device, void *to, const void *host, size_t bytes)
 
 /* ---- to the host ---- */
 
-static bool fetch_piece(cuda_device *self, const char *verb, char *host, const char *from,
-                        size_t bytes)
+/* The piece at `done` of `bytes`, which has the slot that is next after those before it. */
+typedef struct fetched_piece {
+    int slot;
+    size_t bytes;
+} fetched_piece;
+
+static fetched_piece piece_at(const cuda_staging *staging, size_t done, size_t bytes)
+{
+    size_t number = static_cast<size_t>(staging->next) + done / STAGING_BYTES;
+    fetched_piece piece = {static_cast<int>(number % STAGING_SLOTS), bytes - done};
+    if (piece.bytes > STAGING_BYTES) piece.bytes = STAGING_BYTES;
+    return piece;
+}
+
+static bool begin_piece(cuda_device *self, const char *verb, fetched_piece piece, const char *from)
 {
     cuda_staging *staging = &self->staging;
-    int slot = staging->next;
-    if (!cuda_check(self, verb, cudaEventSynchronize(staging->read[slot])) ||
-        !cuda_check(self, verb,
-                    cudaMemcpyAsync(staging->host[slot], from, bytes, cudaMemcpyDeviceToHost,
-                                    self->stream)) ||
-        !cuda_check(self, verb, cudaStreamSynchronize(self->stream)))
-        return false;
-    memcpy(host, staging->host[slot], bytes);
+    return cuda_check(self, verb, cudaEventSynchronize(staging->read[piece.slot])) &&
+           cuda_check(self, verb,
+                      cudaMemcpyAsync(staging->host[piece.slot], from, piece.bytes,
+                                      cudaMemcpyDeviceToHost, self->stream)) &&
+           cuda_check(self, verb, cudaEventRecord(staging->read[piece.slot], self->stream));
+}
+
+static bool end_piece(cuda_device *self, const char *verb, fetched_piece piece, char *host)
+{
+    cuda_staging *staging = &self->staging;
+    if (!cuda_check(self, verb, cudaEventSynchronize(staging->read[piece.slot]))) return false;
+    memcpy(host, staging->host[piece.slot], piece.bytes);
     return true;
 }
 
+/* While one piece goes from its slot to the host's memory, the next comes from the device. */
 awq_status cuda_fetch_locked(cuda_device *self, const char *verb, void *host, const void *from,
                              size_t bytes, awq_error *err)
 {
     char *target = static_cast<char *>(host);
     const char *source = static_cast<const char *>(from);
+    cuda_staging *staging = &self->staging;
+    size_t begun = 0;
     bool well = true;
     for (size_t done = 0; well && done < bytes; done += STAGING_BYTES) {
-        size_t piece = bytes - done < STAGING_BYTES ? bytes - done : STAGING_BYTES;
-        well = fetch_piece(self, verb, target + done, source + done, piece);
+        for (; well && begun < bytes && begun < done + STAGING_SLOTS * STAGING_BYTES;
+             begun += STAGING_BYTES)
+            well = begin_piece(self, verb, piece_at(staging, begun, bytes), source + begun);
+        well = well && end_piece(self, verb, piece_at(staging, done, bytes), target + done);
     }
+    staging->next = piece_at(staging, begun, bytes).slot;
     return cuda_status(self, err);
 }
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * kernels/cuda/quadratic_form.cu - sum over rows of d G d^T, with G's upper triangle only.
  *
- * With G symmetric, d G d^T = sum over column blocks j of (2 d[0:j] G[0:j, j] + d[j] G[j, j]) d[j].
- * out in (in + COLS) flops by cuBLAS on tensor cores, from float16 factors, summed in float32. To
- * fit float16 both are scaled by powers of two, which take nothing: G[i, j] by 2^-(e_i + e_j),
- * 2^e_j at the root of G[j, j], so that no entry is beyond 4 (Cauchy and Schwarz); d[j] by 2^e_j,
- * and each row so that its largest is at 2^10. Then 11 bits hold d exactly, where it is bfloat16 or
- * float16, but for what is 2^-24 of its row and less; of G's entries they lose 2^-12, as TF32 would
- * at half the rate, or 2^-25 of the diagonal's where they are small. Losses are within 1e-3 so.
+ * With G symmetric, d G d^T = sum over column blocks j of (2 d[0:j] G[0:j, j] + d[j] G[j, j]) d[j];
+ * the 2 is G's, so that the two are one product. out in (in + COLS) flops by cuBLAS on tensor
+ * cores, from float16 factors, summed in float32. To fit float16 both are scaled by powers of two,
+ * which take nothing: G[i, j] by 2^-(e_i + e_j), 2^e_j at the root of G[j, j], so that no entry is
+ * beyond 8 (Cauchy and Schwarz); d[j] by 2^e_j, and each row so that its largest is at 2^10. Then
+ * 11 bits hold d exactly, where it is bfloat16 or float16, but for what is 2^-24 of its row and
+ * less; of G's entries they lose 2^-11, as TF32 would at half the rate, or 2^-25 of the diagonal's
+ * where they are small. Losses are within 1e-3 so.
  *
  * Each row and column block has its own place for its sum in float64, and the places are added in
  * order. */
@@ -20,7 +21,7 @@
 
 enum {
     FORM_COLS = 1024,
-    FORM_ROWS = 4096,
+    FORM_ROWS = 8192,
     FORM_THREADS = 256,
     FORM_WARPS = FORM_THREADS / WARP,
     ROW_EXPONENT = 10 /* of a row's largest */
@@ -83,12 +84,12 @@ static void launch_scale_rows(cuda_device *self, const form_job *job, const void
                 FORM_THREADS, *job, static_cast<const T *>(from));
 }
 
-/* The rows 0 .. rows - 1 of the columns from `col` on. */
-__global__ static void scale_gram_kernel(form_job job, int64_t rows, int64_t col, int64_t cols)
+/* The columns from `col` on, down to the last's diagonal; twice what is above their block. */
+__global__ static void scale_gram_kernel(form_job job, int64_t col, int64_t cols)
 {
-    for (int64_t i = grid_thread(); i < rows * cols; i += grid_stride()) {
+    for (int64_t i = grid_thread(); i < (col + cols) * cols; i += grid_stride()) {
         int64_t row = i / cols, column = col + i % cols;
-        float g = job.gram[row * job.in + column] * power_of(-job.exponent[row]);
+        float g = job.gram[row * job.in + column] * power_of(-job.exponent[row] + (row < col));
         job.g[i] = narrow<__half>(g * power_of(-job.exponent[column]));
     }
 }
@@ -110,21 +111,19 @@ __global__ static void dot_kernel(double *part, form_job job, int64_t rows, int6
     if (threadIdx.x % WARP == 0) part[row * job.column_blocks] = sum;
 }
 
-/* e = alpha d[:, from : from + k] G[from : from + k, col : col + cols] + beta e. */
-static void multiply(cuda_device *self, const form_job *job, int64_t rows, int64_t from, int64_t k,
-                     int64_t cols, float alpha, float beta)
+/* e = d[:, 0 : k] G[0 : k, the column block], which is in g. */
+static void multiply(cuda_device *self, const form_job *job, int64_t rows, int64_t k, int64_t cols)
 {
     cuda_product product = {};
-    product.a = {job->d + from, CUDA_R_16F, job->in, false};
-    product.b = {job->g + from * cols, CUDA_R_16F, cols, false};
+    product.a = {job->d, CUDA_R_16F, job->in, false};
+    product.b = {job->g, CUDA_R_16F, cols, false};
     product.c = job->e;
     product.c_type = CUDA_R_32F;
     product.c_stride = cols;
     product.m = rows;
     product.n = cols;
     product.k = k;
-    product.alpha = alpha;
-    product.beta = beta;
+    product.alpha = 1;
     product.compute = CUBLAS_COMPUTE_32F;
     cuda_multiply(self, "quadratic_form", &product);
 }
@@ -135,9 +134,8 @@ static void add_rows(cuda_device *self, const form_job *job, double *part, int64
     for (int64_t j = 0; j < job->column_blocks; j++) {
         int64_t col = j * FORM_COLS, cols = cuda_min(FORM_COLS, job->in - col);
         CUDA_LAUNCH(self, "quadratic_form", scale_gram_kernel, element_blocks((col + cols) * cols),
-                    ELEMENT_THREADS, *job, col + cols, col, cols);
-        multiply(self, job, rows, 0, col, cols, 2, 0);
-        multiply(self, job, rows, col, cols, cols, 1, col ? 1 : 0);
+                    ELEMENT_THREADS, *job, col, cols);
+        multiply(self, job, rows, col + cols, cols);
         CUDA_LAUNCH(self, "quadratic_form", dot_kernel, blocks, FORM_THREADS, part + j, *job, rows,
                     col, cols);
     }

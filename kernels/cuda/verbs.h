@@ -52,6 +52,8 @@ void gather_rows_cuda(awq_device *device, void *y, const void *x, const int32_t 
                       int64_t count, int64_t cols);
 void scatter_add_cuda(awq_device *device, float *sum, const float *x, const int32_t *rows,
                       const float *weight, int64_t count, int64_t cols);
+void relative_sum_cuda(awq_device *device, double *sum, const void *w, awq_extent extent,
+                       int64_t group_size);
 void abs_sum_cuda(awq_device *device, double *sum, const void *x, const uint8_t *mask, int64_t rows,
                   int64_t cols);
 void gram_cuda(awq_device *device, float *gram, const void *x, const uint8_t *mask, int64_t rows,

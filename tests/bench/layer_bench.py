@@ -5,9 +5,9 @@
 Makes a checkpoint of random weights with a known model's layer shapes, runs the real
 `awqrun quantize` (or eval) on it, and prints where each layer's time went, beside what the machine
 itself does: its single-precision GEMM rate, its reading and its writing, measured before and after
-the run. With `--backend cuda` the rate is cuBLAS's on that GPU, in the compute type, and phases are
-in TFLOP/s. Rates count useful arithmetic as jobs/work.h does: one triangle of each Gram matrix and of
-each loss. Then the memory that the plan asks for, beside the measured peak: of each worker's
+the run. With `--backend cuda` the rate is cuBLAS's on that GPU, in the compute type, and phases
+are in TFLOP/s. Rates count useful arithmetic as jobs/work.h does: one triangle of each Gram matrix
+and of each loss. Then the memory that the plan asks for, beside the measured peak: of each worker's
 anonymous memory, pages of the mapped checkpoint not counted; of a GPU, what nvidia-smi says beyond
 what was in use before, with the CUDA context.
 
@@ -140,8 +140,8 @@ class Watch(threading.Thread):
 
 
 class GpuWatch(threading.Thread):
-    """Samples the memory in use on all GPUs together, by nvidia-smi; peaks: {None: bytes beyond what
-    was in use at first}, empty where that cannot be asked."""
+    """Samples the memory in use on all GPUs together, by nvidia-smi; peaks: {None: bytes beyond
+    what was in use at first}, empty where that cannot be asked."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -214,7 +214,8 @@ def print_plan(options, model):
     run = subprocess.run([awqrun(options), "plan", "--model", model, "--tokens",
                           model / "tokens.h5", "--threads", str(options.threads), "--workers",
                           str(options.workers), "--stage-layers", str(options.stage_layers),
-                          "--backend", options.backend, *options.awqrun], check=True, stdout=subprocess.PIPE, text=True)
+                          "--backend", options.backend, *options.awqrun], check=True,
+                         stdout=subprocess.PIPE, text=True)
     print("".join(re.findall(r"^(?:memory|arithmetic) .*\n", run.stdout, re.MULTILINE)), end="")
 
 
@@ -308,7 +309,7 @@ def print_memory(rows):
     print(f"\n{'worker':<10}{'planned MB':>12}{'peak MB':>10}{'planned above peak':>20}")
     for worker, planned, peak in rows:
         if peak is None:
-            print(f"{worker:<10}{1e-6 * planned:12.1f}  not measured: nvidia-smi gives nothing here")
+            print(f"{worker:<10}{1e-6 * planned:12.1f}  not measured: nvidia-smi says nothing")
             continue
         print(f"{worker:<10}{1e-6 * planned:12.1f}{1e-6 * peak:10.1f}"
               f"{100 * (planned - peak) / peak:19.1f}%")

@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 
 BENCH = pathlib.Path(__file__).with_name("layer_bench.py")
@@ -17,10 +18,19 @@ PHASES = ("read", "forward", "gram", "search", "clip", "feedback", "pack", "writ
 EMULATED = pathlib.Path(BUILD) / "tests" / "cuda_emulator" / "machine_rate_emulated"
 
 
-def bench(*arguments, check=() if SANITIZED else ("--check-memory",)):
+# What nvidia-smi prints: MiB of each of two GPUs, once or again and again.
+NVIDIA_SMI = """#!/bin/sh
+echo 100; echo 7
+case $* in *-lms*) echo 300; echo 57; echo 120; echo 7; exec sleep 100;; esac
+"""
+
+
+def bench(*arguments, check=() if SANITIZED else ("--check-memory",), tools=None):
     """What it prints, for four sequences of a tiny model of two layers."""
     environment = {name: value for name, value in os.environ.items()
                    if name != "CUDA_VISIBLE_DEVICES"}  # of the tests, which are to see no GPU
+    if tools:
+        environment["PATH"] = f"{tools}:{environment['PATH']}"
     run = subprocess.run([sys.executable, "-B", BENCH, "--build", BUILD, "--preset", "tiny",
                           "--sequences", "4", *check, *arguments], env=environment,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
@@ -40,15 +50,19 @@ class LayerBench(unittest.TestCase):
         self.assertAlmostEqual(2e-3 * counted / planned, 1, delta=0.002, msg=printed)
 
     @unittest.skipUnless(EMULATED.exists(), "the CUDA backend is not emulated in this build")
-    def test_a_gpus_phases_are_beside_its_own_products(self):
-        printed = bench("--emulated", "--backend", "cuda", "--preset", "micro", "--layers", "1",
-                        "--sequences", "2", "--length", "32", "--", "--alpha-steps", "1",
-                        "--group-size", "64", check=())
+    def test_a_gpus_phases_are_beside_its_own_products_and_its_peak_is_nvidia_smis(self):
+        with tempfile.TemporaryDirectory() as tools:
+            tool = pathlib.Path(tools) / "nvidia-smi"
+            tool.write_text(NVIDIA_SMI)
+            tool.chmod(0o755)
+            printed = bench("--emulated", "--backend", "cuda", "--preset", "micro", "--layers", "1",
+                            "--sequences", "2", "--length", "32", "--", "--alpha-steps", "1",
+                            "--group-size", "64", check=(), tools=tools)
         self.assertEqual(set(re.findall(r"^(\w+) +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +\d+%$", printed,
                                         re.MULTILINE)), set(PHASES), printed)
         self.assertRegex(printed, r"(?m)^GPU before +GEMM [\d.]+ GFLOP/s")
         self.assertRegex(printed, r"TFLOP +TFLOP/s +of GEMM")
-        self.assertRegex(printed, r"(?m)^GPU +[\d.]+ ")
+        self.assertRegex(printed, r"(?m)^GPU +[\d.]+ +262\.1 ")  # 250 MiB
 
     def test_without_a_gpu_one_sentence_says_so(self):
         run = subprocess.run([pathlib.Path(BUILD) / "tests" / "bench" / "machine_rate", "1",

@@ -69,6 +69,13 @@ step "the conformance suite"
 for part in "${kernels[@]}"; do conformance "kernels/kernels_$part"; done
 for part in "${layers[@]}"; do conformance "layers/layers_$part"; done
 
+if [[ -x $build/tests/gpu/nccl_self ]]; then
+    step "NCCL, one rank to itself"
+    "$build/tests/gpu/nccl_self"
+else
+    echo "this build has no NCCL: tests/gpu/nccl_self is NOT run"
+fi
+
 step "the demo model on the CPU and on the GPU"
 options=(--backend cpu)
 quantize cpu "$build/bin/awqrun"

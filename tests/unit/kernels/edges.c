@@ -156,6 +156,50 @@ static void attention_shows_an_infinite_score(void **state)
     for (int64_t t = 0; t < LENGTH; t++) assert_true(isfinite(result[t * WIDTH]) == (t < SPOILED));
 }
 
+/* A device of its own: one that refuses is of no more use. */
+static void check_refused(int64_t head_dim, const char *why)
+{
+    awq_error err;
+    bench own;
+    void *x;
+    assert_true(bench_open(&own, be, under_test.compute, 1));
+    must(be->alloc(own.device, 2 * (size_t)head_dim * sizeof(float), "a test", &x, &err));
+    be->zero(own.device, x, 2 * (size_t)head_dim * sizeof(float));
+    be->attention(own.device, x, x, x, x, 1, 1, 1, 1, head_dim);
+    awq_status status = be->sync(own.device, &err);
+    if (under_test.compute == AWQ_F32)
+        must(status);
+    else
+        assert_true(status == AWQ_ERR_INPUT && strstr(err.text, why));
+    be->release(own.device, x);
+    bench_close(&own);
+}
+
+static void attention_says_which_heads_it_does_not_take(void **state)
+{
+    (void)state;
+    check_refused(258, "attention: heads of more than 256 channels; run with --backend cpu");
+    check_refused(7, "attention: heads of an odd number of channels");
+}
+
+/* ---- copies, which a GPU cuts to pieces ---- */
+
+static void copies_of_any_size_are_whole(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 4 << 20, (4 << 20) + 1, (13 << 20) + 7, 3};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        uint8_t *bytes = host_array(sizes[i]);
+        for (size_t j = 0; j < sizes[i]; j++) bytes[j] = (uint8_t)(j * 2654435761u >> 13);
+        void *there = device_bytes(bytes, sizes[i]), *copied = device_array(sizes[i]);
+        be->copy(device, copied, there, sizes[i]);
+        be->zero(device, there, sizes[i]);
+        assert_memory_equal(fetch_bytes(copied, sizes[i]), bytes, sizes[i]);
+        memset(bytes, 0, sizes[i]);
+        assert_memory_equal(fetch_bytes(there, sizes[i]), bytes, sizes[i]);
+    }
+}
+
 /* ---- conversions ---- */
 
 static void narrow_keeps_what_is_not_finite(void **state)
@@ -347,6 +391,8 @@ int main(void)
         cmocka_unit_test(rope_works_on_one_token_and_shows_what_is_not_finite),
         cmocka_unit_test(attention_shows_keys_and_values_that_are_not_finite),
         cmocka_unit_test(attention_shows_an_infinite_score),
+        cmocka_unit_test(attention_says_which_heads_it_does_not_take),
+        cmocka_unit_test(copies_of_any_size_are_whole),
         cmocka_unit_test(narrow_keeps_what_is_not_finite),
         cmocka_unit_test(find_nonfinite_works_on_one_element),
         cmocka_unit_test(statistics_show_what_is_not_finite),

@@ -68,6 +68,48 @@ static void gram_shows_nan(void **state)
     for (int i = 0; i < 16 * 16; i++) assert_true(isnan(result[i]) == (i / 16 == 3 || i % 16 == 3));
 }
 
+static void check_relative_sum(awq_extent extent, int64_t group_size)
+{
+    int64_t in = extent.in, count = extent.out * in;
+    float *w = host_activations(count, 0.3f);
+    double *sum = host_doubles(in), *on_device = device_array((size_t)in * sizeof *sum);
+    w[count / 2] = 0;
+    void *weight = device_compute(w, count);
+    be->zero(device, on_device, (size_t)in * sizeof *sum);
+    for (int pass = 0; pass < 2; pass++)
+        be->relative_sum(device, on_device, weight, extent, group_size);
+    for (int64_t first = 0; first < count; first += group_size) {
+        double largest = 0;
+        for (int64_t i = first; i < first + group_size; i++)
+            largest = fmax(largest, fabs((double)w[i]));
+        for (int64_t i = first; i < first + group_size; i++)
+            sum[i % in] += 2 * fabs((double)w[i]) / (largest + 1e-6);
+    }
+    const double *found = fetch_bytes(on_device, (size_t)in * sizeof *sum);
+    for (int64_t c = 0; c < in; c++) assert_true(fabs(found[c] - sum[c]) <= 1e-12 * (1 + sum[c]));
+}
+
+static void relative_sums_are_shares_of_the_groups_largest(void **state)
+{
+    (void)state;
+    check_relative_sum((awq_extent){33, 96}, 32);
+    check_relative_sum((awq_extent){8, 40}, 40);
+    check_relative_sum((awq_extent){1, 35}, 5);
+    check_relative_sum((awq_extent){300, 264}, 8); /* several blocks of rows */
+}
+
+static void relative_sum_shows_nan_in_its_own_column(void **state)
+{
+    (void)state;
+    float *w = host_activations(8 * 16, 1);
+    double *sum = device_array(16 * sizeof *sum);
+    w[3 * 16 + 5] = NAN;
+    be->zero(device, sum, 16 * sizeof *sum);
+    be->relative_sum(device, sum, device_compute(w, 8 * 16), (awq_extent){8, 16}, 8);
+    const double *found = fetch_bytes(sum, 16 * sizeof *sum);
+    for (int c = 0; c < 16; c++) assert_true(isnan(found[c]) == (c == 5));
+}
+
 int main(void)
 {
     const struct CMUnitTest statistics[] = {
@@ -75,6 +117,8 @@ int main(void)
         cmocka_unit_test(statistics_leave_masked_rows_out),
         cmocka_unit_test(statistics_work_across_blocks),
         cmocka_unit_test(gram_shows_nan),
+        cmocka_unit_test(relative_sums_are_shares_of_the_groups_largest),
+        cmocka_unit_test(relative_sum_shows_nan_in_its_own_column),
     };
     return BENCH_RUN(statistics);
 }

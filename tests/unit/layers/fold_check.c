@@ -14,6 +14,7 @@
 typedef struct fault {
     awq_group group;
     int64_t channel;   /* whose scale the consumers take to be 1.1 times as large; -1: none */
+    bool alone;        /* not those that are tied to it */
     bool not_folded;   /* the consumers take the group's scales to be 1 */
     awq_linear reader; /* that keeps its weight as it was; AWQ_DENSE_LINEARS: none */
 } fault;
@@ -23,7 +24,8 @@ static void spoil_scales(const synthetic *s, awq_quantized_layer *layer, const f
     awq_group_record *record = &layer->record.group[f->group];
     for (int64_t i = 0; i < record->channels; i++) {
         if (f->not_folded) record->scales[i] = 1;
-        if (awq_free_channel(&s->model, f->group, i) == f->channel) record->scales[i] *= 1.1f;
+        int64_t channel = f->alone ? i : awq_free_channel(&s->model, f->group, i);
+        if (channel == f->channel) record->scales[i] *= 1.1f;
     }
 }
 
@@ -116,7 +118,9 @@ static void check_channels(synthetic_shape shape)
 {
     for (int group = 0; group < AWQ_DENSE_GROUPS; group++)
         for (int64_t channel = 0; channel < 32; channel += 25)
-            expect_found(shape, (fault){(awq_group)group, channel, false, AWQ_DENSE_LINEARS});
+            expect_found(shape, (fault){.group = (awq_group)group,
+                                        .channel = channel,
+                                        .reader = AWQ_DENSE_LINEARS});
 }
 
 static void a_channel_that_is_off_by_a_tenth_is_found(void **state)
@@ -129,7 +133,10 @@ static void check_groups(synthetic_shape shape)
 {
     shape.all_bias = true;
     for (int group = 0; group < AWQ_DENSE_GROUPS; group++)
-        expect_found(shape, (fault){(awq_group)group, -1, true, AWQ_DENSE_LINEARS});
+        expect_found(shape, (fault){.group = (awq_group)group,
+                                    .channel = -1,
+                                    .not_folded = true,
+                                    .reader = AWQ_DENSE_LINEARS});
 }
 
 static void a_group_that_is_not_folded_is_found(void **state)
@@ -144,7 +151,7 @@ static void check_readers(synthetic_shape shape)
     synthetic s;
     for (int reader = 0; reader < AWQ_DENSE_LINEARS; reader++) {
         awq_error err;
-        fault f = {AWQ_DENSE_GROUPS, -1, false, (awq_linear)reader};
+        fault f = {.channel = -1, .reader = (awq_linear)reader};
         f.group = awq_linear_group(&s.model, f.reader);
         open_layer(&s, shape);
         s.options.alpha_steps = 0;
@@ -164,28 +171,11 @@ static void check_tied(synthetic_shape shape)
 {
     synthetic s;
     awq_error err;
-    awq_quantized_layer layer;
+    fault f = {.group = AWQ_GROUP_O, .channel = 3, .alone = true, .reader = AWQ_DENSE_LINEARS};
     open_layer(&s, shape);
     assert_int_equal(awq_free_channel(&s.model, AWQ_GROUP_O, 3),
                      awq_free_channel(&s.model, AWQ_GROUP_O, 19));
-    awq_quantized_layer_init(&layer);
-    awq_quantizer quantizer = {.device = s.device,
-                               .model = &s.model,
-                               .decoder = &s.decoder,
-                               .statistics = &s.statistics,
-                               .scratch = s.scratch,
-                               .options = &s.options,
-                               .out = &layer};
-    must(awq_quantizer_open(&quantizer, &err));
-    for (int i = 0; i < AWQ_DENSE_GROUPS; i++)
-        must(awq_search_group(&quantizer, (awq_group)i, &err));
-    must(awq_fold_plan(&quantizer, &err));
-    layer.record.group[AWQ_GROUP_O].scales[3] *= 1.1f;
-    for (int i = 0; i < AWQ_DENSE_LINEARS; i++)
-        must(awq_quantize_linear(&quantizer, (awq_linear)i, &err));
-    assert_int_equal(awq_fold_check_layer(&quantizer, &s.check, &err), AWQ_ERR_NUMERIC);
-    awq_quantizer_close(&quantizer);
-    awq_quantized_layer_release(&layer);
+    assert_int_equal(quantize_spoiled(&s, &f, &err), AWQ_ERR_NUMERIC);
     synthetic_close(&s);
 }
 
