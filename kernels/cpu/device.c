@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "kernels/backend_list.h"
+#include "kernels/cpu/verbs.h"
 
 static cpu_device *cpu(awq_device *device)
 {

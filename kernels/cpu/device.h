@@ -21,9 +21,6 @@ typedef struct cpu_device {
     size_t scratch_bytes;
 } cpu_device;
 
-const char *library_cpu(int index);
-awq_status open_cpu(const awq_device_options *options, awq_device **out, awq_error *err);
-void close_cpu(awq_device *device);
 
 /* Runs blocks on the device's threads; does nothing after a failure. */
 void cpu_run(awq_device *device, int64_t blocks, cpu_block *run, void *context);

@@ -43,6 +43,16 @@ void copy_cpu(awq_device *device, void *to, const void *from, size_t bytes)
     memcpy(to, from, bytes);
 }
 
+void upload_cpu(awq_device *device, void *to, const void *host, size_t bytes)
+{
+    copy_cpu(device, to, host, bytes);
+}
+
+awq_status sync_cpu(awq_device *device, awq_error *err)
+{
+    return cpu_status(device, err);
+}
+
 awq_status download_cpu(awq_device *device, void *host, const void *from, size_t bytes,
                         awq_error *err)
 {
