@@ -5,6 +5,9 @@
  * The first failure sticks to the device: later verbs do nothing, and `sync` and `download` report
  * it. So layer code reads as arithmetic and checks once.
  *
+ * A device is opened by each thread that uses it, and belongs to that thread. They share the
+ * device's memory: what one has filled, and synced, another may read or release.
+ *
  * Device arrays come in two kinds: `float` (residual, norms, statistics, scales), and the compute
  * type (weights, activations), `void *` here, compute_bytes an element: float32 on the CPU, the
  * model's 16-bit type on a GPU. All are row-major and contiguous. No verb allocates device memory.

@@ -2,8 +2,7 @@
  * kernels/cpu/device.h - the CPU as a device: its threads, their scratch memory, its first error.
  *
  * Device memory is host memory and the compute type is float32, so `void *` of the table is
- * `float *` here. load, find_nonfinite, dequantize and the memory verbs use no scratch: they may be
- * called by a second thread (which reads the next layer) beside any other verb. */
+ * `float *` here. */
 #ifndef AWQ_KERNELS_CPU_DEVICE_H
 #define AWQ_KERNELS_CPU_DEVICE_H
 
@@ -20,7 +19,6 @@ typedef struct cpu_device {
     char *scratch;   /* base.threads pieces of scratch_bytes */
     size_t scratch_bytes;
 } cpu_device;
-
 
 /* Runs blocks on the device's threads; does nothing after a failure. */
 void cpu_run(awq_device *device, int64_t blocks, cpu_block *run, void *context);

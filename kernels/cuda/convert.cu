@@ -3,7 +3,6 @@
  * float (narrow). Reads 2 or 4 bytes an element, writes 2. */
 #include "kernels/cuda/compute.cuh"
 #include "kernels/cuda/device.cuh"
-#include "kernels/cuda/staging.cuh"
 #include "kernels/cuda/verbs.h"
 
 template <typename T, typename From>
@@ -46,7 +45,7 @@ static void convert_pieces(cuda_device *self, void *to, const void *host, awq_dt
     const char *from = static_cast<const char *>(host);
     for (size_t done = 0; done < count; done += most) {
         size_t piece = count - done < most ? count - done : most;
-        cuda_send_locked(self, "load", self->staging.device, from + done * bytes, piece * bytes);
+        cuda_send(self, "load", self->staging.device, from + done * bytes, piece * bytes);
         AWQ_BY_COMPUTE(self, launch_load, static_cast<char *>(to) + done * 2, self->staging.device,
                        dtype, static_cast<int64_t>(piece));
     }
@@ -56,12 +55,10 @@ void load_cuda(awq_device *device, void *to, const void *host, awq_dtype dtype, 
 {
     cuda_device *self = cuda_begin(device);
     if (!self) return;
-    pthread_mutex_lock(&self->staging.lock);
     if (dtype == (self->bf16 ? AWQ_BF16 : AWQ_F16))
-        cuda_send_locked(self, "load", to, host, count * 2);
+        cuda_send(self, "load", to, host, count * 2);
     else
         convert_pieces(self, to, host, dtype, count);
-    pthread_mutex_unlock(&self->staging.lock);
 }
 
 void narrow_cuda(awq_device *device, void *to, const float *from, size_t count)

@@ -151,7 +151,6 @@ awq_status open_cuda(const awq_device_options *options, awq_device **out, awq_er
     self->bf16 = options->compute == AWQ_BF16;
     self->blas = blas;
     pthread_mutex_init(&self->error_lock, NULL);
-    pthread_mutex_init(&self->staging.lock, NULL);
     if (open_parts(self, options->reads_only, err)) {
         close_cuda(&self->base);
         return err->status;
@@ -176,7 +175,6 @@ void close_cuda(awq_device *device)
     cudaFree(self->workspace);
     cudaFree(self->scratch);
     if (self->stream) cudaStreamDestroy(self->stream);
-    pthread_mutex_destroy(&self->staging.lock);
     pthread_mutex_destroy(&self->error_lock);
     free(self);
 }

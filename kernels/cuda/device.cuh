@@ -3,9 +3,7 @@
  *
  * All work goes down one stream, so that verbs see each other's results and sums their order. The
  * compute type is float16 or bfloat16, chosen when the device is opened; AWQ_BY_COMPUTE is the one
- * place that turns it into a template's argument. Scratch belongs to the thread that computes;
- * load, find_nonfinite, dequantize and the memory verbs use `staging` instead, under its lock, and
- * may be called by a second thread. */
+ * place that turns it into a template's argument. */
 #ifndef AWQ_KERNELS_CUDA_DEVICE_CUH
 #define AWQ_KERNELS_CUDA_DEVICE_CUH
 
@@ -36,7 +34,6 @@ enum { STAGING_SLOTS = 2 };
 static const size_t STAGING_BYTES = 4 << 20;
 
 typedef struct cuda_staging {
-    pthread_mutex_t lock;
     char *host[STAGING_SLOTS];       /* pinned, STAGING_BYTES each */
     cudaEvent_t read[STAGING_SLOTS]; /* the slot's last copy is done */
     int next;

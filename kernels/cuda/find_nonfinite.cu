@@ -4,7 +4,6 @@
 #include "kernels/cuda/compute.cuh"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/reduce.cuh"
-#include "kernels/cuda/staging.cuh"
 #include "kernels/cuda/verbs.h"
 
 /* Blocks that look at once; each has a place for what it found. */
@@ -21,7 +20,6 @@ __global__ static void find_kernel(int64_t *found, const uint16_t *array, int64_
     if (threadIdx.x == 0) found[blockIdx.x] = largest;
 }
 
-/* Works in the staging's memory: a second thread may call it. */
 static void launch_find(cuda_device *self, int64_t *found, const void *array, int64_t count)
 {
     uint16_t exponent = self->bf16 ? FIND_BF16 : FIND_HALF;
@@ -35,11 +33,9 @@ awq_status find_nonfinite_cuda(awq_device *device, const void *array, size_t cou
     cuda_device *self = cuda_begin(device);
     if (!self) return cuda_status(reinterpret_cast<cuda_device *>(device), err);
     int64_t found[FIND_BLOCKS], first = static_cast<int64_t>(count);
-    pthread_mutex_lock(&self->staging.lock);
     int64_t *places = static_cast<int64_t *>(self->staging.device);
     launch_find(self, places, array, first);
-    awq_status status = cuda_fetch_locked(self, "find_nonfinite", found, places, sizeof found, err);
-    pthread_mutex_unlock(&self->staging.lock);
+    awq_status status = cuda_fetch(self, "find_nonfinite", found, places, sizeof found, err);
     if (status) return status;
     for (int i = 0; i < FIND_BLOCKS; i++) first = cuda_min(first, -found[i]);
     *index = first < static_cast<int64_t>(count) ? first : -1;

@@ -7,7 +7,6 @@
  * Host memory is pageable; bytes go through two pinned slots in turn, so that upload returns when
  * it has read them, not when the device has them. */
 #include "kernels/cuda/device.cuh"
-#include "kernels/cuda/staging.cuh"
 #include "kernels/cuda/verbs.h"
 
 awq_status alloc_cuda(awq_device *device, size_t bytes, const char *what, void **out,
@@ -58,7 +57,7 @@ void copy_cuda(awq_device *device, void *to, const void *from, size_t bytes)
 
 /* ---- to the device ---- */
 
-/* One piece of at most STAGING_BYTES. Under the staging's lock. */
+/* One piece of at most STAGING_BYTES. */
 static bool send_piece(cuda_device *self, const char *verb, void *to, const char *host,
                        size_t bytes)
 {
@@ -73,7 +72,7 @@ static bool send_piece(cuda_device *self, const char *verb, void *to, const char
            cuda_check(self, verb, cudaEventRecord(staging->read[slot], self->stream));
 }
 
-void cuda_send_locked(cuda_device *self, const char *verb, void *to, const void *host, size_t bytes)
+void cuda_send(cuda_device *self, const char *verb, void *to, const void *host, size_t bytes)
 {
     const char *from = static_cast<const char *>(host);
     char *target = static_cast<char *>(to);
@@ -81,13 +80,6 @@ void cuda_send_locked(cuda_device *self, const char *verb, void *to, const void 
         size_t piece = bytes - done < STAGING_BYTES ? bytes - done : STAGING_BYTES;
         if (!send_piece(self, verb, target + done, from + done, piece)) return;
     }
-}
-
-void cuda_send(cuda_device *self, const char *verb, void *to, const void *host, size_t bytes)
-{
-    pthread_mutex_lock(&self->staging.lock);
-    cuda_send_locked(self, verb, to, host, bytes);
-    pthread_mutex_unlock(&self->staging.lock);
 }
 
 void upload_cuda(awq_device *device, void *to, const void *host, size_t bytes)
@@ -131,8 +123,8 @@ static bool end_piece(cuda_device *self, const char *verb, fetched_piece piece, 
 }
 
 /* While one piece goes from its slot to the host's memory, the next comes from the device. */
-awq_status cuda_fetch_locked(cuda_device *self, const char *verb, void *host, const void *from,
-                             size_t bytes, awq_error *err)
+awq_status cuda_fetch(cuda_device *self, const char *verb, void *host, const void *from,
+                      size_t bytes, awq_error *err)
 {
     char *target = static_cast<char *>(host);
     const char *source = static_cast<const char *>(from);
@@ -147,15 +139,6 @@ awq_status cuda_fetch_locked(cuda_device *self, const char *verb, void *host, co
     }
     staging->next = piece_at(staging, begun, bytes).slot;
     return cuda_status(self, err);
-}
-
-awq_status cuda_fetch(cuda_device *self, const char *verb, void *host, const void *from,
-                      size_t bytes, awq_error *err)
-{
-    pthread_mutex_lock(&self->staging.lock);
-    awq_status status = cuda_fetch_locked(self, verb, host, from, bytes, err);
-    pthread_mutex_unlock(&self->staging.lock);
-    return status;
 }
 
 awq_status download_cuda(awq_device *device, void *host, const void *from, size_t bytes,
