@@ -202,13 +202,23 @@ static uint64_t linear_bytes(const awq_quantization *quantization, const awq_mod
     return bytes + (model->bias[awq_linear_kind(model, linear)] ? 4 * (uint64_t)out : 0);
 }
 
+/* Of experts' statistics: some 4 kB an expert, and mean|x| and scales of its down. */
+static uint64_t experts_bytes(const awq_model *model, int64_t layer)
+{
+    uint64_t bytes = 0;
+    for (awq_group group = AWQ_DENSE_GROUPS; group < awq_model_groups(model); group++)
+        if (awq_layer_has_group(model, layer, group))
+            bytes += 4096 + 8 * (uint64_t)awq_group_channels(model, group);
+    return bytes;
+}
+
 /* The layers' linears; norms and biases as they are. */
 static uint64_t records_bytes(const awq_options *options, const awq_model *model)
 {
     awq_quantization quantization = awq_job_quantization(options, model);
     uint64_t bytes = 0;
     for (int64_t layer = 0; layer < model->layers; layer++) {
-        bytes += 64 * 1024; /* header and statistics */
+        bytes += 64 * 1024 + experts_bytes(model, layer); /* header and statistics */
         for (awq_linear linear = 0; linear < awq_model_linears(model); linear++)
             if (awq_layer_has(model, layer, linear))
                 bytes += linear_bytes(&quantization, model, layer, linear);
