@@ -6,7 +6,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 build=${1-}
 model=tests/data/demo-llama-outliers
-kernels=(forward experts statistics search clip quantize feedback edges)
 layers=(accuracy fold_check)
 sequences=64                                            # of the demo model's calibration
 bench=(--preset 70b --layers 2 --sequences 128)         # of 512 tokens
@@ -65,8 +64,14 @@ fi
 "$build/bin/awqrun" version
 "$build/bin/awqrun" version | grep -q '^GPU [0-9]' || fail "awqrun sees no GPU here"
 
+kernels=()
+for program in "$build"/tests/unit/kernels/kernels_*; do # but the CPU's own
+    [[ ! -f $program || $program == *_cpu ]] || kernels+=("kernels/${program##*/}")
+done
+((${#kernels[@]})) || fail "'$build' has no tests; configure it with -DAWQ_TESTS=ON"
+
 step "the conformance suite"
-for part in "${kernels[@]}"; do conformance "kernels/kernels_$part"; done
+for program in "${kernels[@]}"; do conformance "$program"; done
 for part in "${layers[@]}"; do conformance "layers/layers_$part"; done
 
 if [[ -x $build/tests/gpu/nccl_self ]]; then
@@ -97,8 +102,8 @@ echo "the same bytes as from one worker"
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck; do
         step "compute-sanitizer: $tool"
-        for part in "${kernels[@]}"; do
-            conformance "kernels/kernels_$part" compute-sanitizer --tool "$tool" --error-exitcode 1
+        for program in "${kernels[@]}"; do
+            conformance "$program" compute-sanitizer --tool "$tool" --error-exitcode 1
         done
     done
 else
