@@ -78,7 +78,7 @@ static void quantize_needs(const awq_options *options, const awq_model *model,
         awq_scratch_bytes(model, tokens->rows, tokens->length, compute_bytes) +
         awq_quantize_bytes(model, &quantize, tokens->kept, tokens->rows, compute_bytes) +
         hidden_bytes(model, tokens->kept) + hidden_bytes(model, tokens->rows);
-    hello->host_bytes = result_bytes(model, options);
+    hello->host_bytes = 2 * result_bytes(model, options); /* one is written, one is made */
 }
 
 static void eval_needs(const awq_model *model, const token_counts *tokens, size_t compute_bytes,

@@ -231,47 +231,14 @@ static bool watch_step(void *context, awq_phase phase, double flops)
     return !atomic_load(&run->worker->stop);
 }
 
-/* Of the groups from `first` to before `end` that have one; -1: none has. */
-static double mean_alpha(const awq_layer_record *record, awq_group first, awq_group end)
-{
-    double sum = 0;
-    int count = 0;
-    for (awq_group group = first; group < end; group++) {
-        const awq_group_record *searched = &record->group[group];
-        if (searched->candidates <= 0 || searched->chosen < 0) continue;
-        sum += searched->alpha[searched->chosen];
-        count++;
-    }
-    return count ? sum / count : -1;
-}
-
-static void tell_layer_done(const stage_run *run, const awq_layer_record *record)
-{
-    awq_layer_summary summary = {
-        .relative_error = awq_layer_record_relative_error(record),
-        .rounding_error = awq_layer_record_rounding_error(record),
-    };
-    for (awq_group group = 0; group < AWQ_GROUP_DOWN; group++)
-        summary.alpha[group] = mean_alpha(record, group, group + 1);
-    summary.alpha[AWQ_GROUP_DOWN] = mean_alpha(record, AWQ_GROUP_DOWN, record->groups);
-    for (int phase = 0; phase < AWQ_PHASES; phase++) summary.seconds += record->seconds[phase];
-    awq_mail_post(
-        run->worker->mail, AWQ_COORDINATOR,
-        awq_letter_write(AWQ_LETTER_LAYER_DONE, record->layer, 0, &summary, sizeof summary));
-}
-
 static awq_status publish_layer(stage_run *run, int64_t layer, awq_quantized_layer *result,
                                 awq_error *err)
 {
-    awq_quantization quantization = awq_job_quantization(&run->worker->job.options, run->model);
-    awq_worker_progress(run->worker, run->index, layer, -1, AWQ_PHASE_WRITE, 0);
-    if (run->worker->job.command == AWQ_COMMAND_VERIFY)
-        return awq_verify_made_again(run->worker, result, err);
-    if (awq_record_publish(run->worker->job.run_directory, run->worker->fingerprint,
-                           run->worker->checkpoint[0], &quantization, result, err))
-        return err->status;
-    tell_layer_done(run, &result->record);
-    return AWQ_OK;
+    awq_worker *worker = run->worker;
+    awq_worker_progress(worker, run->index, layer, -1, AWQ_PHASE_WRITE, 0);
+    return worker->job.command == AWQ_COMMAND_VERIFY
+               ? awq_verify_made_again(worker, result, err)
+               : awq_publisher_put(worker->publisher, result, err);
 }
 
 static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)

@@ -21,6 +21,7 @@
 #include "worker/inlet.h"
 #include "worker/keeper.h"
 #include "worker/outlet.h"
+#include "worker/publisher.h"
 #include "worker/queue.h"
 #include "worker/reader.h"
 #include "worker/worker.h"
@@ -69,9 +70,10 @@ struct awq_worker {
     int64_t tiles_in_job;
     awq_device_options device_options; /* that it was opened with */
     awq_device *device;
-    awq_reader *reader; /* while a plan is worked on; so are the next two */
+    awq_reader *reader; /* while a plan is worked on; so are the next three */
     awq_outlet *outlet; /* NULL: tiles go in letters, or nowhere */
     awq_inlet *inlet;
+    awq_publisher *publisher; /* of a quantization */
 };
 
 /* worker/setup.c: the JOB letter. Says HELLO. */

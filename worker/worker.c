@@ -96,7 +96,9 @@ static awq_status run_stages(awq_worker *worker, const awq_stage *stages, int64_
 static awq_status start_helpers(awq_worker *worker, const awq_stage *stages, int64_t count,
                                 bool linked, awq_error *err)
 {
-    if (worker->job.command == AWQ_COMMAND_QUANTIZE && awq_worker_start_keeper(worker, err))
+    if (worker->job.command == AWQ_COMMAND_QUANTIZE &&
+        (awq_worker_start_keeper(worker, err) ||
+         awq_publisher_start(worker, &worker->publisher, err)))
         return err->status;
     if (awq_reader_start(worker, stages, count, &worker->reader, err)) return err->status;
     if (!linked) return AWQ_OK;
@@ -125,6 +127,8 @@ static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_err
     worker->unfolder = NULL;
     awq_status status = start_helpers(worker, stages, letter->a, head->linked, err);
     if (!status) status = run_stages(worker, stages, letter->a, done, err);
+    awq_publisher_free(worker->publisher); /* an error does not lose what is made */
+    worker->publisher = NULL;
     if (status && status != AWQ_ERR_INTERRUPTED)
         awq_worker_fail(worker, err); /* before waiting for threads that wait for other workers */
     end_helpers(worker);
