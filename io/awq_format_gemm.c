@@ -23,15 +23,19 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* One word of each of `rows` input rows, from eight output rows of `n` values. */
+/* One word of each of `rows` input rows, from eight output rows of `n` values: a byte at a time,
+ * which holds columns i and i + 2. As bytes, sixteen values and more go through a register. */
 static void pack_column(uint32_t *out, const uint8_t *values, int64_t n, int64_t rows)
 {
-    for (int64_t r = 0; r < rows; r++) out[r] = 0;
-    for (int lane = 0; lane < LANES; lane++) {
-        const uint8_t *from = values + lane * n;
-        int shift = lane_shift[lane];
-        for (int64_t r = 0; r < rows; r++) out[r] |= (uint32_t)from[r] << shift;
+    static const int low_column[4] = {0, 4, 1, 5};
+    uint8_t byte[4][BLOCK_ROWS];
+    for (int i = 0; i < 4; i++) {
+        const uint8_t *low = values + low_column[i] * n, *high = low + 2 * n;
+        for (int64_t r = 0; r < rows; r++) byte[i][r] = (uint8_t)(low[r] | high[r] << 4);
     }
+    for (int64_t r = 0; r < rows; r++)
+        out[r] = byte[0][r] | (uint32_t)byte[1][r] << 8 | (uint32_t)byte[2][r] << 16 |
+                 (uint32_t)byte[3][r] << 24;
 }
 
 static void unpack_column(uint8_t *values, const uint32_t *words, int64_t n, int64_t rows)

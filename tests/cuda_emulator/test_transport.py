@@ -7,17 +7,20 @@ import pathlib
 import signal
 import unittest
 
-from support.case import DEMO, FAMILIES, digest
+import numpy as np
+
+from support import safetensors
+from support.case import DEMO, FAMILIES, digest, read_json, write_json
 from support.faults import FaultCase, Started
 from support.program import SLOWER, run
 
 TWIN = pathlib.Path(os.environ["AWQ_BUILD_DIR"]) / "tests/nccl_twin"
 GPUS = {"AWQ_EMULATOR_GPUS": "3", "LD_LIBRARY_PATH": str(TWIN)}
 # Four stages in turn on the workers, several tiles, and little arithmetic.
-JOB = ("--backend", "cuda", "--stage-layers", 1, "--tile-tokens", 32, "--alpha-steps", 0,
-       "--clip", "off", "--rounding", "nearest")
+JOB = ("--backend", "cuda", "--stage-layers", 1, "--tile-tokens", 24, "--alpha-steps", 0,
+       "--group-size", 32, "--clip", "off", "--rounding", "nearest")
 # The same with a search that lasts long enough to be met in the middle.
-LONG = tuple(8 if word == 0 else word for word in JOB)
+LONG = tuple(20 if word == 0 else word for word in JOB)
 
 
 def bytes_of(out):
@@ -28,11 +31,25 @@ def bytes_of(out):
 class Transport(FaultCase):
     def setUp(self):
         super().setUp()
-        self.demo_file = self.demo_tokens(sequences=4, length=32)
+        self.ids = self.tokens(np.arange(72).reshape(3, 24) * 7 % 128)
+        self.model = self.four_layers()
+
+    def four_layers(self):
+        """The small llama3 with its two layers twice."""
+        model = self.folder / "model"
+        model.mkdir()
+        config = read_json(FAMILIES / "llama3/config.json") | {"num_hidden_layers": 4}
+        write_json(model / "config.json", config)
+        tensors = safetensors.read_raw(FAMILIES / "llama3/model.safetensors")
+        for layer in (0, 1):
+            tensors |= {name.replace(f"layers.{layer}.", f"layers.{layer + 2}."): tensor
+                        for name, tensor in tensors.items() if f"layers.{layer}." in name}
+        safetensors.write_raw(model / "model.safetensors", tensors)
+        return model
 
     def gpu_job(self, *options, ranks=3, env=None, **how):
-        return self.quantize(*JOB, *options, tokens=self.demo_file, ranks=ranks,
-                             env={**GPUS, **(env or {})}, **how)
+        return self.quantize(*JOB, *options, model=self.model, tokens=self.ids,
+                             ranks=ranks, env={**GPUS, **(env or {})}, **how)
 
     def test_both_transports_give_the_bytes_of_one_worker(self):
         one = self.folder / "one"
@@ -59,8 +76,8 @@ class Transport(FaultCase):
 
     def test_eval_sends_two_models_over_a_link(self):
         self.succeeds(self.gpu_job(ranks=1))
-        scores = [run("eval", "--model", self.out, "--against", DEMO, "--tokens", self.demo_file,
-                      "--backend", "cuda", "--stage-layers", 1, "--tile-tokens", 32, "--json",
+        scores = [run("eval", "--model", self.out, "--against", self.model, "--tokens", self.ids,
+                      "--backend", "cuda", "--stage-layers", 1, "--tile-tokens", 24, "--json",
                       "--transport", transport, ranks=3, env=GPUS).out
                   for transport in ("mpi", "nccl")]
         self.assertIn("kl", scores[0])
@@ -84,7 +101,7 @@ class Transport(FaultCase):
                         r"--transport nccl: worker 1 \(.*\) has no NCCL: cannot load "
                         r"'libnccl\.so\.2'; install NCCL")
         self.fails_with(run(*"quantize --backend cpu --transport nccl".split(), "--model", DEMO,
-                            "--tokens", self.demo_file, "--out", self.out, ranks=3),
+                            "--tokens", DEMO / "calib.h5", "--out", self.out, ranks=3),
                         r"--transport nccl: worker 1 \(.*\) has no NCCL: the cpu backend")
         self.nothing_looks_finished()
 
@@ -115,13 +132,14 @@ class Transport(FaultCase):
         code, _, err = started.finish()
         self.assertEqual(code, 75, err)
         self.assertIn("run the same command again", err)
-        again = self.quantize(*LONG, tokens=self.demo_file, ranks=3, env=GPUS)
+        again = self.quantize(*LONG, model=self.model, tokens=self.ids, ranks=3, env=GPUS)
         self.assertRegex(self.succeeds(again).err, r"done=[1-3] ")
 
     def long_job_with_a_layer_done(self):
-        started = Started("quantize", "--model", DEMO, "--tokens", self.demo_file,
+        started = Started("quantize", "--model", self.model, "--tokens", self.ids,
                           "--out", self.out, *LONG, ranks=3, env=GPUS)
-        self.assertTrue(started.wait_for(lambda: self.layers_done() >= 1))
+        if not started.wait_for(lambda: self.layers_done() >= 1, seconds=120):
+            self.fail(f"no layer was done: {started.finish()}")
         return started
 
     def goes_on_to_the_bytes_of_one_worker(self):
