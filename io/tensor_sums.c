@@ -65,6 +65,7 @@ const char *awq_tensor_sums_name(const awq_tensor_sums *sums, size_t index)
 
 size_t awq_tensor_sums_find(const awq_tensor_sums *sums, const char *name)
 {
+    if (!sums->count) return 0; /* there is no array to search */
     const char **found =
         bsearch(&name, sums->sorted, sums->count, sizeof *sums->sorted, compare_names);
     return found ? (size_t)(*found - sums->names) / sums->name_bytes : sums->count;
