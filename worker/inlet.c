@@ -102,33 +102,17 @@ static void *run(void *argument)
 {
     awq_inlet *inlet = argument;
     awq_error err;
-    if (receive_all(inlet, &err) && err.status != AWQ_ERR_INTERRUPTED)
-        awq_worker_fail(inlet->port.worker, &err);
+    if (receive_all(inlet, &err)) awq_port_fail(&inlet->port, &err);
     return NULL;
 }
 
 /* ---- for the compute thread ---- */
 
-/* The worker that this one's stages hear from; -1: none but itself. *tiles: how many. */
-static int sender(const awq_worker *worker, const awq_stage *stages, int64_t count, int64_t *tiles)
-{
-    int self = awq_worker_number(worker) - 1, other = -1;
-    *tiles = 0;
-    for (int64_t i = 1; i < count; i++) {
-        if (stages[i].worker != self || stages[i].input != AWQ_INPUT_STAGE ||
-            stages[i - 1].worker == self)
-            continue;
-        other = stages[i - 1].worker;
-        *tiles += worker->tiles_in_job;
-    }
-    return other;
-}
-
 awq_status awq_inlet_start(awq_worker *worker, const awq_stage *stages, int64_t count,
                            awq_inlet **out, awq_error *err)
 {
     int64_t expected;
-    int other = sender(worker, stages, count, &expected);
+    int other = awq_port_other(worker, AWQ_LINK_RECEIVES, stages, count, &expected);
     *out = NULL;
     if (other < 0) return AWQ_OK;
     awq_inlet *inlet = calloc(1, sizeof *inlet);

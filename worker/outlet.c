@@ -73,32 +73,17 @@ static void *run(void *argument)
     outlet->failed = true;
     pthread_cond_broadcast(&outlet->port.changed);
     pthread_mutex_unlock(&outlet->port.mutex);
-    if (err.status != AWQ_ERR_INTERRUPTED) awq_worker_fail(outlet->port.worker, &err);
+    awq_port_fail(&outlet->port, &err);
     return NULL;
 }
 
 /* ---- for the compute thread ---- */
 
-/* The worker that this one's stages send to; -1: none but itself. *tiles: how many. */
-static int receiver(const awq_worker *worker, const awq_stage *stages, int64_t count,
-                    int64_t *tiles)
-{
-    int self = awq_worker_number(worker) - 1, other = -1;
-    *tiles = 0;
-    for (int64_t i = 0; i + 1 < count; i++) {
-        if (stages[i].worker != self || !stages[i].sends_on || stages[i + 1].worker == self)
-            continue;
-        other = stages[i + 1].worker;
-        *tiles += worker->tiles_in_job;
-    }
-    return other;
-}
-
 awq_status awq_outlet_start(awq_worker *worker, const awq_stage *stages, int64_t count,
                             awq_outlet **out, awq_error *err)
 {
     int64_t expected;
-    int other = receiver(worker, stages, count, &expected);
+    int other = awq_port_other(worker, AWQ_LINK_SENDS, stages, count, &expected);
     *out = NULL;
     if (other < 0) return AWQ_OK;
     awq_outlet *outlet = calloc(1, sizeof *outlet);

@@ -4,9 +4,26 @@
 #include "io/clock.h"
 #include "worker/hidden.h"
 
+static const double told_seconds = 2;
+
 size_t awq_port_bytes(const awq_worker *worker, int64_t tile)
 {
     return awq_hidden_count(worker, tile) * sizeof(float) * (size_t)awq_worker_models(worker);
+}
+
+int awq_port_other(const awq_worker *worker, awq_link_end end, const awq_stage *stages,
+                   int64_t count, int64_t *tiles)
+{
+    int self = awq_worker_number(worker) - 1, other = -1;
+    *tiles = 0;
+    for (int64_t i = 1; i < count; i++) {
+        int from = stages[i - 1].worker, to = stages[i].worker;
+        if (stages[i].input != AWQ_INPUT_STAGE || from == to) continue;
+        if (self != (end == AWQ_LINK_SENDS ? from : to)) continue;
+        other = end == AWQ_LINK_SENDS ? to : from;
+        *tiles += worker->tiles_in_job;
+    }
+    return other;
 }
 
 awq_status awq_port_open(awq_worker *worker, int other, awq_port *out, awq_error *err)
@@ -84,4 +101,16 @@ awq_status awq_port_receive(awq_port *port, int slot, int64_t tile, awq_error *e
     awq_patience patience = patience_of(port);
     return port->device->backend->links->receive(
         port->link, port->slots[slot], awq_port_bytes(port->worker, tile), &patience, err);
+}
+
+void awq_port_fail(awq_port *port, const awq_error *err)
+{
+    double end = awq_clock_seconds() + told_seconds;
+    awq_error told;
+    bool stopping = false;
+    pthread_mutex_lock(&port->mutex);
+    while (!(stopping = awq_worker_check(port->worker, &told)) && awq_clock_seconds() < end)
+        awq_worker_wait(&port->changed, &port->mutex);
+    pthread_mutex_unlock(&port->mutex);
+    if (!stopping) awq_worker_fail(port->worker, err);
 }

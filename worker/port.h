@@ -21,6 +21,11 @@ typedef struct awq_port {
     pthread_cond_t changed;
 } awq_port;
 
+/* The worker at the other end of what this worker's stages send, or receive; -1: none but itself.
+ * *tiles: how many in all. */
+int awq_port_other(const awq_worker *worker, awq_link_end end, const awq_stage *stages,
+                   int64_t count, int64_t *tiles);
+
 /* The handle and the slots; the link is not yet there. Close it in any case. */
 awq_status awq_port_open(awq_worker *worker, int other, awq_port *out, awq_error *err);
 void awq_port_close(awq_port *port);
@@ -35,6 +40,10 @@ awq_status awq_port_connect(awq_port *port, const awq_link_id *id, awq_link_end 
 void awq_port_disconnect(awq_port *port);
 awq_status awq_port_send(awq_port *port, int slot, int64_t tile, awq_error *err);
 awq_status awq_port_receive(awq_port *port, int slot, int64_t tile, awq_error *err);
+
+/* Reports an error of the link, unless the worker was told to stop or wind down, or is within two
+ * seconds: the other end may have been told first, and have left. */
+void awq_port_fail(awq_port *port, const awq_error *err);
 
 /* Bytes of a tile's hidden states, of all models. */
 size_t awq_port_bytes(const awq_worker *worker, int64_t tile);

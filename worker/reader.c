@@ -153,7 +153,7 @@ static awq_status wait_for(awq_reader *reader, int64_t count, awq_error *err)
     return status;
 }
 
-static awq_status take(awq_reader *reader, int64_t layer, awq_read *out, awq_error *err)
+awq_status awq_reader_take(awq_reader *reader, int64_t layer, awq_read *out, awq_error *err)
 {
     int64_t index = reader->taken;
     if (index >= reader->count || reader->order[index].layer != layer)
@@ -165,15 +165,10 @@ static awq_status take(awq_reader *reader, int64_t layer, awq_read *out, awq_err
     return AWQ_OK;
 }
 
-awq_status awq_reader_take(awq_reader *reader, int64_t layer, awq_read *out, awq_error *err)
-{
-    return take(reader, layer, out, err);
-}
-
 awq_status awq_reader_check_ends(awq_reader *reader, awq_error *err)
 {
     awq_read nothing;
-    return take(reader, ENDS, &nothing, err);
+    return awq_reader_take(reader, ENDS, &nothing, err);
 }
 
 void awq_reader_give_back(awq_reader *reader, awq_decoder *decoder)

@@ -135,6 +135,19 @@ class Transport(FaultCase):
         again = self.quantize(*LONG, model=self.model, tokens=self.ids, ranks=3, env=GPUS)
         self.assertRegex(self.succeeds(again).err, r"done=[1-3] ")
 
+    def test_a_link_that_breaks_while_the_job_is_told_to_stop_is_no_error(self):
+        # as where the other end was told first, and left
+        mark = self.folder / "broken"
+        started = Started("quantize", "--model", self.model, "--tokens", self.ids,
+                          "--out", self.out, *JOB, ranks=3,
+                          env={**GPUS, "AWQ_TWIN_FAULT": "error:3", "AWQ_TWIN_FAULT_RANK": "1",
+                               "AWQ_TWIN_FAULT_MARK": str(mark)})
+        self.assertTrue(started.wait_for(mark.exists, seconds=120))
+        os.kill(started.process.pid, signal.SIGUSR1)
+        code, _, err = started.finish()
+        self.assertEqual(code, 75, err)
+        self.assertNotIn("NCCL", err)
+
     def long_job_with_a_layer_done(self):
         started = Started("quantize", "--model", self.model, "--tokens", self.ids,
                           "--out", self.out, *LONG, ranks=3, env=GPUS)
