@@ -20,7 +20,7 @@ GPUS = {"AWQ_EMULATOR_GPUS": "3", "LD_LIBRARY_PATH": str(TWIN)}
 JOB = ("--backend", "cuda", "--stage-layers", 1, "--tile-tokens", 24, "--alpha-steps", 0,
        "--group-size", 32, "--clip", "off", "--rounding", "nearest")
 # The same with a search that lasts long enough to be met in the middle.
-LONG = tuple(20 if word == 0 else word for word in JOB)
+LONG = tuple(100 if word == 0 else word for word in JOB)
 
 
 def bytes_of(out):
