@@ -6,14 +6,17 @@
  * channel's wrong scale does. So of the scales s all is taken out again but a factor f, 1 and 2 in
  * turn: consumers' columns are divided by s / f, and what producers give is multiplied by it.
  * Where both had s, weights are W f and what they read is x / f, which any type holds as exactly as
- * W and x, and each product and sum of the layer is what it was. Norms and biases alone are off, by
- * float32's last bit, which now and then turns a rounding to 16 bits. But where producer and
- * consumer had different scales, the difference stays; and what reads x / f and is not a consumer
- * lacks the f. s / f is a consumer's, and one channel's for all that are tied to it.
+ * W and x, and each product and sum of the layer is what it was. But where producer and consumer
+ * had different scales, the difference stays; and what reads x / f and is not a consumer lacks the
+ * f. s / f is a consumer's, and one channel's for all that are tied to it.
  *
- * How exact: 2^-24 turns the rounding to bfloat16 of one element in 2^15, by 2^-8. That is 2e-5 of
- * a linear's output, and 3e-4 of a layer's, if it grows as the 1.2e-2 did from the 2^-9 / sqrt(3)
- * of a weight. A channel of 8192 that is off by a tenth is 1e-3 of a linear's output. */
+ * Norms and biases are float32: n' s / f is n / f but for the last bits, and where it is, n / f is
+ * taken. The last bits would not stay small. An error e in front of a rounding to a type of
+ * precision u is one of sqrt(e u) behind it, since it turns e / u of the roundings by u: three
+ * roundings after 2^-24 of a norm's weights, a layer of 4,096 channels was off by 1.1e-3, all that
+ * bfloat16 ever is. So the layer in 16 bits is the original to the bit (but for float16's
+ * subnormal weights), and any fault is raised to some 1e-3 by the same law. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "layers/channel_means.h"
@@ -71,15 +74,24 @@ awq_status awq_fold_proof_linear(awq_quantizer *quantizer, awq_linear linear, aw
     return AWQ_OK;
 }
 
+/* folded * excess, or the original / f if the last bits alone tell them apart: each of the four
+ * roundings that lead from one to the other is at most 2^-24. */
+static float unfolded_value(float folded, float excess, float original, float factor)
+{
+    float value = folded * excess, exact = original / factor;
+    return fabsf(value - exact) <= 4 * 0x1p-24f * fabsf(exact) ? exact : value;
+}
+
 /* to = folded * (s / f), the folded norm's or bias's place on the device. */
 static awq_status place_vector(awq_quantizer *quantizer, float *to, const float *folded,
-                               awq_group group, awq_error *err)
+                               const float *original, awq_group group, awq_error *err)
 {
     if (!to) return AWQ_OK;
     int64_t count = awq_free_channels(quantizer->model, group);
     float *vector = excess_scales(quantizer, group, err);
     if (!vector) return err->status;
-    for (int64_t i = 0; i < count; i++) vector[i] *= folded[i];
+    for (int64_t i = 0; i < count; i++)
+        vector[i] = unfolded_value(folded[i], vector[i], original[i], factor_of(i));
     quantizer->be->upload(quantizer->device, to, vector, (size_t)count * sizeof *vector);
     free(vector);
     return AWQ_OK;
@@ -90,14 +102,15 @@ awq_status awq_fold_proof_vectors(awq_quantizer *quantizer, awq_error *err)
     awq_decoder *decoder = quantizer->decoder;
     const awq_quantized_layer *out = quantizer->out;
     if (place_vector(quantizer, decoder->norm[AWQ_INPUT_NORM], out->norm[AWQ_INPUT_NORM],
-                     AWQ_GROUP_QKV, err) ||
+                     quantizer->original_norm[AWQ_INPUT_NORM], AWQ_GROUP_QKV, err) ||
         place_vector(quantizer, decoder->norm[AWQ_POST_NORM], out->norm[AWQ_POST_NORM],
-                     AWQ_GROUP_GATE_UP, err))
+                     quantizer->original_norm[AWQ_POST_NORM], AWQ_GROUP_GATE_UP, err))
         return err->status;
     for (awq_linear linear = 0; linear < awq_model_linears(quantizer->model); linear++) {
         awq_group fed = awq_linear_feeds(quantizer->model, linear);
         if (fed >= 0 &&
-            place_vector(quantizer, decoder->bias[linear], out->linear[linear].bias, fed, err))
+            place_vector(quantizer, decoder->bias[linear], out->linear[linear].bias,
+                         quantizer->original_bias[linear], fed, err))
             return err->status;
     }
     return AWQ_OK;

@@ -69,6 +69,7 @@ static awq_status take_steps(awq_quantizer *quantizer, awq_error *err)
     if (awq_quantizer_open(quantizer, err)) return err->status;
     const awq_model *model = quantizer->model;
     int64_t layer = quantizer->decoder->index;
+    if (awq_fold_check_begin(quantizer, quantizer->kept, err)) return err->status;
     for (awq_group group = 0; group < awq_model_groups(model); group++)
         if (awq_layer_has_group(model, layer, group) && awq_search_group(quantizer, group, err))
             return err->status;

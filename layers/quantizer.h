@@ -2,6 +2,7 @@
  * layers/quantizer.h - the work of awq_quantize_layer, in the steps that it takes them:
  *
  *   awq_quantizer_open        device work space, statistics finished
+ *   awq_fold_check_begin      what the layer gives as it is, for the proof at the end
  *   awq_search_group          each scale group, on the original weights (search.c)
  *   awq_fold_plan             norms that absorb the scales, row divisors of v and up (fold.c)
  *   awq_quantize_linear       each linear: fold, clip, quantize, measure (quantize_linear.c,
@@ -57,6 +58,8 @@ typedef struct awq_quantizer {
 awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err);
 void awq_quantizer_close(awq_quantizer *quantizer);
 
+awq_status awq_fold_check_begin(awq_quantizer *quantizer, const awq_kept_tokens *check,
+                                awq_error *err);
 awq_status awq_search_group(awq_quantizer *quantizer, awq_group group, awq_error *err);
 awq_status awq_fold_plan(awq_quantizer *quantizer, awq_error *err);
 awq_status awq_quantize_linear(awq_quantizer *quantizer, awq_linear linear, awq_error *err);

@@ -56,6 +56,7 @@ static void place(awq_arena *arena, const awq_model *model, size_t compute_bytes
     to->up = awq_arena_take(arena, column * intermediate);
     to->trial_rows = awq_fold_check_sequences(to->rows / to->length, to->length) * to->length;
     to->trial = awq_arena_take(arena, sizeof(float) * (uint64_t)to->trial_rows * hidden);
+    to->untouched = awq_arena_take(arena, sizeof(float) * (uint64_t)to->trial_rows * hidden);
     to->cos = awq_arena_take(arena, table_bytes(model, to->length));
     to->sin = awq_arena_take(arena, table_bytes(model, to->length));
     place_routing(arena, model, compute_bytes, to->rows, &to->routing);

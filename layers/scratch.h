@@ -39,7 +39,8 @@ struct awq_scratch {
     void *normed; /* [rows, max(hidden, heads * head_dim)]: a norm's output, then attention's */
     void *q, *k, *v;
     void *gate, *up;  /* gate becomes down's input */
-    float *trial;     /* [trial_rows, hidden]: hidden states of the folding self-check */
+    float *trial;     /* [trial_rows, hidden]: hidden states of the folding check, after it .. */
+    float *untouched; /* .. and before it */
     float *cos, *sin; /* [length, head_dim / 2] */
     awq_routing routing;
     void *arena;

@@ -96,7 +96,8 @@ static void open_staging(cuda_device *self)
     cuda_check(self, "opening", cudaMalloc(&staging->device, STAGING_BYTES));
 }
 
-/* One stream and one workspace: cuBLAS then gives the same bits each time. */
+/* One stream and one workspace: cuBLAS then gives the same bits each time. Results of 16 bits are
+ * summed in float32 to the end; by default cuBLAS may add the parts of a split sum in 16. */
 static void open_blas(cuda_device *self)
 {
     if (!cuda_check_blas(self, "opening cuBLAS", self->blas->create(&self->handle))) return;
@@ -104,7 +105,10 @@ static void open_blas(cuda_device *self)
     cuda_check_blas(self, "opening cuBLAS",
                     self->blas->set_workspace(self->handle, self->workspace, WORKSPACE_BYTES));
     cuda_check_blas(self, "opening cuBLAS",
-                    self->blas->set_math_mode(self->handle, CUBLAS_DEFAULT_MATH));
+                    self->blas->set_math_mode(
+                        self->handle, static_cast<cublasMath_t>(
+                                          CUBLAS_DEFAULT_MATH |
+                                          CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION)));
 }
 
 static awq_status open_parts(cuda_device *self, bool reads_only, awq_error *err)
@@ -185,7 +189,7 @@ void close_cuda(awq_device *device)
 char *cuda_reserve(cuda_device *self, const char *verb, size_t bytes)
 {
     if (bytes <= self->scratch_bytes) return static_cast<char *>(self->scratch);
-    cudaFreeAsync(self->scratch, self->stream);
+    if (self->scratch) cuda_check(self, verb, cudaFreeAsync(self->scratch, self->stream));
     self->scratch = NULL;
     self->scratch_bytes = 0;
     if (!cuda_check(self, verb, cudaMallocAsync(&self->scratch, bytes, self->stream))) return NULL;

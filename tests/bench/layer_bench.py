@@ -162,6 +162,8 @@ class GpuWatch(threading.Thread):
                                         text=True)
         sample = []
         for line in self.process.stdout:
+            if not line.strip().isdigit():  # "[N/A]": this driver does not say
+                continue
             sample.append(int(line))
             if len(sample) == len(self.before):
                 self.peaks[None] = max(self.peaks.get(None, 0),

@@ -201,6 +201,7 @@ static awq_status check_spoiled(spoil *before_linears, spoil *after, int which, 
                                .options = &s.options,
                                .out = &layer};
     must(awq_quantizer_open(&quantizer, &err));
+    must(awq_fold_check_begin(&quantizer, &s.check, &err));
     for (awq_group i = 0; i < awq_model_groups(&s.model); i++)
         if (awq_layer_has_group(&s.model, 5, i)) must(awq_search_group(&quantizer, i, &err));
     must(awq_fold_plan(&quantizer, &err));
