@@ -34,9 +34,10 @@ typedef struct awq_backend awq_backend;
 typedef struct awq_device {
     const awq_backend *backend;
     char name[96];         /* "CPU, 8 threads", "GPU 1, NVIDIA H200" */
-    char type[80];         /* that results may depend on: "NVIDIA H200"; "" on the CPU */
+    char type[80];         /* that results may depend on: "NVIDIA H200, cuBLAS 13.1.0"; "" CPU */
     char id[48];           /* of the GPU, the same for whoever opens it; "" on the CPU */
     uint64_t memory_bytes; /* what the device has */
+    uint64_t free_bytes;   /* what of it was free when it was opened; 0 on the CPU */
     int threads;           /* CPU threads that compute; 0 on a GPU */
     awq_dtype compute;     /* the compute type: F32, F16 or BF16 */
 } awq_device;
@@ -48,6 +49,24 @@ typedef struct awq_device_facts {
     int major, minor; /* compute capability */
     char driver[16];  /* the newest CUDA that it speaks: "13.0" */
 } awq_device_facts;
+
+/* Of a GPU's memory, what a verb may take for one array of scratch: a power of two, 1/128 of it at
+ * most, from 128 MiB to 1 GiB. How many rows are worked on at a time follows from it, and with that
+ * the last bits of sums; so it is the same for all GPUs of a kind, however much of their memory
+ * the driver keeps for itself. */
+static inline uint64_t awq_gpu_large_bytes(uint64_t memory_bytes)
+{
+    uint64_t bytes = (uint64_t)128 << 20;
+    while (bytes < (uint64_t)1 << 30 && 128 * 2 * bytes <= memory_bytes) bytes *= 2;
+    return bytes;
+}
+
+/* All scratch of a GPU's verbs, at its peak. */
+static inline uint64_t awq_gpu_scratch_bytes(uint64_t memory_bytes)
+{
+    uint64_t bytes = awq_gpu_large_bytes(memory_bytes) + ((uint64_t)128 << 20);
+    return bytes < (uint64_t)300 << 20 ? (uint64_t)300 << 20 : bytes;
+}
 
 typedef struct awq_device_options {
     int threads;       /* CPU: threads that compute, at least 1 */
@@ -112,6 +131,11 @@ struct awq_backend {
     awq_status (*download)(awq_device *device, void *host, const void *from, size_t bytes,
                            awq_error *err);
     awq_status (*sync)(awq_device *device, awq_error *err);
+    /* Host memory that download fills without a copy in between: page-locked for a GPU. Slow to
+     * get: for what is kept. */
+    awq_status (*alloc_host)(awq_device *device, size_t bytes, const char *what, void **out,
+                             awq_error *err);
+    void (*release_host)(awq_device *device, void *memory); /* NULL is fine */
 
     /* Host elements of a weight's dtype (F32, F16, BF16; may be unaligned) to the compute type. */
     void (*load)(awq_device *device, void *to, const void *host, awq_dtype dtype, size_t count);

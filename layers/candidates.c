@@ -23,18 +23,18 @@ static double raw_scale(const awq_candidate *candidate, double m, const float *w
 }
 
 void awq_candidate_scales(const awq_candidate *candidate, const float *m, const float *w,
-                          int64_t channels, float *s)
+                          int64_t channels, double *raw, float *s)
 {
     double largest = 0, least = INFINITY;
     for (int64_t i = 0; i < channels; i++) {
-        double scale = raw_scale(candidate, (double)m[i], w, i);
+        double scale = raw[i] = raw_scale(candidate, (double)m[i], w, i);
         if (!isfinite(scale)) continue;
         largest = fmax(largest, scale);
         least = fmin(least, scale);
     }
     double middle = sqrt(largest * least);
     for (int64_t i = 0; i < channels; i++) {
-        float scale = (float)(raw_scale(candidate, (double)m[i], w, i) / middle);
+        float scale = (float)(raw[i] / middle);
         s[i] = isfinite(scale) && scale > 0 ? scale : 1;
     }
 }

@@ -21,8 +21,8 @@ int awq_candidates_list(int alpha_steps, awq_duo duo, awq_candidate *out);
 
 /* s [channels] of a candidate from m = mean|x| and w (mean over the consumers' rows of
  * |W| / (max|W| of its group + 1e-6); read only for duo). Normalised by sqrt(max s * min s); what
- * is not finite or not above zero becomes 1. */
+ * is not finite or not above zero becomes 1. raw [channels]: work space. */
 void awq_candidate_scales(const awq_candidate *candidate, const float *m, const float *w,
-                          int64_t channels, float *s);
+                          int64_t channels, double *raw, float *s);
 
 #endif

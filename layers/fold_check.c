@@ -48,7 +48,8 @@ static awq_status add_rows(const awq_quantizer *quantizer, const awq_kept_tokens
     size_t bytes = (size_t)count * sizeof *host;
     float *before = host, *after = host + CHECK_ROWS * hidden, *input = after + CHECK_ROWS * hidden;
     const awq_backend *be = quantizer->be;
-    if (be->download(quantizer->device, before, quantizer->scratch->untouched + first, bytes, err) ||
+    if (be->download(quantizer->device, before, quantizer->scratch->untouched + first, bytes,
+                     err) ||
         be->download(quantizer->device, after, quantizer->scratch->trial + first, bytes, err) ||
         be->download(quantizer->device, input, check->input + first, bytes, err))
         return err->status;
@@ -120,10 +121,11 @@ static awq_status name_culprit(awq_quantizer *quantizer, const awq_kept_tokens *
                             "most %.0e); a reader of its input may be missing",
                             quantizer->out->record.group[group].name, error, tolerance);
     }
-    return awq_fail(err, AWQ_ERR_NUMERIC,
-                    "the layer's output differs by %.1e (at most %.0e) from the original one, with no "
-                    "scales folded too",
-                    error, tolerance);
+    return awq_fail(
+        err, AWQ_ERR_NUMERIC,
+        "the layer's output differs by %.1e (at most %.0e) from the original one, with no "
+        "scales folded too",
+        error, tolerance);
 }
 
 int64_t awq_fold_check_sequences(int64_t sequences, int64_t length)

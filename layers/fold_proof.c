@@ -108,9 +108,8 @@ awq_status awq_fold_proof_vectors(awq_quantizer *quantizer, awq_error *err)
         return err->status;
     for (awq_linear linear = 0; linear < awq_model_linears(quantizer->model); linear++) {
         awq_group fed = awq_linear_feeds(quantizer->model, linear);
-        if (fed >= 0 &&
-            place_vector(quantizer, decoder->bias[linear], out->linear[linear].bias,
-                         quantizer->original_bias[linear], fed, err))
+        if (fed >= 0 && place_vector(quantizer, decoder->bias[linear], out->linear[linear].bias,
+                                     quantizer->original_bias[linear], fed, err))
             return err->status;
     }
     return AWQ_OK;

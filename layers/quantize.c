@@ -31,13 +31,14 @@ void awq_quantized_layer_init(awq_quantized_layer *layer)
 void awq_quantized_layer_release(awq_quantized_layer *layer)
 {
     for (awq_linear linear = 0; linear < layer->linears; linear++) {
-        free(layer->linear[linear].codes);
-        free(layer->linear[linear].scales);
-        free(layer->linear[linear].zeros);
         free(layer->linear[linear].bias);
         free(layer->linear[linear].weight);
     }
     free(layer->linear);
+    if (layer->from && layer->memory)
+        awq_result_memory_give(layer->from, layer->memory);
+    else
+        free(layer->memory);
     for (int norm = 0; norm < AWQ_NORMS; norm++) free(layer->norm[norm]);
     awq_layer_record_release(&layer->record);
     awq_quantized_layer_init(layer);
@@ -83,12 +84,13 @@ static awq_status take_steps(awq_quantizer *quantizer, awq_error *err)
 
 awq_status awq_quantize_layer(awq_device *device, const awq_model *model, awq_decoder *decoder,
                               awq_statistics *statistics, awq_scratch *scratch,
-                              const awq_kept_tokens *kept, const awq_quantize_options *options,
-                              const awq_quantize_watch *watch, awq_quantized_layer *out,
-                              awq_error *err)
+                              awq_result_memory *memory, const awq_kept_tokens *kept,
+                              const awq_quantize_options *options, const awq_quantize_watch *watch,
+                              awq_quantized_layer *out, awq_error *err)
 {
     awq_quantized_layer layer;
     awq_quantized_layer_init(&layer);
+    layer.from = memory;
     layer.record.layer = decoder->index;
     layer.record.tokens = statistics->tokens;
     awq_quantizer quantizer = {.device = device,

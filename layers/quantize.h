@@ -10,6 +10,7 @@
 #include "io/layer_record.h"
 #include "layers/candidates.h"
 #include "layers/decoder.h"
+#include "layers/result_memory.h"
 #include "layers/statistics.h"
 
 /* When the range of a group of weights is cut: never; once the scales are chosen; for each
@@ -39,19 +40,21 @@ typedef struct awq_quantize_options {
 
 awq_quantize_options awq_quantize_options_default(void);
 
-/* One linear's result, host memory, owned. */
+/* One linear's result, in host memory. */
 typedef struct awq_quantized_linear {
-    uint8_t *codes;   /* [out, in] */
+    uint8_t *codes;   /* [out, in], like the next two a part of the layer's memory */
     uint16_t *scales; /* [out, groups], float16 bits */
     uint8_t *zeros;   /* [out, groups] */
-    float *bias;      /* [out]; NULL: none */
-    float *weight;    /* [out, in] of a skipped linear, folded; the three above are NULL then */
+    float *bias;      /* [out], owned; NULL: none */
+    float *weight;    /* [out, in] of a skipped linear, folded, owned; the first three are NULL */
 } awq_quantized_linear;
 
 typedef struct awq_quantized_layer {
     awq_linear linears;
     awq_quantized_linear *linear; /* [linears] by awq_linear, owned */
-    float *norm[AWQ_NORMS];       /* exact in the model's dtype; NULL: the model has none */
+    void *memory;                 /* owned, or `from`'s if that is not NULL */
+    awq_result_memory *from;
+    float *norm[AWQ_NORMS]; /* exact in the model's dtype; NULL: the model has none */
     awq_layer_record record;
 } awq_quantized_layer;
 
@@ -88,12 +91,13 @@ uint64_t awq_quantize_bytes(const awq_model *model, const awq_quantize_options *
 
 /* Quantizes a layer that has seen all tiles; what the model says shall be left in full precision is
  * (awq_model_leave). Changes what decoder holds (fold_proof.c) and statistics (finished); both are
- * of no further use. The record lacks tensors_bytes and tensors_crc. Errors name the linear
+ * of no further use. Codes are in a piece of `memory`, NULL: of the heap. The record lacks
+ * tensors_bytes and tensors_crc. Errors name the linear
  * ("up_proj") or scale group, not the layer: callers add that. */
 awq_status awq_quantize_layer(awq_device *device, const awq_model *model, awq_decoder *decoder,
                               awq_statistics *statistics, awq_scratch *scratch,
-                              const awq_kept_tokens *kept, const awq_quantize_options *options,
-                              const awq_quantize_watch *watch, awq_quantized_layer *out,
-                              awq_error *err);
+                              awq_result_memory *memory, const awq_kept_tokens *kept,
+                              const awq_quantize_options *options, const awq_quantize_watch *watch,
+                              awq_quantized_layer *out, awq_error *err);
 
 #endif

@@ -98,10 +98,7 @@ static awq_status download_codes(const linear_job *job, awq_error *err)
     const awq_backend *be = quantizer->be;
     awq_quantized_linear *out = job->out;
     size_t weights = (size_t)awq_extent_elements(job->extent), groups = (size_t)job->groups;
-    if (!(out->codes = awq_allocate(weights, "codes", err)) ||
-        !(out->scales = awq_allocate(groups * sizeof *out->scales, "group scales", err)) ||
-        !(out->zeros = awq_allocate(groups, "zero points", err)) ||
-        be->download(quantizer->device, out->codes, quantizer->codes, weights, err) ||
+    if (be->download(quantizer->device, out->codes, quantizer->codes, weights, err) ||
         be->download(quantizer->device, out->scales, quantizer->steps, groups * sizeof *out->scales,
                      err) ||
         be->download(quantizer->device, out->zeros, quantizer->zeros, groups, err))

@@ -134,6 +134,37 @@ static awq_status check_request(const awq_quantizer *quantizer, awq_error *err)
     return AWQ_OK;
 }
 
+/* Codes, group scales and zero points of each linear that is quantized. */
+static void place_codes(awq_arena *arena, awq_quantizer *quantizer)
+{
+    const awq_model *model = quantizer->model;
+    for (awq_linear linear = 0; linear < quantizer->out->linears; linear++) {
+        awq_quantized_linear *to = &quantizer->out->linear[linear];
+        if (!awq_layer_has(model, quantizer->decoder->index, linear) ||
+            awq_quantizer_skips(quantizer, linear))
+            continue;
+        uint64_t weights =
+            (uint64_t)awq_extent_elements(awq_linear_extent(quantizer->model, linear));
+        uint64_t groups = weights / (uint64_t)awq_quantizer_grid(quantizer, linear).group_size;
+        to->codes = awq_arena_take(arena, weights);
+        to->scales = awq_arena_take(arena, groups * sizeof *to->scales);
+        to->zeros = awq_arena_take(arena, groups);
+    }
+}
+
+static awq_status alloc_codes(awq_quantizer *quantizer, awq_error *err)
+{
+    awq_quantized_layer *out = quantizer->out;
+    awq_arena arena = {0};
+    place_codes(&arena, quantizer);
+    if (!arena.used) return AWQ_OK; /* all of the layer is kept in full precision */
+    if (out->from ? awq_result_memory_take(out->from, arena.used, &out->memory, err)
+                  : !(out->memory = awq_allocate(arena.used, "a layer's codes", err)))
+        return err->status;
+    place_codes(&(awq_arena){.base = out->memory}, quantizer);
+    return AWQ_OK;
+}
+
 /* The result's linears and the lists beside them. */
 static awq_status alloc_hosts(awq_quantizer *quantizer, awq_error *err)
 {
@@ -146,7 +177,9 @@ static awq_status alloc_hosts(awq_quantizer *quantizer, awq_error *err)
     if (!quantizer->row_divisors || !quantizer->original_bias || !out->linear)
         return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a layer's result");
     out->linears = (awq_linear)linears;
-    return awq_layer_record_shape(&out->record, model, quantizer->decoder->index, err);
+    if (awq_layer_record_shape(&out->record, model, quantizer->decoder->index, err))
+        return err->status;
+    return alloc_codes(quantizer, err);
 }
 
 /* Of what experts read, in units of the mean expert's tokens: how much of the layer's Gram matrix

@@ -22,6 +22,7 @@ typedef struct group_search {
     bool module;      /* candidates are scored by a module's output */
     bool joint;       /* consumers are clipped in each candidate */
     float *m, *w, *s; /* [free channels]; w NULL without duo */
+    double *raw;      /* likewise: work space */
 } group_search;
 
 static void release(group_search *search)
@@ -30,6 +31,7 @@ static void release(group_search *search)
     free(search->m);
     free(search->w);
     free(search->s);
+    free(search->raw);
 }
 
 static bool is_consumer(const group_search *search, awq_linear linear)
@@ -57,7 +59,8 @@ static awq_status load_means(group_search *search, awq_error *err)
     size_t bytes = sizeof(float) * (size_t)awq_free_channels(model, search->group);
     if (awq_mean_abs(quantizer, search->group, search->record->mean_abs, err) ||
         !(search->m = awq_allocate(bytes, "mean|x|", err)) ||
-        !(search->s = awq_allocate(bytes, "scales", err)))
+        !(search->s = awq_allocate(bytes, "scales", err)) ||
+        !(search->raw = awq_allocate(2 * bytes, "scales", err)))
         return err->status;
     awq_tie_channels(model, search->group, search->record->mean_abs, search->m);
     awq_smooth_means(search->m, awq_free_channels(model, search->group),
@@ -110,7 +113,7 @@ static void set_scales(group_search *search, int candidate)
     awq_quantizer *quantizer = search->quantizer;
     const awq_model *model = quantizer->model;
     awq_candidate_scales(&search->candidates[candidate], search->m, search->w,
-                         awq_free_channels(model, search->group), search->s);
+                         awq_free_channels(model, search->group), search->raw, search->s);
     awq_group_record *record = search->record;
     for (int64_t i = 0; i < record->channels; i++)
         record->scales[i] = search->s[awq_free_channel(model, search->group, i)];

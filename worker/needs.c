@@ -14,8 +14,9 @@
 /* The process itself: MPI, libraries, BLAS buffers of each thread. Measured by tests/bench. */
 enum { PROCESS_BYTES = 16 << 20, THREAD_BYTES = 8 << 20 };
 
-/* With a GPU, on it and in the node's memory: CUDA's context, cuBLAS and its workspace, the scratch
- * of kernels/cuda (at most 300 MiB), pinned buffers. Estimates: they have not been measured. */
+/* With a GPU, on it: CUDA's context, cuBLAS's kernels and workspace (0.7 to 1.0 GB were seen on an
+ * H200), beside the scratch of kernels/cuda. In the node's memory, an estimate: the libraries and
+ * page-locked buffers. */
 enum { GPU_PROCESS_BYTES = 1 << 30, GPU_HOST_BYTES = 1 << 29 };
 
 int64_t awq_needs_kept_sequences(const awq_options *options, const awq_tokens *tokens)
@@ -46,12 +47,18 @@ static uint64_t result_bytes(const awq_model *model, const awq_options *options)
            (group_size > 0 ? 7 * weights / (uint64_t)group_size : 0);
 }
 
-static uint64_t budget_bytes(const awq_job_size *size)
+uint64_t awq_needs_wanted_bytes(const awq_job_size *size)
 {
     const awq_options *options = size->options;
     if (!options->device_memory.percent) return (uint64_t)options->device_memory.amount;
     uint64_t all = size->gpu_bytes ? size->gpu_bytes : awq_memory_share(size->workers_on_node);
     return (uint64_t)((double)all * options->device_memory.amount / 100);
+}
+
+static uint64_t budget_bytes(const awq_job_size *size)
+{
+    uint64_t wanted = awq_needs_wanted_bytes(size);
+    return size->gpu_free && size->gpu_free < wanted ? size->gpu_free : wanted;
 }
 
 /* What the tokens of a job take. */
@@ -122,7 +129,8 @@ void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *
         quantize_needs(size->options, size->model, &tokens, compute_bytes, hello);
     hello->budget_bytes = budget_bytes(size);
     hello->host_bytes += PROCESS_BYTES + (uint64_t)hello->threads * THREAD_BYTES;
-    if (size->gpu_bytes) hello->fixed_bytes += GPU_PROCESS_BYTES;
+    if (size->gpu_bytes)
+        hello->fixed_bytes += GPU_PROCESS_BYTES + awq_gpu_scratch_bytes(size->gpu_bytes);
     if (!is_one_stage(size, hello)) add_next_stage(size, &tokens, compute_bytes, hello);
     if (size->gpu_bytes) {
         hello->host_bytes += GPU_HOST_BYTES;

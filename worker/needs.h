@@ -17,11 +17,15 @@ typedef struct awq_job_size {
     int workers; /* of the job */
     int workers_on_node;
     uint64_t gpu_bytes; /* what its GPU has; 0: it computes in host memory */
+    uint64_t gpu_free;  /* what of that others have left; 0: not known */
 } awq_job_size;
 
 /* Sequences of hidden states that are kept before and after each layer that is searched: for the
  * folding self-check and the module objective. */
 int64_t awq_needs_kept_sequences(const awq_options *options, const awq_tokens *tokens);
+
+/* What --device-memory gives a worker, whatever others use of its GPU. */
+uint64_t awq_needs_wanted_bytes(const awq_job_size *size);
 
 /* Sets hello's budget_bytes, layer_bytes and fixed_bytes; reads its threads. */
 void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *hello);

@@ -257,9 +257,9 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
     awq_quantized_layer_init(&result);
     awq_span_begin(watched.when, AWQ_SPAN_SEARCH);
     if (awq_worker_check(worker, err)) return err->status;
-    awq_status status =
-        awq_quantize_layer(run->device, run->model, &run->decoders[i], &run->statistics[i],
-                           run->scratch, &kept, &options, &watch, &result, err);
+    awq_status status = awq_quantize_layer(run->device, run->model, &run->decoders[i],
+                                           &run->statistics[i], run->scratch, worker->result_memory,
+                                           &kept, &options, &watch, &result, err);
     awq_reader_give_back(worker->reader, &run->decoders[i]);
     awq_statistics_release(run->device, &run->statistics[i]);
     if (!status) {

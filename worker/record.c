@@ -177,14 +177,11 @@ awq_status awq_record_publish(const char *run, const char *fingerprint,
     packed_layer packed;
     packing job = {&packed, checkpoint, *quantization, record->layer};
     double start = awq_clock_seconds();
+    awq_span_begin(&record->when, AWQ_SPAN_WRITE);
     awq_status status = init(&packed, awq_checkpoint_model(checkpoint), err);
     if (!status) status = pack(&job, layer, err);
-    double end = awq_clock_seconds();
-    record->seconds[AWQ_PHASE_PACK] += end - start;
-    awq_span_end(&record->when, AWQ_SPAN_PACK);
-    awq_span_begin(&record->when, AWQ_SPAN_WRITE);
     if (!status) status = write_tensors(tensors, &packed, record, err);
-    record->seconds[AWQ_PHASE_WRITE] += awq_clock_seconds() - end;
+    record->seconds[AWQ_PHASE_WRITE] += awq_clock_seconds() - start;
     awq_span_end(&record->when, AWQ_SPAN_WRITE);
     release(&packed);
     AWQ_FAULT_POINT("record-before-statistics");

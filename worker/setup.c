@@ -59,7 +59,9 @@ static awq_status open_device(const awq_options *options, awq_dtype compute,
         .threads = options->threads ? (int)options->threads : threads_share(neighbours),
         .index = gpu_index(backend, neighbours),
         .compute = compute};
-    return backend->open(&worker->device_options, &worker->device, err);
+    return backend->open(&worker->device_options, &worker->device, err)
+               ? err->status
+               : awq_result_memory_create(worker->device, &worker->result_memory, err);
 }
 
 /* Problems become one error: a worker can only meet them when files changed under the job. */
@@ -92,6 +94,18 @@ static void look_for_links(const awq_worker *worker, awq_hello *hello)
         snprintf(hello->no_link, sizeof hello->no_link, "%.250s", err.text);
 }
 
+/* Where others on the GPU leave less than the job was to have. */
+static void tell_what_is_free(const awq_device *device, const awq_job_size *size)
+{
+    uint64_t wanted = awq_needs_wanted_bytes(size);
+    if (!size->gpu_free || size->gpu_free >= wanted) return;
+    awq_log(AWQ_LOG_INFO,
+            "%s: %.2f of %.2f GB are free, less than the %.2f GB of --device-memory: the plan "
+            "counts on what is free",
+            device->name, 1e-9 * (double)size->gpu_free, 1e-9 * (double)device->memory_bytes,
+            1e-9 * (double)wanted);
+}
+
 static void say_hello(awq_worker *worker, int neighbours)
 {
     int workers = awq_mail_size(worker->mail); /* and the coordinator, unless it is one rank */
@@ -108,9 +122,11 @@ static void say_hello(awq_worker *worker, int neighbours)
                          .models = worker->models,
                          .workers = workers > 1 ? workers - 1 : 1,
                          .workers_on_node = neighbours,
-                         .gpu_bytes = worker->device->threads ? 0 : worker->device->memory_bytes};
+                         .gpu_bytes = worker->device->threads ? 0 : worker->device->memory_bytes,
+                         .gpu_free = worker->device->free_bytes};
     if (worker->tokens.ids) size.model = awq_checkpoint_model(worker->checkpoint[0]);
     if (size.model) awq_needs_count(&size, worker->device->backend->compute_bytes, &hello);
+    tell_what_is_free(worker->device, &size);
     awq_mail_post(worker->mail, AWQ_COORDINATOR,
                   awq_letter_write(AWQ_LETTER_HELLO, 0, 0, &hello, sizeof hello));
 }
@@ -188,6 +204,7 @@ void awq_worker_teardown(awq_worker *worker)
 {
     awq_keeper_free(worker->keeper);
     awq_verify_close(worker);
+    awq_result_memory_free(worker->result_memory);
     if (worker->device) worker->device->backend->close(worker->device);
     awq_tokens_release(&worker->tokens);
     for (int i = 0; i < AWQ_MODELS; i++) awq_checkpoint_close(worker->checkpoint[i]);

@@ -31,6 +31,17 @@ void release_cpu(awq_device *device, void *array)
     free(array);
 }
 
+awq_status alloc_host_cpu(awq_device *device, size_t bytes, const char *what, void **out,
+                          awq_error *err)
+{
+    return alloc_cpu(device, bytes, what, out, err);
+}
+
+void release_host_cpu(awq_device *device, void *memory)
+{
+    release_cpu(device, memory);
+}
+
 void zero_cpu(awq_device *device, void *array, size_t bytes)
 {
     (void)device;

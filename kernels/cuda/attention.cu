@@ -20,6 +20,7 @@ enum {
     TILE = 32, /* queries of a block, keys of a step */
     ATTENTION_THREADS = 256,
     QUERIES = TILE / (ATTENTION_THREADS / WARP), /* of a warp */
+    MOST_SEQUENCES = AWQ_CUDA_MOST_GRID,
     MOST_DIM = 256,
     PIECES = MOST_DIM / 2 / WARP, /* pairs of columns of a lane */
     PITCH = MOST_DIM / 2 + 1      /* pairs; so that a column's rows lie in different banks */
@@ -164,11 +165,18 @@ template <typename T>
 static void launch_attention(cuda_device *self, void *y, const void *q, const void *k,
                              const void *v, int64_t sequences, attention_shape shape)
 {
-    dim3 grid(static_cast<unsigned>(cuda_blocks(shape.length, TILE)),
-              static_cast<unsigned>(shape.heads), static_cast<unsigned>(sequences));
-    CUDA_LAUNCH(self, "attention", (attention_kernel<T>), grid, ATTENTION_THREADS,
-                static_cast<T *>(y), static_cast<const T *>(q), static_cast<const T *>(k),
-                static_cast<const T *>(v), shape);
+    int64_t q_step = shape.length * shape.heads * shape.head_dim;
+    int64_t kv_step = shape.length * shape.kv_heads * shape.head_dim;
+    for (int64_t first = 0; first < sequences; first += MOST_SEQUENCES) {
+        dim3 grid(static_cast<unsigned>(cuda_blocks(shape.length, TILE)),
+                  static_cast<unsigned>(shape.heads),
+                  static_cast<unsigned>(cuda_min(MOST_SEQUENCES, sequences - first)));
+        CUDA_LAUNCH(self, "attention", (attention_kernel<T>), grid, ATTENTION_THREADS,
+                    static_cast<T *>(y) + first * q_step,
+                    static_cast<const T *>(q) + first * q_step,
+                    static_cast<const T *>(k) + first * kv_step,
+                    static_cast<const T *>(v) + first * kv_step, shape);
+    }
 }
 
 void attention_cuda(awq_device *device, void *y, const void *q, const void *k, const void *v,

@@ -2,8 +2,10 @@
 #include "kernels/cuda/blas.cuh"
 
 #include <dlfcn.h>
+#include <stdlib.h>
 
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/library.cuh"
 
 static pthread_mutex_t load_lock = PTHREAD_MUTEX_INITIALIZER;
 static cuda_blas table; /* whole once `loaded` */
@@ -25,25 +27,17 @@ static awq_status load(awq_error *err)
 #define AS_TEXT(name) #name
 #define TEXT_OF(name) AS_TEXT(name) /* of cublasCreate: "cublasCreate_v2" */
 
-/* The loader's path first, then where the toolkit was when this was built. */
-static void *open_library(awq_error *err)
-{
-    static const char soname[] = "libcublas.so." TEXT_OF(CUBLAS_VER_MAJOR);
-    static const char *const names[] = {soname, AWQ_CUBLAS_FOLDER "/libcublas.so"};
-    for (int i = 0; i < 2; i++) {
-        void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-        if (library) return library;
-    }
-    awq_fail(err, AWQ_ERR_DEVICE,
-             "cannot load '%s'; install cuBLAS of CUDA %d, or add its folder to LD_LIBRARY_PATH",
-             soname, CUBLAS_VER_MAJOR);
-    return NULL;
-}
-
+/* NVIDIA_TF32_OVERRIDE, which cuBLAS reads, would change results. */
 static awq_status load(awq_error *err)
 {
-    void *library = open_library(err);
-    if (!library) return err->status;
+    static const char name[] = "libcublas.so." TEXT_OF(CUBLAS_VER_MAJOR);
+    unsetenv("NVIDIA_TF32_OVERRIDE");
+    void *library = cuda_open_library(name, AWQ_CUBLAS_FOLDER);
+    if (!library)
+        return awq_fail(err, AWQ_ERR_DEVICE,
+                        "cannot load '%s'; install cuBLAS of CUDA %d, or add its folder to "
+                        "LD_LIBRARY_PATH",
+                        name, CUBLAS_VER_MAJOR);
     bool whole = true;
 #define LINK(member, function)                                                                     \
     table.member = reinterpret_cast<decltype(table.member)>(dlsym(library, TEXT_OF(function)));    \

@@ -24,7 +24,7 @@ extern "C" {
     X(gemm, cublasGemmEx)                                                                          \
     X(gemm_batched, cublasGemmStridedBatchedEx)                                                    \
     X(status_text, cublasGetStatusString)                                                          \
-    X(version, cublasGetVersion)
+    X(property, cublasGetProperty)
 
 typedef struct cuda_blas {
     cublasStatus_t (*create)(cublasHandle_t *);
@@ -42,7 +42,7 @@ typedef struct cuda_blas {
                                    cudaDataType, int, long long, int, cublasComputeType_t,
                                    cublasGemmAlgo_t);
     const char *(*status_text)(cublasStatus_t);
-    cublasStatus_t (*version)(cublasHandle_t, int *);
+    cublasStatus_t (*property)(libraryPropertyType, int *);
 } cuda_blas;
 
 /* The table, the same one each time; it is never unloaded. */

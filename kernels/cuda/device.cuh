@@ -22,7 +22,7 @@ extern "C" {
 #include "kernels/cuda/blas.cuh"
 
 /* A verb's larger arrays of scratch are cut to this many floats each: 128 MiB. No verb has more
- * than two of them, so that scratch stays under 300 MiB whatever the shapes. */
+ * than two of them. */
 #ifndef AWQ_CUDA_SCRATCH_FLOATS /* the emulator has less, so that its small shapes are cut too */
 #define AWQ_CUDA_SCRATCH_FLOATS (1 << 25)
 #endif
@@ -111,6 +111,16 @@ static inline int64_t cuda_scratch_rows(int64_t floats, int64_t least)
 {
     int64_t rows = SCRATCH_FLOATS / floats;
     return rows < least ? least : rows;
+}
+
+/* The same for the one piece of a verb that is the faster the more rows it has at a time; by the
+ * shape and the kind of GPU. */
+static inline int64_t cuda_large_rows(const cuda_device *self, int64_t floats, int64_t least)
+{
+    uint64_t most = self->base.memory_bytes;
+    most = AWQ_CUDA_SCRATCH_FLOATS < 1 << 25 ? 0 : awq_gpu_large_bytes(most) / sizeof(float);
+    int64_t rows = static_cast<int64_t>(most) / floats, usual = cuda_scratch_rows(floats, least);
+    return rows < usual ? usual : rows;
 }
 
 /* Launches and checks; does nothing for no blocks. */

@@ -180,7 +180,7 @@ void feedback_cuda(awq_device *device, uint8_t *codes, void *d, const float *fol
     cuda_device *self = cuda_begin(device);
     if (!self) return;
     int64_t in = extent.in, groups = in / grid->group_size;
-    int64_t most = cuda_min(cuda_scratch_rows(in + PANEL, 256), extent.out);
+    int64_t most = cuda_min(cuda_large_rows(self, in + PANEL, 256), extent.out);
     feedback_job job = {};
     job.factor = factor;
     job.order = order;

@@ -23,7 +23,8 @@ extern "C" {
 enum {
     BLOCK = 64,
     PANEL = 4 * BLOCK,
-    DENSE_THREADS = 256,
+    DENSE_SIDE = 16,
+    DENSE_THREADS = DENSE_SIDE * DENSE_SIDE,
     SOLVE_ROWS = 64,
     UPDATE_ROWS = 1024,
     TERMS = 3 /* products of heads and tails */
@@ -66,46 +67,59 @@ __global__ static void scale_kernel(factor_job job, float shift)
 /* ---- factorization ---- */
 
 /* The diagonal block [n, n] from `first` on: R R^T = b, in place; only the upper triangle. One
- * block of threads. A refused pivot leaves what follows undefined. */
+ * block of threads, a square of DENSE_SIDE by DENSE_SIDE that is laid over b again and again. A
+ * column is divided by its pivot's root at the end only, so that it can be read while what is left
+ * of it is updated: b_il -= b_ij b_lj / pivot, with one barrier a column. A refused pivot leaves
+ * what follows undefined. */
 __global__ static void dense_kernel(factor_job job, int64_t first, int n, double least)
 {
-    __shared__ double b[BLOCK][BLOCK];
+    __shared__ double b[BLOCK][BLOCK + 1];
     float *block = job.factor + first * job.in + first;
-    for (int i = threadIdx.x; i < n * n; i += blockDim.x)
-        if (i / n <= i % n) b[i / n][i % n] = static_cast<double>(block[i / n * job.in + i % n]);
+    int row = threadIdx.x / DENSE_SIDE, column = threadIdx.x % DENSE_SIDE;
+    for (int i = row; i < n; i += DENSE_SIDE)
+        for (int l = column; l < n; l += DENSE_SIDE)
+            if (i <= l) b[i][l] = static_cast<double>(block[i * job.in + l]);
     __syncthreads();
     for (int j = n - 1; j >= 0; j--) {
-        double pivot = b[j][j], root = sqrt(pivot);
+        double pivot = b[j][j], inverse = 1 / pivot;
         if (threadIdx.x == 0 && !(pivot >= least)) *job.refused = 1;
-        __syncthreads(); /* all have read the pivot */
-        for (int i = threadIdx.x; i <= j; i += blockDim.x) b[i][j] /= root;
-        __syncthreads();
-        for (int i = threadIdx.x; i < j * j; i += blockDim.x)
-            if (i / j <= i % j) b[i / j][i % j] -= b[i / j][j] * b[i % j][j];
+        for (int i = row; i < j; i += DENSE_SIDE) {
+            double factor = b[i][j] * inverse;
+            for (int l = column; l < j; l += DENSE_SIDE)
+                if (i <= l) b[i][l] -= factor * b[l][j];
+        }
         __syncthreads();
     }
-    for (int i = threadIdx.x; i < n * n; i += blockDim.x)
-        if (i / n <= i % n) block[i / n * job.in + i % n] = static_cast<float>(b[i / n][i % n]);
+    for (int i = row; i < n; i += DENSE_SIDE)
+        for (int l = column; l < n; l += DENSE_SIDE)
+            if (i <= l) block[i * job.in + l] = static_cast<float>(b[i][l] / sqrt(b[l][l]));
 }
 
-/* The panel above the diagonal block: R_ik = H_ik R_kk^-T, a thread a row. */
+/* The panel above the diagonal block: R_ik = H_ik R_kk^-T, a thread a row, which is in registers:
+ * loops are unrolled, and of a narrower block's last columns nothing is done. */
 __global__ static void solve_kernel(factor_job job, int64_t first, int n)
 {
     __shared__ float r[BLOCK][BLOCK], x[SOLVE_ROWS][BLOCK + 1];
     int64_t top = static_cast<int64_t>(blockIdx.x) * SOLVE_ROWS;
     const float *diagonal = job.factor + first * job.in + first;
-    float *panel = job.factor + top * job.in + first;
+    float *panel = job.factor + top * job.in + first, row[BLOCK];
     for (int i = threadIdx.x; i < n * n; i += blockDim.x)
         if (i / n <= i % n) r[i / n][i % n] = diagonal[i / n * job.in + i % n];
     for (int i = threadIdx.x; i < SOLVE_ROWS * n; i += blockDim.x) /* first is whole blocks */
         x[i / n][i % n] = panel[i / n * job.in + i % n];
     __syncthreads();
-    float *row = x[threadIdx.x];
-    for (int j = n - 1; j >= 0; j--) {
-        float left = row[j];
-        for (int l = n - 1; l > j; l--) left = fmaf(-row[l], r[j][l], left);
-        row[j] = left / r[j][j];
+    CUDA_UNROLL
+    for (int j = 0; j < BLOCK; j++) row[j] = j < n ? x[threadIdx.x][j] : 0;
+    CUDA_UNROLL
+    for (int j = BLOCK - 1; j >= 0; j--) {
+        if (j >= n) continue;
+        row[j] = row[j] / r[j][j];
+        CUDA_UNROLL
+        for (int l = 0; l < j; l++) row[l] = fmaf(-row[j], r[l][j], row[l]);
     }
+    CUDA_UNROLL
+    for (int j = 0; j < BLOCK; j++)
+        if (j < n) x[threadIdx.x][j] = row[j];
     __syncthreads();
     for (int i = threadIdx.x; i < SOLVE_ROWS * n; i += blockDim.x)
         panel[i / n * job.in + i % n] = x[i / n][i % n];

@@ -14,15 +14,22 @@
 
 #ifdef AWQ_CUDA_EMULATED
 #include <cuda_emulator.h>
+#define CUDA_UNROLL
 #else
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
+#define CUDA_UNROLL _Pragma("unroll")
 /* A template's kernel is given in parentheses: (kernel<T>). */
 #define AWQ_LAUNCH(kernel, grid, block, stream, ...)                                               \
     kernel<<<(grid), (block), 0, (stream)>>>(__VA_ARGS__)
 #endif
 
 enum { WARP = 32 };
+
+/* Blocks along a grid's z. */
+#ifndef AWQ_CUDA_MOST_GRID /* the emulator has less, so that its few sequences are cut too */
+#define AWQ_CUDA_MOST_GRID 65535
+#endif
 
 #define ALL_LANES 0xffffffffu
 

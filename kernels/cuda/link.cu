@@ -74,9 +74,11 @@ static awq_status wait_done(awq_link *link, const char *what, const awq_patience
     cudaError_t state;
     if (!cuda_check(link->device, what, cudaEventRecord(link->done, link->device->stream)))
         return cuda_status(link->device, err);
-    while ((state = cudaEventQuery(link->done)) == cudaErrorNotReady)
+    while ((state = cudaEventQuery(link->done)) == cudaErrorNotReady) {
+        (void)cudaGetLastError(); /* it is no error */
         if (wait_ready(link, what, patience, err) || wait_a_moment(link, patience, err))
             return err->status;
+    }
     if (cuda_check(link->device, what, state)) return AWQ_OK;
     link->broken = true;
     return cuda_status(link->device, err);

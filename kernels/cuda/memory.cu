@@ -4,8 +4,9 @@
  * Arrays come from the device's pool, in stream order: cudaMalloc and cudaFree would wait for all
  * of the device, and with it for the other end of a link (link.cu).
  *
- * Host memory is pageable; bytes go through two pinned slots in turn, so that upload returns when
- * it has read them, not when the device has them. */
+ * Most host memory is pageable; its bytes go through two pinned slots in turn, so that upload
+ * returns when it has read them, not when the device has them. A large download to memory of
+ * alloc_host goes there straight. */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/verbs.h"
 
@@ -39,6 +40,29 @@ void release_cuda(awq_device *device, void *array)
     cuda_device *self = reinterpret_cast<cuda_device *>(device);
     if (array && cudaSetDevice(self->index) == cudaSuccess)
         cuda_check(self, "release", cudaFreeAsync(array, self->stream));
+}
+
+/* Page-locked, so that the GPU writes to it by itself. */
+awq_status alloc_host_cuda(awq_device *device, size_t bytes, const char *what, void **out,
+                           awq_error *err)
+{
+    cuda_device *self = cuda_begin(device);
+    if (!self) return cuda_status(reinterpret_cast<cuda_device *>(device), err);
+    cudaError_t error = cudaMallocHost(out, bytes ? bytes : 1);
+    if (error == cudaSuccess) return AWQ_OK;
+    (void)cudaGetLastError();
+    *out = NULL;
+    return awq_fail(err, AWQ_ERR_MEMORY,
+                    "no page-locked memory of the node for %s: %.2f GB are needed: %s; ask the "
+                    "scheduler for more memory",
+                    what, 1e-9 * static_cast<double>(bytes), cudaGetErrorString(error));
+}
+
+void release_host_cuda(awq_device *device, void *memory)
+{
+    cuda_device *self = reinterpret_cast<cuda_device *>(device);
+    if (memory && cudaSetDevice(self->index) == cudaSuccess)
+        cuda_check(self, "release_host", cudaFreeHost(memory));
 }
 
 void zero_cuda(awq_device *device, void *array, size_t bytes)
@@ -141,12 +165,28 @@ awq_status cuda_fetch(cuda_device *self, const char *verb, void *host, const voi
     return cuda_status(self, err);
 }
 
+/* Whether all of it is does not need to be asked: pieces are cut from one allocation. */
+static bool is_page_locked(const void *host)
+{
+    cudaPointerAttributes attributes = {};
+    if (cudaPointerGetAttributes(&attributes, host) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return false;
+    }
+    return attributes.type == cudaMemoryTypeHost;
+}
+
 awq_status download_cuda(awq_device *device, void *host, const void *from, size_t bytes,
                          awq_error *err)
 {
     cuda_device *self = cuda_begin(device);
     if (!self) return cuda_status(reinterpret_cast<cuda_device *>(device), err);
-    return cuda_fetch(self, "download", host, from, bytes, err);
+    if (bytes <= STAGING_BYTES || !is_page_locked(host))
+        return cuda_fetch(self, "download", host, from, bytes, err);
+    if (cuda_check(self, "download",
+                   cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, self->stream)))
+        cuda_check(self, "download", cudaStreamSynchronize(self->stream));
+    return cuda_status(self, err);
 }
 
 awq_status sync_cuda(awq_device *device, awq_error *err)

@@ -4,20 +4,21 @@
 #include <dlfcn.h>
 #include <pthread.h>
 
+#include "kernels/cuda/library.cuh"
+
 static pthread_mutex_t load_lock = PTHREAD_MUTEX_INITIALIZER;
 static cuda_nccl table; /* whole once `loaded` */
 static bool loaded;
 
 static awq_status load(awq_error *err)
 {
-    static const char *const names[] = {"libnccl.so.2", AWQ_NCCL_FOLDER "/libnccl.so.2"};
-    void *library = NULL;
-    for (int i = 0; i < 2 && !library; i++) library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    static const char name[] = "libnccl.so.2";
+    void *library = cuda_open_library(name, AWQ_NCCL_FOLDER);
     if (!library)
         return awq_fail(err, AWQ_ERR_DEVICE,
                         "cannot load '%s'; install NCCL 2.18 or later, or add its folder to "
                         "LD_LIBRARY_PATH",
-                        names[0]);
+                        name);
     bool whole = true;
 #define LINK(member, function)                                                                     \
     table.member = reinterpret_cast<decltype(table.member)>(dlsym(library, #function));            \
@@ -25,8 +26,7 @@ static awq_status load(awq_error *err)
     CUDA_NCCL_LIST(LINK)
 #undef LINK
     if (whole) return AWQ_OK;
-    return awq_fail(err, AWQ_ERR_DEVICE, "'%s' lacks a function; install NCCL 2.18 or later",
-                    names[0]);
+    return awq_fail(err, AWQ_ERR_DEVICE, "'%s' lacks a function; install NCCL 2.18 or later", name);
 }
 
 awq_status cuda_nccl_load(const cuda_nccl **out, awq_error *err)

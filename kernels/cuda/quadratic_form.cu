@@ -174,7 +174,7 @@ awq_status quadratic_form_cuda(awq_device *device, const void *d, const float *g
     job.gram = gram;
     job.in = extent.in;
     job.column_blocks = cuda_blocks(extent.in, FORM_COLS);
-    job.most = cuda_min(cuda_min(2 * cuda_scratch_rows(extent.in, 64), FORM_ROWS), extent.out);
+    job.most = cuda_min(cuda_min(2 * cuda_large_rows(self, extent.in, 64), FORM_ROWS), extent.out);
     if (!reserve(self, &job, extent.out)) return cuda_status(self, err);
     CUDA_LAUNCH(self, "quadratic_form", exponent_kernel,
                 static_cast<unsigned>(cuda_blocks(extent.in, ELEMENT_THREADS)), ELEMENT_THREADS,

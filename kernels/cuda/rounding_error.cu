@@ -5,6 +5,14 @@
 #include "kernels/cuda/quantizer.cuh"
 #include "kernels/cuda/verbs.h"
 
+/* value / s. Many values are 0, which the division's fast path does not take: one lane that has one
+ * would send its warp through the slow path. */
+__device__ static inline float unscaled(float value, float s)
+{
+    float quotient = __fdiv_rn(value == 0 ? s : value, s);
+    return value == 0 ? value : quotient;
+}
+
 template <typename T>
 __global__ static void rounding_kernel(T *d, const T *w, const float *s, awq_extent extent,
                                        awq_grid grid)
@@ -20,7 +28,7 @@ __global__ static void rounding_kernel(T *d, const T *w, const float *s, awq_ext
     for (int64_t i = threadIdx.x % WARP; i < size; i += WARP) {
         float x = widen(weight[i]), q = value_code(__fmul_rn(x, scale[i]), code);
         d[group * size + i] =
-            narrow<T>(x - __fdiv_rn(code_value(q, code.zero, code.scale), scale[i]));
+            narrow<T>(x - unscaled(code_value(q, code.zero, code.scale), scale[i]));
     }
 }
 

@@ -193,9 +193,11 @@ cublasStatus_t cublasSetWorkspace_v2(cublasHandle_t, void *workspace, size_t byt
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasGetVersion_v2(cublasHandle_t, int *version)
+cublasStatus_t cublasGetProperty(libraryPropertyType type, int *value)
 {
-    *version = CUBLAS_VERSION;
+    *value = type == MAJOR_VERSION   ? CUBLAS_VER_MAJOR
+             : type == MINOR_VERSION ? CUBLAS_VER_MINOR
+                                     : CUBLAS_VER_PATCH;
     return CUBLAS_STATUS_SUCCESS;
 }
 

@@ -17,6 +17,8 @@ static const size_t memory_bytes = [] {
     const char *wanted = getenv("AWQ_EMULATOR_MEMORY");
     return wanted ? (size_t)atoll(wanted) : (size_t)4 << 30;
 }();
+/* AWQ_EMULATOR_TAKEN: what another process takes of it once the program has asked what is free. */
+static size_t taken;
 /* The sanitizer has guards of its own. */
 #if defined(__SANITIZE_ADDRESS__)
 static constexpr size_t guard = 0;
@@ -194,11 +196,34 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
     return cudaSuccess;
 }
 
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device)
+{
+    if ((size_t)device >= visible().size()) return fail(cudaErrorInvalidDevice);
+    if (attribute != cudaDevAttrMemoryPoolsSupported) return fail(cudaErrorInvalidValue);
+    *value = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *pool, int device)
+{
+    if ((size_t)device >= visible().size()) return fail(cudaErrorInvalidDevice);
+    *pool = nullptr;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void *)
+{
+    return cudaSuccess;
+}
+
 cudaError_t cudaMemGetInfo(size_t *available, size_t *total)
 {
     device_lock lock(device_mutex);
-    *available = memory_bytes - bytes_in_use;
+    const char *wanted = getenv("AWQ_EMULATOR_TAKEN");
+    size_t used = bytes_in_use + taken;
+    *available = memory_bytes > used ? memory_bytes - used : 0;
     *total = memory_bytes;
+    taken = wanted ? (size_t)atoll(wanted) : 0;
     return cudaSuccess;
 }
 
@@ -252,7 +277,7 @@ cudaError_t cudaMalloc(void **array, size_t bytes)
     device_lock lock(device_mutex);
     *array = nullptr;
     if (!bytes) return cudaSuccess;
-    if (bytes > memory_bytes - bytes_in_use) return fail(cudaErrorMemoryAllocation);
+    if (bytes_in_use + taken + bytes > memory_bytes) return fail(cudaErrorMemoryAllocation);
     /* Aligned as CUDA's, up to the end: what is behind it is not the array's. */
     void *memory = nullptr;
     if (posix_memalign(&memory, 256, bytes + 2 * guard)) return fail(cudaErrorMemoryAllocation);
@@ -303,6 +328,17 @@ cudaError_t cudaFreeHost(void *array)
     run_everything();
     if (!pinned.erase((char *)array)) report("cudaFreeHost: %p is not of cudaMallocHost", array);
     free(array);
+    return cudaSuccess;
+}
+
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *attributes, const void *pointer)
+{
+    device_lock lock(device_mutex);
+    const char *at = (const char *)pointer;
+    auto after = pinned.upper_bound(at);
+    *attributes = {};
+    if (after != pinned.begin() && at < std::prev(after)->first + std::prev(after)->second)
+        attributes->type = cudaMemoryTypeHost;
     return cudaSuccess;
 }
 

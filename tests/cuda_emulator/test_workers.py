@@ -77,22 +77,30 @@ class Workers(Case):
         self.assertNotEqual(stopped.code, 0)
         other = {"AWQ_EMULATOR_NAME": "another GPU"}
         self.fails_with(self.gpu_job(*job, env=other),
-                        r'backend: "cuda on emulated on the CPU" in the earlier run, '
-                        r'"cuda on another GPU" now', r"or --restart to discard it")
+                        r'backend: "cuda on emulated on the CPU, cuBLAS [0-9.]+" in the earlier '
+                        r'run, "cuda on another GPU, cuBLAS [0-9.]+" now',
+                        r"or --restart to discard it")
         self.succeeds(self.gpu_job(*job))
         verify = ("verify", self.out, "--model", MODEL, "--tokens", self.family_tokens(),
                   "--layer", 1)
         self.assertIn("layer 1 made again: 23 of 23", self.succeeds(run(*verify)).out)
         self.assertRegex(run(*verify, env=other).out,
                          "layer 1, by making it again: it was made by cuda on emulated on the "
-                         "CPU, and here is cuda on another GPU")
+                         "CPU, cuBLAS [0-9.]+, and here is cuda on another GPU, cuBLAS [0-9.]+")
 
     def test_memory_that_is_not_there_is_named_with_what_to_lower(self):
-        # the plan is told of more than there is
+        # another process takes it after the plan was made
+        result = self.quantize("--backend", "cuda", sequences=16,
+                               env={"AWQ_EMULATOR_TAKEN": str((4 << 30) - 48000000)})
+        self.fails_with(result, r"no memory on GPU 0 for .+: 0\.\d\d GB are needed, 0\.\d\d of "
+                                r"4\.29 GB are free; lower --device-memory, .* --tile-tokens")
+
+    def test_a_plan_counts_on_what_others_leave_of_a_gpu(self):
         result = self.quantize("--backend", "cuda", "--device-memory", "8GB", sequences=16,
                                env={"AWQ_EMULATOR_MEMORY": "48000000"})
-        self.fails_with(result, r"no memory on GPU 0 for .+: 0\.\d\d GB are needed, 0\.\d\d of "
-                                r"0\.05 GB are free; lower --device-memory, .* --tile-tokens")
+        self.assertIn("GPU 0, emulated on the CPU: 0.05 of 0.05 GB are free, less than the 8.00 GB "
+                      "of --device-memory", result.err)
+        self.fails_with(result, r"one decoder layer needs 1\.\d+ GB, .* may use 0\.05 GB")
 
 
 class SeventyBillion(Case):

@@ -202,6 +202,26 @@ static void copies_of_any_size_are_whole(void **state)
 
 /* ---- conversions ---- */
 
+/* More than a staging buffer holds, from the middle of the memory on. */
+static void downloads_to_memory_of_alloc_host_are_whole(void **state)
+{
+    (void)state;
+    enum { COUNT = (9 << 20) + 3, FIRST = 64 };
+    awq_error err;
+    uint8_t *sent = host_array(COUNT), *array = device_array(COUNT), *came;
+    void *memory;
+    for (size_t i = 0; i < COUNT; i++) sent[i] = (uint8_t)(i * 2654435761u >> 24);
+    assert_int_equal(be->alloc_host(device, FIRST + COUNT, "a test", &memory, &err), AWQ_OK);
+    came = (uint8_t *)memory + FIRST;
+    memset(came, 0, COUNT);
+    be->upload(device, array, sent, COUNT);
+    assert_int_equal(be->download(device, came, array, COUNT, &err), AWQ_OK);
+    assert_memory_equal(came, sent, COUNT);
+    be->release_host(device, memory);
+    be->release_host(device, NULL);
+    bench_clear(&under_test);
+}
+
 static void narrow_keeps_what_is_not_finite(void **state)
 {
     (void)state;
@@ -393,6 +413,7 @@ int main(void)
         cmocka_unit_test(attention_shows_an_infinite_score),
         cmocka_unit_test(attention_says_which_heads_it_does_not_take),
         cmocka_unit_test(copies_of_any_size_are_whole),
+        cmocka_unit_test(downloads_to_memory_of_alloc_host_are_whole),
         cmocka_unit_test(narrow_keeps_what_is_not_finite),
         cmocka_unit_test(find_nonfinite_works_on_one_element),
         cmocka_unit_test(statistics_show_what_is_not_finite),

@@ -51,7 +51,8 @@ static void alpha_zero_is_the_identity(void **state)
     (void)state;
     const float m[] = {0, 1e-30f, 3, 1e10f};
     float s[4];
-    awq_candidate_scales(&(awq_candidate){0, false}, m, NULL, 4, s);
+    double raw[4];
+    awq_candidate_scales(&(awq_candidate){0, false}, m, NULL, 4, raw, s);
     for (int i = 0; i < 4; i++) assert_true(s[i] == 1);
 }
 
@@ -60,10 +61,11 @@ static void scales_are_powers_normalised_by_the_geometric_middle(void **state)
     (void)state;
     const float m[] = {16, 1, 4, 0.25f};
     float s[4];
-    awq_candidate_scales(&(awq_candidate){0.5, false}, m, NULL, 4, s);
+    double raw[4];
+    awq_candidate_scales(&(awq_candidate){0.5, false}, m, NULL, 4, raw, s);
     double middle = sqrt(4 * 0.5);
-    const double raw[] = {4, 1, 2, 0.5};
-    for (int i = 0; i < 4; i++) assert_true(fabs((double)s[i] - raw[i] / middle) < 1e-6);
+    const double expected[] = {4, 1, 2, 0.5};
+    for (int i = 0; i < 4; i++) assert_true(fabs((double)s[i] - expected[i] / middle) < 1e-6);
 }
 
 static void duo_divides_by_the_weights(void **state)
@@ -71,7 +73,8 @@ static void duo_divides_by_the_weights(void **state)
     (void)state;
     const float m[] = {16, 1}, w[] = {0.04f, 0.64f};
     float s[2];
-    awq_candidate_scales(&(awq_candidate){0.5, true}, m, w, 2, s);
+    double raw[2];
+    awq_candidate_scales(&(awq_candidate){0.5, true}, m, w, 2, raw, s);
     double a = 4 / (0.2 + 1e-4), b = 1 / (0.8 + 1e-4), middle = sqrt(a * b);
     assert_true(fabs((double)s[0] - a / middle) < 1e-5 && fabs((double)s[1] - b / middle) < 1e-5);
 }
@@ -81,7 +84,8 @@ static void dead_channels_take_the_least_scale(void **state)
     (void)state;
     const float m[] = {0, 1, 100};
     float s[3];
-    awq_candidate_scales(&(awq_candidate){1, false}, m, NULL, 3, s);
+    double raw[3];
+    awq_candidate_scales(&(awq_candidate){1, false}, m, NULL, 3, raw, s);
     double middle = sqrt(100 * 1e-4);
     assert_true(fabs((double)s[0] - 1e-4 / middle) < 1e-9);
     assert_true(fabs((double)s[2] - 100 / middle) < 1e-3);
@@ -92,7 +96,8 @@ static void what_is_not_finite_becomes_one(void **state)
     (void)state;
     const float m[] = {NAN, INFINITY, 4, 1};
     float s[4];
-    awq_candidate_scales(&(awq_candidate){1, false}, m, NULL, 4, s);
+    double raw[4];
+    awq_candidate_scales(&(awq_candidate){1, false}, m, NULL, 4, raw, s);
     assert_true(s[0] == 1 && s[1] == 1);
     assert_true(fabsf(s[2] - 2) < 1e-6f && fabsf(s[3] - 0.5f) < 1e-6f);
 }

@@ -150,7 +150,7 @@ void demo_quantize(demo *d, demo_calibration *c, awq_decoder *layer,
     awq_kept_tokens check = {c->boundary[layer->index], c->boundary[layer->index + 1], DEMO_TILE,
                              d->length, NULL};
     must(awq_quantize_layer(d->device, d->model, layer, &c->statistics[layer->index], d->scratch,
-                            &check, options, NULL, out, &err));
+                            NULL, &check, options, NULL, out, &err));
 }
 
 void demo_dequantize(demo *d, awq_decoder *layer, const awq_quantized_layer *quantized,

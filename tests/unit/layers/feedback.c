@@ -134,8 +134,8 @@ static awq_status quantize_watched(progress *p, awq_quantized_layer *layer, awq_
     awq_quantize_watch watch = {watch_step, p};
     synthetic_open(&s, grouped);
     s.options.rounding = AWQ_ROUNDING_FEEDBACK;
-    return awq_quantize_layer(s.device, &s.model, &s.decoder, &s.statistics, s.scratch, &s.check,
-                              &s.options, &watch, layer, err);
+    return awq_quantize_layer(s.device, &s.model, &s.decoder, &s.statistics, s.scratch, NULL,
+                              &s.check, &s.options, &watch, layer, err);
 }
 
 static void progress_counts_what_is_executed(void **state)

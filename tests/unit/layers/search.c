@@ -398,8 +398,8 @@ static void progress_counts_modules_and_clips(void **state)
     s.options.objective = AWQ_OBJECTIVE_MODULE;
     s.options.clip = AWQ_CLIP_JOINT;
     s.options.alpha_steps = 4;
-    must(awq_quantize_layer(s.device, &s.model, &s.decoder, &s.statistics, s.scratch, &s.check,
-                            &s.options, &watch, &layer, &err));
+    must(awq_quantize_layer(s.device, &s.model, &s.decoder, &s.statistics, s.scratch, NULL,
+                            &s.check, &s.options, &watch, &layer, &err));
     for (int i = 0; i < AWQ_DENSE_LINEARS; i++) {
         awq_extent extent = awq_linear_extent(&s.model, (awq_linear)i);
         double weights = (double)awq_extent_elements(extent);

@@ -173,7 +173,7 @@ void synthetic_close(synthetic *s)
 
 awq_status synthetic_quantize(synthetic *s, awq_quantized_layer *out, awq_error *err)
 {
-    return awq_quantize_layer(s->device, &s->model, &s->decoder, &s->statistics, s->scratch,
+    return awq_quantize_layer(s->device, &s->model, &s->decoder, &s->statistics, s->scratch, NULL,
                               &s->check, &s->options, NULL, out, err);
 }
 
