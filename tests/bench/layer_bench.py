@@ -19,6 +19,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,7 @@ import h5py
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
-from support.program import ENVIRONMENT, kill_session
+from support.program import ENVIRONMENT, ERROR, kill_session
 
 PRESETS = {
     "micro": {"hidden_size": 64, "intermediate_size": 192, "num_attention_heads": 4,
@@ -213,12 +214,41 @@ def machine_rates(options, model):
 
 def print_plan(options, model):
     """What the plan says of memory and arithmetic."""
-    run = subprocess.run([awqrun(options), "plan", "--model", model, "--tokens",
-                          model / "tokens.h5", "--threads", str(options.threads), "--workers",
-                          str(options.workers), "--stage-layers", str(options.stage_layers),
-                          "--backend", options.backend, *options.awqrun], check=True,
-                         stdout=subprocess.PIPE, text=True)
-    print("".join(re.findall(r"^(?:memory|arithmetic) .*\n", run.stdout, re.MULTILINE)), end="")
+    command = [awqrun(options), "plan", "--model", model, "--tokens", model / "tokens.h5",
+               "--threads", str(options.threads), "--workers", str(options.workers),
+               "--stage-layers", str(options.stage_layers), "--backend", options.backend,
+               *options.awqrun]
+    printed, _ = call_awqrun(options, command)
+    print("".join(re.findall(r"^(?:memory|arithmetic) .*\n", printed, re.MULTILINE)), end="")
+
+
+def fail(sentence):
+    sys.exit(f"layer_bench: {sentence}")
+
+
+def call_awqrun(options, command, watch_of=None):
+    """(stdout, stderr), or one line of why there is none. `watch_of` gets the process's id."""
+    process = subprocess.Popen([*map(str, command)], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True, env={**os.environ, **ENVIRONMENT})
+    watch = watch_of(process.pid) if watch_of else None
+    if watch:
+        watch.start()
+    try:
+        out, log = process.communicate(timeout=options.timeout)
+    except subprocess.TimeoutExpired:
+        kill_session(process.pid)
+        fail(f"awqrun was still running after {options.timeout:g} s")
+    except BaseException:  # also of a signal: nothing stays behind
+        kill_session(process.pid)
+        raise
+    finally:
+        if watch:
+            watch.end()
+    if process.returncode:
+        said = [line for line in log.splitlines() if ERROR in line] or log.splitlines()[-1:]
+        fail(said[0] if said else f"awqrun ended with status {process.returncode}")
+    return out, log
 
 
 def run_awqrun(options, command):
@@ -230,20 +260,14 @@ def run_awqrun(options, command):
     if options.workers > 1:
         command = ["mpirun", "--bind-to", "none", "-n", str(options.workers + 1), *command]
     gpus = GpuWatch() if options.backend == "cuda" else None  # before anything is in use
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, start_new_session=True,
-                               env={**os.environ, **ENVIRONMENT})
-    watch = gpus or Watch(process.pid)
-    watch.start()
-    try:
-        _, log = process.communicate()
-    except BaseException:
-        kill_session(process.pid)
-        raise
-    watch.end()
-    if process.returncode:
-        sys.exit(f"layer_bench: {' '.join(command)}\nexit {process.returncode}\n{log}")
-    return log, watch.peaks
+    watches = []
+
+    def watch_of(leader):
+        watches.append(gpus or Watch(leader))
+        return watches[0]
+
+    _, log = call_awqrun(options, command, watch_of)
+    return log, watches[0].peaks
 
 
 # ---- the report ----
@@ -383,6 +407,8 @@ def parse_options():
     parser.add_argument("--emulated", action="store_true",
                         help="the programs of tests/cuda_emulator, to test this one")
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build/release"))
+    parser.add_argument("--timeout", type=float, default=3600, metavar="SECONDS",
+                        help="that a run of awqrun may take (3600)")
     parser.add_argument("--directory", help="where the temporary files go")
     parser.add_argument("awqrun", nargs="*", metavar="-- awqrun options")
     return parser.parse_args()
@@ -390,6 +416,7 @@ def parse_options():
 
 def main():
     options = parse_options()
+    signal.signal(signal.SIGTERM, lambda *_: fail("terminated"))  # not without cleaning up
     with tempfile.TemporaryDirectory(prefix="layer_bench-", dir=options.directory) as folder:
         bench(options, pathlib.Path(folder))
 

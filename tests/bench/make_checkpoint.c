@@ -4,9 +4,11 @@
  *
  * Activations get the outliers that large models have: in each stream three channels in a hundred
  * are 20 to 60 times larger than the others, where they are made (the norm's weight, the rows of v
- * and up), and as much smaller where they are read, so that the function stays tame. Weights are
- * streamed to disk row by row; the same arguments give the same bytes. */
+ * and up), and as much smaller where they are read, so that the function stays tame. All cores make
+ * rows, which are streamed to disk; the same arguments give the same bytes on any number of them.
+ */
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,15 +17,18 @@
 #include "io/path.h"
 #include "io/shards.h"
 #include "io/tokens.h"
+#include "worker/cores.h"
 
 static const uint64_t shard_bytes = 5000000000;
 
 /* ---- random numbers ---- */
 
-/* splitmix64 */
+/* splitmix64: each number moves the state by as much. */
+static const uint64_t random_step = 0x9e3779b97f4a7c15u;
+
 static uint64_t next_random(uint64_t *state)
 {
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    uint64_t z = *state += random_step;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     return z ^ z >> 31;
@@ -132,12 +137,55 @@ static recipe matrix_recipe(const maker *m, const awq_tensor *tensor)
     return r;
 }
 
-static void make_row(const recipe *r, int64_t row, int64_t cols, uint64_t *seed, float *to)
+/* Some rows of a tensor, and which thread makes which: of every `threads` one. */
+enum { MAX_THREADS = 256, BLOCK_BYTES = 8 << 20 };
+
+typedef struct block {
+    const recipe *recipe;
+    uint64_t seed; /* the tensor's */
+    int64_t first, rows, cols;
+    uint16_t *stored;
+} block;
+
+typedef struct share {
+    const block *block;
+    float *values; /* room for a row */
+    int64_t begin, step;
+} share;
+
+static void make_row(const block *b, int64_t row, float *values)
 {
-    float scale = r->rows ? r->scale * r->rows[row] : r->scale;
-    fill_normal(to, cols, seed);
-    for (int64_t c = 0; c < cols; c++)
-        to[c] = (r->centre + scale * to[c]) * (r->columns ? r->columns[c] : 1);
+    const recipe *r = b->recipe;
+    uint64_t state = b->seed + (uint64_t)((b->first + row) * b->cols) * random_step;
+    float scale = r->rows ? r->scale * r->rows[b->first + row] : r->scale;
+    fill_normal(values, b->cols, &state);
+    for (int64_t c = 0; c < b->cols; c++)
+        values[c] = (r->centre + scale * values[c]) * (r->columns ? r->columns[c] : 1);
+    awq_narrow(b->stored + row * b->cols, values, AWQ_BF16, (size_t)b->cols);
+}
+
+static void *make_share(void *context)
+{
+    const share *mine = context;
+    for (int64_t row = mine->begin; row < mine->block->rows; row += mine->step)
+        make_row(mine->block, row, mine->values);
+    return NULL;
+}
+
+/* A thread that cannot be started has its share made here. */
+static void make_block(const block *b, float *values, int threads)
+{
+    share shares[MAX_THREADS];
+    pthread_t ids[MAX_THREADS];
+    bool started[MAX_THREADS];
+    for (int i = 0; i < threads; i++) {
+        shares[i] = (share){b, values + i * b->cols, i, threads};
+        started[i] = i && !pthread_create(&ids[i], NULL, make_share, &shares[i]);
+    }
+    for (int i = 0; i < threads; i++)
+        if (!started[i]) make_share(&shares[i]);
+    for (int i = 0; i < threads; i++)
+        if (started[i]) pthread_join(ids[i], NULL);
 }
 
 /* ---- files ---- */
@@ -147,19 +195,22 @@ static awq_status append_tensor(const maker *m, awq_safetensors_writer *writer, 
 {
     const awq_tensor *tensor = &m->tensors[index];
     int64_t cols = tensor->shape[tensor->dims - 1], rows = awq_tensor_elements(tensor) / cols;
+    size_t row_bytes = (size_t)cols * sizeof(uint16_t);
+    int64_t at_once = 1 + BLOCK_BYTES / (int64_t)row_bytes;
+    int cores = awq_cores_allowed(), threads = cores < MAX_THREADS ? cores : MAX_THREADS;
     recipe r = tensor->dims == 1 ? vector_recipe(m, tensor) : matrix_recipe(m, tensor);
-    uint64_t seed = 1000 + index;
-    float *values = malloc((size_t)cols * sizeof *values);
-    uint16_t *stored = malloc((size_t)cols * sizeof *stored);
+    block b = {.recipe = &r, .seed = 1000 + index, .cols = cols};
+    float *values = malloc((size_t)(threads * cols) * sizeof *values);
+    b.stored = malloc((size_t)(at_once < rows ? at_once : rows) * row_bytes);
     awq_status status = AWQ_OK;
-    if (!values || !stored) status = awq_fail(err, AWQ_ERR_MEMORY, "no memory for a row");
-    for (int64_t row = 0; !status && row < rows; row++) {
-        make_row(&r, row, cols, &seed, values);
-        awq_narrow(stored, values, AWQ_BF16, (size_t)cols);
-        status = awq_safetensors_append(writer, stored, (size_t)cols * sizeof *stored, err);
+    if (!values || !b.stored) status = awq_fail(err, AWQ_ERR_MEMORY, "no memory for rows");
+    for (; !status && b.first < rows; b.first += b.rows) {
+        b.rows = rows - b.first < at_once ? rows - b.first : at_once;
+        make_block(&b, values, threads);
+        status = awq_safetensors_append(writer, b.stored, (size_t)b.rows * row_bytes, err);
     }
     free(values);
-    free(stored);
+    free(b.stored);
     return status;
 }
 

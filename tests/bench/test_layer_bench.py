@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The bench itself, on a model that takes a second. Nothing here depends on how fast it is."""
 
+import hashlib
+import json
 import os
 import pathlib
 import re
@@ -8,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import unittest
+
+from bench import layer_bench
 
 BENCH = pathlib.Path(__file__).with_name("layer_bench.py")
 BUILD = os.environ.get("AWQ_BUILD_DIR", "build/release")
@@ -70,6 +74,35 @@ class LayerBench(unittest.TestCase):
                              text=True, check=False, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
         self.assertEqual((run.returncode, run.stdout), (1, ""))
         self.assertRegex(run.stderr, r"^machine_rate: .*(GPU|driver|no backend 'cuda').*\n$")
+
+    def refused(self, *arguments):
+        """The one line that it says."""
+        run = subprocess.run([sys.executable, "-B", BENCH, "--build", BUILD, "--preset", "micro",
+                              "--memory-only", "--layers", "1", "--sequences", "1", *arguments],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                             check=False)
+        self.assertEqual(run.returncode, 1, run.stderr)
+        self.assertEqual(len(run.stderr.splitlines()), 1, run.stderr)
+        return run.stderr
+
+    def test_an_error_of_awqrun_is_one_line(self):
+        self.assertRegex(self.refused("--", "--group-size", "7"), "^layer_bench: awqrun: error: ")
+
+    def test_a_run_that_takes_too_long_is_ended(self):
+        self.assertRegex(self.refused("--timeout", "0.01"), "still running after 0.01 s")
+
+    def test_a_checkpoint_has_the_same_bytes_on_any_number_of_cores(self):
+        with tempfile.TemporaryDirectory() as folder:
+            sums = set()
+            for cores in ("0", f"0-{os.cpu_count() - 1}"):
+                model = pathlib.Path(folder) / cores
+                model.mkdir()
+                (model / "config.json").write_text(json.dumps(layer_bench.config_of("tiny", 1)))
+                subprocess.run(["taskset", "-c", cores,
+                                pathlib.Path(BUILD) / "tests" / "bench" / "make_checkpoint", model,
+                                "1", "8"], check=True)
+                sums.add(hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest())
+        self.assertEqual(len(sums), 1)
 
     def test_the_memory_of_two_workers_and_more_stages_is_as_planned(self):
         printed = bench("--memory-only", "--workers", "2", "--layers", "3", "--threads", "1",
