@@ -23,7 +23,7 @@ static int setup(void **state)
     int rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     uint64_t cores = rank == 2 ? 7 : 1; /* rank 2 pretends to be bound elsewhere */
-    if (awq_mail_open(MPI_COMM_WORLD, cores, &mail, &err)) return -1;
+    if (awq_mail_open(MPI_COMM_WORLD, cores, 10 - rank, &mail, &err)) return -1;
     *state = mail;
     return awq_mail_size(mail) <= MAX_RANKS ? 0 : -1;
 }
