@@ -44,7 +44,8 @@ every decoder layer by activation-aware weight quantization on any number of MPI
 ranks, and writes a sharded 4-bit AWQ checkpoint. A run that is killed goes on
 where it was.")
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_PACKAGE_DEPENDS openmpi-bin) # mpirun; the libraries' packages are added
+# mpirun, and what is loaded when it is used; the packages of linked libraries are added.
+set(CPACK_DEBIAN_PACKAGE_DEPENDS "openmpi-bin, libopenblas0")
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS openssh-client) # mpirun looks for it, on one node too
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS slurm-client)
 include(CPack)

@@ -177,7 +177,8 @@ static int run_distributed(const command *c, int argc, char **argv)
     int provided;
     awq_interrupt_install(0); /* before MPI takes its time: a signal then is not lost */
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided)) return AWQ_EXIT_FAILED;
-    if (awq_mail_open(MPI_COMM_WORLD, awq_worker_cores(), &mail, &err) || check_ranks(mail, &err)) {
+    if (awq_mail_open(MPI_COMM_WORLD, awq_worker_cores(), awq_worker_processor(), &mail, &err) ||
+        check_ranks(mail, &err)) {
         awq_report_error(&err);
         MPI_Abort(MPI_COMM_WORLD, AWQ_EXIT_FAILED);
     }

@@ -28,7 +28,8 @@ static awq_status check_backends(const awq_run *run, awq_error *err)
         return awq_fail(
             err, AWQ_ERR_INPUT,
             "worker 1 on %s computes by %s and worker %d on %s by %s, which do not give "
-            "the same bytes; take nodes of one kind, or give --backend",
+            "the same bytes; take nodes of one kind, or give --backend (for OpenBLAS: set "
+            "OPENBLAS_CORETYPE alike on all, or on none)",
             first->hello.host, first->hello.kind, i + 1, member->hello.host, member->hello.kind);
     }
     return AWQ_OK;
@@ -129,11 +130,11 @@ static void announce(const awq_run *run)
     const awq_plan *p = &run->plan;
     awq_log(AWQ_LOG_INFO,
             "quantizing layers=%lld done=%lld forward_only=%lld stages=%lld stage_layers=%lld "
-            "workers=%d sequences=%lld length=%lld",
+            "workers=%d sequences=%lld length=%lld backend='%s'",
             (long long)p->layers, (long long)(p->layers - p->layers_left),
             (long long)p->forward_only, (long long)p->stage_count, (long long)p->stage_layers,
             run->crew->count, (long long)run->inputs.tokens.sequences,
-            (long long)run->inputs.tokens.length);
+            (long long)run->inputs.tokens.length, run->crew->members[0].hello.kind);
 }
 
 /* Workers read tokens from a file: those of --text lie in the run directory, written anew each time
@@ -155,6 +156,7 @@ static awq_status hire(awq_run *run, awq_error *err)
 {
     awq_job job = {.command = AWQ_COMMAND_QUANTIZE, .options = *run->options};
     memcpy(job.run_directory, run->directory, sizeof job.run_directory);
+    if (!run->options->restart) awq_run_kind(run->directory, job.kind);
     return awq_crew_hire(run->crew, &job, err) ? err->status : check_backends(run, err);
 }
 

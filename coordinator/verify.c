@@ -235,6 +235,8 @@ static awq_status check_parts(awq_verification *v, awq_error *err)
 static awq_status work(awq_verification *v, awq_error *err)
 {
     awq_job job = {.command = AWQ_COMMAND_VERIFY, .options = *v->options};
+    const char *kind = json_string_value(json_object_get(v->job, "backend"));
+    snprintf(job.kind, sizeof job.kind, "%s", kind ? kind : "");
     v->findings = calloc((size_t)v->parts, sizeof *v->findings);
     v->checks = calloc((size_t)v->parts, sizeof *v->checks);
     v->linears = calloc((size_t)v->parts, sizeof *v->linears);

@@ -166,7 +166,8 @@ static awq_status carry_out(awq_verification *v, const awq_plan *p, const char *
     return status;
 }
 
-/* Another type of GPU rounds sums otherwise: that would be told as damage. */
+/* Another type of GPU, or another OpenBLAS or kernels of it, rounds sums otherwise: that would be
+ * told as damage. */
 static bool is_kind(awq_verification *v)
 {
     const char *kind = json_string_value(json_object_get(v->job, "backend"));

@@ -85,9 +85,9 @@ void awq_job_fingerprint_compare(const json_t *earlier, const json_t *now, awq_p
 
 char *awq_job_to_text(const awq_job *job)
 {
-    json_t *object =
-        json_pack("{s:i, s:o, s:s}", "command", (int)job->command, "options",
-                  awq_options_to_json(&job->options, false), "run_directory", job->run_directory);
+    json_t *object = json_pack("{s:i, s:o, s:s, s:s}", "command", (int)job->command, "options",
+                               awq_options_to_json(&job->options, false), "run_directory",
+                               job->run_directory, "kind", job->kind);
     char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
     return text;
@@ -99,7 +99,9 @@ awq_status awq_job_from_text(const char *text, size_t bytes, awq_job *out, awq_e
     if (awq_json_parse(text, bytes, "the job", &object, err)) return err->status;
     awq_job job = {.command = (awq_command)json_integer_value(json_object_get(object, "command"))};
     const char *directory = json_string_value(json_object_get(object, "run_directory"));
+    const char *kind = json_string_value(json_object_get(object, "kind"));
     snprintf(job.run_directory, sizeof job.run_directory, "%s", directory ? directory : "");
+    snprintf(job.kind, sizeof job.kind, "%s", kind ? kind : "");
     awq_status status = awq_options_init(&job.options, err);
     if (!status)
         status = awq_options_from_json(&job.options, json_object_get(object, "options"), err);

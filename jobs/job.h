@@ -2,11 +2,11 @@
  * jobs/job.h - one job: resolved options, what it reads, and its fingerprint.
  *
  * The fingerprint is everything that decides the output's bytes: the model's headers and sizes,
- * the tokens' crc32, the options that change the result, the backend and the type of GPU. Two runs
- * with the same fingerprint may take over from each other. As JSON:
+ * the tokens' crc32, the options that change the result, the backend and the type of its device.
+ * Two runs with the same fingerprint may take over from each other. As JSON:
  *
- *   {"format": 1, "backend": "cpu", "model": [...], "tokens": {"sequences", "length", "crc32"},
- *    "options": {...}} */
+ *   {"format": 2, "backend": "cpu on OpenBLAS 0.3.21 Haswell", "model": [...],
+ *    "tokens": {"sequences", "length", "crc32"}, "options": {...}} */
 #ifndef AWQ_JOBS_JOB_H
 #define AWQ_JOBS_JOB_H
 
@@ -15,11 +15,13 @@
 #include "io/checkpoint.h"
 #include "io/path.h"
 #include "io/tokens.h"
+#include "jobs/letters.h"
 #include "jobs/options.h"
 
 enum { AWQ_RUN_FORMAT = 2, AWQ_FINGERPRINT_BYTES = 16 };
 
-/* kind: "cpu", or "cuda on NVIDIA H200" (awq_hello.kind). NULL: no memory. The caller decrefs. */
+/* kind: "cpu on OpenBLAS 0.3.21 Haswell", "cuda on NVIDIA H200" (awq_hello.kind). NULL: no memory.
+ * The caller decrefs. */
 json_t *awq_job_fingerprint(const awq_options *options, const awq_checkpoint *checkpoint,
                             const awq_tokens *tokens, const char *kind);
 /* Its short form, eight hex digits: what layer records and boundaries carry. */
@@ -28,11 +30,12 @@ awq_status awq_job_fingerprint_text(const json_t *fingerprint, char out[AWQ_FING
 /* Adds one problem for each difference, naming it with both values. */
 void awq_job_fingerprint_compare(const json_t *earlier, const json_t *now, awq_problems *problems);
 
-/* What a worker is told: {"command", "options", "run_directory"}. */
+/* What a worker is told: {"command", "options", "run_directory", "kind"}. */
 typedef struct awq_job {
     awq_command command;
     awq_options options;
     char run_directory[AWQ_PATH_BYTES]; /* "" for eval */
+    char kind[AWQ_KIND_BYTES];          /* that it was begun with; "": by nobody yet */
 } awq_job;
 
 /* The job as text; free it. NULL: no memory. */

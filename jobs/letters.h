@@ -47,16 +47,16 @@ static inline int awq_letter_is_for_worker(int32_t kind)
     return kind <= AWQ_LETTER_TILE;
 }
 
-enum { AWQ_HOST_BYTES = 64 };
+enum { AWQ_HOST_BYTES = 64, AWQ_KIND_BYTES = 112 };
 
 /* Who a worker is and what it needs: sent once the job is known and the device open. */
 typedef struct awq_hello {
     char host[AWQ_HOST_BYTES];
     char device[96];
     char backend[16];
-    char kind[112];    /* the backend and the type of its device: what results may depend on */
-    char gpu[48];      /* what tells it from all others; "" without one */
-    char no_link[256]; /* why it cannot send tiles from GPU to GPU; "": it can */
+    char kind[AWQ_KIND_BYTES]; /* backend and type of its device: what results may depend on */
+    char gpu[48];              /* what tells it from all others; "" without one */
+    char no_link[256];         /* why it cannot send tiles from GPU to GPU; "": it can */
     int64_t pid;
     int64_t threads;
     uint64_t budget_bytes;      /* what --device-memory leaves it */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "jobs/mail.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct awq_mail {
     int rank;
     int size;
     awq_neighbours neighbours;
+    int processor;         /* the least of all workers */
     pthread_mutex_t mutex; /* guards what follows up to the next blank line */
     pthread_cond_t sent;
     awq_letter *outbox, **outbox_end;
@@ -43,7 +45,8 @@ static awq_status mpi_failed(int code, const char *what, awq_error *err)
     return awq_fail(err, AWQ_ERR_MPI, "%s failed: %.*s", what, length, text);
 }
 
-awq_status awq_mail_open(MPI_Comm world, uint64_t cores, awq_mail **out, awq_error *err)
+awq_status awq_mail_open(MPI_Comm world, uint64_t cores, int processor, awq_mail **out,
+                         awq_error *err)
 {
     awq_mail *mail = calloc(1, sizeof *mail);
     if (!mail) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the mail");
@@ -56,9 +59,10 @@ awq_status awq_mail_open(MPI_Comm world, uint64_t cores, awq_mail **out, awq_err
     if (!code) code = MPI_Comm_set_errhandler(mail->comm, MPI_ERRORS_RETURN);
     if (!code) code = MPI_Comm_rank(mail->comm, &mail->rank);
     if (!code) code = MPI_Comm_size(mail->comm, &mail->size);
-    if (!code)
-        code = awq_neighbours_find(mail->comm, mail->size == 1 || mail->rank > 0, cores,
-                                   &mail->neighbours);
+    bool is_worker = mail->size == 1 || mail->rank > 0;
+    if (!code) code = awq_neighbours_find(mail->comm, is_worker, cores, &mail->neighbours);
+    if (!is_worker) processor = INT_MAX;
+    if (!code) code = MPI_Allreduce(&processor, &mail->processor, 1, MPI_INT, MPI_MIN, mail->comm);
     if (!code) code = MPI_Type_contiguous(AWQ_LETTER_UNIT, MPI_BYTE, &mail->unit);
     if (!code) code = MPI_Type_commit(&mail->unit);
     if (code) {
@@ -117,6 +121,11 @@ int awq_mail_size(const awq_mail *mail)
 awq_neighbours awq_mail_neighbours(const awq_mail *mail)
 {
     return mail->neighbours;
+}
+
+int awq_mail_processor(const awq_mail *mail)
+{
+    return mail->processor;
 }
 
 void awq_mail_post(awq_mail *mail, int to, awq_letter *letter)

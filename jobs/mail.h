@@ -19,14 +19,18 @@
 typedef struct awq_mail awq_mail;
 
 /* Duplicates `world` and makes its errors return. `cores` is a number that is equal on ranks of a
- * node that may run on the same cores. Collective. */
-awq_status awq_mail_open(MPI_Comm world, uint64_t cores, awq_mail **out, awq_error *err);
+ * node that may run on the same cores; `processor` is larger the more this rank's can do.
+ * Collective. */
+awq_status awq_mail_open(MPI_Comm world, uint64_t cores, int processor, awq_mail **out,
+                         awq_error *err);
 /* Drops what was not sent. Collective when all is well; local when `broken`. NULL is fine. */
 void awq_mail_close(awq_mail *mail, bool broken);
 
 int awq_mail_rank(const awq_mail *mail);
 int awq_mail_size(const awq_mail *mail);
 awq_neighbours awq_mail_neighbours(const awq_mail *mail);
+/* The least `processor` of all workers. */
+int awq_mail_processor(const awq_mail *mail);
 
 /* Queues a letter; takes it over. NULL (no memory where it was made) breaks the mail. */
 void awq_mail_post(awq_mail *mail, int to, awq_letter *letter);

@@ -152,6 +152,21 @@ static awq_status read_job(const char *path, json_t **out, awq_error *err)
     return status;
 }
 
+void awq_run_kind(const char *run, char kind[AWQ_KIND_BYTES])
+{
+    char path[AWQ_PATH_BYTES];
+    awq_error none;
+    json_t *job = NULL;
+    *kind = '\0';
+    if (awq_path_join(path, run, "job.json", &none) || !awq_path_exists(path) ||
+        read_job(path, &job, &none))
+        return;
+    const char *text =
+        json_string_value(json_object_get(json_object_get(job, "fingerprint"), "backend"));
+    if (text) snprintf(kind, AWQ_KIND_BYTES, "%s", text);
+    json_decref(job);
+}
+
 /* A job.json that is damaged is written anew: layer records carry the fingerprint too. */
 static awq_status check_job(const char *path, const json_t *fingerprint, const awq_options *options,
                             awq_problems *problems, awq_error *err)

@@ -19,6 +19,7 @@
 #include "io/boundary.h"
 #include "io/path.h"
 #include "io/problems.h"
+#include "jobs/letters.h"
 #include "jobs/options.h"
 
 #define AWQ_RUN_DIRECTORY_NAME ".awqrun"
@@ -43,6 +44,10 @@ typedef enum awq_out_state {
 /* Finds out; `foreign` is set to the first name that is not ours. */
 awq_status awq_out_inspect(const char *out, awq_out_state *state, char foreign[256],
                            awq_error *err);
+
+/* The awq_hello.kind of the workers that began the run; "" where there is none, or it is damaged.
+ */
+void awq_run_kind(const char *run, char kind[AWQ_KIND_BYTES]);
 
 /* Makes the directories and job.json where they are missing; sweeps stale temporaries. The lock
  * must be held. A job.json with another fingerprint is refused: each difference is a problem. */

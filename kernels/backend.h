@@ -34,12 +34,14 @@ typedef struct awq_backend awq_backend;
 typedef struct awq_device {
     const awq_backend *backend;
     char name[96];         /* "CPU, 8 threads", "GPU 1, NVIDIA H200" */
-    char type[80];         /* that results may depend on: "NVIDIA H200, cuBLAS 13.1.0"; "" CPU */
+    char type[80];         /* what results depend on: "NVIDIA H200, cuBLAS 13.1.0", "OpenBLAS 0.3.21
+                              Haswell" */
     char id[48];           /* of the GPU, the same for whoever opens it; "" on the CPU */
     uint64_t memory_bytes; /* what the device has */
     uint64_t free_bytes;   /* what of it was free when it was opened; 0 on the CPU */
     int threads;           /* CPU threads that compute; 0 on a GPU */
     awq_dtype compute;     /* the compute type: F32, F16 or BF16 */
+    char warning[256];     /* a sentence if it could do better here; "": nothing */
 } awq_device;
 
 /* A GPU as it is found, not opened. */
@@ -69,10 +71,12 @@ static inline uint64_t awq_gpu_scratch_bytes(uint64_t memory_bytes)
 }
 
 typedef struct awq_device_options {
-    int threads;       /* CPU: threads that compute, at least 1 */
-    int index;         /* GPU: ordinal among the visible ones */
-    awq_dtype compute; /* GPU: F16 or BF16 */
-    bool reads_only;   /* only load, find_nonfinite, dequantize and the memory verbs are called */
+    int threads;         /* CPU: threads that compute, at least 1 */
+    int processor;       /* CPU: the least awq_processor() of the job's workers; 0: this one's */
+    const char *earlier; /* CPU: ends in the `type` that the job was begun with; NULL: new */
+    int index;           /* GPU: ordinal among the visible ones */
+    awq_dtype compute;   /* GPU: F16 or BF16 */
+    bool reads_only;     /* only load, find_nonfinite, dequantize and the memory verbs are called */
 } awq_device_options;
 
 /* How weights are rounded to integers (A 2.4). */
@@ -280,6 +284,9 @@ struct awq_backend {
     awq_status (*argmax)(awq_device *device, int32_t *index, const float *logits, int64_t rows,
                          int64_t vocab, awq_error *err);
 };
+
+/* How much this rank's processor can do: a number, more for what can do all of a smaller one's. */
+int awq_processor(void);
 
 /* Backends in this build, best first; NULL-terminated. */
 const awq_backend *const *awq_backends(void);

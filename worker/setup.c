@@ -57,11 +57,14 @@ static awq_status open_device(const awq_options *options, awq_dtype compute,
         awq_log(AWQ_LOG_INFO, "backend=%s: %s", backend->name, why.text);
     worker->device_options = (awq_device_options){
         .threads = options->threads ? (int)options->threads : threads_share(neighbours),
+        .processor = awq_mail_processor(worker->mail),
+        .earlier = worker->job.kind,
         .index = gpu_index(backend, neighbours),
         .compute = compute};
-    return backend->open(&worker->device_options, &worker->device, err)
-               ? err->status
-               : awq_result_memory_create(worker->device, &worker->result_memory, err);
+    if (backend->open(&worker->device_options, &worker->device, err)) return err->status;
+    if (*worker->device->warning && !neighbours.index)
+        awq_report_warning("%s", worker->device->warning);
+    return awq_result_memory_create(worker->device, &worker->result_memory, err);
 }
 
 /* Problems become one error: a worker can only meet them when files changed under the job. */

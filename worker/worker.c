@@ -6,6 +6,7 @@
 
 #include "io/clock.h"
 #include "io/log.h"
+#include "kernels/backend.h"
 #include "worker/cores.h"
 #include "worker/state.h"
 
@@ -350,4 +351,9 @@ awq_status awq_worker_run(awq_mail *mail, int *exit_code, bool *left_behind, awq
 uint64_t awq_worker_cores(void)
 {
     return awq_cores_place();
+}
+
+int awq_worker_processor(void)
+{
+    return awq_processor();
 }

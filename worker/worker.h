@@ -30,6 +30,8 @@ bool awq_worker_free(awq_worker *worker);
 
 /* A number that is equal on ranks of a node that may run on the same cores. */
 uint64_t awq_worker_cores(void);
+/* A number that is larger the more this processor can do: workers compute alike by the least. */
+int awq_worker_processor(void);
 
 /* A rank that is nothing but a worker: runs until the coordinator says stop; returns the exit code
  * that it gave. *left_behind: as awq_worker_free. */

@@ -5,10 +5,10 @@
  * sgemm into scratch, softmax of each row over its own past, the rest zero, then sgemm with v.
  * A NaN or infinity in v reaches every query of its block (0 times NaN): visible, never hidden.
  * 2 length^2 d flops a head and sequence (half of the square, two products). */
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
+#include "kernels/cpu/blas.h"
 #include "kernels/cpu/softmax.h"
 #include "kernels/cpu/verbs.h"
 
@@ -50,12 +50,12 @@ static void attention_block(void *context, int64_t block, int thread)
     const float *v = job->v + row * kv_stride + kv_head * d;
     float *y = job->y + (row + first) * stride + head * d;
 
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)keys, (int)d,
-                (float)(1.0 / sqrt((double)d)), q, (int)stride, k, (int)kv_stride, 0.0f, scores,
-                (int)keys);
+    cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)keys, (int)d,
+                   (float)(1.0 / sqrt((double)d)), q, (int)stride, k, (int)kv_stride, 0.0f, scores,
+                   (int)keys);
     for (int64_t i = 0; i < count; i++) causal_softmax(scores + i * keys, first + i + 1, keys);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)count, (int)d, (int)keys, 1.0f,
-                scores, (int)keys, v, (int)kv_stride, 0.0f, y, (int)stride);
+    cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)count, (int)d, (int)keys, 1.0f,
+                   scores, (int)keys, v, (int)kv_stride, 0.0f, y, (int)stride);
 }
 
 void attention_cpu(awq_device *device, void *y, const void *q, const void *k, const void *v,

@@ -7,9 +7,9 @@
  * other as it is best so far. A block is (group, some rows): its errors [rows * 10, g] times G_gg
  * by sgemm, then dot products in float64. 20 out in g flops a sweep. Strictly smaller wins; a NaN
  * never does. */
-#include <cblas.h>
 #include <math.h>
 
+#include "kernels/cpu/blas.h"
 #include "kernels/cpu/dot.h"
 #include "kernels/cpu/quantizer.h"
 #include "kernels/cpu/verbs.h"
@@ -96,9 +96,9 @@ static void run_sweep(clip_block *block, int sweep)
     const clip_job *job = block->job;
     int64_t in = job->extent.in, size = job->grid->group_size, first = block->group * size;
     for (int64_t r = 0; r < block->rows; r++) cut_errors(block, r, sweep);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)(block->rows * AWQ_CLIP_STEPS),
-                (int)size, (int)size, 1.0f, block->e, (int)size, job->gram + first * in + first,
-                (int)in, 0.0f, block->ge, (int)size);
+    cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)(block->rows * AWQ_CLIP_STEPS),
+                   (int)size, (int)size, 1.0f, block->e, (int)size, job->gram + first * in + first,
+                   (int)in, 0.0f, block->ge, (int)size);
     for (int64_t r = 0; r < block->rows; r++) choose_cut(block, r, sweep);
 }
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernels/cpu/device.h"
 
-#include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "kernels/backend_list.h"
+#include "kernels/cpu/blas.h"
 #include "kernels/cpu/verbs.h"
 
 static cpu_device *cpu(awq_device *device)
@@ -16,26 +16,43 @@ static cpu_device *cpu(awq_device *device)
 
 const char *library_cpu(int index)
 {
-    return index == 0 ? openblas_get_config() : NULL;
+    static char text[2][512]; /* one thread asks: awqrun version's */
+    awq_error err;
+    char version[32];
+    if (index == 1) return *cpu_blas_warning() ? text[1] : NULL;
+    if (index > 1) return NULL;
+    if (cpu_blas_load(0, NULL, &err)) {
+        snprintf(text[0], sizeof text[0], "OpenBLAS none: %.400s", err.text);
+        return text[0];
+    }
+    cpu_blas_version(version, sizeof version);
+    snprintf(text[0], sizeof text[0], "OpenBLAS %s, %s kernels", version, cpu_blas.core());
+    snprintf(text[1], sizeof text[1], "warning %s", cpu_blas_warning());
+    return text[0];
 }
 
 awq_status open_cpu(const awq_device_options *options, awq_device **out, awq_error *err)
 {
     int threads = options->threads;
     if (threads < 1) return awq_fail(err, AWQ_ERR_USAGE, "%d CPU threads: at least 1", threads);
+    if (cpu_blas_load(options->processor, options->earlier, err)) return err->status;
     cpu_device *device = calloc(1, sizeof *device);
     if (!device) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the CPU backend");
     if (cpu_pool_create(threads, &device->pool, err)) {
         free(device);
         return err->status;
     }
-    openblas_set_num_threads(1); /* our threads call it, on blocks that do not depend on them */
     device->base.backend = &awq_backend_cpu;
     device->base.threads = threads;
     device->base.compute = AWQ_F32;
     device->base.memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     snprintf(device->base.name, sizeof device->base.name, "CPU, %d thread%s", threads,
              threads == 1 ? "" : "s");
+    char version[32];
+    cpu_blas_version(version, sizeof version);
+    snprintf(device->base.type, sizeof device->base.type, "OpenBLAS %s %s", version,
+             cpu_blas.core());
+    snprintf(device->base.warning, sizeof device->base.warning, "%s", cpu_blas_warning());
     *out = &device->base;
     return AWQ_OK;
 }

@@ -7,9 +7,9 @@
  * COLS: the sum over all earlier blocks is one sgemm; within, columns are rows of a transposed
  * tile, so that all of the block's rows are rounded at once: sums over earlier steps of STEP
  * columns by sgemm, within a step by plain loops. out in (in + STEP) flops. */
-#include <cblas.h>
 #include <string.h>
 
+#include "kernels/cpu/blas.h"
 #include "kernels/cpu/quantizer.h"
 #include "kernels/cpu/verbs.h"
 
@@ -86,9 +86,9 @@ static void load_tile(const feedback_job *job, feedback_tile *tile)
     }
     memcpy(tile->t, tile->w, (size_t)(cols * FEEDBACK_LD) * sizeof *tile->t);
     if (!tile->col) return;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)cols, (int)tile->col,
-                1.0f, job->d + tile->row * in, (int)in, job->factor + tile->col, (int)in, 0.0f,
-                tile->staged, (int)cols);
+    cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)cols, (int)tile->col,
+                   1.0f, job->d + tile->row * in, (int)in, job->factor + tile->col, (int)in, 0.0f,
+                   tile->staged, (int)cols);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < cols; c++)
             tile->t[c * FEEDBACK_LD + r] += tile->staged[r * cols + c];
@@ -113,9 +113,9 @@ static void round_step(const feedback_job *job, feedback_tile *tile, int64_t fir
     int64_t count = cpu_min(FEEDBACK_STEP, tile->cols - first);
     const float *factor = job->factor + tile->col * in + tile->col + first;
     if (first)
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)count, (int)rows, (int)first,
-                    1.0f, factor, (int)in, tile->e, FEEDBACK_LD, 1.0f,
-                    tile->t + first * FEEDBACK_LD, FEEDBACK_LD);
+        cpu_blas.sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)count, (int)rows, (int)first,
+                       1.0f, factor, (int)in, tile->e, FEEDBACK_LD, 1.0f,
+                       tile->t + first * FEEDBACK_LD, FEEDBACK_LD);
     for (int64_t c = first; c < first + count; c++) round_tile_column(job, tile, first, c);
 }
 

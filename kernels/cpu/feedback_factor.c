@@ -7,10 +7,10 @@
  * triangle by sgemm. At the end U = R with each column divided by its diagonal element.
  * in^3 / 3 flops. The summed dimension is cut into BLOCKs and added from the last to the first,
  * whatever the number of threads. */
-#include <cblas.h>
 #include <math.h>
 
 #include "kernels/column_order.h"
+#include "kernels/cpu/blas.h"
 #include "kernels/cpu/triangle.h"
 #include "kernels/cpu/vectorize.h"
 #include "kernels/cpu/verbs.h"
@@ -92,9 +92,9 @@ static void solve_block(void *context, int64_t i, int thread)
     (void)thread;
     const factor_job *job = context;
     int64_t in = job->in, first = job->last * FACTOR_BLOCK, n = cpu_min(FACTOR_BLOCK, in - first);
-    cblas_strsm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, FACTOR_BLOCK,
-                (int)n, 1.0f, job->factor + first * in + first, (int)in,
-                job->factor + i * FACTOR_BLOCK * in + first, (int)in);
+    cpu_blas.strsm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, FACTOR_BLOCK,
+                   (int)n, 1.0f, job->factor + first * in + first, (int)in,
+                   job->factor + i * FACTOR_BLOCK * in + first, (int)in);
 }
 
 /* A block of what is left: H_ij -= R_ik R_jk^T. */
@@ -107,9 +107,9 @@ static void update_block(void *context, int64_t block, int thread)
     triangle_position(block, &i, &j);
     int64_t top = i * FACTOR_UPDATE, height = cpu_min(FACTOR_UPDATE, first - top);
     int64_t left = j * FACTOR_UPDATE, width = cpu_min(FACTOR_UPDATE, first - left);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)height, (int)width, (int)n, -1.0f,
-                job->factor + top * in + first, (int)in, job->factor + left * in + first, (int)in,
-                1.0f, job->factor + top * in + left, (int)in);
+    cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)height, (int)width, (int)n, -1.0f,
+                   job->factor + top * in + first, (int)in, job->factor + left * in + first,
+                   (int)in, 1.0f, job->factor + top * in + left, (int)in);
 }
 
 static bool factorize(awq_device *device, factor_job *job, double *b, double least)

@@ -3,9 +3,9 @@
  *
  * rows cols (cols + BLOCK) flops by sgemm with beta = 1. With a mask, the block's two panels are
  * copied to scratch with zeros for the rows that do not count. */
-#include <cblas.h>
 #include <string.h>
 
+#include "kernels/cpu/blas.h"
 #include "kernels/cpu/triangle.h"
 #include "kernels/cpu/verbs.h"
 
@@ -49,9 +49,9 @@ static void gram_block(void *context, int64_t block, int thread)
     panel a = masked_panel(job, top, height, scratch);
     panel b =
         i == j ? a : masked_panel(job, left, width, scratch ? scratch + job->rows * height : NULL);
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)height, (int)width, (int)job->rows,
-                1.0f, a.x, (int)a.stride, b.x, (int)b.stride, 1.0f,
-                job->gram + top * job->cols + left, (int)job->cols);
+    cpu_blas.sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)height, (int)width, (int)job->rows,
+                   1.0f, a.x, (int)a.stride, b.x, (int)b.stride, 1.0f,
+                   job->gram + top * job->cols + left, (int)job->cols);
 }
 
 void gram_cpu(awq_device *device, float *gram, const void *x, const uint8_t *mask, int64_t rows,

@@ -4,8 +4,7 @@
  *
  * 2 rows out in flops by single-threaded sgemm on blocks of the output that depend on the shape
  * alone; the summed dimension is never split. */
-#include <cblas.h>
-
+#include "kernels/cpu/blas.h"
 #include "kernels/cpu/vectorize.h"
 #include "kernels/cpu/verbs.h"
 
@@ -31,9 +30,9 @@ static void linear_block(void *context, int64_t block, int thread)
     int64_t row = block / blocks * LINEAR_ROWS, rows = cpu_min(LINEAR_ROWS, job->rows - row);
     int64_t col = block % blocks * LINEAR_COLS, cols = cpu_min(LINEAR_COLS, job->out - col);
     float *y = job->y + row * job->out + col;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)cols, (int)job->in, 1.0f,
-                job->x + row * job->in, (int)job->in, job->w + col * job->in, (int)job->in,
-                job->beta, y, (int)job->out);
+    cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)cols, (int)job->in,
+                   1.0f, job->x + row * job->in, (int)job->in, job->w + col * job->in, (int)job->in,
+                   job->beta, y, (int)job->out);
     if (!job->bias) return;
     for (int64_t r = 0; r < rows; r++) add_row(y + r * job->out, job->bias + col, cols);
 }

@@ -4,9 +4,9 @@
  * With G symmetric, d G d^T = sum over column blocks j of (2 d[0:j] G[0:j, j] + d[j] G[j, j]) d[j].
  * out in (in + COLS) flops by sgemm instead of 2 out in in. A block is (row block, column block):
  * its sum goes to its own place in float64, and the places are added in order. */
-#include <cblas.h>
 #include <stdlib.h>
 
+#include "kernels/cpu/blas.h"
 #include "kernels/cpu/dot.h"
 #include "kernels/cpu/verbs.h"
 
@@ -31,10 +31,10 @@ static void form_block(void *context, int64_t block, int thread)
     const float *d = job->d + row * in, *gram = job->gram + col;
     float *e = cpu_scratch(job->device, thread);
     if (col)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)cols, (int)col, 2.0f,
-                    d, (int)in, gram, (int)in, 0.0f, e, (int)cols);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)cols, (int)cols, 1.0f,
-                d + col, (int)in, gram + col * in, (int)in, col ? 1.0f : 0.0f, e, (int)cols);
+        cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)cols, (int)col,
+                       2.0f, d, (int)in, gram, (int)in, 0.0f, e, (int)cols);
+    cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)cols, (int)cols, 1.0f,
+                   d + col, (int)in, gram + col * in, (int)in, col ? 1.0f : 0.0f, e, (int)cols);
     double sum = 0;
     for (int64_t r = 0; r < rows; r++) sum += cpu_dot(e + r * cols, d + r * in + col, cols);
     job->partial[row / FORM_ROWS * job->column_blocks + j] = sum;

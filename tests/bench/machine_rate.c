@@ -8,7 +8,6 @@
  *   write  GB/s of a file written beside FILE and fsynced
  *
  * Each is the best of several tries: what the machine does when nobody disturbs. */
-#include <cblas.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -20,6 +19,7 @@
 
 #include "io/clock.h"
 #include "kernels/backend_list.h"
+#include "kernels/cpu/blas.h"
 
 enum { SIDE = 2048, MAX_THREADS = 256, PIECE = 8 << 20 };
 
@@ -36,6 +36,13 @@ static void *must_allocate(size_t bytes)
     return memory;
 }
 
+static void must(awq_status status, const awq_error *err)
+{
+    if (!status) return;
+    fprintf(stderr, "machine_rate: %s\n", err->text);
+    exit(1);
+}
+
 static float *random_matrix(void)
 {
     float *matrix = must_allocate(sizeof(float) * SIDE * SIDE);
@@ -49,11 +56,13 @@ static double gemm_rate(int threads)
 {
     float *a = random_matrix(), *b = random_matrix(), *c = random_matrix();
     double least = 1e9, begin = awq_clock_seconds();
-    openblas_set_num_threads(threads);
+    awq_error err;
+    must(cpu_blas_load(0, NULL, &err), &err);
+    cpu_blas.set_threads(threads);
     for (int i = 0; i < 4 || awq_clock_seconds() - begin < gemm_seconds; i++) {
         double start = awq_clock_seconds();
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, SIDE, SIDE, SIDE, 1, a, SIDE, b, SIDE,
-                    0, c, SIDE);
+        cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, SIDE, SIDE, SIDE, 1, a, SIDE, b,
+                       SIDE, 0, c, SIDE);
         double seconds = awq_clock_seconds() - start;
         if (i && seconds < least) least = seconds;
     }
@@ -64,13 +73,6 @@ static double gemm_rate(int threads)
 }
 
 /* ---- a device ---- */
-
-static void must(awq_status status, const awq_error *err)
-{
-    if (!status) return;
-    fprintf(stderr, "machine_rate: %s\n", err->text);
-    exit(1);
-}
 
 static void *device_matrix(awq_device *device, int64_t side, float magnitude)
 {

@@ -4,12 +4,14 @@
  * TF32 float32 operands are rounded to 11 bits; 16-bit operands have no more. Which way cuBLAS does
  * that is not said anywhere: AWQ_EMULATOR_TF32 is `nearest`, as its own conversion does, or `cut`,
  * as a tensor core does with what it is given. */
-#include <cblas.h>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include <vector>
 
+extern "C" {
+#include "kernels/cpu/blas.h"
+}
 #include "tests/cuda_emulator/runtime.h"
 
 struct cublasContext {
@@ -110,9 +112,9 @@ static void multiply(const product &p, int batch)
     }
     std::vector<float> c((size_t)p.c.rows * (size_t)p.c.cols);
     if (p.beta != 0) c = read(p.c, batch); /* else it may be NaN */
-    cblas_sgemm(CblasColMajor, transposed(p.a_transposed), transposed(p.b_transposed), p.c.rows,
-                p.c.cols, p.k, p.alpha, a.data(), p.a.rows, b.data(), p.b.rows, p.beta, c.data(),
-                p.c.rows);
+    cpu_blas.sgemm(CblasColMajor, transposed(p.a_transposed), transposed(p.b_transposed), p.c.rows,
+                   p.c.cols, p.k, p.alpha, a.data(), p.a.rows, b.data(), p.b.rows, p.beta, c.data(),
+                   p.c.rows);
     write(p.c, batch, c);
 }
 
@@ -166,6 +168,8 @@ extern "C" {
 
 cublasStatus_t cublasCreate_v2(cublasHandle_t *handle)
 {
+    awq_error err;
+    if (cpu_blas_load(0, nullptr, &err)) return CUBLAS_STATUS_NOT_INITIALIZED;
     *handle = new cublasContext{};
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -23,7 +23,7 @@ static int setup(void **state)
     int rank;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     uint64_t cores = rank == 2 ? 7 : 1; /* rank 2 pretends to be bound elsewhere */
-    if (awq_mail_open(MPI_COMM_WORLD, cores, &mail, &err)) return -1;
+    if (awq_mail_open(MPI_COMM_WORLD, cores, rank ? 10 - rank : 1, &mail, &err)) return -1;
     *state = mail;
     return awq_mail_size(mail) <= MAX_RANKS ? 0 : -1;
 }
@@ -390,6 +390,12 @@ static void workers_of_a_node_count_from_zero_without_the_coordinator(void **sta
     together_true(neighbours.sharing == (rank == 2 ? 1 : size > 2 ? workers - 1 : workers));
 }
 
+static void the_least_processor_is_that_of_a_worker(void **state)
+{
+    int size = awq_mail_size(*state);
+    together_true(awq_mail_processor(*state) == (size == 1 ? 1 : 10 - (size - 1)));
+}
+
 #define mail_test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
@@ -406,6 +412,7 @@ int main(int argc, char **argv)
         mail_test(a_letter_that_could_not_be_made_breaks_the_mail),
         mail_test(an_mpi_error_is_returned_with_its_words),
         mail_test(what_was_not_sent_is_dropped_at_the_end),
+        mail_test(the_least_processor_is_that_of_a_worker),
         mail_test(workers_of_a_node_count_from_zero_without_the_coordinator),
     };
     int provided;

@@ -210,7 +210,10 @@ static void a_job_survives_its_text(void **state)
 {
     (void)state;
     awq_error err;
-    awq_job job = {.command = AWQ_COMMAND_EVAL, .run_directory = "/out/.awqrun \"x\""}, back;
+    awq_job job = {.command = AWQ_COMMAND_EVAL,
+                   .run_directory = "/out/.awqrun \"x\"",
+                   .kind = "cpu on x"},
+            back;
     must(awq_options_init(&job.options, &err));
     must(awq_option_set(&job.options, named("model"), "/mod\xc3\xa8le", &err));
     must(awq_option_set(&job.options, named("smooth"), "0.1", &err));
@@ -219,6 +222,7 @@ static void a_job_survives_its_text(void **state)
     must(awq_job_from_text(text, strlen(text), &back, &err));
     assert_int_equal(back.command, AWQ_COMMAND_EVAL);
     assert_string_equal(back.run_directory, job.run_directory);
+    assert_string_equal(back.kind, job.kind);
     json_t *a = awq_options_to_json(&job.options, false);
     json_t *b = awq_options_to_json(&back.options, false);
     assert_true(json_equal(a, b));

@@ -171,6 +171,19 @@ static void a_second_run_of_the_same_job_changes_nothing(void **state)
     free(after);
 }
 
+static void a_run_says_who_began_it(void **state)
+{
+    char kind[AWQ_KIND_BYTES] = "before";
+    awq_run_kind(scratch_path(state, "run"), kind);
+    assert_string_equal(kind, "");
+    prepare(state, "cpu on OpenBLAS 0.3.21 Haswell", 0);
+    awq_run_kind(scratch_path(state, "run"), kind);
+    assert_string_equal(kind, "cpu on OpenBLAS 0.3.21 Haswell");
+    flip_bit(scratch_path(state, "run/job.json"), 30);
+    awq_run_kind(scratch_path(state, "run"), kind);
+    assert_string_equal(kind, "");
+}
+
 static void another_job_is_refused_and_changes_nothing(void **state)
 {
     prepare(state, "cpu", 0);
@@ -448,6 +461,7 @@ int main(void)
         scratch_test(a_first_run_writes_its_job),
         scratch_test(a_flipped_bit_in_the_job_never_refuses_it),
         scratch_test(a_second_run_of_the_same_job_changes_nothing),
+        scratch_test(a_run_says_who_began_it),
         scratch_test(another_job_is_refused_and_changes_nothing),
         scratch_test(a_damaged_job_is_written_anew),
         scratch_test(stale_temporaries_are_swept),
