@@ -157,10 +157,13 @@ step_shared() {
 }
 
 step_bench() {
-    python3 -c 'import h5py' || lacks "python3 has no h5py"
-    local log=$work/bench.log
+    local log=$work/bench.log python
+    for python in python3 /usr/bin/python3 ''; do # there may be another one before the system's
+        [[ -z $python ]] || "$python" -c 'import h5py' 2>/dev/null && break
+    done
+    [[ $python ]] || lacks "python3 has no h5py"
     [[ -z ${AWQ_GPU_SMALL-} ]] || options+=(--group-size 64)
-    python3 -B tests/bench/layer_bench.py --build "$build" --backend cuda --directory "$work" \
+    "$python" -B tests/bench/layer_bench.py --build "$build" --backend cuda --directory "$work" \
         --threads "$threads" --timeout "$limit" "${bench[@]}" -- "${options[@]}" 2>&1 |
         tee "$log" || fail "$(tail -n 1 "$log")"
     grep '^a layer' "$log" | tr -s ' ' | sed 's/$/ s: mean, least/'
