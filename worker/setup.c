@@ -63,7 +63,7 @@ static awq_status open_device(const awq_options *options, awq_dtype compute,
         .compute = compute};
     if (backend->open(&worker->device_options, &worker->device, err)) return err->status;
     if (*worker->device->warning && !neighbours.index)
-        awq_report_warning("%s", worker->device->warning);
+        awq_log(AWQ_LOG_INFO, "warning: %s", worker->device->warning);
     return awq_result_memory_create(worker->device, &worker->result_memory, err);
 }
 
