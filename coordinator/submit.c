@@ -96,19 +96,36 @@ static awq_status submit(const awq_options *options, const char *run, const char
 
 /* ---- the whole ---- */
 
-/* What a worker needs on the nodes. With GPUs asked for, auto will find them, if this build can use
- * one. A share of a node's or a GPU's memory is known there only; an amount is known here. */
+/* A job that asks for GPUs computes on them, or fails in its first second: not on the CPUs beside
+ * them. */
+static void take_gpus(awq_options *options, awq_problems *problems)
+{
+    if (!options->gpus_per_node || strcmp(options->backend, "auto")) return;
+    free(options->backend);
+    options->backend = strdup("cuda");
+    if (!options->backend) awq_problems_add(problems, AWQ_ERR_MEMORY, "no memory for the options");
+}
+
+/* What a worker needs on the nodes. A share of a node's or a GPU's memory is known there only; an
+ * amount is known here. --program may have a backend that this build lacks, and is then estimated
+ * by what there is. */
 static awq_status find_needs(const awq_call *call, const awq_inputs *inputs, awq_hello *needs,
                              awq_error *err)
 {
-    static char cuda[] = "cuda";
+    static char any[] = "auto";
     awq_options there = *call->options;
-    bool any = !strcmp(there.backend, "auto"), unknown = there.device_memory.percent;
-    if (there.gpus_per_node && any) there.backend = cuda;
-    if (unknown && !strcmp(there.backend, cuda)) there.device_memory = (awq_memory){.amount = 1e15};
+    bool unknown = there.device_memory.percent, cuda = !strcmp(there.backend, "cuda");
+    if (unknown && cuda) there.device_memory = (awq_memory){.amount = 1e15};
     awq_status status = call->half->needs(&there, inputs->model, &inputs->tokens, needs, err);
-    if (status == AWQ_ERR_USAGE && any)
-        status = call->half->needs(call->options, inputs->model, &inputs->tokens, needs, err);
+    if (status == AWQ_ERR_USAGE && cuda && there.program) {
+        there = *call->options;
+        there.backend = any;
+        status = call->half->needs(&there, inputs->model, &inputs->tokens, needs, err);
+    } else if (status == AWQ_ERR_USAGE && cuda && there.gpus_per_node) {
+        awq_fail(err, status,
+                 "the job would ask for GPUs, and this build has no CUDA backend to use them; "
+                 "submit with a build that has it, or name that one with --program");
+    }
     if (unknown) needs->budget_bytes = AWQ_BUDGET_UNKNOWN;
     return status;
 }
@@ -128,7 +145,7 @@ static awq_status show(FILE *file, const awq_call *call, const awq_inputs *input
     awq_plan_facts_print(file, &facts);
     awq_plan_facts_release(&facts);
     awq_request_print(file, options, request);
-    if (options->gpus_per_node && !strcmp(needs.backend, "cpu"))
+    if (options->gpus_per_node && !strcmp(options->backend, "cpu"))
         awq_report_warning("the job asks for GPUs, and computes with the cpu backend: they would "
                            "be idle");
     return AWQ_OK;
@@ -158,6 +175,7 @@ static void check(awq_options *options, awq_inputs *inputs, awq_out_state *state
                   char run[AWQ_PATH_BYTES], awq_problems *problems)
 {
     awq_error err;
+    take_gpus(options, problems);
     awq_script_check(options, problems);
     awq_check_inputs(options, inputs, problems);
     awq_check_quantizable(options, inputs, problems);

@@ -2,6 +2,7 @@
 #include "worker/needs.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "layers/head.h"
@@ -148,6 +149,13 @@ static const awq_backend *best_backend(awq_error *why)
     return *backend;
 }
 
+/* The GPUs that the scheduler gave this job, as it names them; NULL: none, or nobody knows. */
+static const char *given_gpus(void)
+{
+    const char *job = getenv("SLURM_JOB_GPUS"), *step = getenv("SLURM_STEP_GPUS");
+    return job && *job ? job : step && *step ? step : NULL;
+}
+
 awq_status awq_needs_backend(const awq_options *options, const awq_backend **out, awq_error *why,
                              awq_error *err)
 {
@@ -157,6 +165,11 @@ awq_status awq_needs_backend(const awq_options *options, const awq_backend **out
     if (!backend)
         return awq_fail(err, AWQ_ERR_USAGE, "backend '%s' is not in this build; it has cpu%s",
                         options->backend, awq_backend_find("cuda") ? " and cuda" : "");
+    if (!strcmp(options->backend, "auto") && !backend->survey && given_gpus())
+        return awq_fail(err, AWQ_ERR_DEVICE,
+                        "SLURM gave this job GPUs (%s), and none can be used: %s; give --backend "
+                        "cpu to compute without them",
+                        given_gpus(), *why->text ? why->text : "this build has no CUDA backend");
     *out = backend;
     return AWQ_OK;
 }

@@ -32,7 +32,7 @@ void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *
 
 /* The backend that --backend names; for auto the first that finds what it needs on this machine,
  * and then *why says what a better one misses ("" if there is none). AWQ_ERR_USAGE when this build
- * has none. */
+ * has none; AWQ_ERR_DEVICE when auto finds no GPU in a job that SLURM gave some. */
 awq_status awq_needs_backend(const awq_options *options, const awq_backend **out, awq_error *why,
                              awq_error *err);
 

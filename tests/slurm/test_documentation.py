@@ -22,7 +22,8 @@ sbatch() { # put to SLURM without submitting; --parsable prints the number of a 
 }
 awqrun() {
     case $1 in
-    submit)
+    submit) # --program: this build may have no CUDA backend, and the one on the cluster has
+        set -- submit --program awqrun "${@:2}"
         case " $* " in
         *" --dry-run "*) command awqrun "$@" ;;
         *) command awqrun submit --dry-run "${@:2}" >written.sbatch && sbatch written.sbatch ;;

@@ -67,8 +67,32 @@ class DryRun(SubmitCase):
                          [f"--model={DEMO}", f"--tokens={TOKENS}", f"--out={out}", "--smooth=0.1",
                           "--device-memory=75%", "--grace=90", "--keep-run"])
 
+    def test_a_job_that_asks_for_gpus_computes_on_them(self):
+        gpus = ("--gpus-per-node", 8, "--program", "awqrun")
+        self.assertIn("--backend=cuda", self.script(*gpus))
+        self.assertNotIn("--backend=", self.script())
+        on_cpus = self.submit("--dry-run", *gpus, options=("--backend", "cpu"))
+        self.assertIn("--backend=cpu", self.succeeds(on_cpus).out)
+        self.assertIn("the job asks for GPUs, and computes with the cpu backend", on_cpus.err)
+
+    def test_gpus_that_this_build_cannot_use_are_not_asked_for(self):
+        if "\nCUDA " in run("version").out:
+            self.skipTest("this build has the CUDA backend")
+        self.fails_with(self.submit("--dry-run", "--gpus-per-node", 8),
+                        "the job would ask for GPUs, and this build has no CUDA backend")
+
+    def test_auto_does_not_leave_the_gpus_that_slurm_gave_idle(self):
+        given = {"SLURM_JOB_GPUS": "0,1"}
+        job = ("quantize", "--model", DEMO, "--tokens", TOKENS, "--sequences", 2, "--alpha-steps",
+               0, "--out", self.out)
+        if "\nGPU 0" in run("version").out.replace("\nGPU       0", "\nGPU 0"):
+            self.skipTest("there is a GPU here")
+        self.fails_with(run(*job, env=given), r"SLURM gave this job GPUs \(0,1\), and none can be "
+                                              "used: .*; give --backend cpu to compute without them")
+        self.succeeds(run(*job, "--backend", "cpu", env=given))
+
     def test_gpus_have_a_worker_each(self):
-        lines = self.directives("--nodes", 2, "--gpus-per-node", 8)
+        lines = self.directives("--nodes", 2, "--gpus-per-node", 8, "--program", "awqrun")
         for line in ("--nodes=2", "--ntasks-per-node=8", "--gpus-per-node=8", "--cpus-per-task=8"):
             self.assertIn(line, lines)
         self.assertNotIn("--exclusive", lines)

@@ -73,7 +73,8 @@ class Templates(slurm.SlurmCase):
         script = self.template("quantize.sbatch", **self.small_options())
         job = self.sbatch(*SMALL, "--hold", script, env=self.environment())
         after = self.sbatch(*SMALL, f"--dependency=afterok:{job}", "--kill-on-invalid-dep=yes",
-                            TEMPLATES / "eval.sbatch", env=self.environment())
+                            "--gpus-per-node=0", TEMPLATES / "eval.sbatch",
+                            env=self.environment())
         self.assertIn("afterok", self.show(after)["Dependency"])
         self.cluster.run("scontrol", "release", job)
         self.ends(job)

@@ -19,7 +19,8 @@ from support.statistics import statistics
 # Small stages, several tiles, few candidates: a job of about a second that is mostly boundaries
 # and records.
 JOB = ["quantize", "--model", DEMO, "--tokens", DEMO / "calib.h5", "--sequences", 8,
-       "--stage-layers", 1, "--tile-tokens", 1024, "--alpha-steps", 4, "--max-shard-size", "1MB"]
+       "--stage-layers", 1, "--tile-tokens", 1024, "--alpha-steps", 4, "--max-shard-size", "1MB",
+       "--backend", "cpu"]
 
 LONG = ("--sequences", 64)  # a job that lasts long enough to be met in the middle
 
