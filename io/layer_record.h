@@ -44,7 +44,8 @@
 #include "io/model.h"
 #include "io/tensor_sums.h"
 
-/* X(field, name): where a layer's time goes. */
+/* X(field, name): where a layer's time goes. pack: codes, and what they cost; their words are
+ * packed and written by another thread, both in write. */
 #define AWQ_PHASE_LIST(X)                                                                          \
     X(AWQ_PHASE_READ, "read")                                                                      \
     X(AWQ_PHASE_FORWARD, "forward")                                                                \
@@ -67,7 +68,7 @@ const char *awq_phase_name(awq_phase phase);
 /* X(field, name): when a layer was worked on. Unlike the phases, which are sums over tiles and
  * linears, each is one stretch of wall clock: its weights are read; the tiles flow through its
  * stage, which is shared by the stage's layers and has waiting in it; its scales are searched; its
- * linears are clipped, rounded and packed; its tensors are written. */
+ * linears are clipped and rounded; its tensors are packed and written. */
 #define AWQ_SPAN_LIST(X)                                                                           \
     X(AWQ_SPAN_READ, "read")                                                                       \
     X(AWQ_SPAN_FLOW, "flow")                                                                       \

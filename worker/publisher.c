@@ -57,8 +57,11 @@ static awq_status publish(awq_publisher *publisher, awq_error *err)
     const awq_checkpoint *checkpoint = worker->checkpoint[0];
     awq_quantization quantization =
         awq_job_quantization(&worker->job.options, awq_checkpoint_model(checkpoint));
+    /* the CPU backend's threads search the next layer meanwhile; beside a GPU they have nothing to
+     * do */
+    int threads = worker->device->threads ? 1 : worker->device_options.threads;
     if (awq_record_publish(worker->job.run_directory, worker->fingerprint, checkpoint,
-                           &quantization, layer, err))
+                           &quantization, threads, layer, err))
         return awq_error_wrap(err, "layer %lld", (long long)layer->record.layer);
     tell_layer_done(worker, &layer->record);
     return AWQ_OK;

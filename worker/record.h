@@ -6,12 +6,12 @@
 #include "io/checkpoint.h"
 #include "layers/quantize.h"
 
-/* Packs layer->record.layer and publishes RUN/layers/NNNNN.safetensors, then .h5. Sets the
- * record's tensors_bytes, tensors_crc and write seconds. */
+/* Packs layer->record.layer, on so many threads, and publishes RUN/layers/NNNNN.safetensors, then
+ * .h5. Sets the record's tensors_bytes, tensors_crc and write seconds. */
 awq_status awq_record_publish(const char *run, const char *fingerprint,
                               const awq_checkpoint *checkpoint,
-                              const awq_quantization *quantization, awq_quantized_layer *layer,
-                              awq_error *err);
+                              const awq_quantization *quantization, int threads,
+                              awq_quantized_layer *layer, awq_error *err);
 
 /* Packs a layer in the same way, and compares its tensors with those of a checkpoint; one that it
  * lacks is passed over. Adds a problem for each tensor with other bytes; *equal counts those that

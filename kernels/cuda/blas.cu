@@ -61,6 +61,12 @@ awq_status cuda_blas_load(const cuda_blas **out, awq_error *err)
     return status;
 }
 
+int cuda_blas_version(const cuda_blas *blas, libraryPropertyType part)
+{
+    int number = 0;
+    return blas->property(part, &number) == CUBLAS_STATUS_SUCCESS ? number : 0;
+}
+
 static cublasOperation_t operation(const cuda_matrix *matrix)
 {
     return matrix->transposed ? CUBLAS_OP_T : CUBLAS_OP_N;

@@ -48,6 +48,9 @@ typedef struct cuda_blas {
 /* The table, the same one each time; it is never unloaded. */
 awq_status cuda_blas_load(const cuda_blas **out, awq_error *err);
 
+/* A part of its version: MAJOR_VERSION, MINOR_VERSION or PATCH_LEVEL. */
+int cuda_blas_version(const cuda_blas *blas, libraryPropertyType part);
+
 struct cuda_device;
 
 /* A matrix in memory, row-major; a row begins `stride` elements after the last. */

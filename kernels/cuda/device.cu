@@ -161,17 +161,14 @@ static awq_status check_pools(int index, const cudaDeviceProp *properties, awq_e
 /* What this is: results depend on the GPU and on the version of cuBLAS. */
 static void describe(cuda_device *self, const cudaDeviceProp *properties)
 {
-    int version[3] = {0, 0, 0}; /* by libraryPropertyType */
     size_t total = 0, available = 0;
     self->base.memory_bytes = properties->totalGlobalMem;
     if (cuda_check(self, "opening", cudaMemGetInfo(&available, &total)))
         self->base.free_bytes = available;
-    for (int part = 0; part < 3; part++)
-        cuda_check_blas(
-            self, "opening cuBLAS",
-            self->blas->property(static_cast<libraryPropertyType>(part), &version[part]));
     snprintf(self->base.type, sizeof self->base.type, "%.50s, cuBLAS %d.%d.%d", properties->name,
-             version[0], version[1], version[2]);
+             cuda_blas_version(self->blas, MAJOR_VERSION),
+             cuda_blas_version(self->blas, MINOR_VERSION),
+             cuda_blas_version(self->blas, PATCH_LEVEL));
     snprintf(self->base.name, sizeof self->base.name, "GPU %d, %.79s", self->index,
              properties->name);
     print_id(self->base.id, sizeof self->base.id, &properties->uuid);

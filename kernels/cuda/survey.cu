@@ -16,19 +16,38 @@ static void print_version(char text[VERSION_BYTES], int version)
     snprintf(text, VERSION_BYTES, "%d.%d", version / 1000, version % 1000 / 10);
 }
 
-/* NCCL's is that of its header: it is loaded only when it is used. */
-const char *library_cuda(int index)
+static const char *runtime_version(void)
 {
     static char text[32];
     char number[VERSION_BYTES];
     int version = 0;
-#ifdef AWQ_HAVE_NCCL
-    if (index == 1) return "NCCL " AWQ_NCCL_VERSION;
-#endif
-    if (index || cudaRuntimeGetVersion(&version) != cudaSuccess) return NULL;
+    if (cudaRuntimeGetVersion(&version) != cudaSuccess) return NULL;
     print_version(number, version);
     snprintf(text, sizeof text, "CUDA %s", number);
     return text;
+}
+
+/* Results depend on it; one that is not there shows when a device is opened, which says more. */
+static const char *blas_version(void)
+{
+    static char text[48];
+    const cuda_blas *blas;
+    awq_error ignored;
+    if (cuda_blas_load(&blas, &ignored)) return "cuBLAS not found";
+    snprintf(text, sizeof text, "cuBLAS %d.%d.%d", cuda_blas_version(blas, MAJOR_VERSION),
+             cuda_blas_version(blas, MINOR_VERSION), cuda_blas_version(blas, PATCH_LEVEL));
+    return text;
+}
+
+/* NCCL's is that of its header: it is loaded only when it is used. */
+const char *library_cuda(int index)
+{
+    if (index == 0) return runtime_version();
+    if (index == 1) return blas_version();
+#ifdef AWQ_HAVE_NCCL
+    if (index == 2) return "NCCL " AWQ_NCCL_VERSION;
+#endif
+    return NULL;
 }
 
 int cuda_count_devices(awq_error *err)

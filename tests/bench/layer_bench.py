@@ -47,6 +47,7 @@ PRESETS = {
                 "hidden_size": 8192, "intermediate_size": 29568, "num_attention_heads": 64,
                 "num_key_value_heads": 8},
 }
+BESIDE = ("read", "write")  # on threads beside the one that computes; write has packing in it
 PHASES = ("read", "forward", "gram", "search", "clip", "feedback", "pack", "write")
 
 
@@ -301,13 +302,14 @@ def print_phases(options, rows, rates):
     gemm = best["gemm"] / thousands
     machine = dict.fromkeys(PHASES, gemm if options.backend == "cuda" else gemm / options.workers)
     machine.update(read=best["read"] / options.workers, write=best["write"])
-    head = f"{'phase':<10}{'s/layer':>10}{'least':>10}"
-    print_table(head + f"{unit:>12}{unit + '/s':>10}{'of GEMM':>10}",
-                [(phase, mean, least, work / thousands) for phase, mean, least, work in rows
-                 if phase not in ("read", "write")], machine)
-    print_table(head + f"{'GB':>12}{'GB/s':>10}{'of copy':>10}",
-                [row for row in rows if row[0] in ("read", "write")], machine)
-    print(f"\na layer   {sum(row[1] for row in rows):10.3f}{sum(row[2] for row in rows):10.3f}")
+    computed = [row for row in rows if row[0] not in BESIDE]
+    head = f"{'s/layer':>10}{'least':>10}"
+    print_table(f"{'phase':<10}{head}{unit:>12}{unit + '/s':>10}{'of GEMM':>10}",
+                [(*row[:3], row[3] / thousands) for row in computed], machine)
+    print(f"\na layer   {sum(row[1] for row in computed):10.3f}"
+          f"{sum(row[2] for row in computed):10.3f}")
+    print_table(f"{'beside':<10}{head}{'GB':>12}{'GB/s':>10}{'of copy':>10}",
+                [row for row in rows if row[0] in BESIDE], machine)
 
 
 def print_rates(options, rates):
