@@ -201,11 +201,11 @@ sanitize() {
 }
 
 step_memcheck() {
-    sanitize memcheck edges search feedback
+    sanitize memcheck edges search feedback clip quantize statistics experts forward
 }
 
 step_racecheck() {
-    sanitize racecheck forward feedback
+    sanitize racecheck forward search
 }
 
 if [[ ${1-} == --inner ]]; then
