@@ -28,8 +28,8 @@ static awq_status check_backends(const awq_run *run, awq_error *err)
         return awq_fail(
             err, AWQ_ERR_INPUT,
             "worker 1 on %s computes by %s and worker %d on %s by %s, which do not give "
-            "the same bytes; take nodes of one kind, or give --backend (for OpenBLAS: set "
-            "OPENBLAS_CORETYPE alike on all, or on none)",
+            "the same bytes; take nodes of one kind, with one version of each library, or "
+            "give --backend (for OpenBLAS: set OPENBLAS_CORETYPE alike on all, or on none)",
             first->hello.host, first->hello.kind, i + 1, member->hello.host, member->hello.kind);
     }
     return AWQ_OK;

@@ -101,9 +101,13 @@ static awq_status submit(const awq_options *options, const char *run, const char
 static void take_gpus(awq_options *options, awq_problems *problems)
 {
     if (!options->gpus_per_node || strcmp(options->backend, "auto")) return;
+    char *cuda = strdup("cuda");
+    if (!cuda) {
+        awq_problems_add(problems, AWQ_ERR_MEMORY, "no memory for the options");
+        return;
+    }
     free(options->backend);
-    options->backend = strdup("cuda");
-    if (!options->backend) awq_problems_add(problems, AWQ_ERR_MEMORY, "no memory for the options");
+    options->backend = cuda;
 }
 
 /* What a worker needs on the nodes. A share of a node's or a GPU's memory is known there only; an
@@ -122,9 +126,7 @@ static awq_status find_needs(const awq_call *call, const awq_inputs *inputs, awq
         there.backend = any;
         status = call->half->needs(&there, inputs->model, &inputs->tokens, needs, err);
     } else if (status == AWQ_ERR_USAGE && cuda && there.gpus_per_node) {
-        awq_fail(err, status,
-                 "the job would ask for GPUs, and this build has no CUDA backend to use them; "
-                 "submit with a build that has it, or name that one with --program");
+        awq_error_wrap(err, "--gpus-per-node needs a build with CUDA, such as --program may name");
     }
     if (unknown) needs->budget_bytes = AWQ_BUDGET_UNKNOWN;
     return status;

@@ -33,10 +33,9 @@ typedef struct awq_backend awq_backend;
 /* One opened device. Backends extend it: it is the first member of their own struct. */
 typedef struct awq_device {
     const awq_backend *backend;
-    char name[96];         /* "CPU, 8 threads", "GPU 1, NVIDIA H200" */
-    char type[80];         /* what results depend on: "NVIDIA H200, cuBLAS 13.1.0", "OpenBLAS 0.3.21
-                              Haswell" */
-    char id[48];           /* of the GPU, the same for whoever opens it; "" on the CPU */
+    char name[96]; /* "CPU, 8 threads", "GPU 1, NVIDIA H200" */
+    char type[96]; /* what results depend on: "OpenBLAS 0.3.21 Haswell", "NVIDIA H200, .." */
+    char id[48];   /* of the GPU, the same for whoever opens it; "" on the CPU */
     uint64_t memory_bytes; /* what the device has */
     uint64_t free_bytes;   /* what of it was free when it was opened; 0 on the CPU */
     int threads;           /* CPU threads that compute; 0 on a GPU */
@@ -136,7 +135,7 @@ struct awq_backend {
                            awq_error *err);
     awq_status (*sync)(awq_device *device, awq_error *err);
     /* Host memory that download fills without a copy in between: page-locked for a GPU. Slow to
-     * get: for what is kept. */
+     * get, and not while links are open: for what is kept. */
     awq_status (*alloc_host)(awq_device *device, size_t bytes, const char *what, void **out,
                              awq_error *err);
     void (*release_host)(awq_device *device, void *memory); /* NULL is fine */

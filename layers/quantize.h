@@ -61,12 +61,11 @@ typedef struct awq_quantized_layer {
 void awq_quantized_layer_init(awq_quantized_layer *layer);
 void awq_quantized_layer_release(awq_quantized_layer *layer);
 
-/* The layer's input and output on the first calibration sequences, kept for the folding self-check,
- * which looks at a few, and the module objective, which looks at all that are here: device, float32
- * [sequences * length, hidden]; owned by the caller. */
+/* The layer's input on the first calibration sequences, kept for the folding check, which looks at
+ * a few, and the module objective, which looks at all that are here: device, float32 [sequences *
+ * length, hidden]; owned by the caller. */
 typedef struct awq_kept_tokens {
     const float *input;
-    const float *output;
     int64_t sequences;
     int64_t length;
     const uint8_t *mask; /* host, [sequences * length]; NULL: all count in the objective */
@@ -88,6 +87,12 @@ typedef struct awq_quantize_watch {
  * module's weights, twice the hidden states of `kept` tokens and once those of a tile of `rows`. */
 uint64_t awq_quantize_bytes(const awq_model *model, const awq_quantize_options *options,
                             int64_t kept, int64_t rows, size_t compute_bytes);
+
+/* Host bytes of a layer's codes, group scales and zero points, the most of the model's layers: a
+ * piece of result memory. A grid that does not fit a linear counts as it is; quantizing refuses it.
+ */
+awq_status awq_quantized_codes_bytes(const awq_model *model, awq_grid grid, size_t *bytes,
+                                     awq_error *err);
 
 /* Quantizes a layer that has seen all tiles; what the model says shall be left in full precision is
  * (awq_model_leave). Changes what decoder holds (fold_proof.c) and statistics (finished); both are

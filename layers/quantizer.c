@@ -134,34 +134,57 @@ static awq_status check_request(const awq_quantizer *quantizer, awq_error *err)
     return AWQ_OK;
 }
 
-/* Codes, group scales and zero points of each linear that is quantized. */
-static void place_codes(awq_arena *arena, awq_quantizer *quantizer)
+/* Codes, group scales and zero points of each linear that is quantized; `to` by linear. */
+static void place_codes(awq_arena *arena, const awq_model *model, int64_t layer, awq_grid grid,
+                        awq_quantized_linear *to)
 {
-    const awq_model *model = quantizer->model;
-    for (awq_linear linear = 0; linear < quantizer->out->linears; linear++) {
-        awq_quantized_linear *to = &quantizer->out->linear[linear];
-        if (!awq_layer_has(model, quantizer->decoder->index, linear) ||
-            awq_quantizer_skips(quantizer, linear))
+    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
+        if (!awq_layer_has(model, layer, linear) || awq_model_leaves(model, layer, linear))
             continue;
-        uint64_t weights =
-            (uint64_t)awq_extent_elements(awq_linear_extent(quantizer->model, linear));
-        uint64_t groups = weights / (uint64_t)awq_quantizer_grid(quantizer, linear).group_size;
-        to->codes = awq_arena_take(arena, weights);
-        to->scales = awq_arena_take(arena, groups * sizeof *to->scales);
-        to->zeros = awq_arena_take(arena, groups);
+        awq_extent extent = awq_linear_extent(model, linear);
+        uint64_t weights = (uint64_t)awq_extent_elements(extent);
+        uint64_t groups = weights / (uint64_t)awq_grid_resolve(grid, extent.in).group_size;
+        to[linear].codes = awq_arena_take(arena, weights);
+        to[linear].scales = awq_arena_take(arena, groups * sizeof *to->scales);
+        to[linear].zeros = awq_arena_take(arena, groups);
     }
+}
+
+/* A layer's, and which pieces it has is of no interest. */
+static uint64_t codes_bytes(const awq_model *model, int64_t layer, awq_grid grid,
+                            awq_quantized_linear *ignored)
+{
+    awq_arena arena = {0};
+    place_codes(&arena, model, layer, grid, ignored);
+    return arena.used;
+}
+
+awq_status awq_quantized_codes_bytes(const awq_model *model, awq_grid grid, size_t *bytes,
+                                     awq_error *err)
+{
+    awq_quantized_linear *ignored = calloc((size_t)awq_model_linears(model), sizeof *ignored);
+    if (!ignored) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a layer's result");
+    *bytes = 0;
+    for (int64_t layer = 0; layer < model->layers; layer++) {
+        uint64_t of_layer = codes_bytes(model, layer, grid, ignored);
+        if (of_layer > *bytes) *bytes = of_layer;
+    }
+    free(ignored);
+    return AWQ_OK;
 }
 
 static awq_status alloc_codes(awq_quantizer *quantizer, awq_error *err)
 {
     awq_quantized_layer *out = quantizer->out;
-    awq_arena arena = {0};
-    place_codes(&arena, quantizer);
-    if (!arena.used) return AWQ_OK; /* all of the layer is kept in full precision */
-    if (out->from ? awq_result_memory_take(out->from, arena.used, &out->memory, err)
-                  : !(out->memory = awq_allocate(arena.used, "a layer's codes", err)))
+    const awq_model *model = quantizer->model;
+    int64_t layer = quantizer->decoder->index;
+    awq_grid grid = quantizer->options->grid;
+    uint64_t bytes = codes_bytes(model, layer, grid, out->linear);
+    if (!bytes) return AWQ_OK; /* all of the layer is kept in full precision */
+    if (out->from ? awq_result_memory_take(out->from, bytes, &out->memory, err)
+                  : !(out->memory = awq_allocate(bytes, "a layer's codes", err)))
         return err->status;
-    place_codes(&(awq_arena){.base = out->memory}, quantizer);
+    place_codes(&(awq_arena){.base = out->memory}, model, layer, grid, out->linear);
     return AWQ_OK;
 }
 

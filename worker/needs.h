@@ -20,8 +20,8 @@ typedef struct awq_job_size {
     uint64_t gpu_free;  /* what of that others have left; 0: not known */
 } awq_job_size;
 
-/* Sequences of hidden states that are kept before and after each layer that is searched: for the
- * folding self-check and the module objective. */
+/* Sequences of hidden states that are kept before each layer that is searched: for the folding
+ * check and the module objective. */
 int64_t awq_needs_kept_sequences(const awq_options *options, const awq_tokens *tokens);
 
 /* What --device-memory gives a worker, whatever others use of its GPU. */
@@ -32,7 +32,7 @@ void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *
 
 /* The backend that --backend names; for auto the first that finds what it needs on this machine,
  * and then *why says what a better one misses ("" if there is none). AWQ_ERR_USAGE when this build
- * has none; AWQ_ERR_DEVICE when auto finds no GPU in a job that SLURM gave some. */
+ * has none. */
 awq_status awq_needs_backend(const awq_options *options, const awq_backend **out, awq_error *why,
                              awq_error *err);
 

@@ -28,8 +28,8 @@ typedef struct stage_run {
     awq_statistics *statistics; /* [count]; empty where the layer is done */
     double (*seconds)[AWQ_PHASES];
     awq_layer_when *when; /* [count] */
-    float **kept; /* [count + 1]: the first sequences before each layer, and after the last, as many
-                     as awq_needs_kept_sequences says; device */
+    float **kept;  /* [count]: the first sequences before each layer that is searched, as many as
+                      awq_needs_kept_sequences says; device */
     float *hidden; /* the tile, device */
     uint8_t *mask; /* device; NULL: all tokens count */
     awq_scratch *scratch;
@@ -38,12 +38,6 @@ typedef struct stage_run {
 static bool is_searched(const stage_run *run, int64_t i)
 {
     return !run->done[run->stage->first + i];
-}
-
-/* Whether states before layer i are kept: i is searched, or the one before is. */
-static bool is_kept(const stage_run *run, int64_t i)
-{
-    return (i < run->stage->count && is_searched(run, i)) || (i > 0 && is_searched(run, i - 1));
 }
 
 /* ---- prepare ---- */
@@ -55,7 +49,7 @@ static awq_status alloc_hosts(stage_run *run, awq_error *err)
     run->statistics = calloc(count, sizeof *run->statistics);
     run->seconds = calloc(count, sizeof *run->seconds);
     run->when = calloc(count, sizeof *run->when);
-    run->kept = calloc(count + 1, sizeof *run->kept);
+    run->kept = calloc(count, sizeof *run->kept);
     if (run->decoders && run->statistics && run->seconds && run->when && run->kept) return AWQ_OK;
     return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a stage of %zu layers", count);
 }
@@ -85,9 +79,9 @@ static awq_status alloc_tile(stage_run *run, awq_error *err)
     if (worker->tokens.mask &&
         backend->alloc(run->device, (size_t)rows, "token mask", (void **)&run->mask, err))
         return err->status;
-    for (int64_t i = 0; i <= run->stage->count; i++)
-        if (is_kept(run, i) && backend->alloc(run->device, kept_bytes, "kept hidden states",
-                                              (void **)&run->kept[i], err))
+    for (int64_t i = 0; i < run->stage->count; i++)
+        if (is_searched(run, i) && backend->alloc(run->device, kept_bytes, "kept hidden states",
+                                                  (void **)&run->kept[i], err))
             return err->status;
     return AWQ_OK;
 }
@@ -126,7 +120,7 @@ static void release(stage_run *run)
         awq_reader_give_back(run->worker->reader, &run->decoders[i]);
     for (int64_t i = 0; run->statistics && i < run->stage->count; i++)
         awq_statistics_release(run->device, &run->statistics[i]);
-    for (int64_t i = 0; run->kept && i <= run->stage->count; i++)
+    for (int64_t i = 0; run->kept && i < run->stage->count; i++)
         backend->release(run->device, run->kept[i]);
     backend->release(run->device, run->hidden);
     backend->release(run->device, run->mask);
@@ -186,7 +180,6 @@ static awq_status flow_tile(stage_run *run, awq_source *source, int64_t tile, aw
     for (int64_t i = 0; i < run->stage->count; i++)
         if (flow_layer(run, i, tile, err)) return err->status;
     awq_worker_count_tile(worker);
-    keep(run, tile, run->stage->count);
     return run->next ? awq_hidden_send(worker, run->next, tile, &run->hidden, err) : AWQ_OK;
 }
 
@@ -249,7 +242,6 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
     watched_layer watched = {run, layer, &run->when[i]};
     awq_quantize_watch watch = {watch_step, &watched};
     awq_kept_tokens kept = {.input = run->kept[i],
-                            .output = run->kept[i + 1],
                             .sequences = kept_sequences(worker),
                             .length = worker->tokens.length,
                             .mask = worker->tokens.mask};

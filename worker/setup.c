@@ -47,12 +47,25 @@ static int gpu_index(const awq_backend *backend, awq_neighbours neighbours)
     return count ? neighbours.index % count : 0; /* none: open says what is missing */
 }
 
+/* The GPUs that the scheduler gave this job, as it names them; NULL: none, or nobody knows. */
+static const char *given_gpus(void)
+{
+    const char *job = getenv("SLURM_JOB_GPUS"), *step = getenv("SLURM_STEP_GPUS");
+    return job && *job ? job : step && *step ? step : NULL;
+}
+
 static awq_status open_device(const awq_options *options, awq_dtype compute,
                               awq_neighbours neighbours, awq_worker *worker, awq_error *err)
 {
     const awq_backend *backend = NULL;
     awq_error why;
     if (awq_needs_backend(options, &backend, &why, err)) return err->status;
+    if (!backend->survey && !strcmp(options->backend, "auto") && given_gpus() &&
+        worker->job.command != AWQ_COMMAND_VERIFY)
+        return awq_fail(err, AWQ_ERR_DEVICE,
+                        "SLURM gave this job GPUs (%s), and none can be used: %s; give --backend "
+                        "cpu to compute without them",
+                        given_gpus(), *why.text ? why.text : "this build has no CUDA backend");
     if (*why.text && !neighbours.index) /* once a node */
         awq_log(AWQ_LOG_INFO, "backend=%s: %s", backend->name, why.text);
     worker->device_options = (awq_device_options){
@@ -64,7 +77,7 @@ static awq_status open_device(const awq_options *options, awq_dtype compute,
     if (backend->open(&worker->device_options, &worker->device, err)) return err->status;
     if (*worker->device->warning && !neighbours.index)
         awq_log(AWQ_LOG_INFO, "warning: %s", worker->device->warning);
-    return awq_result_memory_create(worker->device, &worker->result_memory, err);
+    return AWQ_OK;
 }
 
 /* Problems become one error: a worker can only meet them when files changed under the job. */
@@ -207,7 +220,6 @@ void awq_worker_teardown(awq_worker *worker)
 {
     awq_keeper_free(worker->keeper);
     awq_verify_close(worker);
-    awq_result_memory_free(worker->result_memory);
     if (worker->device) worker->device->backend->close(worker->device);
     awq_tokens_release(&worker->tokens);
     for (int i = 0; i < AWQ_MODELS; i++) awq_checkpoint_close(worker->checkpoint[i]);

@@ -70,11 +70,11 @@ struct awq_worker {
     int64_t tiles_in_job;
     awq_device_options device_options; /* that it was opened with */
     awq_device *device;
-    awq_result_memory *result_memory; /* the device's */
-    awq_reader *reader;               /* while a plan is worked on; so are the next three */
-    awq_outlet *outlet;               /* NULL: tiles go in letters, or nowhere */
+    awq_reader *reader; /* while a plan is worked on; so are the next three */
+    awq_outlet *outlet; /* NULL: tiles go in letters, or nowhere */
     awq_inlet *inlet;
-    awq_publisher *publisher; /* of a quantization */
+    awq_publisher *publisher;         /* of a quantization */
+    awq_result_memory *result_memory; /* of layers that are quantized */
 };
 
 /* worker/setup.c: the JOB letter. Says HELLO. */

@@ -8,6 +8,7 @@
 #include "io/log.h"
 #include "kernels/backend.h"
 #include "worker/cores.h"
+#include "worker/quantize_options.h"
 #include "worker/state.h"
 
 static const double heartbeat_seconds = 1;
@@ -93,10 +94,31 @@ static awq_status run_stages(awq_worker *worker, const awq_stage *stages, int64_
     return status;
 }
 
-/* The threads beside the compute thread, while it works on a plan. */
+static bool has_stage(const awq_worker *worker, const awq_stage *stages, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (stages[i].worker == awq_worker_number(worker) - 1) return true;
+    return false;
+}
+
+/* Before links are open: it may wait for all of the GPU. */
+static awq_status take_result_memory(awq_worker *worker, awq_error *err)
+{
+    const awq_model *model = awq_checkpoint_model(worker->checkpoint[0]);
+    awq_quantize_options options = awq_worker_quantize_options(&worker->job.options, model);
+    size_t bytes;
+    return awq_quantized_codes_bytes(model, options.grid, &bytes, err)
+               ? err->status
+               : awq_result_memory_create(worker->device, bytes, &worker->result_memory, err);
+}
+
+/* The threads beside the compute thread, while it works on a plan, and what they hand over. */
 static awq_status start_helpers(awq_worker *worker, const awq_stage *stages, int64_t count,
                                 bool linked, awq_error *err)
 {
+    if (worker->job.command != AWQ_COMMAND_EVAL && has_stage(worker, stages, count) &&
+        take_result_memory(worker, err))
+        return err->status;
     if (worker->job.command == AWQ_COMMAND_QUANTIZE &&
         (awq_worker_start_keeper(worker, err) ||
          awq_publisher_start(worker, &worker->publisher, err)))
@@ -130,6 +152,8 @@ static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_err
     if (!status) status = run_stages(worker, stages, letter->a, done, err);
     awq_publisher_free(worker->publisher); /* an error does not lose what is made */
     worker->publisher = NULL;
+    awq_result_memory_free(worker->result_memory);
+    worker->result_memory = NULL;
     if (status && status != AWQ_ERR_INTERRUPTED)
         awq_worker_fail(worker, err); /* before waiting for threads that wait for other workers */
     end_helpers(worker);

@@ -2,7 +2,7 @@
  * When each worker did what. Layers tell when they were worked on; where no layer does, for a
  * while, the job was paused, and the pause is taken out of the axis. */
 const spanNames = { read: 'read weights', flow: 'tiles flow', search: 'search scales',
-  pack: 'clip, round, pack', write: 'write' };
+  pack: 'clip, round', write: 'pack, write' };
 
 /* [{worker, host, kind, begin, end, layers, busy}], seconds. The tiles flow through all layers of a
  * stage at once: those are one span. */

@@ -95,10 +95,14 @@ static void compare_with_processor(const char *chosen, const char *of_user)
              cpu_blas.core(), cpu_blas_choose(here, NULL), why);
 }
 
+/* OpenBLAS reads its environment when it is loaded, and has no other way to be told. This is once,
+ * before anything is computed; a later try of a load that failed knows whose value it finds. */
 static awq_status load(const char *chosen, awq_error *err)
 {
-    const char *of_user = getenv("OPENBLAS_CORETYPE");
+    static bool ours;
+    const char *of_user = ours ? NULL : getenv("OPENBLAS_CORETYPE");
     if (of_user && !*of_user) of_user = NULL;
+    ours = !of_user;
     if (!of_user && *chosen) setenv("OPENBLAS_CORETYPE", chosen, 1);
     void *library = open_library(err);
     if (!library) return err->status;

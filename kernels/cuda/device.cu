@@ -158,14 +158,16 @@ static awq_status check_pools(int index, const cudaDeviceProp *properties, awq_e
                     index, properties->name);
 }
 
-/* What this is: results depend on the GPU and on the version of cuBLAS. */
+/* What this is: results depend on the GPU, on the rows that it works on at a time, and on cuBLAS.
+ */
 static void describe(cuda_device *self, const cudaDeviceProp *properties)
 {
     size_t total = 0, available = 0;
     self->base.memory_bytes = properties->totalGlobalMem;
     if (cuda_check(self, "opening", cudaMemGetInfo(&available, &total)))
         self->base.free_bytes = available;
-    snprintf(self->base.type, sizeof self->base.type, "%.50s, cuBLAS %d.%d.%d", properties->name,
+    snprintf(self->base.type, sizeof self->base.type, "%.58s, scratch %d MiB, cuBLAS %d.%d.%d",
+             properties->name, static_cast<int>(awq_gpu_large_bytes(self->base.memory_bytes) >> 20),
              cuda_blas_version(self->blas, MAJOR_VERSION),
              cuda_blas_version(self->blas, MINOR_VERSION),
              cuda_blas_version(self->blas, PATCH_LEVEL));

@@ -28,6 +28,11 @@ extern "C" {
 #endif
 enum { SCRATCH_FLOATS = AWQ_CUDA_SCRATCH_FLOATS };
 
+/* Bytes of the one piece of a verb that may have more (awq_gpu_large_bytes). */
+#ifndef AWQ_CUDA_LARGE_MOST /* likewise */
+#define AWQ_CUDA_LARGE_MOST (1 << 30)
+#endif
+
 /* Bytes on their way: a pinned host slot each for two copies at once, and room on the device for
  * elements that have yet to be converted. */
 enum { STAGING_SLOTS = 2 };
@@ -117,10 +122,10 @@ static inline int64_t cuda_scratch_rows(int64_t floats, int64_t least)
  * shape and the kind of GPU. */
 static inline int64_t cuda_large_rows(const cuda_device *self, int64_t floats, int64_t least)
 {
-    uint64_t most = self->base.memory_bytes;
-    most = AWQ_CUDA_SCRATCH_FLOATS < 1 << 25 ? 0 : awq_gpu_large_bytes(most) / sizeof(float);
-    int64_t rows = static_cast<int64_t>(most) / floats, usual = cuda_scratch_rows(floats, least);
-    return rows < usual ? usual : rows;
+    int64_t bytes = static_cast<int64_t>(awq_gpu_large_bytes(self->base.memory_bytes));
+    int64_t rows =
+        cuda_min(bytes, AWQ_CUDA_LARGE_MOST) / static_cast<int64_t>(sizeof(float)) / floats;
+    return rows < least ? least : rows;
 }
 
 /* Launches and checks; does nothing for no blocks. */

@@ -42,16 +42,20 @@ void release_cuda(awq_device *device, void *array)
         cuda_check(self, "release", cudaFreeAsync(array, self->stream));
 }
 
-/* Page-locked, so that the GPU writes to it by itself. */
+/* Page-locked, so that the GPU writes to it by itself. Getting it and giving it back may wait for
+ * all of the device: callers do so while no link is open. */
 awq_status alloc_host_cuda(awq_device *device, size_t bytes, const char *what, void **out,
                            awq_error *err)
 {
     cuda_device *self = cuda_begin(device);
     if (!self) return cuda_status(reinterpret_cast<cuda_device *>(device), err);
-    cudaError_t error = cudaMallocHost(out, bytes ? bytes : 1);
-    if (error == cudaSuccess) return AWQ_OK;
+    void *memory = NULL;
+    cudaError_t error = cudaMallocHost(&memory, bytes ? bytes : 1);
+    if (error == cudaSuccess) {
+        *out = memory;
+        return AWQ_OK;
+    }
     (void)cudaGetLastError();
-    *out = NULL;
     return awq_fail(err, AWQ_ERR_MEMORY,
                     "no page-locked memory of the node for %s: %.2f GB are needed: %s; ask the "
                     "scheduler for more memory",

@@ -94,8 +94,11 @@ class LayerBench(unittest.TestCase):
     def test_a_checkpoint_has_the_same_bytes_on_any_number_of_cores(self):
         with tempfile.TemporaryDirectory() as folder:
             sums = set()
-            for cores in ("0", f"0-{os.cpu_count() - 1}"):
-                model = pathlib.Path(folder) / cores
+            allowed = sorted(os.sched_getaffinity(0))
+            if len(allowed) < 2:
+                self.skipTest("there is one core here")
+            for cores in (str(allowed[0]), ",".join(map(str, allowed))):
+                model = pathlib.Path(folder) / str(len(cores))
                 model.mkdir()
                 (model / "config.json").write_text(json.dumps(layer_bench.config_of("tiny", 1)))
                 subprocess.run(["taskset", "-c", cores,

@@ -47,7 +47,7 @@ class Run(unittest.TestCase):
         self.program("tests/unit/layers/layers_accuracy", "#!/bin/sh\necho well\n")
         self.program("tests/unit/layers/layers_fold_check", "#!/bin/sh\necho well\n")
         self.program("tests/gpu/nccl_self", "#!/bin/sh\necho waiting; exec sleep 100\n")
-        lines = self.run_steps("--seconds", "6", "probe", "accuracy", "nccl_self", "ptx", code=1)
+        lines = self.run_steps("--seconds", "16", "probe", "accuracy", "nccl_self", "ptx", code=1)
         self.assertRegex(lines["probe"], "FAIL +BAD$")
         self.assertRegex(lines["accuracy"], "pass +2 programs passed$")
         self.assertRegex(lines["nccl_self"], "TOO LONG +waiting$")

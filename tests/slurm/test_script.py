@@ -79,7 +79,8 @@ class DryRun(SubmitCase):
         if "\nCUDA " in run("version").out:
             self.skipTest("this build has the CUDA backend")
         self.fails_with(self.submit("--dry-run", "--gpus-per-node", 8),
-                        "the job would ask for GPUs, and this build has no CUDA backend")
+                        "--gpus-per-node needs a build with CUDA, .*: backend 'cuda' is not in "
+                        "this build")
 
     def test_auto_does_not_leave_the_gpus_that_slurm_gave_idle(self):
         given = {"SLURM_JOB_GPUS": "0,1"}

@@ -147,8 +147,7 @@ void demo_quantize(demo *d, demo_calibration *c, awq_decoder *layer,
                    const awq_quantize_options *options, awq_quantized_layer *out)
 {
     awq_error err;
-    awq_kept_tokens check = {c->boundary[layer->index], c->boundary[layer->index + 1], DEMO_TILE,
-                             d->length, NULL};
+    awq_kept_tokens check = {c->boundary[layer->index], DEMO_TILE, d->length, NULL};
     must(awq_quantize_layer(d->device, d->model, layer, &c->statistics[layer->index], d->scratch,
                             NULL, &check, options, NULL, out, &err));
 }
