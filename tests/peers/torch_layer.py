@@ -5,9 +5,9 @@
 The layer has Llama-3.1-70B's shape and random weights, with channels that stand out. What AutoAWQ
 does for a layer is written anew: the layer is run once and the inputs of its linears are kept;
 scales of qkv (by the error of the whole attention), of gate and up (by that of the whole MLP) and
-of down, each from 20 alphas with duo scaling, all sequences at once; none for o, whose inputs have
-more channels than v has rows; a smaller range for each group of v, o, gate, up and down, 10 steps on 512
-tokens; codes of the GEMM format.
+of down, each from 20 alphas with duo scaling, all sequences at once; none for o, whose inputs
+have more channels than v has rows; a smaller range for each group of v, o, gate, up and down, 10
+steps on 512 tokens; codes of the GEMM format.
 
     lean       everything stays on the GPU, codes are packed by whole matrices: the least that this
                algorithm takes in plain PyTorch
