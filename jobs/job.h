@@ -20,8 +20,8 @@
 
 enum { AWQ_RUN_FORMAT = 2, AWQ_FINGERPRINT_BYTES = 16 };
 
-/* kind: "cpu on OpenBLAS 0.3.21 Haswell", "cuda on NVIDIA H200" (awq_hello.kind). NULL: no memory.
- * The caller decrefs. */
+/* kind: "cpu on OpenBLAS 0.3.21 Haswell", "cuda on NVIDIA H200, .." (awq_hello.kind). NULL: no
+ * memory. The caller decrefs. */
 json_t *awq_job_fingerprint(const awq_options *options, const awq_checkpoint *checkpoint,
                             const awq_tokens *tokens, const char *kind);
 /* Its short form, eight hex digits: what layer records and boundaries carry. */

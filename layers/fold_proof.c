@@ -74,8 +74,8 @@ awq_status awq_fold_proof_linear(awq_quantizer *quantizer, awq_linear linear, aw
     return AWQ_OK;
 }
 
-/* folded * excess, or the original / f if the last bits alone tell them apart: each of the four
- * roundings that lead from one to the other is at most 2^-24. */
+/* folded * excess, or the original / f if the last bits alone tell them apart: two roundings of
+ * 2^-24 lead from one to the other, and twice that is allowed. */
 static float unfolded_value(float folded, float excess, float original, float factor)
 {
     float value = folded * excess, exact = original / factor;
