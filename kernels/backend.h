@@ -175,6 +175,8 @@ struct awq_backend {
                       int64_t head_dim);
     /* y = gate / (1 + exp(-gate)) * up; y may be gate or up. */
     void (*silu_mul)(awq_device *device, void *y, const void *gate, const void *up, size_t count);
+    /* x = cap tanh(x / cap), float32, in place; cap above 0. Infinity becomes cap. */
+    void (*softcap)(awq_device *device, float *x, float cap, size_t count);
 
     /* ---- mixtures of experts: logits float32 [rows, experts] ---- */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/kernels/cpu.c - what the CPU backend promises beyond the table: the same bytes with
- * any number of threads, an exponential within 2 ulp, and a pool that two callers may share. */
+ * any number of threads, exp and tanh within 2 ulp, and a pool that two callers may share. */
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "kernels/backend_list.h"
 #include "kernels/cpu/exp.h"
 #include "kernels/cpu/pool.h"
+#include "kernels/cpu/tanh.h"
 #include "tests/unit/kernels/bench.h"
 
 /* ---- the same bytes ---- */
@@ -39,6 +40,7 @@ static void forward_verbs(outputs *o, const float *x, const float *w, const floa
     be->attention(device, attended, normed, normed, dx, 2, LENGTH, 10, 10, 64);
     be->rope(device, normed, angle, angle, ROWS, 10, 64, LENGTH);
     be->rmsnorm_heads(device, normed, norm, ROWS * 10, 64, 1e-5f);
+    be->softcap(device, sum, 9, ROWS * OUT);
     o->hidden = fetch_floats(sum, ROWS * OUT);
     o->attended = fetch_compute(attended, ROWS * IN);
     o->turned = fetch_compute(normed, ROWS * IN);
@@ -152,7 +154,7 @@ static void results_do_not_depend_on_the_number_of_threads(void **state)
     for (int i = 0; i < 3; i++) bench_close(&benches[i]);
 }
 
-/* ---- the exponential ---- */
+/* ---- exp and tanh ---- */
 
 static double ulps(float value, double exact)
 {
@@ -184,6 +186,28 @@ static void exp_handles_the_ends_of_its_range(void **state)
     for (float x = -103; x < -87; x += 0.37f)
         assert_true(fabs((double)exp_float(x) - exp((double)x)) <=
                     0x1p-149 + 2e-7 * exp((double)x));
+}
+
+static void tanh_is_within_two_ulps(void **state)
+{
+    (void)state;
+    double worst = 0;
+    for (float x = 0x1p-40f; x < 20; x *= 1.00003f) {
+        worst = fmax(worst, ulps(tanh_float(x), tanh((double)x)));
+        assert_true(tanh_float(-x) == -tanh_float(x));
+    }
+    print_message("worst error of tanh: %.2f ulp\n", worst);
+    assert_true(worst <= 2);
+}
+
+static void tanh_handles_the_ends_of_its_range(void **state)
+{
+    (void)state;
+    assert_true(tanh_float(0) == 0 && signbit(tanh_float(-0.0f)));
+    assert_true(isnan(tanh_float(NAN)) && isnan(tanh_float(-NAN)));
+    assert_true(tanh_float(INFINITY) == 1 && tanh_float(-INFINITY) == -1);
+    assert_true(tanh_float(3e38f) == 1 && tanh_float(-45) == -1);
+    assert_true(tanh_float(1e-45f) == 1e-45f && tanh_float(-1e-38f) == -1e-38f);
 }
 
 /* ---- the pool ---- */
@@ -280,6 +304,8 @@ int main(void)
         cmocka_unit_test(results_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(exp_is_within_two_ulps),
         cmocka_unit_test(exp_handles_the_ends_of_its_range),
+        cmocka_unit_test(tanh_is_within_two_ulps),
+        cmocka_unit_test(tanh_handles_the_ends_of_its_range),
         cmocka_unit_test(a_second_thread_may_use_the_pool),
         cmocka_unit_test(no_threads_are_refused),
         cmocka_unit_test(a_failed_allocation_names_the_array),

@@ -218,7 +218,7 @@ static void attention_shows_nan(void **state)
     for (int64_t i = 0; i < length * d; i++) assert_true(isnan(result[i]) == (i / d == 5));
 }
 
-/* ---- silu, narrow, load, find_nonfinite ---- */
+/* ---- silu, softcap, narrow, load, find_nonfinite ---- */
 
 static void silu_mul_may_overwrite_either_argument(void **state)
 {
@@ -250,6 +250,34 @@ static void silu_mul_shows_nan_and_survives_extremes(void **state)
     float *result = fetch_compute(y, 6);
     assert_true(isnan(result[0]) && isinf(result[1]) && result[2] == 200);
     assert_true(result[3] <= 0 && result[3] > -1e-30f && result[4] == 0 && isnan(result[5]));
+}
+
+/* Each element's own error: a capped logit near 0 is no less exact. */
+static void softcap_bends_towards_the_cap(void **state)
+{
+    (void)state;
+    int64_t count = 20011;
+    float cap = 7.5f, *x = host_random(count, 20);
+    for (int64_t i = 0; i < count; i += 3) x[i] *= 0x1p-12f;
+    float *y = device_floats(x, count);
+    be->softcap(device, y, cap, (size_t)count);
+    const float *result = fetch_floats(y, count);
+    for (int64_t i = 0; i < count; i++) {
+        double expected = (double)cap * tanh((double)x[i] / (double)cap);
+        assert_true(fabs((double)result[i] - expected) <= 0x1p-21 * fabs(expected));
+    }
+}
+
+static void softcap_shows_nan_and_survives_extremes(void **state)
+{
+    (void)state;
+    const float x[] = {NAN, -NAN, INFINITY, -INFINITY, 1e30f, -1e30f, 0, 1e-40f};
+    float *y = device_floats(x, 8);
+    be->softcap(device, y, 30, 8);
+    const float *result = fetch_floats(y, 8);
+    assert_true(isnan(result[0]) && isnan(result[1]));
+    assert_true(result[2] == 30 && result[3] == -30 && result[4] == 30 && result[5] == -30);
+    assert_true(result[6] == 0 && fabsf(result[7]) <= 1.1e-40f);
 }
 
 static void load_widens_every_half_exactly_from_any_address(void **state)
@@ -404,6 +432,8 @@ int main(void)
         cmocka_unit_test(attention_shows_nan),
         cmocka_unit_test(silu_mul_may_overwrite_either_argument),
         cmocka_unit_test(silu_mul_shows_nan_and_survives_extremes),
+        cmocka_unit_test(softcap_bends_towards_the_cap),
+        cmocka_unit_test(softcap_shows_nan_and_survives_extremes),
         cmocka_unit_test(load_widens_every_half_exactly_from_any_address),
         cmocka_unit_test(narrow_rounds_to_the_compute_type),
         cmocka_unit_test(find_nonfinite_returns_the_first),
