@@ -105,6 +105,13 @@ typedef struct awq_extent {
     int64_t in;
 } awq_extent;
 
+typedef struct awq_attention_shape {
+    int64_t heads, kv_heads, head_dim;
+    float scale;    /* of the logits: (float)(1 / sqrt((double)head_dim)) in most models */
+    float softcap;  /* logits become softcap tanh(logits / softcap); 0: as they are */
+    int64_t window; /* a token attends to itself and the window - 1 before it; 0: all before it */
+} awq_attention_shape;
+
 struct awq_backend {
     const char *name; /* as --backend takes it */
     size_t compute_bytes;
@@ -167,12 +174,12 @@ struct awq_backend {
      * position is row % length. */
     void (*rope)(awq_device *device, void *x, const float *cos, const float *sin, int64_t rows,
                  int64_t heads, int64_t head_dim, int64_t length);
-    /* Causal attention within each sequence, softmax in float32, scale head_dim^-1/2: q and y
-     * [sequences * length, heads * head_dim]; k, v [sequences * length, kv_heads * head_dim]. Head
-     * h reads kv head h / (heads / kv_heads). */
+    /* Causal attention within each sequence: logits are scaled, capped, masked; softmax in float32.
+     * q and y [sequences * length, heads * head_dim]; k, v [sequences * length, kv_heads *
+     * head_dim]. Head h reads kv head h / (heads / kv_heads). A window of length or more is none,
+     * to the bit. */
     void (*attention)(awq_device *device, void *y, const void *q, const void *k, const void *v,
-                      int64_t sequences, int64_t length, int64_t heads, int64_t kv_heads,
-                      int64_t head_dim);
+                      int64_t sequences, int64_t length, const awq_attention_shape *shape);
     /* y = gate / (1 + exp(-gate)) * up; y may be gate or up. */
     void (*silu_mul)(awq_device *device, void *y, const void *gate, const void *up, size_t count);
     /* x = cap tanh(x / cap), float32, in place; cap above 0. Infinity becomes cap. */

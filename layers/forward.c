@@ -5,6 +5,8 @@
  * The second line of a sparse layer is in experts.c. */
 #include "layers/forward.h"
 
+#include <math.h>
+
 #include "io/clock.h"
 #include "layers/extent.h"
 
@@ -88,9 +90,12 @@ static void attention_half(forward_pass *pass)
     awq_forward_linear(pass, AWQ_V, scratch->v, &rows);
     turn_heads(pass, scratch->q, model->heads, AWQ_Q_NORM);
     turn_heads(pass, scratch->k, model->kv_heads, AWQ_K_NORM);
+    awq_attention_shape shape = {.heads = model->heads,
+                                 .kv_heads = model->kv_heads,
+                                 .head_dim = model->head_dim,
+                                 .scale = (float)(1 / sqrt((double)model->head_dim))};
     pass->be->attention(pass->device, scratch->normed, scratch->q, scratch->k, scratch->v,
-                        pass->sequences, scratch->length, model->heads, model->kv_heads,
-                        model->head_dim);
+                        pass->sequences, scratch->length, &shape);
     awq_forward_gather(pass, AWQ_GROUP_O, &rows);
     awq_forward_linear_add(pass, AWQ_O, pass->sum, &rows);
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cpu/attention.c - causal attention: y = softmax(q k^T / sqrt(d)) v, each sequence alone.
+ * kernels/cpu/attention.c - causal attention: y = softmax(cap(scale q k^T)) v, each sequence alone.
  *
- * A block is (sequence, head, QUERIES positions): scores against all keys up to its last query by
- * sgemm into scratch, softmax of each row over its own past, the rest zero, then sgemm with v.
- * A NaN or infinity in v reaches every query of its block (0 times NaN): visible, never hidden.
- * 2 length^2 d flops a head and sequence (half of the square, two products). */
-#include <math.h>
+ * A block is (sequence, head, QUERIES positions): scores against the keys from its first query's
+ * window to its last query by sgemm into scratch, softmax of each row over its own window, the rest
+ * zero, then sgemm with v. A NaN or infinity in v reaches every query of its block (0 times NaN):
+ * visible, never hidden. 2 length^2 d flops a head and sequence (half of the square, two products),
+ * with a window at most 4 length (window + QUERIES) d. */
 #include <string.h>
 
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/softmax.h"
+#include "kernels/cpu/tanh.h"
 #include "kernels/cpu/verbs.h"
 
 enum { QUERIES = 256 };
@@ -18,8 +19,20 @@ typedef struct attention_job {
     awq_device *device;
     float *y;
     const float *q, *k, *v;
-    int64_t length, heads, kv_heads, head_dim;
+    int64_t length;
+    awq_attention_shape shape;
 } attention_job;
+
+/* The first key that the query at a position attends to. */
+static int64_t first_key(const awq_attention_shape *shape, int64_t position)
+{
+    return shape->window && position >= shape->window ? position - shape->window + 1 : 0;
+}
+
+AWQ_VECTORIZE static void cap_scores(float *score, float softcap, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) score[i] = softcap_float(score[i], softcap);
+}
 
 /* One query's scores [keys] become its probabilities over the first `past`; zero after. */
 AWQ_VECTORIZE static void causal_softmax(float *score, int64_t past, int64_t keys)
@@ -36,34 +49,51 @@ AWQ_VECTORIZE static void causal_softmax(float *score, int64_t past, int64_t key
     memset(score + past, 0, (size_t)(keys - past) * sizeof *score);
 }
 
+/* The scores [count, keys] of the queries from position `first` on, against the keys from `begin`
+ * on. */
+static void soften(const awq_attention_shape *shape, float *scores, int64_t first, int64_t count,
+                   int64_t begin)
+{
+    int64_t keys = first + count - begin;
+    for (int64_t i = 0; i < count; i++) {
+        float *score = scores + i * keys;
+        int64_t outside = first_key(shape, first + i) - begin, past = first + i + 1 - begin;
+        memset(score, 0, (size_t)outside * sizeof *score);
+        if (shape->softcap > 0) cap_scores(score + outside, shape->softcap, past - outside);
+        causal_softmax(score + outside, past - outside, keys - outside);
+    }
+}
+
 static void attention_block(void *context, int64_t block, int thread)
 {
     const attention_job *job = context;
+    const awq_attention_shape *shape = &job->shape;
     float *scores = cpu_scratch(job->device, thread);
-    int64_t blocks = cpu_blocks(job->length, QUERIES), d = job->head_dim;
+    int64_t blocks = cpu_blocks(job->length, QUERIES), d = shape->head_dim;
     int64_t first = block % blocks * QUERIES, count = cpu_min(QUERIES, job->length - first);
-    int64_t head = block / blocks % job->heads, row = block / blocks / job->heads * job->length;
-    int64_t kv_head = head / (job->heads / job->kv_heads), keys = first + count;
-    int64_t stride = job->heads * d, kv_stride = job->kv_heads * d;
+    int64_t head = block / blocks % shape->heads, row = block / blocks / shape->heads * job->length;
+    int64_t kv_head = head / (shape->heads / shape->kv_heads), begin = first_key(shape, first);
+    int64_t stride = shape->heads * d, kv_stride = shape->kv_heads * d;
+    int64_t keys = first + count - begin;
     const float *q = job->q + (row + first) * stride + head * d;
-    const float *k = job->k + row * kv_stride + kv_head * d;
-    const float *v = job->v + row * kv_stride + kv_head * d;
+    const float *k = job->k + (row + begin) * kv_stride + kv_head * d;
+    const float *v = job->v + (row + begin) * kv_stride + kv_head * d;
     float *y = job->y + (row + first) * stride + head * d;
 
     cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)keys, (int)d,
-                   (float)(1.0 / sqrt((double)d)), q, (int)stride, k, (int)kv_stride, 0.0f, scores,
-                   (int)keys);
-    for (int64_t i = 0; i < count; i++) causal_softmax(scores + i * keys, first + i + 1, keys);
+                   shape->scale, q, (int)stride, k, (int)kv_stride, 0.0f, scores, (int)keys);
+    soften(shape, scores, first, count, begin);
     cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)count, (int)d, (int)keys, 1.0f,
                    scores, (int)keys, v, (int)kv_stride, 0.0f, y, (int)stride);
 }
 
 void attention_cpu(awq_device *device, void *y, const void *q, const void *k, const void *v,
-                   int64_t sequences, int64_t length, int64_t heads, int64_t kv_heads,
-                   int64_t head_dim)
+                   int64_t sequences, int64_t length, const awq_attention_shape *shape)
 {
-    attention_job job = {device, y, q, k, v, length, heads, kv_heads, head_dim};
-    size_t bytes = sizeof(float) * (size_t)(cpu_min(QUERIES, length) * length);
+    attention_job job = {device, y, q, k, v, length, *shape};
+    int64_t window = shape->window ? cpu_min(shape->window, length) : length;
+    int64_t keys = cpu_min(window + QUERIES, length);
+    size_t bytes = sizeof(float) * (size_t)(cpu_min(QUERIES, length) * keys);
     if (!cpu_reserve(device, bytes, "attention")) return;
-    cpu_run(device, sequences * heads * cpu_blocks(length, QUERIES), attention_block, &job);
+    cpu_run(device, sequences * shape->heads * cpu_blocks(length, QUERIES), attention_block, &job);
 }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cuda/attention.cu - causal attention: y = softmax(q k^T / sqrt(d)) v, each sequence
+ * kernels/cuda/attention.cu - causal attention: y = softmax(cap(scale q k^T)) v, each sequence
  * alone.
  *
- * A block is (TILE queries, head, sequence): it goes through the keys in tiles up to its last
- * query's, with the running maximum and sum of each query (online softmax; flash attention's), so
- * that no score leaves the chip. A warp has QUERIES queries; of a tile's scores each lane computes
- * one key, of the output each lane has every 32nd pair of columns: shared memory is read in pairs,
- * since its loads are what this kernel waits for. Float32 throughout, on plain cores.
- * 2 length^2 d flops a head and sequence; reads k and v length / TILE / 2 times, from L2.
- * A NaN or infinity in v reaches every query of its block (0 times NaN): visible, never hidden. */
+ * A block is (TILE queries, head, sequence): it goes through the keys in tiles from its first
+ * query's window up to its last query, with the running maximum and sum of each query (online
+ * softmax; flash attention's), so that no score leaves the chip. A warp has QUERIES queries; of a
+ * tile's scores each lane computes one key, of the output each lane has every 32nd pair of columns:
+ * shared memory is read in pairs, since its loads are what this kernel waits for. Float32
+ * throughout, on plain cores. 2 length^2 d flops a head and sequence, with a window at most 4
+ * length (window + TILE) d; reads k and v length / TILE / 2 times at most, from L2. A NaN or
+ * infinity in v reaches every query of its block (0 times NaN): visible, never hidden. */
 #include <math.h>
 
 #include "kernels/cuda/compute.cuh"
@@ -32,9 +33,9 @@ template <typename T> struct alignas(4) pair {
 };
 
 typedef struct attention_shape {
-    int64_t length, heads, kv_heads, head_dim;
-    int pairs; /* of a head */
-    float scale;
+    int64_t length, heads, kv_heads, head_dim, window; /* none: the length */
+    int pairs;                                         /* of a head */
+    float scale, softcap;
 } attention_shape;
 
 /* What a warp knows of its queries. */
@@ -74,18 +75,22 @@ __device__ static inline void score_keys(float score[QUERIES], pair<T> (*q)[PITC
         }
     }
     for (int i = 0; i < QUERIES; i++) score[i] *= shape.scale;
+    for (int i = 0; shape.softcap > 0 && i < QUERIES; i++)
+        score[i] = shape.softcap * tanhf(score[i] / shape.softcap);
 }
 
 /* Scores to e^(score - largest); what is there already shrinks as the largest grows. `ahead`: how
- * far this lane's key is past the warp's first query. */
-__device__ static inline void soften(float score[QUERIES], attention_state *state, int64_t ahead)
+ * far this lane's key is past the warp's first query. Of a tile a query may see no key: all of it
+ * lies before its window. */
+__device__ static inline void soften(float score[QUERIES], attention_state *state, int64_t ahead,
+                                     int64_t window)
 {
     for (int i = 0; i < QUERIES; i++) {
-        bool past = ahead <= i;
-        float largest = warp_max(past ? score[i] : -INFINITY);
+        bool seen = ahead <= i && i - ahead < window;
+        float largest = warp_max(seen ? score[i] : -INFINITY);
         largest = state->largest[i] > largest ? state->largest[i] : largest;
         float shrink = state->largest[i] == largest ? 1.0f : expf(state->largest[i] - largest);
-        score[i] = past ? expf(score[i] - largest) : 0.0f;
+        score[i] = seen ? expf(score[i] - largest) : 0.0f;
         state->sum[i] = state->sum[i] * shrink + warp_sum(score[i]);
         state->largest[i] = largest;
         for (int c = 0; c < PIECES; c++) {
@@ -145,12 +150,13 @@ __global__ static void __launch_bounds__(ATTENTION_THREADS)
     attention_state state = {};
     for (int i = 0; i < QUERIES; i++) state.largest[i] = -INFINITY;
     load_tile(queries, q + at, stride, tile, shape);
-    for (int64_t key = 0; key <= tile; key += TILE) {
+    int64_t first = tile < shape.window ? 0 : (tile - shape.window + 1) / TILE * TILE;
+    for (int64_t key = first; key <= tile; key += TILE) {
         float score[QUERIES];
         load_tile(keys, k + kv_at, kv_stride, key, shape);
         __syncthreads();
         score_keys(score, queries, keys, shape);
-        soften(score, &state, key + lane - tile - warp_first);
+        soften(score, &state, key + lane - tile - warp_first, shape.window);
         __syncthreads(); /* the keys have been read */
         for (int i = 0; i < QUERIES; i++) p[warp_first + i][lane] = score[i];
         load_tile(keys, v + kv_at, kv_stride, key, shape);
@@ -180,21 +186,22 @@ static void launch_attention(cuda_device *self, void *y, const void *q, const vo
 }
 
 void attention_cuda(awq_device *device, void *y, const void *q, const void *k, const void *v,
-                    int64_t sequences, int64_t length, int64_t heads, int64_t kv_heads,
-                    int64_t head_dim)
+                    int64_t sequences, int64_t length, const awq_attention_shape *shape)
 {
     cuda_device *self = cuda_begin(device);
     if (!self || !sequences || !length) return;
-    attention_shape shape = {length,
-                             heads,
-                             kv_heads,
-                             head_dim,
-                             static_cast<int>(head_dim / 2),
-                             static_cast<float>(1.0 / sqrt(static_cast<double>(head_dim)))};
-    if (head_dim % 2)
+    attention_shape own = {length,
+                           shape->heads,
+                           shape->kv_heads,
+                           shape->head_dim,
+                           shape->window ? cuda_min(shape->window, length) : length,
+                           static_cast<int>(shape->head_dim / 2),
+                           shape->scale,
+                           shape->softcap};
+    if (shape->head_dim % 2)
         cuda_refuse(self, "attention", "heads of an odd number of channels");
-    else if (head_dim > MOST_DIM)
+    else if (shape->head_dim > MOST_DIM)
         cuda_refuse(self, "attention", "heads of more than 256 channels; run with --backend cpu");
     else
-        AWQ_BY_COMPUTE(self, launch_attention, y, q, k, v, sequences, shape);
+        AWQ_BY_COMPUTE(self, launch_attention, y, q, k, v, sequences, own);
 }

@@ -172,7 +172,8 @@ step_bench() {
 # What a card that comes will do: compile the kernels for itself.
 step_ptx() {
     [[ -x $build/tests/gpu/kernels_forward_ptx ]] || lacks "this build has no kernels_*_ptx"
-    CUDA_CACHE_PATH=$work/compiled try_all "$build"/tests/gpu/kernels_{forward,search,feedback}_ptx
+    CUDA_CACHE_PATH=$work/compiled \
+        try_all "$build"/tests/gpu/kernels_{forward,attention,search,feedback}_ptx
 }
 
 # sanitize TOOL PART...: as many of the suite's programs as there is time for
@@ -201,11 +202,11 @@ sanitize() {
 }
 
 step_memcheck() {
-    sanitize memcheck edges search feedback clip quantize statistics experts forward
+    sanitize memcheck edges search feedback clip quantize statistics experts forward attention
 }
 
 step_racecheck() {
-    sanitize racecheck forward search
+    sanitize racecheck forward attention search
 }
 
 if [[ ${1-} == --inner ]]; then

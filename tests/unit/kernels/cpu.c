@@ -17,7 +17,8 @@ enum { ROWS = 530, OUT = 1032, IN = 640, LENGTH = 265, GROUP = 64 };
 
 /* Every result of one pass over all verbs that compute. */
 typedef struct outputs {
-    float *hidden, *normed, *turned, *attended, *gram, *error, *folded, *coded, *factor;
+    float *hidden, *normed, *turned, *attended, *narrowed;
+    float *gram, *error, *folded, *coded, *factor;
     double *sum, *scores;
     int32_t top[ROWS];
     uint8_t *codes, *cuts, *fed_back;
@@ -29,6 +30,7 @@ static void forward_verbs(outputs *o, const float *x, const float *w, const floa
     const float *norm = device_floats(host_random(IN, 1), IN);
     void *weight = device_compute(w, OUT * IN), *y = device_array(compute_bytes(ROWS * OUT));
     void *normed = device_array(compute_bytes(ROWS * IN)), *attended = device_array(ROWS * IN * 4);
+    void *narrowed = device_array(ROWS * IN * 4);
     float *sum = device_floats(host_random(ROWS * OUT, 1), ROWS * OUT);
     const float *dx = device_floats(x, ROWS * IN), *b = device_floats(bias, OUT);
     const float *angle = device_floats(host_random(LENGTH * 32, 1), LENGTH * 32);
@@ -37,12 +39,16 @@ static void forward_verbs(outputs *o, const float *x, const float *w, const floa
     be->linear(device, y, normed, weight, b, ROWS, extent);
     be->silu_mul(device, y, y, y, ROWS * OUT);
     be->linear_add(device, sum, normed, weight, b, ROWS, extent);
-    be->attention(device, attended, normed, normed, dx, 2, LENGTH, 10, 10, 64);
+    const awq_attention_shape shape = {10, 10, 64, 0.125f, 0, 0};
+    const awq_attention_shape narrow = {10, 10, 64, 0.125f, 3, 70};
+    be->attention(device, attended, normed, normed, dx, 2, LENGTH, &shape);
+    be->attention(device, narrowed, normed, normed, dx, 2, LENGTH, &narrow);
     be->rope(device, normed, angle, angle, ROWS, 10, 64, LENGTH);
     be->rmsnorm_heads(device, normed, norm, ROWS * 10, 64, 1e-5f);
     be->softcap(device, sum, 9, ROWS * OUT);
     o->hidden = fetch_floats(sum, ROWS * OUT);
     o->attended = fetch_compute(attended, ROWS * IN);
+    o->narrowed = fetch_compute(narrowed, ROWS * IN);
     o->turned = fetch_compute(normed, ROWS * IN);
 }
 
@@ -119,6 +125,7 @@ static void assert_same(const outputs *a, const outputs *b)
     assert_memory_equal(a->hidden, b->hidden, ROWS * OUT * 4);
     assert_memory_equal(a->turned, b->turned, ROWS * IN * 4);
     assert_memory_equal(a->attended, b->attended, ROWS * IN * 4);
+    assert_memory_equal(a->narrowed, b->narrowed, ROWS * IN * 4);
     assert_memory_equal(a->gram, b->gram, IN * IN * 4);
     assert_memory_equal(a->sum, b->sum, IN * sizeof(double));
     assert_memory_equal(a->error, b->error, OUT * IN * 4);
@@ -289,7 +296,8 @@ static void the_first_failure_sticks(void **state)
     bench b;
     float x[4] = {1, 2, 3, 4}, y[4] = {0};
     assert_true(bench_open(&b, &awq_backend_cpu, AWQ_F32, 2));
-    b.be->attention(b.device, y, x, x, x, 1, (int64_t)1 << 40, 1, 1, 1); /* scratch fails */
+    const awq_attention_shape shape = {1, 1, 1, 1, 0, 0};
+    b.be->attention(b.device, y, x, x, x, 1, (int64_t)1 << 40, &shape); /* scratch fails */
     b.be->silu_mul(b.device, y, x, x, 4);
     assert_true(y[0] == 0);
     assert_int_equal(b.be->sync(b.device, &err), AWQ_ERR_MEMORY);

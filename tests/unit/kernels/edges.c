@@ -116,8 +116,9 @@ static const float *attend(const float *q, const float *k, const float *v)
 {
     int64_t count = LENGTH * WIDTH;
     void *y = device_array(compute_bytes(count));
+    const awq_attention_shape shape = {1, 1, WIDTH, 0.35f, 0, 0};
     be->attention(device, y, device_compute(q, count), device_compute(k, count),
-                  device_compute(v, count), 1, LENGTH, 1, 1, WIDTH);
+                  device_compute(v, count), 1, LENGTH, &shape);
     return fetch_compute(y, count);
 }
 
@@ -165,7 +166,8 @@ static void check_refused(int64_t head_dim, const char *why)
     assert_true(bench_open(&own, be, under_test.compute, 1));
     must(be->alloc(own.device, 2 * (size_t)head_dim * sizeof(float), "a test", &x, &err));
     be->zero(own.device, x, 2 * (size_t)head_dim * sizeof(float));
-    be->attention(own.device, x, x, x, x, 1, 1, 1, 1, head_dim);
+    const awq_attention_shape shape = {1, 1, head_dim, 1, 0, 0};
+    be->attention(own.device, x, x, x, x, 1, 1, &shape);
     awq_status status = be->sync(own.device, &err);
     if (under_test.compute == AWQ_F32)
         must(status);

@@ -138,86 +138,6 @@ static void rope_rotates_halves_by_the_position(void **state)
                  product_tolerance(2));
 }
 
-/* ---- attention ---- */
-
-typedef struct attention_shape {
-    int64_t sequences, length, heads, kv_heads, d;
-} attention_shape;
-
-/* One query's output [d]; p is room for its probabilities. */
-static void attend(attention_shape s, const float *q, const float *k, const float *v,
-                   int64_t position, double *p, double *y)
-{
-    double largest = -INFINITY, sum = 0;
-    for (int64_t t = 0; t <= position; t++) {
-        p[t] = 0;
-        for (int64_t i = 0; i < s.d; i++)
-            p[t] += (double)q[i] * (double)k[t * s.kv_heads * s.d + i];
-        p[t] /= sqrt((double)s.d);
-        largest = fmax(largest, p[t]);
-    }
-    for (int64_t t = 0; t <= position; t++) sum += p[t] = exp(p[t] - largest);
-    for (int64_t t = 0; t <= position; t++)
-        for (int64_t i = 0; i < s.d; i++) y[i] += p[t] / sum * (double)v[t * s.kv_heads * s.d + i];
-}
-
-static void check_attention(attention_shape s)
-{
-    int64_t rows = s.sequences * s.length, stride = s.heads * s.d, kv = s.kv_heads * s.d;
-    double *reference = host_doubles(rows * stride), *p = host_doubles(s.length);
-    float *q = host_activations(rows * stride, 3), *k = host_activations(rows * kv, 3);
-    float *v = host_activations(rows * kv, 1);
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t h = 0; h < s.heads; h++) {
-            int64_t first = r / s.length * s.length * kv + h / (s.heads / s.kv_heads) * s.d;
-            attend(s, q + r * stride + h * s.d, k + first, v + first, r % s.length, p,
-                   reference + r * stride + h * s.d);
-        }
-    void *y = device_array(compute_bytes(rows * stride));
-    be->attention(device, y, device_compute(q, rows * stride), device_compute(k, rows * kv),
-                  device_compute(v, rows * kv), s.sequences, s.length, s.heads, s.kv_heads, s.d);
-    double tolerance = under_test.compute == AWQ_F32 ? 4e-6 : 4 * product_tolerance(8);
-    assert_close(fetch_compute(y, rows * stride), reference, rows * stride, tolerance);
-}
-
-static void attention_is_causal_softmax_within_each_sequence(void **state)
-{
-    (void)state;
-    check_attention((attention_shape){3, 21, 4, 4, 8});
-}
-
-static void attention_shares_kv_heads(void **state)
-{
-    (void)state;
-    check_attention((attention_shape){2, 37, 6, 2, 16});
-}
-
-static void attention_works_across_query_blocks(void **state)
-{
-    (void)state;
-    check_attention((attention_shape){2, 523, 2, 1, 32});
-}
-
-static void attention_works_on_one_token(void **state)
-{
-    (void)state;
-    check_attention((attention_shape){1, 1, 2, 2, 8});
-}
-
-static void attention_shows_nan(void **state)
-{
-    (void)state;
-    int64_t length = 9, d = 8;
-    float *q = host_activations(length * d, 1), *k = host_activations(length * d, 1);
-    float *v = host_activations(length * d, 1);
-    q[5 * d + 2] = NAN;
-    void *y = device_array(compute_bytes(length * d));
-    be->attention(device, y, device_compute(q, length * d), device_compute(k, length * d),
-                  device_compute(v, length * d), 1, length, 1, 1, d);
-    float *result = fetch_compute(y, length * d);
-    for (int64_t i = 0; i < length * d; i++) assert_true(isnan(result[i]) == (i / d == 5));
-}
-
 /* ---- silu, softcap, narrow, load, find_nonfinite ---- */
 
 static void silu_mul_may_overwrite_either_argument(void **state)
@@ -425,11 +345,6 @@ int main(void)
         cmocka_unit_test(rmsnorm_heads_works_in_place),
         cmocka_unit_test(rmsnorm_shows_nan_and_infinity),
         cmocka_unit_test(rope_rotates_halves_by_the_position),
-        cmocka_unit_test(attention_is_causal_softmax_within_each_sequence),
-        cmocka_unit_test(attention_shares_kv_heads),
-        cmocka_unit_test(attention_works_across_query_blocks),
-        cmocka_unit_test(attention_works_on_one_token),
-        cmocka_unit_test(attention_shows_nan),
         cmocka_unit_test(silu_mul_may_overwrite_either_argument),
         cmocka_unit_test(silu_mul_shows_nan_and_survives_extremes),
         cmocka_unit_test(softcap_bends_towards_the_cap),

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT
+ * tests/unit/kernels/attention.c - attention against a naive float64 reference: scale, softcap and
+ * window, shapes around the blocks' edges, and what a query does not see. */
+#include <math.h>
+
+#include "tests/unit/kernels/bench.h"
+
+/* The scale of most models. */
+static awq_attention_shape plain(int64_t heads, int64_t kv_heads, int64_t head_dim)
+{
+    return (awq_attention_shape){.heads = heads,
+                                 .kv_heads = kv_heads,
+                                 .head_dim = head_dim,
+                                 .scale = (float)(1 / sqrt((double)head_dim))};
+}
+
+/* ---- against the reference ---- */
+
+/* One query's output [head_dim]; p is room for its probabilities. */
+static void attend(const awq_attention_shape *s, const float *q, const float *k, const float *v,
+                   int64_t position, double *p, double *y)
+{
+    double largest = -INFINITY, sum = 0;
+    int64_t d = s->head_dim, first = s->window ? position - s->window + 1 : 0;
+    if (first < 0) first = 0;
+    for (int64_t t = first; t <= position; t++) {
+        p[t] = 0;
+        for (int64_t i = 0; i < d; i++) p[t] += (double)q[i] * (double)k[t * s->kv_heads * d + i];
+        p[t] *= (double)s->scale;
+        if (s->softcap > 0) p[t] = (double)s->softcap * tanh(p[t] / (double)s->softcap);
+        largest = fmax(largest, p[t]);
+    }
+    for (int64_t t = first; t <= position; t++) sum += p[t] = exp(p[t] - largest);
+    for (int64_t t = first; t <= position; t++)
+        for (int64_t i = 0; i < d; i++) y[i] += p[t] / sum * (double)v[t * s->kv_heads * d + i];
+}
+
+static void check_attention(int64_t sequences, int64_t length, awq_attention_shape s)
+{
+    int64_t rows = sequences * length, d = s.head_dim, stride = s.heads * d, kv = s.kv_heads * d;
+    double *reference = host_doubles(rows * stride), *p = host_doubles(length);
+    float *q = host_activations(rows * stride, 3), *k = host_activations(rows * kv, 3);
+    float *v = host_activations(rows * kv, 1);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t h = 0; h < s.heads; h++) {
+            int64_t first = r / length * length * kv + h / (s.heads / s.kv_heads) * d;
+            attend(&s, q + r * stride + h * d, k + first, v + first, r % length, p,
+                   reference + r * stride + h * d);
+        }
+    void *y = device_array(compute_bytes(rows * stride));
+    be->attention(device, y, device_compute(q, rows * stride), device_compute(k, rows * kv),
+                  device_compute(v, rows * kv), sequences, length, &s);
+    double tolerance = under_test.compute == AWQ_F32 ? 4e-6 : 4 * product_tolerance(8);
+    assert_close(fetch_compute(y, rows * stride), reference, rows * stride, tolerance);
+}
+
+static void attention_is_causal_softmax_within_each_sequence(void **state)
+{
+    (void)state;
+    check_attention(3, 21, plain(4, 4, 8));
+}
+
+static void attention_shares_kv_heads(void **state)
+{
+    (void)state;
+    check_attention(2, 37, plain(6, 2, 16));
+}
+
+static void attention_works_across_query_blocks(void **state)
+{
+    (void)state;
+    check_attention(2, 523, plain(2, 1, 32));
+}
+
+static void attention_works_on_one_token(void **state)
+{
+    (void)state;
+    check_attention(1, 1, plain(2, 2, 8));
+}
+
+static void attention_scales_as_it_is_told(void **state)
+{
+    (void)state;
+    awq_attention_shape s = plain(4, 2, 16);
+    s.scale = 0.0725f;
+    check_attention(2, 37, s);
+}
+
+/* Of logits with a spread of 3 and one of 50, and beyond what a cap lets through. */
+static void attention_caps_scaled_logits(void **state)
+{
+    (void)state;
+    awq_attention_shape s = plain(4, 2, 32);
+    s.softcap = 2.5f;
+    check_attention(2, 70, s);
+    s.softcap = 50;
+    check_attention(2, 70, s);
+    s.scale *= 16;
+    s.softcap = 4;
+    check_attention(2, 70, s);
+}
+
+static void attention_sees_no_further_than_its_window(void **state)
+{
+    (void)state;
+    static const int64_t windows[] = {1, 2, 31, 32, 33, 64, 69, 70, 71};
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+        awq_attention_shape s = plain(2, 1, 8);
+        s.window = windows[i];
+        check_attention(2, 70, s);
+        bench_clear(&under_test);
+    }
+}
+
+/* Windows that end within a block of queries, and that leave whole blocks of keys out. */
+static void windows_work_across_query_blocks(void **state)
+{
+    (void)state;
+    static const int64_t windows[] = {3, 100, 256, 257, 300};
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
+        awq_attention_shape s = plain(2, 2, 8);
+        s.window = windows[i];
+        s.softcap = i % 2 ? 3 : 0;
+        check_attention(1, 523, s);
+        bench_clear(&under_test);
+    }
+}
+
+/* ---- to the bit, and what is not finite ---- */
+
+enum { LENGTH = 301, WIDTH = 8 };
+
+static const float *attend_all(const float *q, const float *k, const float *v, int64_t window,
+                               float softcap)
+{
+    int64_t count = LENGTH * WIDTH;
+    awq_attention_shape s = plain(1, 1, WIDTH);
+    s.window = window;
+    s.softcap = softcap;
+    void *y = device_array(compute_bytes(count));
+    be->attention(device, y, device_compute(q, count), device_compute(k, count),
+                  device_compute(v, count), 1, LENGTH, &s);
+    return fetch_compute(y, count);
+}
+
+static void a_window_of_the_whole_length_is_none(void **state)
+{
+    (void)state;
+    int64_t count = LENGTH * WIDTH;
+    float *q = host_activations(count, 2), *k = host_activations(count, 2);
+    float *v = host_activations(count, 1);
+    const float *expected = attend_all(q, k, v, 0, 0);
+    static const int64_t windows[] = {LENGTH, LENGTH + 1, INT64_MAX};
+    for (int i = 0; i < 3; i++)
+        assert_memory_equal(attend_all(q, k, v, windows[i], 0), expected,
+                            (size_t)count * sizeof *expected);
+}
+
+static void attention_shows_nan(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        int64_t count = LENGTH * WIDTH;
+        float *q = host_activations(count, 1), *k = host_activations(count, 1);
+        float *v = host_activations(count, 1);
+        q[5 * WIDTH + 2] = NAN;
+        const float *result = attend_all(q, k, v, i % 2 ? 40 : 0, i / 2 ? 5 : 0);
+        for (int64_t j = 0; j < count; j++) assert_true(isnan(result[j]) == (j / WIDTH == 5));
+    }
+}
+
+/* The queries that see it are NaN, those before and those whose window has passed it are not. */
+static void a_window_hides_a_key_that_it_has_passed(void **state)
+{
+    (void)state;
+    enum { KEY = 20, WINDOW = 40 };
+    for (int capped = 0; capped < 2; capped++) {
+        int64_t count = LENGTH * WIDTH;
+        float *q = host_activations(count, 1), *k = host_activations(count, 1);
+        float *v = host_activations(count, 1);
+        k[KEY * WIDTH + 3] = NAN;
+        const float *result = attend_all(q, k, v, WINDOW, capped ? 5 : 0);
+        for (int64_t j = 0; j < count; j++) {
+            int64_t query = j / WIDTH;
+            assert_true(isnan(result[j]) == (query >= KEY && query < KEY + WINDOW));
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest attention[] = {
+        cmocka_unit_test(attention_is_causal_softmax_within_each_sequence),
+        cmocka_unit_test(attention_shares_kv_heads),
+        cmocka_unit_test(attention_works_across_query_blocks),
+        cmocka_unit_test(attention_works_on_one_token),
+        cmocka_unit_test(attention_scales_as_it_is_told),
+        cmocka_unit_test(attention_caps_scaled_logits),
+        cmocka_unit_test(attention_sees_no_further_than_its_window),
+        cmocka_unit_test(windows_work_across_query_blocks),
+        cmocka_unit_test(a_window_of_the_whole_length_is_none),
+        cmocka_unit_test(attention_shows_nan),
+        cmocka_unit_test(a_window_hides_a_key_that_it_has_passed),
+    };
+    return BENCH_RUN(attention);
+}
