@@ -105,6 +105,13 @@ typedef struct awq_extent {
     int64_t in;
 } awq_extent;
 
+/* Of each head, channels j and j + rope_dim / 2 are a pair; those from rope_dim on have no part. */
+typedef struct awq_rope_shape {
+    int64_t heads, head_dim;
+    int64_t rope_dim; /* even, at most head_dim */
+    int64_t length;   /* a row's position is row % length */
+} awq_rope_shape;
+
 typedef struct awq_attention_shape {
     int64_t heads, kv_heads, head_dim;
     float scale;    /* of the logits: (float)(1 / sqrt((double)head_dim)) in most models */
@@ -170,10 +177,10 @@ struct awq_backend {
     /* sum[rows, out] += x w^T (+ bias): into the float32 residual. */
     void (*linear_add)(awq_device *device, float *sum, const void *x, const void *w,
                        const float *bias, int64_t rows, awq_extent extent);
-    /* In place, rotate-half: x [rows, heads, head_dim]; cos, sin [length, head_dim / 2]; a row's
-     * position is row % length. */
+    /* In place, rotate-half of the first rope_dim channels of each head: x [rows, heads,
+     * head_dim]; cos, sin [length, rope_dim / 2]. */
     void (*rope)(awq_device *device, void *x, const float *cos, const float *sin, int64_t rows,
-                 int64_t heads, int64_t head_dim, int64_t length);
+                 const awq_rope_shape *shape);
     /* Causal attention within each sequence: logits are scaled, capped, masked; softmax in float32.
      * q and y [sequences * length, heads * head_dim]; k, v [sequences * length, kv_heads *
      * head_dim]. Head h reads kv head h / (heads / kv_heads). A window of length or more is none,

@@ -74,8 +74,8 @@ static void turn_heads(const forward_pass *pass, void *x, int64_t heads, awq_nor
     if (pass->decoder->norm[norm])
         pass->be->rmsnorm_heads(pass->device, x, pass->decoder->norm[norm], pass->rows * heads,
                                 head_dim, pass->model->norm_eps);
-    pass->be->rope(pass->device, x, pass->scratch->cos, pass->scratch->sin, pass->rows, heads,
-                   head_dim, pass->scratch->length);
+    awq_rope_shape shape = {heads, head_dim, head_dim, pass->scratch->length};
+    pass->be->rope(pass->device, x, pass->scratch->cos, pass->scratch->sin, pass->rows, &shape);
 }
 
 static void attention_half(forward_pass *pass)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cpu/rope.c - rotary embedding, rotate-half, in place on x [rows, heads, head_dim]:
- * (a, b) = (x[j], x[j + d/2]) becomes (a cos - b sin, b cos + a sin). Moves 8 bytes an element. */
+ * kernels/cpu/rope.c - rotary embedding, rotate-half, in place on the first d = rope_dim channels
+ * of x [rows, heads, head_dim]: (a, b) = (x[j], x[j + d/2]) becomes (a cos - b sin, b cos + a sin).
+ * Moves 8 bytes an element. */
 #include "kernels/cpu/vectorize.h"
 #include "kernels/cpu/verbs.h"
 
@@ -9,7 +10,8 @@ enum { ROPE_BLOCK_ROWS = 8 };
 typedef struct rope_job {
     float *x;
     const float *cos, *sin;
-    int64_t rows, heads, head_dim, length;
+    int64_t rows;
+    awq_rope_shape shape;
 } rope_job;
 
 AWQ_VECTORIZE static void rotate(float *restrict a, float *restrict b, const float *restrict cos,
@@ -26,20 +28,21 @@ static void rope_block(void *context, int64_t block, int thread)
 {
     (void)thread;
     const rope_job *job = context;
-    int64_t half = job->head_dim / 2;
+    const awq_rope_shape *shape = &job->shape;
+    int64_t half = shape->rope_dim / 2;
     int64_t begin = block * ROPE_BLOCK_ROWS, end = cpu_min(begin + ROPE_BLOCK_ROWS, job->rows);
     for (int64_t row = begin; row < end; row++) {
-        int64_t position = row % job->length;
-        for (int64_t head = 0; head < job->heads; head++) {
-            float *x = job->x + (row * job->heads + head) * job->head_dim;
+        int64_t position = row % shape->length;
+        for (int64_t head = 0; head < shape->heads; head++) {
+            float *x = job->x + (row * shape->heads + head) * shape->head_dim;
             rotate(x, x + half, job->cos + position * half, job->sin + position * half, half);
         }
     }
 }
 
 void rope_cpu(awq_device *device, void *x, const float *cos, const float *sin, int64_t rows,
-              int64_t heads, int64_t head_dim, int64_t length)
+              const awq_rope_shape *shape)
 {
-    rope_job job = {x, cos, sin, rows, heads, head_dim, length};
+    rope_job job = {x, cos, sin, rows, *shape};
     cpu_run(device, cpu_blocks(rows, ROPE_BLOCK_ROWS), rope_block, &job);
 }

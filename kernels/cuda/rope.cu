@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cuda/rope.cu - rotary embedding, rotate-half, in place on x [rows, heads, head_dim]:
- * (a, b) = (x[j], x[j + d/2]) becomes (a cos - b sin, b cos + a sin). Moves 4 bytes an element. */
+ * kernels/cuda/rope.cu - rotary embedding, rotate-half, in place on the first d = rope_dim channels
+ * of x [rows, heads, head_dim]: (a, b) = (x[j], x[j + d/2]) becomes (a cos - b sin, b cos + a sin).
+ * Moves 4 bytes an element. */
 #include "kernels/cuda/compute.cuh"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/verbs.h"
 
 typedef struct rope_shape {
-    int64_t pairs, heads, half, length;
+    int64_t pairs, heads, head_dim, half, length;
 } rope_shape;
 
 /* A thread a pair. */
@@ -16,7 +17,7 @@ __global__ static void rope_kernel(T *x, const float *cosine, const float *sine,
     for (int64_t i = grid_thread(); i < shape.pairs; i += grid_stride()) {
         int64_t j = i % shape.half, head = i / shape.half; /* of all rows' heads */
         int64_t angle = head / shape.heads % shape.length * shape.half + j;
-        T *a = x + head * 2 * shape.half + j, *b = a + shape.half;
+        T *a = x + head * shape.head_dim + j, *b = a + shape.half;
         float first = widen(*a), second = widen(*b), c = cosine[angle], s = sine[angle];
         *a = narrow<T>(first * c - second * s);
         *b = narrow<T>(second * c + first * s);
@@ -32,9 +33,11 @@ static void launch_rope(cuda_device *self, void *x, const float *cosine, const f
 }
 
 void rope_cuda(awq_device *device, void *x, const float *cos, const float *sin, int64_t rows,
-               int64_t heads, int64_t head_dim, int64_t length)
+               const awq_rope_shape *shape)
 {
     cuda_device *self = cuda_begin(device);
-    rope_shape shape = {rows * heads * (head_dim / 2), heads, head_dim / 2, length};
-    if (self && rows) AWQ_BY_COMPUTE(self, launch_rope, x, cos, sin, shape);
+    int64_t turned = shape->rope_dim / 2;
+    rope_shape own = {rows * shape->heads * turned, shape->heads, shape->head_dim, turned,
+                      shape->length};
+    if (self && rows) AWQ_BY_COMPUTE(self, launch_rope, x, cos, sin, own);
 }

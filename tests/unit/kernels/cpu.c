@@ -43,7 +43,7 @@ static void forward_verbs(outputs *o, const float *x, const float *w, const floa
     const awq_attention_shape narrow = {10, 10, 64, 0.125f, 3, 70};
     be->attention(device, attended, normed, normed, dx, 2, LENGTH, &shape);
     be->attention(device, narrowed, normed, normed, dx, 2, LENGTH, &narrow);
-    be->rope(device, normed, angle, angle, ROWS, 10, 64, LENGTH);
+    be->rope(device, normed, angle, angle, ROWS, &(awq_rope_shape){10, 64, 64, LENGTH});
     be->rmsnorm_heads(device, normed, norm, ROWS * 10, 64, 1e-5f);
     be->softcap(device, sum, 9, ROWS * OUT);
     o->hidden = fetch_floats(sum, ROWS * OUT);

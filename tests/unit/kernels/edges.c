@@ -98,12 +98,12 @@ static void rope_works_on_one_token_and_shows_what_is_not_finite(void **state)
     const double expected[] = {0.6 - 1.6, 1.2 + 0.8};
     float *c = device_floats(&cosine, 1), *s = device_floats(&sine, 1);
     void *y = device_compute(x, 2);
-    be->rope(device, y, c, s, 1, 1, 2, 1);
+    be->rope(device, y, c, s, 1, &(awq_rope_shape){1, 2, 2, 1});
     assert_close(fetch_compute(y, 2), expected, 2, product_tolerance(2));
     for (int i = 0; i < BAD; i++) {
         const float heads[] = {1, 2, 3, bad[i], 5, 6};
         void *three = device_compute(heads, 6);
-        be->rope(device, three, c, s, 1, 3, 2, 1);
+        be->rope(device, three, c, s, 1, &(awq_rope_shape){3, 2, 2, 1});
         assert_only_row(fetch_compute(three, 6), 3, 2, 1);
     }
 }

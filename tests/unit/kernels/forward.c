@@ -115,13 +115,14 @@ static void rmsnorm_shows_nan_and_infinity(void **state)
 
 /* ---- positions ---- */
 
-static void rope_rotates_halves_by_the_position(void **state)
+static void check_rope(int64_t rows, awq_rope_shape shape)
 {
-    (void)state;
-    int64_t length = 7, rows = 3 * length, heads = 3, d = 16, half = d / 2;
+    int64_t heads = shape.heads, d = shape.head_dim, half = shape.rope_dim / 2;
+    int64_t length = shape.length;
     double *reference = host_doubles(rows * heads * d);
     float *x = host_activations(rows * heads * d, 2);
     float *cosine = host_random(length * half, 1), *sine = host_random(length * half, 1);
+    for (int64_t i = 0; i < rows * heads * d; i++) reference[i] = (double)x[i];
     for (int64_t r = 0; r < rows; r++)
         for (int64_t h = 0; h < heads; h++)
             for (int64_t j = 0; j < half; j++) {
@@ -133,9 +134,26 @@ static void rope_rotates_halves_by_the_position(void **state)
             }
     void *y = device_compute(x, rows * heads * d);
     be->rope(device, y, device_floats(cosine, length * half), device_floats(sine, length * half),
-             rows, heads, d, length);
-    assert_close(fetch_compute(y, rows * heads * d), reference, rows * heads * d,
-                 product_tolerance(2));
+             rows, &shape);
+    const float *result = fetch_compute(y, rows * heads * d);
+    assert_close(result, reference, rows * heads * d, product_tolerance(2));
+    for (int64_t i = 0; i < rows * heads * d; i++)
+        assert_true(i % d < 2 * half || awq_float_bits(result[i]) == awq_float_bits(x[i]));
+}
+
+static void rope_rotates_halves_by_the_position(void **state)
+{
+    (void)state;
+    check_rope(21, (awq_rope_shape){3, 16, 16, 7});
+    check_rope(10, (awq_rope_shape){2, 128, 128, 5});
+}
+
+static void rope_leaves_channels_beyond_its_own_as_they_are(void **state)
+{
+    (void)state;
+    check_rope(21, (awq_rope_shape){3, 16, 12, 7});
+    check_rope(10, (awq_rope_shape){2, 80, 20, 5});
+    check_rope(1, (awq_rope_shape){1, 5, 2, 1});
 }
 
 /* ---- silu, softcap, narrow, load, find_nonfinite ---- */
@@ -345,6 +363,7 @@ int main(void)
         cmocka_unit_test(rmsnorm_heads_works_in_place),
         cmocka_unit_test(rmsnorm_shows_nan_and_infinity),
         cmocka_unit_test(rope_rotates_halves_by_the_position),
+        cmocka_unit_test(rope_leaves_channels_beyond_its_own_as_they_are),
         cmocka_unit_test(silu_mul_may_overwrite_either_argument),
         cmocka_unit_test(silu_mul_shows_nan_and_survives_extremes),
         cmocka_unit_test(softcap_bends_towards_the_cap),
