@@ -24,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "io/activation.h"
 #include "io/dtype.h"
 #include "io/error.h"
 #include "kernels/link.h"
@@ -187,8 +188,9 @@ struct awq_backend {
      * to the bit. */
     void (*attention)(awq_device *device, void *y, const void *q, const void *k, const void *v,
                       int64_t sequences, int64_t length, const awq_attention_shape *shape);
-    /* y = gate / (1 + exp(-gate)) * up; y may be gate or up. */
-    void (*silu_mul)(awq_device *device, void *y, const void *gate, const void *up, size_t count);
+    /* y = act(gate) * up; y may be gate or up. */
+    void (*gated)(awq_device *device, void *y, const void *gate, const void *up, size_t count,
+                  awq_activation act);
     /* x = cap tanh(x / cap), float32, in place; cap above 0. Infinity becomes cap. */
     void (*softcap)(awq_device *device, float *x, float cap, size_t count);
 

@@ -106,8 +106,8 @@ void awq_forward_mlp(forward_pass *pass, int mlp, const forward_rows *rows)
     forward_rows inner = {scratch->gate, rows->mask, rows->count};
     awq_forward_linear(pass, awq_mlp_linear(mlp, AWQ_GATE), scratch->gate, rows);
     awq_forward_linear(pass, awq_mlp_linear(mlp, AWQ_UP), scratch->up, rows);
-    pass->be->silu_mul(pass->device, scratch->gate, scratch->gate, scratch->up,
-                       (size_t)(rows->count * awq_mlp_intermediate(pass->model, mlp)));
+    pass->be->gated(pass->device, scratch->gate, scratch->gate, scratch->up,
+                    (size_t)(rows->count * awq_mlp_intermediate(pass->model, mlp)), AWQ_SILU);
     awq_forward_gather(pass, awq_mlp_down_group(mlp), &inner);
 }
 

@@ -16,7 +16,7 @@ ARROWS = {
     "coordinator": ("jobs", "io"),
 }
 EXCEPTIONS = {("coordinator/main.c", "worker/worker.h")}
-KERNELS_MAY_INCLUDE = ("io/error.h", "io/dtype.h")
+KERNELS_MAY_INCLUDE = ("io/error.h", "io/dtype.h", "io/activation.h")
 MPI_FOLDERS = ("jobs", "worker", "coordinator")
 # What ends a process, and who may: main, a second interrupt, and an injected fault.
 ENDING = re.compile(r"\b(_?exit|_Exit|quick_exit|abort|MPI_Abort)\s*\(")

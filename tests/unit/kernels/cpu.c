@@ -17,7 +17,7 @@ enum { ROWS = 530, OUT = 1032, IN = 640, LENGTH = 265, GROUP = 64 };
 
 /* Every result of one pass over all verbs that compute. */
 typedef struct outputs {
-    float *hidden, *normed, *turned, *attended, *narrowed;
+    float *hidden, *normed, *turned, *attended, *narrowed, *gated, *gated_again;
     float *gram, *error, *folded, *coded, *factor;
     double *sum, *scores;
     int32_t top[ROWS];
@@ -37,7 +37,10 @@ static void forward_verbs(outputs *o, const float *x, const float *w, const floa
     be->rmsnorm(device, normed, dx, norm, ROWS, IN, 1e-5f);
     o->normed = fetch_compute(normed, ROWS * IN);
     be->linear(device, y, normed, weight, b, ROWS, extent);
-    be->silu_mul(device, y, y, y, ROWS * OUT);
+    be->gated(device, y, y, y, ROWS * OUT, AWQ_SILU);
+    o->gated = fetch_compute(y, ROWS * OUT);
+    be->gated(device, y, y, y, ROWS * OUT, AWQ_GELU_TANH);
+    o->gated_again = fetch_compute(y, ROWS * OUT);
     be->linear_add(device, sum, normed, weight, b, ROWS, extent);
     const awq_attention_shape shape = {10, 10, 64, 0.125f, 0, 0};
     const awq_attention_shape narrow = {10, 10, 64, 0.125f, 3, 70};
@@ -122,6 +125,8 @@ static outputs run_everything(void)
 static void assert_same(const outputs *a, const outputs *b)
 {
     assert_memory_equal(a->normed, b->normed, ROWS * IN * 4);
+    assert_memory_equal(a->gated, b->gated, ROWS * OUT * 4);
+    assert_memory_equal(a->gated_again, b->gated_again, ROWS * OUT * 4);
     assert_memory_equal(a->hidden, b->hidden, ROWS * OUT * 4);
     assert_memory_equal(a->turned, b->turned, ROWS * IN * 4);
     assert_memory_equal(a->attended, b->attended, ROWS * IN * 4);
@@ -298,7 +303,7 @@ static void the_first_failure_sticks(void **state)
     assert_true(bench_open(&b, &awq_backend_cpu, AWQ_F32, 2));
     const awq_attention_shape shape = {1, 1, 1, 1, 0, 0};
     b.be->attention(b.device, y, x, x, x, 1, (int64_t)1 << 40, &shape); /* scratch fails */
-    b.be->silu_mul(b.device, y, x, x, 4);
+    b.be->gated(b.device, y, x, x, 4, AWQ_SILU);
     assert_true(y[0] == 0);
     assert_int_equal(b.be->sync(b.device, &err), AWQ_ERR_MEMORY);
     assert_non_null(strstr(err.text, "attention"));

@@ -156,38 +156,61 @@ static void rope_leaves_channels_beyond_its_own_as_they_are(void **state)
     check_rope(1, (awq_rope_shape){1, 5, 2, 1});
 }
 
-/* ---- silu, softcap, narrow, load, find_nonfinite ---- */
+/* ---- gated, softcap, narrow, load, find_nonfinite ---- */
 
-static void silu_mul_may_overwrite_either_argument(void **state)
+static const awq_activation activations[] = {AWQ_SILU, AWQ_GELU_TANH};
+enum { ACTIVATIONS = sizeof activations / sizeof *activations };
+
+static double activated(double x, awq_activation act)
 {
-    (void)state;
+    if (act == AWQ_SILU) return x / (1 + exp(-x));
+    return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
+}
+
+static void check_gated(awq_activation act, float magnitude)
+{
     int64_t count = 20011;
     double *reference = host_doubles(count);
-    float *gate = host_activations(count, 20), *up = host_activations(count, 2);
+    float *gate = host_activations(count, magnitude), *up = host_activations(count, 2);
     for (int64_t i = 0; i < count; i++)
-        reference[i] = (double)gate[i] / (1 + exp(-(double)gate[i])) * (double)up[i];
+        reference[i] = activated((double)gate[i], act) * (double)up[i];
     void *g = device_compute(gate, count), *u = device_compute(up, count);
     void *y = device_array(compute_bytes(count));
-    be->silu_mul(device, y, g, u, (size_t)count);
+    be->gated(device, y, g, u, (size_t)count, act);
     assert_close(fetch_compute(y, count), reference, count, product_tolerance(4));
-    be->silu_mul(device, g, g, u, (size_t)count);
+    be->gated(device, g, g, u, (size_t)count, act);
     assert_memory_equal(fetch_bytes(g, compute_bytes(count)), fetch_bytes(y, compute_bytes(count)),
                         compute_bytes(count));
     g = device_compute(gate, count);
-    be->silu_mul(device, u, g, u, (size_t)count);
+    be->gated(device, u, g, u, (size_t)count, act);
     assert_memory_equal(fetch_bytes(u, compute_bytes(count)), fetch_bytes(y, compute_bytes(count)),
                         compute_bytes(count));
 }
 
-static void silu_mul_shows_nan_and_survives_extremes(void **state)
+/* Of gates as they come, and of small ones alone: errors are relative to the largest. */
+static void gated_may_overwrite_either_argument(void **state)
 {
     (void)state;
-    const float gate[] = {NAN, INFINITY, 100, -100, -1e4f, 0}, up[] = {1, 1, 2, 2, 2, NAN};
-    void *y = device_array(compute_bytes(6));
-    be->silu_mul(device, y, device_compute(gate, 6), device_compute(up, 6), 6);
-    float *result = fetch_compute(y, 6);
-    assert_true(isnan(result[0]) && isinf(result[1]) && result[2] == 200);
-    assert_true(result[3] <= 0 && result[3] > -1e-30f && result[4] == 0 && isnan(result[5]));
+    for (int i = 0; i < 2 * ACTIVATIONS; i++) {
+        check_gated(activations[i / 2], i % 2 ? 20 : 0.02f);
+        bench_clear(&under_test);
+    }
+}
+
+static void gated_shows_nan_and_survives_extremes(void **state)
+{
+    (void)state;
+    const float gate[] = {NAN, INFINITY, 100, -100, -1e4f, 0, 3e4f};
+    const float up[] = {1, 1, 2, 2, 2, NAN, 0.5f};
+    for (int i = 0; i < ACTIVATIONS; i++) {
+        void *y = device_array(compute_bytes(7));
+        be->gated(device, y, device_compute(gate, 7), device_compute(up, 7), 7, activations[i]);
+        const float *result = fetch_compute(y, 7),
+                    *given = fetch_compute(device_compute(gate, 7), 7);
+        assert_true(isnan(result[0]) && isinf(result[1]) && result[2] == 200);
+        assert_true(result[3] <= 0 && result[3] > -1e-30f && result[4] == 0 && isnan(result[5]));
+        assert_true(result[6] == given[6] / 2);
+    }
 }
 
 /* Each element's own error: a capped logit near 0 is no less exact. */
@@ -364,8 +387,8 @@ int main(void)
         cmocka_unit_test(rmsnorm_shows_nan_and_infinity),
         cmocka_unit_test(rope_rotates_halves_by_the_position),
         cmocka_unit_test(rope_leaves_channels_beyond_its_own_as_they_are),
-        cmocka_unit_test(silu_mul_may_overwrite_either_argument),
-        cmocka_unit_test(silu_mul_shows_nan_and_survives_extremes),
+        cmocka_unit_test(gated_may_overwrite_either_argument),
+        cmocka_unit_test(gated_shows_nan_and_survives_extremes),
         cmocka_unit_test(softcap_bends_towards_the_cap),
         cmocka_unit_test(softcap_shows_nan_and_survives_extremes),
         cmocka_unit_test(load_widens_every_half_exactly_from_any_address),
