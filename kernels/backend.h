@@ -169,7 +169,10 @@ struct awq_backend {
     /* y[r, c] = x[r, c] / sqrt(mean_c x[r, c]^2 + eps) * w[c]. y compute type. */
     void (*rmsnorm)(awq_device *device, void *y, const float *x, const float *w, int64_t rows,
                     int64_t cols, float eps);
-    /* The same on the compute type, in place: q_norm and k_norm, a row a head. */
+    /* sum += the same, float32; x is not sum. */
+    void (*rmsnorm_add)(awq_device *device, float *sum, const float *x, const float *w,
+                        int64_t rows, int64_t cols, float eps);
+    /* rmsnorm on the compute type, in place: q_norm and k_norm, a row a head. */
     void (*rmsnorm_heads)(awq_device *device, void *x, const float *w, int64_t rows, int64_t cols,
                           float eps);
     /* y[rows, out] = x[rows, in] w^T (+ bias[out], may be NULL). */

@@ -48,6 +48,7 @@ static void forward_verbs(outputs *o, const float *x, const float *w, const floa
     be->attention(device, narrowed, normed, normed, dx, 2, LENGTH, &narrow);
     be->rope(device, normed, angle, angle, ROWS, &(awq_rope_shape){10, 64, 64, LENGTH});
     be->rmsnorm_heads(device, normed, norm, ROWS * 10, 64, 1e-5f);
+    be->rmsnorm_add(device, sum, y, b, ROWS, OUT, 1e-5f);
     be->softcap(device, sum, 9, ROWS * OUT);
     o->hidden = fetch_floats(sum, ROWS * OUT);
     o->attended = fetch_compute(attended, ROWS * IN);

@@ -56,10 +56,13 @@ static void linear_works_across_blocks(void **state)
 
 /* ---- norms ---- */
 
+/* To the compute type, and added to a sum. */
 static void check_rmsnorm(int64_t rows, int64_t cols)
 {
     double *reference = host_doubles(rows * cols);
     float eps = 1e-5f, *x = host_random(rows * cols, 4), *w = host_random(cols, 2);
+    float *sum = host_random(rows * cols, 5), *added = device_floats(sum, rows * cols);
+    float *dx = device_floats(x, rows * cols), *dw = device_floats(w, cols);
     for (int64_t r = 0; r < rows; r++) {
         double square = 0;
         for (int64_t c = 0; c < cols; c++) square += pow((double)x[r * cols + c], 2);
@@ -68,8 +71,11 @@ static void check_rmsnorm(int64_t rows, int64_t cols)
                 (double)x[r * cols + c] * (double)w[c] / sqrt(square / (double)cols + (double)eps);
     }
     void *y = device_array(compute_bytes(rows * cols));
-    be->rmsnorm(device, y, device_floats(x, rows * cols), device_floats(w, cols), rows, cols, eps);
+    be->rmsnorm(device, y, dx, dw, rows, cols, eps);
     assert_close(fetch_compute(y, rows * cols), reference, rows * cols, product_tolerance(4));
+    be->rmsnorm_add(device, added, dx, dw, rows, cols, eps);
+    for (int64_t i = 0; i < rows * cols; i++) reference[i] += (double)sum[i];
+    assert_close(fetch_floats(added, rows * cols), reference, rows * cols, 0x1p-22);
 }
 
 static void rmsnorm_divides_by_the_root_mean_square(void **state)
@@ -111,6 +117,23 @@ static void rmsnorm_shows_nan_and_infinity(void **state)
     assert_true(isnan(result[5]) && isnan(result[0]));
     assert_true(isnan(result[cols + 7]));
     for (int64_t c = 0; c < cols; c++) assert_true(isfinite(result[2 * cols + c]));
+}
+
+static void rmsnorm_add_shows_nan_and_infinity(void **state)
+{
+    (void)state;
+    int64_t cols = 40;
+    float *x = host_random(4 * cols, 1), *w = host_random(cols, 1), *sum = host_random(4 * cols, 1);
+    x[5] = NAN;
+    x[cols + 7] = INFINITY;
+    sum[2 * cols + 9] = -INFINITY;
+    float *y = device_floats(sum, 4 * cols);
+    be->rmsnorm_add(device, y, device_floats(x, 4 * cols), device_floats(w, cols), 4, cols, 1e-5f);
+    const float *result = fetch_floats(y, 4 * cols);
+    assert_true(isnan(result[5]) && isnan(result[0]));
+    assert_true(isnan(result[cols + 7]));
+    for (int64_t i = 2 * cols; i < 4 * cols; i++)
+        assert_true(isfinite(result[i]) == (i != 2 * cols + 9));
 }
 
 /* ---- positions ---- */
@@ -385,6 +408,7 @@ int main(void)
         cmocka_unit_test(rmsnorm_divides_by_the_root_mean_square),
         cmocka_unit_test(rmsnorm_heads_works_in_place),
         cmocka_unit_test(rmsnorm_shows_nan_and_infinity),
+        cmocka_unit_test(rmsnorm_add_shows_nan_and_infinity),
         cmocka_unit_test(rope_rotates_halves_by_the_position),
         cmocka_unit_test(rope_leaves_channels_beyond_its_own_as_they_are),
         cmocka_unit_test(gated_may_overwrite_either_argument),
