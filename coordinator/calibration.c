@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/crc.h"
-#include "io/json.h"
-#include "io/path.h"
-#include "io/tokenizer.h"
-#include "jobs/format.h"
+#include "io/files/crc.h"
+#include "io/files/json.h"
+#include "io/files/path.h"
+#include "io/tokenizer/tokenizer.h"
+#include "jobs/options/amounts.h"
 
 static const int64_t default_sequences = 128;
 
@@ -70,7 +70,7 @@ static awq_status find_end(packing *p, awq_error *err)
 
 static awq_status check_chat_tokens(const packing *p, awq_error *err)
 {
-    awq_chat chat = (awq_chat)p->options->chat_template;
+    awq_chat chat = p->options->chat_template;
     for (const char *const *token = awq_chat_tokens(chat); *token; token++) {
         int32_t id = awq_tokenizer_find(p->tokenizer, *token);
         if (id >= 0 && awq_tokenizer_is_added(p->tokenizer, id)) continue;
@@ -190,12 +190,12 @@ awq_status awq_calibration_make(const awq_options *options, int64_t vocab, awq_t
                                 awq_calibration *out, awq_error *err)
 {
     packing p = {.options = options, .vocab = vocab, .out = out};
-    awq_chat chat = (awq_chat)options->chat_template;
+    awq_chat chat = options->chat_template;
     const char *usual_field = chat ? "messages" : "text";
-    awq_text_options reading = {.split = (awq_text_split)options->split,
+    awq_text_options reading = {.split = options->split,
                                 .field = options->field ? options->field : usual_field,
                                 .chat = chat,
-                                .replace = options->invalid_utf8 == AWQ_OPTION_INVALID_REPLACE};
+                                .replace = options->invalid_utf8 == AWQ_INVALID_REPLACE};
     awq_text *text = NULL;
     awq_tokens made = {0};
     int64_t wanted = options->sequences ? options->sequences : default_sequences;

@@ -12,9 +12,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "io/text.h"
-#include "io/tokens.h"
-#include "jobs/options.h"
+#include "io/text/text.h"
+#include "io/text/tokens.h"
+#include "jobs/options/options.h"
 
 typedef struct awq_calibration {
     awq_text_counts text; /* as far as it was read */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/check.h"
 #include "coordinator/calibration.h"
-#include "io/buffer.h"
-#include "io/log.h"
-#include "jobs/job.h"
-#include "jobs/skip.h"
+#include "io/core/buffer.h"
+#include "io/core/log.h"
+#include "jobs/options/skip.h"
+#include "jobs/plan/job.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -81,52 +81,64 @@ static void check_tokens(const awq_options *options, const awq_inputs *inputs,
     awq_tokens_check(&inputs->tokens, name, model->vocab, model->max_positions,
                      problems); /* of text, only the length can be wrong by now */
     int64_t rows = awq_job_tile_sequences(options, &inputs->tokens) * inputs->tokens.length;
-    if (rows > MAX_TILE_FLOATS / model->hidden)
+    if (rows > MAX_TILE_FLOATS / model->residual)
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "a tile of %lld tokens times %lld channels is 4 GiB or more, which a "
                          "boundary file cannot hold; lower --tile-tokens or use "
                          "shorter sequences",
-                         (long long)rows, (long long)model->hidden);
+                         (long long)rows, (long long)model->residual);
     check_objective(options, &inputs->tokens, problems);
-    if (model->sliding_window && model->sliding_window < inputs->tokens.length)
-        awq_problems_add(problems, AWQ_ERR_INPUT,
-                         "sequences of %lld tokens in '%s' are longer than the model's sliding "
-                         "window of %lld; use tokens of that length at most",
-                         (long long)inputs->tokens.length, name, (long long)model->sliding_window);
 }
 
-static int64_t first_sparse(const awq_model *model)
+/* What two models must have in common. */
+typedef struct fact {
+    const char *name;
+    int64_t a, b;
+} fact;
+
+/* The first that is not. */
+static const fact *find_difference(const fact *facts, size_t count)
 {
-    int64_t layer = 0;
-    while (layer < model->layers && !model->sparse[layer]) layer++;
-    return layer;
+    for (size_t i = 0; i < count; i++)
+        if (facts[i].a != facts[i].b) return &facts[i];
+    return NULL;
+}
+
+static bool layers_differ(const awq_layer_spec *a, const awq_layer_spec *b, fact *out)
+{
+    const fact facts[] = {
+        {"MLP channels", a->mlps.intermediate, b->mlps.intermediate},
+        {"experts", a->mlps.experts, b->mlps.experts},
+        {"experts a token", a->mlps.active, b->mlps.active},
+        {"channels of the shared expert", a->mlps.shared, b->mlps.shared},
+        {"heads", a->attention.heads, b->attention.heads},
+        {"kv heads", a->attention.kv_heads, b->attention.kv_heads},
+        {"channels a head", a->attention.head_dim, b->attention.head_dim},
+        {"linears", a->linears, b->linears},
+    };
+    const fact *found = find_difference(facts, sizeof facts / sizeof *facts);
+    if (found) *out = *found;
+    return found;
+}
+
+static bool models_differ(const awq_model *a, const awq_model *b, fact *out)
+{
+    const fact facts[] = {{"layers", a->layers, b->layers},
+                          {"channels", a->hidden, b->hidden},
+                          {"tokens in the vocabulary", a->vocab, b->vocab}};
+    const fact *found = find_difference(facts, sizeof facts / sizeof *facts);
+    if (found) *out = *found;
+    for (int64_t i = 0; !found && i < a->layers; i++)
+        if (layers_differ(awq_model_layer(a, i), awq_model_layer(b, i), out)) return true;
+    return found;
 }
 
 bool awq_models_differ(const awq_model *a, const awq_model *b, char *what, size_t bytes)
 {
-    const struct {
-        const char *name;
-        int64_t a, b;
-    } sizes[] = {{"layers", a->layers, b->layers},
-                 {"channels", a->hidden, b->hidden},
-                 {"MLP channels", a->intermediate, b->intermediate},
-                 {"experts", a->experts.count, b->experts.count},
-                 {"experts a token", a->experts.active, b->experts.active},
-                 {"channels an expert", a->experts.intermediate, b->experts.intermediate},
-                 {"channels of the shared expert", a->experts.shared_intermediate,
-                  b->experts.shared_intermediate},
-                 {"dense layers before the first sparse one", first_sparse(a), first_sparse(b)},
-                 {"heads", a->heads, b->heads},
-                 {"kv heads", a->kv_heads, b->kv_heads},
-                 {"channels a head", a->head_dim, b->head_dim},
-                 {"tokens in the vocabulary", a->vocab, b->vocab}};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        if (sizes[i].a == sizes[i].b) continue;
-        snprintf(what, bytes, "%s: %lld, not %lld", sizes[i].name, (long long)sizes[i].b,
-                 (long long)sizes[i].a);
-        return true;
-    }
-    return false;
+    fact found;
+    if (!models_differ(a, b, &found)) return false;
+    snprintf(what, bytes, "%s: %lld, not %lld", found.name, (long long)found.b, (long long)found.a);
+    return true;
 }
 
 /* Two models can be compared token by token when these agree. */
@@ -192,39 +204,38 @@ void awq_inputs_release(awq_inputs *inputs)
 /* ---- sizes ---- */
 
 static uint64_t linear_bytes(const awq_quantization *quantization, const awq_model *model,
-                             int64_t layer, awq_linear linear)
+                             int64_t layer, int linear)
 {
-    int64_t out, in;
-    awq_linear_shape(model, linear, &out, &in);
-    uint64_t bytes = awq_model_leaves(model, layer, linear)
-                         ? (uint64_t)(out * in) * awq_dtype_bytes(model->dtype)
-                         : awq_format_bytes_of(quantization, out, in);
-    return bytes + (model->bias[awq_linear_kind(model, linear)] ? 4 * (uint64_t)out : 0);
+    const awq_linear_spec *spec = &awq_model_layer(model, layer)->linear[linear];
+    uint64_t bytes = awq_model_keeps(model, layer, linear)
+                         ? (uint64_t)(spec->out * spec->in) * awq_dtype_bytes(model->dtype)
+                         : awq_format_bytes_of(quantization, spec->out, spec->in);
+    return bytes + (spec->bias ? 4 * (uint64_t)spec->out : 0);
 }
 
-/* Of experts' statistics: some 4 kB an expert, and mean|x| and scales of its down. */
-static uint64_t experts_bytes(const awq_model *model, int64_t layer)
+/* Of experts' statistics: some 4 kB an expert, and mean|x| and scales of its input. */
+static uint64_t experts_bytes(const awq_layer_spec *spec)
 {
     uint64_t bytes = 0;
-    for (awq_group group = AWQ_DENSE_GROUPS; group < awq_model_groups(model); group++)
-        if (awq_layer_has_group(model, layer, group))
-            bytes += 4096 + 8 * (uint64_t)awq_group_channels(model, group);
+    for (int i = 0; spec->mlps.experts && i < spec->mlps.count; i++) {
+        const awq_linear_spec *down = &spec->linear[spec->mlps.mlp[i].down];
+        bytes += 4096 + 8 * (uint64_t)down->in;
+    }
     return bytes;
 }
 
 /* The layers' linears; norms and biases as they are. */
 static uint64_t records_bytes(const awq_options *options, const awq_model *model)
 {
-    awq_quantization quantization = awq_job_quantization(options, model);
+    awq_quantization quantization = awq_recipe_quantization(&options->recipe, model->dtype);
     uint64_t bytes = 0;
     for (int64_t layer = 0; layer < model->layers; layer++) {
-        bytes += 64 * 1024 + experts_bytes(model, layer); /* header and statistics */
-        for (awq_linear linear = 0; linear < awq_model_linears(model); linear++)
-            if (awq_layer_has(model, layer, linear))
-                bytes += linear_bytes(&quantization, model, layer, linear);
-        for (awq_norm norm = 0; norm < AWQ_NORMS; norm++)
-            if (awq_model_has_norm(model, norm))
-                bytes += 4 * (uint64_t)awq_norm_elements(model, norm);
+        const awq_layer_spec *spec = awq_model_layer(model, layer);
+        bytes += 64 * 1024 + experts_bytes(spec); /* header and statistics */
+        for (int linear = 0; linear < spec->linears; linear++)
+            bytes += linear_bytes(&quantization, model, layer, linear);
+        for (int norm = 0; norm < spec->norms; norm++)
+            bytes += 4 * (uint64_t)spec->norm[norm].width;
     }
     return bytes;
 }
@@ -242,6 +253,6 @@ uint64_t awq_run_bytes(const awq_options *options, const awq_inputs *inputs, int
 {
     const awq_model *model = awq_checkpoint_model(inputs->model);
     uint64_t boundary = (uint64_t)(inputs->tokens.sequences * inputs->tokens.length) *
-                        (uint64_t)model->hidden * sizeof(float);
+                        (uint64_t)model->residual * sizeof(float);
     return records_bytes(options, model) + (uint64_t)boundaries * boundary;
 }

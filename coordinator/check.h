@@ -5,12 +5,12 @@
 #ifndef AWQ_COORDINATOR_CHECK_H
 #define AWQ_COORDINATOR_CHECK_H
 
-#include "io/checkpoint.h"
-#include "io/path.h"
-#include "io/problems.h"
-#include "io/tokens.h"
-#include "jobs/options.h"
-#include "jobs/run_directory.h"
+#include "io/checkpoint/checkpoint.h"
+#include "io/core/problems.h"
+#include "io/files/path.h"
+#include "io/text/tokens.h"
+#include "jobs/options/options.h"
+#include "jobs/run/run_directory.h"
 
 /* What a job reads, opened. */
 typedef struct awq_inputs {
@@ -33,7 +33,7 @@ void awq_inputs_release(awq_inputs *inputs);
 bool awq_models_differ(const awq_model *a, const awq_model *b, char *what, size_t bytes);
 
 /* What a quantization asks of its model: not quantized yet, bits and sizes that the format can
- * hold. Marks the linears that --skip leaves (jobs/skip.h) in inputs->model. */
+ * hold. Marks the linears that --skip leaves (jobs/options/skip.h) in inputs->model. */
 void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
                            awq_problems *problems);
 /* The output directory: not the source, nothing foreign in it, writable, room on its disk for what

@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 #include "coordinator/check.h"
-#include "io/json.h"
-#include "io/layer_record.h"
-#include "jobs/format.h"
-#include "jobs/job.h"
+#include "io/files/json.h"
+#include "io/records/layer_record.h"
+#include "jobs/options/amounts.h"
+#include "jobs/plan/job.h"
 
 /* The nearest directory at or above `path` that exists. */
 static void existing_parent(char out[AWQ_PATH_BYTES], const char *path)

@@ -7,7 +7,7 @@
 #define AWQ_COORDINATOR_COMMANDS_H
 
 #include "coordinator/crew.h"
-#include "jobs/options.h"
+#include "jobs/options/options.h"
 
 enum { AWQ_EXIT_DONE = 0, AWQ_EXIT_FAILED = 1, AWQ_EXIT_USAGE = 2, AWQ_EXIT_RESUMABLE = 75 };
 

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "io/path.h"
-#include "io/publish.h"
-#include "jobs/output.h"
+#include "io/files/path.h"
+#include "io/files/publish.h"
+#include "jobs/run/output.h"
 
 static awq_status copy_stream(FILE *from, const char *source, awq_publish *to, awq_error *err)
 {

@@ -3,7 +3,7 @@
 #ifndef AWQ_COORDINATOR_COMPANIONS_H
 #define AWQ_COORDINATOR_COMPANIONS_H
 
-#include "io/error.h"
+#include "io/core/error.h"
 
 /* Publishes a copy of from/name as to/name; a file that is not there, or is no regular one, is
  * left out. */

@@ -165,7 +165,7 @@ static void print_zsh(const awq_command_row *commands)
 
 int awq_command_completion(const awq_call *call)
 {
-    if (call->options->shell == AWQ_OPTION_SHELL_ZSH)
+    if (call->options->shell == AWQ_SHELL_ZSH)
         print_zsh(call->commands);
     else
         print_bash(call->commands);

@@ -9,14 +9,14 @@
 #include "coordinator/commands.h"
 #include "coordinator/companions.h"
 #include "coordinator/convert_tensors.h"
-#include "io/fault.h"
-#include "io/json.h"
-#include "io/layer_record.h"
-#include "io/log.h"
-#include "io/publish.h"
-#include "jobs/format.h"
-#include "jobs/job.h"
-#include "jobs/run_lock.h"
+#include "io/core/fault.h"
+#include "io/core/log.h"
+#include "io/files/json.h"
+#include "io/files/publish.h"
+#include "io/records/layer_record.h"
+#include "jobs/options/amounts.h"
+#include "jobs/plan/job.h"
+#include "jobs/run/run_lock.h"
 
 typedef struct convert_run {
     const awq_options *options;
@@ -62,13 +62,11 @@ static inexact count_all_inexact(const awq_checkpoint *from, awq_dtype dtype)
     inexact found = {0};
     const awq_model *model = awq_checkpoint_model(from);
     for (int64_t layer = 0; layer < model->layers; layer++)
-        for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
-            int64_t out, in;
+        for (int linear = 0; linear < awq_model_layer(model, layer)->linears; linear++) {
+            const awq_linear_spec *spec = &awq_model_layer(model, layer)->linear[linear];
             awq_part parts[AWQ_MAX_PARTS];
-            if (!awq_layer_has(model, layer, linear) || !awq_model_packs(model, layer, linear))
-                continue;
-            awq_linear_shape(model, linear, &out, &in);
-            int count = awq_format_parts(&model->quantization, out, in, parts);
+            if (!awq_model_packs(model, layer, linear)) continue;
+            int count = awq_format_parts(&model->quantization, spec->out, spec->in, parts);
             for (int i = 0; i < count; i++)
                 if (parts[i].scales)
                     count_inexact(awq_checkpoint_linear(from, layer, linear, parts[i].suffix),
@@ -95,16 +93,17 @@ static void check_scales(const convert_run *run, awq_problems *problems)
 static bool check_linears(const convert_run *run, awq_problems *problems)
 {
     const awq_model *model = awq_checkpoint_model(run->inputs.model);
-    char reason[AWQ_REASON_BYTES], name[AWQ_NAME_BYTES];
-    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
-        int64_t out, in;
-        if (awq_model_leaves_all(model, linear)) continue;
-        awq_linear_shape(model, linear, &out, &in);
-        if (awq_format_holds_linear(&run->to, out, in, reason)) continue;
-        awq_problems_add(problems, AWQ_ERR_INPUT, "'%s': %s %s", run->options->model,
-                         awq_linear_name(name, model, linear), reason);
-        return false;
-    }
+    char reason[AWQ_REASON_BYTES];
+    for (int kind = 0; kind < model->kinds; kind++)
+        for (int i = 0; i < model->kind[kind].linears; i++) {
+            const awq_linear_spec *linear = &model->kind[kind].linear[i];
+            if (awq_model_keeps_all(model, kind, i) ||
+                awq_format_holds_linear(&run->to, linear->out, linear->in, reason))
+                continue;
+            awq_problems_add(problems, AWQ_ERR_INPUT, "'%s': %s %s", run->options->model,
+                             linear->name, reason);
+            return false;
+        }
     return true;
 }
 
@@ -119,9 +118,9 @@ static void check_format(convert_run *run, awq_problems *problems)
         return;
     }
     run->to = model->quantization;
-    run->to.format = (awq_format)run->options->format;
+    run->to.format = run->options->recipe.format;
     run->to.scales = awq_format_scale_dtype(run->to.format, model->dtype);
-    run->to.symmetric = run->options->symmetric ||
+    run->to.symmetric = run->options->recipe.symmetric ||
                         (run->to.format == AWQ_FORMAT_COMPRESSED && model->quantization.symmetric);
     if (!awq_format_holds(&run->to, reason))
         awq_problems_add(problems, AWQ_ERR_INPUT, "'%s': %s", run->options->model, reason);

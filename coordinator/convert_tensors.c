@@ -4,14 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/crc.h"
-#include "io/path.h"
+#include "io/files/crc.h"
+#include "io/files/path.h"
 
 /* What becomes a tensor of the output. */
 typedef struct source {
     const awq_tensor *tensor; /* copied as it is; NULL: part of a linear that is packed anew */
     int64_t layer;
-    awq_linear linear;
+    int linear;
     int part;
 } source;
 
@@ -25,7 +25,7 @@ struct awq_conversion {
     awq_tensor_sums sums;
     /* the linear that was packed last */
     int64_t layer; /* -1: none */
-    awq_linear linear;
+    int linear;
     void *parts[AWQ_MAX_PARTS]; /* owned */
 };
 
@@ -57,14 +57,12 @@ static awq_status add_copy(awq_conversion *conversion, const awq_tensor *tensor,
     return add(conversion, tensor, &(source){.tensor = tensor}, err);
 }
 
-static awq_status add_parts(awq_conversion *conversion, int64_t layer, awq_linear linear,
-                            awq_error *err)
+static awq_status add_parts(awq_conversion *conversion, int64_t layer, int linear, awq_error *err)
 {
     const awq_model *model = awq_checkpoint_model(conversion->from);
-    int64_t out, in;
+    const awq_linear_spec *spec = &awq_model_layer(model, layer)->linear[linear];
     awq_part parts[AWQ_MAX_PARTS];
-    awq_linear_shape(model, linear, &out, &in);
-    int count = awq_format_parts(&conversion->to, out, in, parts);
+    int count = awq_format_parts(&conversion->to, spec->out, spec->in, parts);
     for (int i = 0; i < count; i++) {
         char name[AWQ_NAME_BYTES];
         awq_tensor tensor = {
@@ -82,21 +80,19 @@ static awq_status add_layer(awq_conversion *conversion, int64_t layer, awq_error
 {
     const awq_checkpoint *from = conversion->from;
     const awq_model *model = awq_checkpoint_model(from);
-    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
-        if (!awq_layer_has(model, layer, linear)) continue;
+    const awq_layer_spec *spec = awq_model_layer(model, layer);
+    for (int linear = 0; linear < spec->linears; linear++) {
         awq_status status =
             awq_model_packs(model, layer, linear)
                 ? add_parts(conversion, layer, linear, err)
                 : add_copy(conversion, awq_checkpoint_linear(from, layer, linear, "weight"), err);
         if (status) return status;
-        if (model->bias[awq_linear_kind(model, linear)] &&
+        if (spec->linear[linear].bias &&
             add_copy(conversion, awq_checkpoint_linear(from, layer, linear, "bias"), err))
             return err->status;
     }
-    for (awq_norm norm = 0; norm < AWQ_NORMS; norm++)
-        if (awq_model_has_norm(model, norm) &&
-            add_copy(conversion, awq_checkpoint_norm(from, layer, norm), err))
-            return err->status;
+    for (int norm = 0; norm < spec->norms; norm++)
+        if (add_copy(conversion, awq_checkpoint_norm(from, layer, norm), err)) return err->status;
     return AWQ_OK;
 }
 
@@ -186,8 +182,7 @@ static awq_status pack(awq_conversion *conversion, const awq_linear_codes *codes
 }
 
 /* Has the parts of a linear in conversion->parts. */
-static awq_status convert(awq_conversion *conversion, int64_t layer, awq_linear linear,
-                          awq_error *err)
+static awq_status convert(awq_conversion *conversion, int64_t layer, int linear, awq_error *err)
 {
     char name[AWQ_NAME_BYTES];
     awq_linear_codes codes;

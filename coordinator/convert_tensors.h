@@ -4,9 +4,9 @@
 #ifndef AWQ_COORDINATOR_CONVERT_TENSORS_H
 #define AWQ_COORDINATOR_CONVERT_TENSORS_H
 
-#include "io/checkpoint.h"
-#include "io/shards.h"
-#include "io/tensor_sums.h"
+#include "io/checkpoint/checkpoint.h"
+#include "io/files/shards.h"
+#include "io/records/tensor_sums.h"
 
 typedef struct awq_conversion awq_conversion;
 

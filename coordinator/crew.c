@@ -8,8 +8,8 @@
 
 #include "coordinator/crew_gpus.h"
 #include "coordinator/interrupt.h"
-#include "io/clock.h"
-#include "io/log.h"
+#include "io/core/clock.h"
+#include "io/core/log.h"
 
 static const double ping_seconds = 1;
 

@@ -9,13 +9,13 @@
 
 #include <stdbool.h>
 
-#include "io/checkpoint.h"
-#include "io/tokens.h"
-#include "jobs/gpu.h"
-#include "jobs/job.h"
-#include "jobs/letters.h"
-#include "jobs/mail.h"
-#include "jobs/run_status.h"
+#include "io/checkpoint/checkpoint.h"
+#include "io/text/tokens.h"
+#include "jobs/mail/gpu.h"
+#include "jobs/mail/letters.h"
+#include "jobs/mail/mail.h"
+#include "jobs/plan/job.h"
+#include "jobs/run/run_status.h"
 
 struct awq_worker; /* worker/worker.h */
 

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "io/log.h"
+#include "io/core/log.h"
 
 static bool on_one_gpu(const awq_hello *a, const awq_hello *b)
 {
@@ -66,9 +66,9 @@ static awq_status check_links(const awq_crew *crew, awq_error *err)
 awq_status awq_crew_choose_transport(awq_crew *crew, const awq_options *options, awq_error *err)
 {
     crew->linked = false;
-    if (crew->count < 2 || options->transport == AWQ_OPTION_TRANSPORT_MPI) return AWQ_OK;
+    if (crew->count < 2 || options->transport == AWQ_TRANSPORT_MPI) return AWQ_OK;
     awq_status status = check_links(crew, err);
-    if (status && options->transport == AWQ_OPTION_TRANSPORT_NCCL)
+    if (status && options->transport == AWQ_TRANSPORT_NCCL)
         return awq_error_wrap(err, "--transport nccl");
     crew->linked = !status;
     awq_log(AWQ_LOG_VERBOSE, "transport=%s%s%s", status ? "mpi" : "nccl", status ? ": " : "",

@@ -4,7 +4,7 @@
 #define AWQ_COORDINATOR_CREW_PLAN_H
 
 #include "coordinator/crew.h"
-#include "jobs/plan.h"
+#include "jobs/plan/plan.h"
 
 /* Layers that a stage of `layers` may hold. The worker with the least memory decides: stages are
  * the same for all. An error names it. */

@@ -3,10 +3,10 @@
 
 #include <string.h>
 
-#include "jobs/forecast.h"
-#include "jobs/format.h"
-#include "jobs/job.h"
-#include "jobs/work.h"
+#include "jobs/options/amounts.h"
+#include "jobs/plan/forecast.h"
+#include "jobs/plan/job.h"
+#include "layers/quantize/cost.h"
 
 static const double core_rate = 30e9, gpu_rate = 100e12; /* FLOP/s */
 static const double storage_rate = 1e9;                  /* bytes/s, all nodes together */
@@ -33,9 +33,10 @@ awq_status awq_estimate_make(const awq_options *options, const awq_inputs *input
                       .rate = on_cpu ? core_rate * (double)cores : gpu_rate,
                       .storage_rate = storage_rate};
     double forward = awq_work_forward(model, tokens, length);
+    int64_t scored = awq_job_objective_sequences(options, &inputs->tokens) * length;
     awq_pace pace = {.forward = forward / e.rate,
                      .flow = (forward + awq_work_gram(model, tokens)) / e.rate,
-                     .search = awq_work_search(model, options, &inputs->tokens) / e.rate};
+                     .search = awq_work_search(model, &options->recipe, scored, length) / e.rate};
     e.compute = awq_forecast_seconds(plan, plan->done, (int)workers,
                                      awq_job_tiles(options, &inputs->tokens), &pace);
     if (e.compute < 0)

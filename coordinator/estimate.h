@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 #include "coordinator/check.h"
-#include "jobs/letters.h"
-#include "jobs/plan.h"
+#include "jobs/mail/letters.h"
+#include "jobs/plan/plan.h"
 
 /* A budget of workers whose nodes are not known yet. */
 #define AWQ_BUDGET_UNKNOWN UINT64_MAX

@@ -9,9 +9,9 @@
 #include "coordinator/crew_plan.h"
 #include "coordinator/eval_print.h"
 #include "coordinator/progress.h"
-#include "io/log.h"
-#include "jobs/plan.h"
-#include "jobs/work.h"
+#include "io/core/log.h"
+#include "jobs/plan/plan.h"
+#include "layers/quantize/cost.h"
 
 typedef struct eval {
     awq_options *options;

@@ -3,8 +3,8 @@
 #ifndef AWQ_COORDINATOR_EVAL_PRINT_H
 #define AWQ_COORDINATOR_EVAL_PRINT_H
 
-#include "io/error.h"
-#include "io/score.h"
+#include "io/core/error.h"
+#include "io/records/score.h"
 
 typedef struct awq_eval_result {
     const char *model;

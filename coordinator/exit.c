@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/commands.h"
-#include "io/log.h"
+#include "io/core/log.h"
 
 static int exit_code(awq_status status)
 {

@@ -11,7 +11,7 @@
 
 #include "coordinator/commands.h"
 #include "coordinator/interrupt.h"
-#include "io/log.h"
+#include "io/core/log.h"
 #include "worker/worker.h"
 
 typedef awq_command_row command;

@@ -6,15 +6,15 @@
 
 #include "coordinator/companions.h"
 #include "coordinator/run.h"
-#include "io/awq_format.h"
-#include "io/fault.h"
-#include "io/json.h"
-#include "io/layer_record.h"
-#include "io/log.h"
-#include "io/publish.h"
-#include "jobs/format.h"
-#include "jobs/output.h"
-#include "jobs/skip.h"
+#include "io/core/fault.h"
+#include "io/core/log.h"
+#include "io/files/json.h"
+#include "io/files/publish.h"
+#include "io/formats/format.h"
+#include "io/records/layer_record.h"
+#include "jobs/options/amounts.h"
+#include "jobs/options/skip.h"
+#include "jobs/run/output.h"
 
 /* ---- shards, by the workers ---- */
 
@@ -102,7 +102,7 @@ static awq_status write_config(const awq_run *run, awq_error *err)
     char path[AWQ_PATH_BYTES];
     if (out_path(run, "config.json", path, err)) return err->status;
     const awq_model *model = awq_checkpoint_model(run->inputs.model);
-    awq_quantization quantization = awq_job_quantization(run->options, model);
+    awq_quantization quantization = awq_recipe_quantization(&run->options->recipe, model->dtype);
     json_t *config =
         awq_format_config(awq_checkpoint_config(run->inputs.model), model, &quantization);
     if (!config) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);
@@ -174,8 +174,8 @@ awq_status awq_run_summary(const awq_run *run, awq_error *err)
         return err->status;
     awq_format_seconds(elapsed, awq_progress_elapsed(&run->view));
     printf("%s: AWQ checkpoint of %lld layers, %lld bits, groups of %lld, in %s\n",
-           run->options->out, (long long)run->plan.layers, (long long)run->options->bits,
-           (long long)run->options->group_size, elapsed);
+           run->options->out, (long long)run->plan.layers, (long long)run->options->recipe.bits,
+           (long long)run->options->recipe.group_size, elapsed);
     for (size_t i = 0; i < output.shards.count; i++) {
         char bytes[32];
         awq_format_bytes(bytes, (double)output.shards.items[i].bytes);

@@ -5,7 +5,7 @@
 
 #include "coordinator/commands.h"
 #include "coordinator/plan_facts.h"
-#include "jobs/job_file.h"
+#include "jobs/options/job_file.h"
 
 static awq_status print_json(const awq_plan_facts *facts, awq_error *err)
 {

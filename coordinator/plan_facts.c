@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-#include "jobs/format.h"
-#include "jobs/job.h"
-#include "jobs/work.h"
+#include "jobs/options/amounts.h"
+#include "jobs/plan/job.h"
+#include "layers/quantize/cost.h"
 
 static void add_sizes(awq_plan_facts *facts)
 {
@@ -19,7 +19,7 @@ static void add_sizes(awq_plan_facts *facts)
     facts->checkpoint_bytes = awq_output_bytes(options, inputs->model);
     facts->run_bytes = awq_run_bytes(options, inputs, boundaries);
     facts->network_bytes = (double)(facts->plan.stage_count - 1) * tokens *
-                           (double)awq_checkpoint_model(inputs->model)->hidden * sizeof(float);
+                           (double)awq_checkpoint_model(inputs->model)->residual * sizeof(float);
     if (!options->out || awq_path_free_bytes(options->out, &facts->free_bytes, &ignored))
         facts->free_bytes = 0;
 }
@@ -32,7 +32,8 @@ static void add_work(awq_plan_facts *facts)
     double layers = (double)model->layers;
     facts->forward = layers * awq_work_forward(model, tokens, length);
     facts->gram = layers * awq_work_gram(model, tokens);
-    facts->search = layers * awq_work_search(model, facts->options, &facts->inputs->tokens);
+    int64_t scored = awq_job_objective_sequences(facts->options, &facts->inputs->tokens) * length;
+    facts->search = layers * awq_work_search(model, &facts->options->recipe, scored, length);
 }
 
 awq_status awq_plan_facts_make(const awq_options *options, const awq_inputs *inputs,
@@ -50,7 +51,7 @@ awq_status awq_plan_facts_make(const awq_options *options, const awq_inputs *inp
     add_sizes(&facts);
     add_work(&facts);
     facts.serving = awq_serving_make(awq_checkpoint_model(inputs->model), facts.checkpoint_bytes,
-                                     options->group_size, options->context, options->batch);
+                                     options->recipe.group_size, options->context, options->batch);
     *out = facts;
     return AWQ_OK;
 }
@@ -69,13 +70,13 @@ static void print_model(FILE *file, const awq_plan_facts *facts)
     char parameters[32], active[64] = "", bytes[32];
     awq_format_count(parameters, (double)awq_model_parameters(model));
     awq_format_bytes(bytes, (double)awq_checkpoint_bytes(inputs->model));
-    if (model->experts.count) {
+    if (awq_model_experts(model)) {
         char count[32];
         awq_format_count(count, (double)awq_model_active_parameters(model));
         snprintf(active, sizeof active, " (%s for each token)", count);
     }
     fprintf(file, "model      %s: %s, %s parameters%s, %lld layers, %s\n", facts->options->model,
-            awq_family_name(model->family), parameters, active, (long long)model->layers, bytes);
+            model->family, parameters, active, (long long)model->layers, bytes);
     int64_t tile = awq_job_tile_sequences(facts->options, &inputs->tokens);
     fprintf(file, "tokens     %s: %lld sequences of %lld, %lld tiles of %lld sequences\n",
             facts->options->tokens ? facts->options->tokens : "of the text",
@@ -164,12 +165,11 @@ static json_t *stages_json(const awq_plan *plan)
 static json_t *model_json(const awq_plan_facts *facts)
 {
     const awq_model *model = awq_checkpoint_model(facts->inputs->model);
-    json_t *object =
-        json_pack("{s:s, s:s, s:I, s:I, s:I}", "path", facts->options->model, "family",
-                  awq_family_name(model->family), "parameters",
-                  (json_int_t)awq_model_parameters(model), "layers", (json_int_t)model->layers,
-                  "bytes", (json_int_t)awq_checkpoint_bytes(facts->inputs->model));
-    if (object && model->experts.count)
+    json_t *object = json_pack("{s:s, s:s, s:I, s:I, s:I}", "path", facts->options->model, "family",
+                               model->family, "parameters", (json_int_t)awq_model_parameters(model),
+                               "layers", (json_int_t)model->layers, "bytes",
+                               (json_int_t)awq_checkpoint_bytes(facts->inputs->model));
+    if (object && awq_model_experts(model))
         json_object_set_new(object, "active_parameters",
                             json_integer((json_int_t)awq_model_active_parameters(model)));
     return object;

@@ -7,10 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/clock.h"
-#include "io/log.h"
-#include "jobs/forecast.h"
-#include "jobs/format.h"
+#include "io/core/clock.h"
+#include "io/core/log.h"
+#include "jobs/options/amounts.h"
+#include "jobs/plan/forecast.h"
 
 static const double bar_seconds = 0.2;
 static const double line_seconds = 10, line_share = 0.02, longest_line_seconds = 300;

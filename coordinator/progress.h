@@ -10,9 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "jobs/letters.h"
-#include "jobs/options.h"
-#include "jobs/plan.h"
+#include "jobs/mail/letters.h"
+#include "jobs/options/options.h"
+#include "jobs/plan/plan.h"
 
 /* The work of a job, as it was when it began. */
 typedef struct awq_workload {

@@ -9,11 +9,11 @@
 #include "coordinator/commands.h"
 #include "coordinator/crew_plan.h"
 #include "coordinator/run.h"
-#include "io/clock.h"
-#include "io/fault.h"
-#include "io/log.h"
-#include "jobs/format.h"
-#include "jobs/work.h"
+#include "io/core/clock.h"
+#include "io/core/fault.h"
+#include "io/core/log.h"
+#include "jobs/options/amounts.h"
+#include "layers/quantize/cost.h"
 
 static const double least_lock_wait = 3; /* seconds */
 
@@ -60,7 +60,7 @@ static awq_status scan(awq_run *run, int64_t layers, bool *done, awq_error *err)
                                 .tile_sequences =
                                     awq_job_tile_sequences(run->options, &run->inputs.tokens),
                                 .length = run->inputs.tokens.length,
-                                .hidden = awq_checkpoint_model(run->inputs.model)->hidden};
+                                .hidden = awq_checkpoint_model(run->inputs.model)->residual};
     for (; shape.layer < layers; shape.layer++) {
         awq_letter *letter;
         if (awq_run_scan(run->directory, run->fingerprint, &shape, &done[shape.layer],
@@ -97,6 +97,7 @@ static awq_status begin_progress(awq_run *run, awq_error *err)
     const awq_model *model = awq_checkpoint_model(run->inputs.model);
     int64_t length = run->inputs.tokens.length, tokens = run->inputs.tokens.sequences * length;
     size_t bytes = (size_t)run->plan.layers * sizeof *run->plan.done;
+    int64_t scored = awq_job_objective_sequences(run->options, &run->inputs.tokens) * length;
     awq_workload load = {.plan = &run->plan,
                          .done = malloc(bytes),
                          .workers = run->crew->count,
@@ -104,7 +105,7 @@ static awq_status begin_progress(awq_run *run, awq_error *err)
                          .tokens = tokens,
                          .forward = awq_work_forward(model, tokens, length),
                          .gram = awq_work_gram(model, tokens),
-                         .search = awq_work_search(model, run->options, &run->inputs.tokens)};
+                         .search = awq_work_search(model, &run->options->recipe, scored, length)};
     if (!load.done) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to tell the progress");
     memcpy(load.done, run->plan.done, bytes);
     run->layers_done = run->layers_at_start = run->plan.layers - run->plan.layers_left;

@@ -3,8 +3,8 @@
 #include "coordinator/report.h"
 
 #include "coordinator/commands.h"
-#include "jobs/format.h"
-#include "jobs/run_directory.h"
+#include "jobs/options/amounts.h"
+#include "jobs/run/run_directory.h"
 
 static awq_status write_html(const awq_options *options, const awq_report_source *source,
                              awq_error *err)

@@ -9,9 +9,9 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#include "io/layer_record.h"
-#include "io/path.h"
-#include "jobs/job.h"
+#include "io/files/path.h"
+#include "io/records/layer_record.h"
+#include "jobs/plan/job.h"
 
 /* Where the records of an output directory are. */
 typedef struct awq_report_source {
@@ -42,10 +42,8 @@ json_t *awq_report_json(const awq_report_source *source, awq_error *err);
 /* mean|x| of a scale group: quantiles over its channels, and the largest ones. NULL: no memory. */
 json_t *awq_report_channels(const awq_group_record *group);
 
-/* The number of a routed expert's group or linear, by its name in the record; -1: it is none's. */
-int awq_report_expert(const char *name);
-/* The gates, ups or downs (`which` 0, 1, 2) of a layer's routed experts as one linear, named
- * "experts.up_proj"; false: it has none. */
+/* The linears of one type of a layer's routed experts (`which` counts the types) as one linear,
+ * named "experts.up_proj"; false: there are no more. */
 bool awq_report_sum_experts(const awq_layer_record *record, int which, awq_linear_record *out);
 /* Of each routed expert `error`, `rounding`, `alpha`, `tokens`. NULL: the layer has none. */
 json_t *awq_report_experts(const awq_layer_record *record);

@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "coordinator/report.h"
-#include "io/model.h"
+#include "io/model/model.h"
 
 static void print_header(FILE *file)
 {
@@ -35,7 +35,7 @@ static void print_group(FILE *file, const awq_group_record *group)
     print_number(file, group->candidates ? group->loss[0] : NAN);
 }
 
-static void print_linear(FILE *file, const awq_layer_record *record, awq_linear index)
+static void print_linear(FILE *file, const awq_layer_record *record, int index)
 {
     const awq_linear_record *linear = &record->linear[index];
     const awq_group_record *group = &record->group[linear->group];
@@ -56,8 +56,7 @@ static void print_linear(FILE *file, const awq_layer_record *record, awq_linear 
 static awq_status print_layer(void *context, const awq_layer_record *record, awq_error *err)
 {
     (void)err; /* what cannot be printed is found at the end, by the caller of all commands */
-    for (awq_linear linear = 0; linear < record->linears; linear++)
-        if (*record->linear[linear].name) print_linear(context, record, linear);
+    for (int linear = 0; linear < record->linears; linear++) print_linear(context, record, linear);
     return AWQ_OK;
 }
 

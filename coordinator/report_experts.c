@@ -8,18 +8,10 @@
 
 #include "coordinator/report.h"
 
-static const char prefix[] = "experts.";
-
-int awq_report_expert(const char *name)
-{
-    if (strncmp(name, prefix, sizeof prefix - 1) != 0) return -1;
-    return atoi(name + sizeof prefix - 1);
-}
-
 /* "w1" of "experts.3.w1" */
-static const char *own_name(const char *name)
+static const char *type_of(const awq_linear_record *linear)
 {
-    return strchr(name + sizeof prefix - 1, '.') + 1;
+    return strrchr(linear->name, '.') + 1;
 }
 
 static void add(awq_linear_record *sum, const awq_linear_record *linear)
@@ -32,20 +24,29 @@ static void add(awq_linear_record *sum, const awq_linear_record *linear)
     sum->damp = fmax(sum->damp, linear->damp);
     if (linear->clip_shapes > sum->clip_shapes) sum->clip_shapes = linear->clip_shapes;
     for (int64_t shape = 0; shape < linear->clip_shapes; shape++)
-        for (int step = 0; step < AWQ_RECORD_CLIP_STEPS; step++)
+        for (int step = 0; step < AWQ_CLIP_STEPS; step++)
             sum->clip_counts[shape][step] += linear->clip_counts[shape][step];
+}
+
+/* The which-th linear of the first expert; NULL: it has fewer. */
+static const awq_linear_record *find_type(const awq_layer_record *record, int which)
+{
+    for (int i = 0; i < record->linears; i++)
+        if (record->linear[i].expert == 0 && !which--) return &record->linear[i];
+    return NULL;
 }
 
 bool awq_report_sum_experts(const awq_layer_record *record, int which, awq_linear_record *out)
 {
+    const awq_linear_record *first = find_type(record, which);
     *out = (awq_linear_record){0};
-    for (awq_linear i = AWQ_DENSE_LINEARS + which; i < record->linears; i += AWQ_MLP_LINEARS) {
+    if (!first) return false;
+    snprintf(out->name, sizeof out->name, "experts.%.20s", type_of(first));
+    for (int i = 0; i < record->linears; i++) {
         const awq_linear_record *linear = &record->linear[i];
-        if (awq_report_expert(linear->name) < 0) continue;
-        snprintf(out->name, sizeof out->name, "experts.%.20s", own_name(linear->name));
-        add(out, linear);
+        if (linear->expert >= 0 && !strcmp(type_of(linear), type_of(first))) add(out, linear);
     }
-    return *out->name != '\0';
+    return true;
 }
 
 /* Millionths; an expert that puts nothing out has no error. */
@@ -55,7 +56,7 @@ static json_t *millionths(double loss, double energy)
     return isfinite(error) ? json_integer((json_int_t)llround(1e6 * error)) : json_null();
 }
 
-/* Thousandths of the alpha that was chosen for its down. */
+/* Thousandths of the alpha that was chosen for a group. */
 static json_t *alpha_json(const awq_group_record *group)
 {
     if (group->chosen < 0) return json_null();
@@ -66,26 +67,29 @@ typedef struct expert_lists {
     json_t *error, *rounding, *alpha, *tokens;
 } expert_lists;
 
-static void append(const expert_lists *lists, const awq_layer_record *record, int expert)
+/* The expert of a group, and its linears from *next on, which follow one another. */
+static void append(const expert_lists *lists, const awq_layer_record *record,
+                   const awq_group_record *group, int *next)
 {
     awq_linear_record sum = {0};
-    awq_linear gate = awq_mlp_linear(1 + expert, AWQ_GATE);
-    awq_group group = awq_mlp_down_group(1 + expert);
-    for (int i = 0; i < AWQ_MLP_LINEARS && gate + i < record->linears; i++)
-        add(&sum, &record->linear[gate + i]);
+    while (*next < record->linears && record->linear[*next].expert != group->expert) ++*next;
+    while (*next < record->linears && record->linear[*next].expert == group->expert)
+        add(&sum, &record->linear[(*next)++]);
     json_array_append_new(lists->error, millionths(sum.loss, sum.energy));
     json_array_append_new(lists->rounding, millionths(sum.loss_rounding, sum.energy));
-    json_array_append_new(lists->alpha, alpha_json(&record->group[group]));
-    json_array_append_new(lists->tokens, json_integer((json_int_t)record->group[group].tokens));
+    json_array_append_new(lists->alpha, alpha_json(group));
+    json_array_append_new(lists->tokens, json_integer((json_int_t)group->tokens));
 }
 
 json_t *awq_report_experts(const awq_layer_record *record)
 {
     expert_lists lists = {json_array(), json_array(), json_array(), json_array()};
-    int count = 0;
-    for (awq_group group = AWQ_DENSE_GROUPS; group < record->groups; group++)
-        count += awq_report_expert(record->group[group].name) >= 0;
-    for (int expert = 0; expert < count; expert++) append(&lists, record, expert);
+    int count = 0, next = 0;
+    for (int i = 0; i < record->groups; i++) {
+        if (record->group[i].expert < 0) continue;
+        append(&lists, record, &record->group[i], &next);
+        count++;
+    }
     json_t *object = json_pack("{s:o, s:o, s:o, s:o}", "error", lists.error, "rounding",
                                lists.rounding, "alpha", lists.alpha, "tokens", lists.tokens);
     if (count) return object;

@@ -48,7 +48,7 @@ static json_t *clip_counts(const awq_linear_record *linear)
     json_t *shapes = json_array();
     for (int64_t shape = 0; linear->clipped_groups && shape < linear->clip_shapes; shape++) {
         json_t *steps = json_array();
-        for (int step = 0; step < AWQ_RECORD_CLIP_STEPS; step++)
+        for (int step = 0; step < AWQ_CLIP_STEPS; step++)
             json_array_append_new(steps,
                                   json_integer((json_int_t)linear->clip_counts[shape][step]));
         json_array_append_new(shapes, steps);
@@ -90,8 +90,8 @@ typedef struct collection {
 static json_t *groups_json(json_t *grids, const awq_layer_record *record)
 {
     json_t *groups = json_object();
-    for (awq_group i = 0; i < record->groups; i++)
-        if (*record->group[i].name && awq_report_expert(record->group[i].name) < 0)
+    for (int i = 0; i < record->groups; i++)
+        if (record->group[i].expert < 0)
             json_object_set_new(groups, record->group[i].name,
                                 group_json(grids, &record->group[i]));
     return groups;
@@ -101,17 +101,15 @@ static json_t *groups_json(json_t *grids, const awq_layer_record *record)
 static json_t *linears_json(const awq_layer_record *record)
 {
     json_t *linears = json_object();
-    for (awq_linear i = 0; i < record->linears; i++) {
+    for (int i = 0; i < record->linears; i++) {
         const awq_linear_record *linear = &record->linear[i];
-        bool is_router = i >= AWQ_DENSE_LINEARS && linear->energy == 0 && !linear->groups;
-        if (*linear->name && !is_router && awq_report_expert(linear->name) < 0)
+        bool is_router = linear->energy == 0 && !linear->groups; /* not measured, not quantized */
+        if (!is_router && linear->expert < 0)
             json_object_set_new(linears, linear->name, linear_json(linear));
     }
-    for (int i = 0; i < AWQ_MLP_LINEARS; i++) {
-        awq_linear_record sum;
-        if (awq_report_sum_experts(record, i, &sum))
-            json_object_set_new(linears, sum.name, linear_json(&sum));
-    }
+    awq_linear_record sum;
+    for (int i = 0; awq_report_sum_experts(record, i, &sum); i++)
+        json_object_set_new(linears, sum.name, linear_json(&sum));
     return linears;
 }
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "coordinator/report.h"
-#include "io/publish.h"
+#include "io/files/publish.h"
 
 extern const char awq_report_template[]; /* made by coordinator/CMakeLists.txt */
 

@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "coordinator/report.h"
-#include "io/json.h"
-#include "io/log.h"
-#include "jobs/run_directory.h"
-#include "jobs/run_status.h"
+#include "io/core/log.h"
+#include "io/files/json.h"
+#include "jobs/run/run_directory.h"
+#include "jobs/run/run_status.h"
 
 enum { MAX_JOB_BYTES = 64 << 20, MAX_CONFIG_BYTES = 16 << 20, MAX_LAYER = 99999 };
 

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "io/clock.h"
-#include "io/log.h"
-#include "jobs/run_directory.h"
+#include "io/core/clock.h"
+#include "io/core/log.h"
+#include "jobs/run/run_directory.h"
 
 static const double status_seconds = 3, tick_seconds = 0.2;
 
@@ -78,11 +78,12 @@ static void layer_done(awq_run *run, int64_t layer, const awq_layer_summary *sum
 {
     run->plan.done[layer] = true;
     run->layers_done++;
-    char alphas[128];
+    char alphas[256];
     size_t used = 0;
-    for (awq_group group = 0; group < AWQ_DENSE_GROUPS; group++)
+    *alphas = '\0';
+    for (int64_t i = 0; i < summary->groups && used < sizeof alphas; i++)
         used += (size_t)snprintf(alphas + used, sizeof alphas - used, " %s=%.3g",
-                                 awq_dense_group_name(group), summary->alpha[group]);
+                                 summary->group[i].name, summary->group[i].alpha);
     awq_log(AWQ_LOG_VERBOSE, "layer done layer=%lld error=%.2f%% rounding=%.2f%%%s seconds=%.1f",
             (long long)layer, 100 * summary->relative_error, 100 * summary->rounding_error, alphas,
             summary->seconds);

@@ -7,9 +7,9 @@
 #include "coordinator/check.h"
 #include "coordinator/crew.h"
 #include "coordinator/progress.h"
-#include "jobs/job.h"
-#include "jobs/plan.h"
-#include "jobs/run_lock.h"
+#include "jobs/plan/job.h"
+#include "jobs/plan/plan.h"
+#include "jobs/run/run_lock.h"
 
 typedef struct awq_run {
     awq_options *options; /* borrowed */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/serving.h"
 
-#include "jobs/format.h"
+#include "jobs/options/amounts.h"
 
 enum { MOST_GPUS = 8, USUAL_CONTEXT = 8192, CACHE_ELEMENT_BYTES = 2 };
 static const double usable_share = 0.9, overhead_bytes = 1.5e9;
@@ -17,12 +17,18 @@ static const struct {
             {180e9, "B200"}};
 enum { GPUS = sizeof gpus / sizeof *gpus };
 
-/* Bytes of keys and values, with so many kv heads held in all. */
-static double cache_bytes(const awq_serving *serving, int64_t kv_heads)
+/* Bytes of keys and values on `count` GPUs: heads are repeated when there are too few. */
+static double cache_bytes(const awq_serving *serving, int count)
 {
     const awq_model *model = serving->model;
-    return 2.0 * CACHE_ELEMENT_BYTES * (double)(model->layers * kv_heads * model->head_dim) *
-           (double)serving->context * (double)serving->batch;
+    int64_t channels = 0;
+    for (int64_t layer = 0; layer < model->layers; layer++) {
+        const awq_attention_spec *attention = &awq_model_layer(model, layer)->attention;
+        int64_t heads = attention->kv_heads > count ? attention->kv_heads : count;
+        channels += heads * attention->head_dim;
+    }
+    return 2.0 * CACHE_ELEMENT_BYTES * (double)channels * (double)serving->context *
+           (double)serving->batch;
 }
 
 awq_serving awq_serving_make(const awq_model *model, uint64_t weight_bytes, int64_t group_size,
@@ -31,11 +37,11 @@ awq_serving awq_serving_make(const awq_model *model, uint64_t weight_bytes, int6
     if (!context) context = USUAL_CONTEXT;
     if (context > model->max_positions) context = model->max_positions;
     awq_serving serving = {weight_bytes, 0, context, batch, model, group_size};
-    serving.cache_bytes = (uint64_t)cache_bytes(&serving, model->kv_heads);
+    serving.cache_bytes = (uint64_t)cache_bytes(&serving, 1);
     return serving;
 }
 
-/* Inputs of o and down are split into whole groups. */
+/* Inputs that a linear puts out are split with its rows, into whole groups. */
 static bool splits(int64_t channels, int64_t group, int count)
 {
     return channels % count == 0 && (group < 0 || channels / count % group == 0);
@@ -44,16 +50,15 @@ static bool splits(int64_t channels, int64_t group, int count)
 /* Heads are whole, kv heads are split or repeated, and every expert is split like a dense MLP. */
 static bool divides(const awq_serving *serving, int count)
 {
-    const awq_model *model = serving->model;
-    int64_t group = serving->group_size, layer[2];
-    int sorts = awq_model_sorts(model, layer);
-    bool kv = model->kv_heads % count == 0 || count % model->kv_heads == 0;
-    if (model->heads % count || !kv || (count > 1 && group < 0)) return false;
-    for (awq_group i = AWQ_GROUP_O; i < awq_model_groups(model); i++) {
-        bool here = awq_layer_has_group(model, 0, i) ||
-                    (sorts > 1 && awq_layer_has_group(model, layer[1], i));
-        if (i != AWQ_GROUP_GATE_UP && here && !splits(awq_group_channels(model, i), group, count))
-            return false;
+    for (int kind = 0; kind < serving->model->kinds; kind++) {
+        const awq_layer_spec *spec = &serving->model->kind[kind];
+        int64_t heads = spec->attention.heads, kv_heads = spec->attention.kv_heads;
+        bool kv = kv_heads % count == 0 || count % kv_heads == 0;
+        if (heads % count || !kv || (count > 1 && serving->group_size < 0)) return false;
+        for (int i = 0; i < spec->groups; i++)
+            if (spec->group[i].producer.by == AWQ_BY_ROWS &&
+                !splits(spec->group[i].channels, serving->group_size, count))
+                return false;
     }
     return true;
 }
@@ -62,9 +67,7 @@ int awq_serving_gpus(const awq_serving *serving, double gpu_bytes)
 {
     double room = usable_share * gpu_bytes - overhead_bytes;
     for (int count = 1; count <= MOST_GPUS; count *= 2) {
-        int64_t kv_heads = serving->model->kv_heads;
-        int64_t held = kv_heads > count ? kv_heads : count; /* repeated when there are too few */
-        double bytes = (double)serving->weight_bytes + cache_bytes(serving, held);
+        double bytes = (double)serving->weight_bytes + cache_bytes(serving, count);
         if (divides(serving, count) && bytes <= room * count) return count;
     }
     return 0;

@@ -10,7 +10,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#include "io/model.h"
+#include "io/model/model.h"
 
 typedef struct awq_serving {
     uint64_t weight_bytes;

@@ -8,10 +8,10 @@
 #include "coordinator/commands.h"
 #include "coordinator/slurm.h"
 #include "coordinator/submission.h"
-#include "io/json.h"
-#include "io/log.h"
-#include "jobs/run_directory.h"
-#include "jobs/run_status.h"
+#include "io/core/log.h"
+#include "io/files/json.h"
+#include "jobs/run/run_directory.h"
+#include "jobs/run/run_status.h"
 
 /* What SLURM knows of the job of a run directory; false: nothing. */
 static bool find_slurm_job(const char *run, const json_t *status, awq_slurm_job *job)

@@ -3,8 +3,8 @@
 
 #include <time.h>
 
-#include "io/json.h"
-#include "io/path.h"
+#include "io/files/json.h"
+#include "io/files/path.h"
 
 #define FILE_NAME "submission.json"
 

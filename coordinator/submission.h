@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 #include "coordinator/slurm.h"
-#include "io/error.h"
+#include "io/core/error.h"
 
 #define AWQ_SCRIPT_NAME "job.sbatch"
 

@@ -10,10 +10,10 @@
 #include "coordinator/submission.h"
 #include "coordinator/submit.h"
 #include "coordinator/subprocess.h"
-#include "io/json.h"
-#include "io/log.h"
-#include "io/publish.h"
-#include "jobs/job.h"
+#include "io/core/log.h"
+#include "io/files/json.h"
+#include "io/files/publish.h"
+#include "jobs/plan/job.h"
 
 static const double sbatch_seconds = 60;
 

@@ -8,7 +8,7 @@
 
 #include "coordinator/slurm.h"
 #include "coordinator/submit.h"
-#include "jobs/job_file.h"
+#include "jobs/options/job_file.h"
 
 extern const char awq_job_template[]; /* made by CMake from slurm/job.sbatch.in */
 

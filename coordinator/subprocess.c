@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "io/clock.h"
+#include "io/core/clock.h"
 
 enum { OUTPUT_BYTES = 1 << 20 };
 

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "io/error.h"
+#include "io/core/error.h"
 
 /* Runs argv (NULL at its end; argv[0] is looked for in PATH) and waits for it. *output is what it
  * printed, to be freed; *code its exit code, 128 + signal if one ended it. Its error messages go to

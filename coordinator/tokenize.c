@@ -4,9 +4,9 @@
 
 #include "coordinator/calibration.h"
 #include "coordinator/commands.h"
-#include "io/json.h"
-#include "io/model.h"
-#include "io/path.h"
+#include "io/files/json.h"
+#include "io/files/path.h"
+#include "io/formats/quantization_config.h"
 
 static awq_status read_model(const char *directory, awq_model *model, awq_problems *problems,
                              awq_error *err)
@@ -37,6 +37,7 @@ static awq_status tokenize(const awq_options *options, awq_problems *problems, a
         awq_calibration_print(stdout, &calibration);
     }
     awq_tokens_release(&tokens);
+    awq_model_release(&model);
     return status;
 }
 

@@ -9,14 +9,14 @@
 
 #include "coordinator/check.h"
 #include "coordinator/commands.h"
-#include "io/clock.h"
-#include "io/json.h"
-#include "io/layer_record.h"
-#include "io/log.h"
-#include "io/path.h"
-#include "io/tensor_sums.h"
-#include "jobs/job.h"
-#include "jobs/run_directory.h"
+#include "io/core/clock.h"
+#include "io/core/log.h"
+#include "io/files/json.h"
+#include "io/files/path.h"
+#include "io/records/layer_record.h"
+#include "io/records/tensor_sums.h"
+#include "jobs/plan/job.h"
+#include "jobs/run/run_directory.h"
 
 static void unchecked(awq_verification *v, const char *sentence)
 {

@@ -7,10 +7,10 @@
 
 #include "coordinator/crew.h"
 #include "coordinator/progress.h"
-#include "io/checkpoint.h"
-#include "io/problems.h"
-#include "io/tokens.h"
-#include "jobs/options.h"
+#include "io/checkpoint/checkpoint.h"
+#include "io/core/problems.h"
+#include "io/text/tokens.h"
+#include "jobs/options/options.h"
 
 /* A sentence's status says what kind of finding it is: AWQ_ERR_INPUT the structure (files, config,
  * index, names, shapes), AWQ_ERR_CORRUPT bytes, AWQ_ERR_NUMERIC values. */

@@ -8,9 +8,9 @@
 
 #include "coordinator/crew_plan.h"
 #include "coordinator/verify.h"
-#include "jobs/job.h"
-#include "jobs/run_directory.h"
-#include "jobs/work.h"
+#include "jobs/plan/job.h"
+#include "jobs/run/run_directory.h"
+#include "layers/quantize/cost.h"
 
 /* Options as the recorded job had them: those that change the result, the backend, and how many of
  * the token file's sequences. */
@@ -82,7 +82,7 @@ static int64_t find_start(const awq_verification *v, const char *run, const char
                                 .sequences = v->tokens.sequences,
                                 .tile_sequences = awq_job_tile_sequences(v->options, &v->tokens),
                                 .length = v->tokens.length,
-                                .hidden = v->model->hidden};
+                                .hidden = v->model->residual};
     for (; shape.layer > 0; shape.layer--) {
         char path[AWQ_PATH_BYTES];
         awq_boundary *boundary;
@@ -140,14 +140,16 @@ static awq_status begin_progress(awq_verification *v, const awq_plan *p, awq_err
 {
     int64_t tokens = v->tokens.sequences * v->tokens.length;
     size_t bytes = (size_t)p->layers * sizeof *p->done;
-    awq_workload load = {.plan = p,
-                         .done = malloc(bytes),
-                         .workers = v->crew->count,
-                         .tiles = awq_job_tiles(v->options, &v->tokens),
-                         .tokens = tokens,
-                         .forward = awq_work_forward(v->model, tokens, v->tokens.length),
-                         .gram = awq_work_gram(v->model, tokens),
-                         .search = awq_work_search(v->model, v->options, &v->tokens)};
+    int64_t scored = awq_job_objective_sequences(v->options, &v->tokens) * v->tokens.length;
+    awq_workload load = {
+        .plan = p,
+        .done = malloc(bytes),
+        .workers = v->crew->count,
+        .tiles = awq_job_tiles(v->options, &v->tokens),
+        .tokens = tokens,
+        .forward = awq_work_forward(v->model, tokens, v->tokens.length),
+        .gram = awq_work_gram(v->model, tokens),
+        .search = awq_work_search(v->model, &v->options->recipe, scored, v->tokens.length)};
     if (!load.done) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to tell the progress");
     memcpy(load.done, p->done, bytes);
     awq_progress_begin(&v->view, &load, p->layers - p->layers_left, v->options);

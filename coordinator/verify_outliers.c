@@ -2,13 +2,13 @@
  * Linears that are further from their source than quantizing it leaves them.
  *
  * The measure is the error of the folded weight in steps of the grid that it was rounded to
- * (layers/unfold.h). A step is what bits, group size and the group's range make it, so one bound
- * serves all of them: rounding leaves 1 / sqrt(12) = 0.29 on average, cut ranges and error feedback
- * somewhat more, and any other weight several steps. Below the bound, a linear stands out when it
- * is far above its kind in all layers and experts, by a robust z-score: the distance from the
- * median of the logarithms over their median absolute deviation. The relative error is looked at in
- * that way only: where activations have outliers, a good quantization may leave the columns that
- * they hardly use far off, in all layers alike. */
+ * (layers/fold/unfold.h). A step is what bits, group size and the group's range make it, so one
+ * bound serves all of them: rounding leaves 1 / sqrt(12) = 0.29 on average, cut ranges and error
+ * feedback somewhat more, and any other weight several steps. Below the bound, a linear stands out
+ * when it is far above its kind in all layers and experts, by a robust z-score: the distance from
+ * the median of the logarithms over their median absolute deviation. The relative error is looked
+ * at in that way only: where activations have outliers, a good quantization may leave the columns
+ * that they hardly use far off, in all layers alike. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +17,7 @@
 
 static const double most_steps = 1;
 static const double most_z = 6;
+enum { MOST_TYPES = 24 };                /* of linears in a model */
 static const double normal_mad = 1.4826; /* standard deviations in a median absolute deviation */
 
 /* A distance over the layers. */
@@ -38,17 +39,24 @@ static double median(spread *s)
     return s->logarithms[(s->count - 1) / 2];
 }
 
-/* The value from which on one stands out: `least` times the median at the least. `offset` says
- * which distance. logarithms: room for one of each linear. */
-static double find_limit(const awq_verification *v, awq_kind kind, size_t offset, double least,
+static const awq_linear_spec *linear_at(const awq_verification *v, int64_t part, int64_t linear)
+{
+    return &awq_model_layer(v->model, part - 1)->linear[linear];
+}
+
+/* The value from which on one stands out among the linears of a type, in all layers and experts:
+ * `least` times the median at the least. `offset` says which distance. logarithms: room for one of
+ * each linear. */
+static double find_limit(const awq_verification *v, const char *type, size_t offset, double least,
                          double *logarithms, double *middle)
 {
     spread s = {.logarithms = logarithms};
     for (int64_t part = 1; part < v->parts; part++)
-        for (awq_linear linear = 0; linear < v->checks[part].linears; linear++) {
-            const char *checks = (const char *)&v->linears[part][linear];
+        for (int64_t i = 0; i < v->checks[part].linears; i++) {
+            const char *checks = (const char *)&v->linears[part][i];
             double distance = *(const double *)(const void *)(checks + offset);
-            if (awq_linear_kind(v->model, linear) == kind && isfinite(distance) && distance > 0)
+            if (!strcmp(awq_linear_type(linear_at(v, part, i)), type) && isfinite(distance) &&
+                distance > 0)
                 s.logarithms[s.count++] = log(distance);
         }
     *middle = 0;
@@ -59,17 +67,17 @@ static double find_limit(const awq_verification *v, awq_kind kind, size_t offset
     return exp(center + fmax(most_z * normal_mad * median(&s), log(least)));
 }
 
-/* What one linear's distances are held to. */
+/* What the distances of linears of a type are held to. */
 typedef struct limits {
+    const char *type;
     double steps, median_steps, relative, median_relative;
 } limits;
 
-static void check_linear(awq_verification *v, int64_t layer, awq_linear linear, const limits *limit)
+static void check_linear(awq_verification *v, int64_t layer, int64_t linear, const limits *limit)
 {
     const awq_linear_checks *checks = &v->linears[layer + 1][linear];
     double steps = checks->steps, relative = checks->relative;
-    char name[AWQ_NAME_BYTES];
-    awq_linear_name(name, v->model, linear);
+    const char *name = linear_at(v, layer + 1, linear)->name;
     if (steps == -1) return;
     if (!isfinite(steps) || !isfinite(relative))
         awq_problems_add(&v->outliers, AWQ_ERR_NUMERIC,
@@ -102,19 +110,33 @@ static size_t count_linears(const awq_verification *v)
     return count;
 }
 
+/* The limits of a type: those that are known already, or new ones. */
+static const limits *limits_of(const awq_verification *v, const char *type, limits *known,
+                               int *count, double *logarithms)
+{
+    int at = 0;
+    while (at < *count && strcmp(known[at].type, type) != 0) at++;
+    limits *limit = &known[at];
+    if (at < *count) return limit;
+    *limit = (limits){.type = type};
+    limit->steps = find_limit(v, type, offsetof(awq_linear_checks, steps), 1.5, logarithms,
+                              &limit->median_steps);
+    limit->relative = find_limit(v, type, offsetof(awq_linear_checks, relative), 3, logarithms,
+                                 &limit->median_relative);
+    if (*count + 1 < MOST_TYPES) ++*count; /* the last one is found anew each time */
+    return limit;
+}
+
 void awq_verify_find_outliers(awq_verification *v)
 {
-    limits limit[AWQ_KINDS];
+    limits known[MOST_TYPES];
+    int count = 0;
     double *logarithms = malloc((count_linears(v) + 1) * sizeof *logarithms);
     if (!logarithms) return;
-    for (int kind = 0; kind < AWQ_KINDS; kind++) {
-        limit[kind].steps = find_limit(v, (awq_kind)kind, offsetof(awq_linear_checks, steps), 1.5,
-                                       logarithms, &limit[kind].median_steps);
-        limit[kind].relative = find_limit(v, (awq_kind)kind, offsetof(awq_linear_checks, relative),
-                                          3, logarithms, &limit[kind].median_relative);
-    }
+    for (int64_t part = 1; part < v->parts; part++)
+        for (int64_t i = 0; i < v->checks[part].linears; i++) {
+            const char *type = awq_linear_type(linear_at(v, part, i));
+            check_linear(v, part - 1, i, limits_of(v, type, known, &count, logarithms));
+        }
     free(logarithms);
-    for (int64_t layer = 0; layer + 1 < v->parts; layer++)
-        for (awq_linear linear = 0; linear < v->checks[layer + 1].linears; linear++)
-            check_linear(v, layer, linear, &limit[awq_linear_kind(v->model, linear)]);
 }

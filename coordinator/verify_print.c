@@ -143,9 +143,8 @@ static json_t *list_linears(const awq_verification *v)
     for (int64_t part = 1; v->checks && part < v->parts; part++)
         for (int64_t i = 0; i < v->checks[part].linears; i++) {
             const awq_linear_checks *linear = &v->linears[part][i];
-            char name[AWQ_NAME_BYTES];
             if (linear->steps == -1) continue;
-            awq_linear_name(name, v->model, (awq_linear)i);
+            const char *name = awq_model_layer(v->model, part - 1)->linear[i].name;
             json_array_append_new(list, json_pack("{s:I, s:s, s:o, s:o}", "layer",
                                                   (json_int_t)(part - 1), "linear", name,
                                                   "relative_error", number(linear->relative),

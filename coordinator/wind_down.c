@@ -5,9 +5,9 @@
 
 #include "coordinator/interrupt.h"
 #include "coordinator/run.h"
-#include "io/clock.h"
-#include "io/log.h"
-#include "jobs/format.h"
+#include "io/core/clock.h"
+#include "io/core/log.h"
+#include "jobs/options/amounts.h"
 
 /* A rank that is alive answers at once: its main thread does nothing but letters. */
 static const double answer_seconds = 0.5;

@@ -24,9 +24,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "io/activation.h"
-#include "io/dtype.h"
-#include "io/error.h"
+#include "io/core/activation.h"
+#include "io/core/clip.h"
+#include "io/core/dtype.h"
+#include "io/core/error.h"
 #include "kernels/link.h"
 
 typedef struct awq_backend awq_backend;
@@ -86,13 +87,6 @@ typedef struct awq_grid {
     bool zero_point;    /* false: symmetric, zero = 2^(bits - 1) */
     bool bf16_scales;   /* scales are rounded to bfloat16 first: exact in both 16-bit types */
 } awq_grid;
-
-/* Which ends of a group's range [-below, above] a clip shrinks (A 2.8), by steps of 1/20:
- * symmetric: to M_j = max|w| (1 - j/20), both; asymmetric: to above (1 - j/20) and
- * below (1 - k/20), each its own. */
-typedef enum awq_clip_shape { AWQ_CLIP_SYMMETRIC, AWQ_CLIP_ASYMMETRIC } awq_clip_shape;
-
-enum { AWQ_CLIP_STEPS = 10, AWQ_CLIP_SHAPES = 2 };
 
 /* A clip of one linear, on the device. */
 typedef struct awq_clip {

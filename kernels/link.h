@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "io/error.h"
+#include "io/core/error.h"
 
 struct awq_device;
 

@@ -3,9 +3,9 @@
  * the last stage scores them. */
 #include <stdlib.h>
 
-#include "jobs/work.h"
-#include "layers/decoder.h"
-#include "layers/head.h"
+#include "layers/forward/decoder.h"
+#include "layers/forward/head.h"
+#include "layers/quantize/cost.h"
 #include "worker/hidden.h"
 
 typedef struct eval_run {
@@ -36,8 +36,9 @@ static awq_status prepare(eval_run *run, awq_error *err)
     run->decoders = calloc(decoders, sizeof *run->decoders);
     if (!run->decoders)
         return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a stage of %zu layers", decoders);
-    if (awq_scratch_create(worker->device, awq_checkpoint_model(worker->checkpoint[0]),
-                           worker->tile_sequences * worker->tokens.length, worker->tokens.length,
+    awq_tile_size size = {.rows = worker->tile_sequences * worker->tokens.length,
+                          .length = worker->tokens.length};
+    if (awq_scratch_create(worker->device, awq_checkpoint_model(worker->checkpoint[0]), &size,
                            &run->scratch, err))
         return err->status;
     for (int m = 0; m < worker->models; m++)

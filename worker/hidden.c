@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-#include "jobs/run_directory.h"
-#include "layers/head.h"
+#include "jobs/run/run_directory.h"
+#include "layers/forward/head.h"
 
 /* Unsent tiles that a stage may leave behind it before it waits. */
 enum { MAX_UNSENT = 4 };
@@ -17,7 +17,7 @@ static awq_status open_boundary(awq_source *source, awq_error *err)
                                 .sequences = worker->tokens.sequences,
                                 .tile_sequences = worker->tile_sequences,
                                 .length = worker->tokens.length,
-                                .hidden = awq_checkpoint_model(worker->checkpoint[0])->hidden};
+                                .hidden = awq_checkpoint_model(worker->checkpoint[0])->residual};
     source->staging = malloc(awq_hidden_count(worker, 0) * sizeof *source->staging);
     if (!source->staging)
         return awq_fail(err, AWQ_ERR_MEMORY, "no memory to read a boundary; lower --tile-tokens");

@@ -3,7 +3,7 @@
 #ifndef AWQ_WORKER_HIDDEN_H
 #define AWQ_WORKER_HIDDEN_H
 
-#include "io/boundary.h"
+#include "io/records/boundary.h"
 #include "worker/state.h"
 
 /* Where a stage's tiles come from. */
@@ -30,7 +30,7 @@ awq_status awq_hidden_send(awq_worker *worker, const awq_stage *stage, int64_t t
 static inline size_t awq_hidden_count(const awq_worker *worker, int64_t tile)
 {
     return (size_t)(awq_worker_tile_sequences(worker, tile) * worker->tokens.length *
-                    awq_checkpoint_model(worker->checkpoint[0])->hidden);
+                    awq_checkpoint_model(worker->checkpoint[0])->residual);
 }
 
 #endif

@@ -8,8 +8,8 @@
 #ifndef AWQ_WORKER_INLET_H
 #define AWQ_WORKER_INLET_H
 
-#include "jobs/mail.h"
-#include "jobs/plan.h"
+#include "jobs/mail/mail.h"
+#include "jobs/plan/plan.h"
 #include "worker/worker.h"
 
 typedef struct awq_inlet awq_inlet;

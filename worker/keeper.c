@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "jobs/job.h"
-#include "jobs/run_directory.h"
+#include "jobs/plan/job.h"
+#include "jobs/run/run_directory.h"
 
 /* One boundary that is being written. */
 typedef struct open_boundary {

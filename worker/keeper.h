@@ -6,7 +6,7 @@
 #ifndef AWQ_WORKER_KEEPER_H
 #define AWQ_WORKER_KEEPER_H
 
-#include "io/boundary.h"
+#include "io/records/boundary.h"
 #include "worker/queue.h"
 
 typedef struct awq_keeper awq_keeper;

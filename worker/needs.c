@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "layers/head.h"
-#include "layers/quantize.h"
+#include "layers/fold/fold_check.h"
+#include "layers/forward/head.h"
+#include "layers/quantize/quantize.h"
 #include "worker/cores.h"
 #include "worker/port.h"
-#include "worker/quantize_options.h"
 #include "worker/worker.h"
 
 /* The process itself: MPI, libraries, BLAS buffers of each thread. Measured by tests/bench. */
@@ -29,20 +29,19 @@ int64_t awq_needs_kept_sequences(const awq_options *options, const awq_tokens *t
 
 static uint64_t hidden_bytes(const awq_model *model, int64_t rows)
 {
-    return (uint64_t)(rows * model->hidden) * sizeof(float);
+    return (uint64_t)(rows * model->residual) * sizeof(float);
 }
 
 /* Host copies of one layer's result: a code a weight, or with --skip float32; scale, zero point and
  * limit a group. */
 static uint64_t result_bytes(const awq_model *model, const awq_options *options)
 {
-    int64_t layer[2];
-    uint64_t weights = (uint64_t)awq_model_layer_parameters(model, 0);
-    if (awq_model_sorts(model, layer) == 2) {
-        uint64_t other = (uint64_t)awq_model_layer_parameters(model, layer[1]);
-        if (other > weights) weights = other;
+    uint64_t weights = 0;
+    for (int kind = 0; kind < model->kinds; kind++) {
+        uint64_t of_kind = (uint64_t)awq_layer_parameters(&model->kind[kind]);
+        if (of_kind > weights) weights = of_kind;
     }
-    int64_t group_size = options->group_size;
+    int64_t group_size = options->recipe.group_size;
     return (options->skip ? 4 * weights : weights) +
            (group_size > 0 ? 7 * weights / (uint64_t)group_size : 0);
 }
@@ -65,13 +64,15 @@ static uint64_t budget_bytes(const awq_job_size *size)
 
 /* What the tokens of a job take. */
 typedef struct token_counts {
-    int64_t length, rows, all, kept; /* tokens: of a sequence, a tile, all tiles, kept */
+    awq_tile_size tile;
+    int64_t rows, all, kept; /* tokens: of a tile, all tiles, kept */
 } token_counts;
 
 static token_counts count_tokens(const awq_options *options, const awq_tokens *tokens)
 {
     int64_t sequences = awq_job_tile_sequences(options, tokens), length = tokens->length;
-    return (token_counts){length, sequences * length, tokens->sequences * length,
+    return (token_counts){awq_checked_tile(sequences, length), sequences * length,
+                          tokens->sequences * length,
                           awq_needs_kept_sequences(options, tokens) * length};
 }
 
@@ -80,12 +81,11 @@ static token_counts count_tokens(const awq_options *options, const awq_tokens *t
 static void quantize_needs(const awq_options *options, const awq_model *model,
                            const token_counts *tokens, size_t compute_bytes, awq_hello *hello)
 {
-    awq_quantize_options quantize = awq_worker_quantize_options(options, model);
     hello->layer_bytes = awq_decoder_bytes(model, compute_bytes) + awq_statistics_bytes(model) +
                          hidden_bytes(model, tokens->kept);
     hello->fixed_bytes =
-        awq_scratch_bytes(model, tokens->rows, tokens->length, compute_bytes) +
-        awq_quantize_bytes(model, &quantize, tokens->kept, tokens->rows, compute_bytes) +
+        awq_scratch_bytes(model, &tokens->tile, compute_bytes) +
+        awq_quantize_bytes(model, &options->recipe, tokens->kept, tokens->rows, compute_bytes) +
         hidden_bytes(model, tokens->rows);
     hello->host_bytes = 2 * result_bytes(model, options); /* one is written, one is made */
 }
@@ -95,7 +95,8 @@ static void eval_needs(const awq_model *model, const token_counts *tokens, size_
 {
     uint64_t count = (uint64_t)models;
     hello->layer_bytes = count * awq_decoder_bytes(model, compute_bytes);
-    hello->fixed_bytes = awq_scratch_bytes(model, tokens->rows, tokens->length, compute_bytes) +
+    awq_tile_size tile = {.rows = tokens->rows, .length = tokens->tile.length};
+    hello->fixed_bytes = awq_scratch_bytes(model, &tile, compute_bytes) +
                          count * awq_head_bytes(model, compute_bytes) +
                          count * hidden_bytes(model, tokens->rows);
 }

@@ -4,9 +4,9 @@
 #ifndef AWQ_WORKER_NEEDS_H
 #define AWQ_WORKER_NEEDS_H
 
-#include "io/tokens.h"
-#include "jobs/job.h"
-#include "jobs/letters.h"
+#include "io/text/tokens.h"
+#include "jobs/mail/letters.h"
+#include "jobs/plan/job.h"
 #include "kernels/backend.h"
 
 typedef struct awq_job_size {

@@ -7,7 +7,7 @@
 #ifndef AWQ_WORKER_OUTLET_H
 #define AWQ_WORKER_OUTLET_H
 
-#include "jobs/plan.h"
+#include "jobs/plan/plan.h"
 #include "worker/worker.h"
 
 typedef struct awq_outlet awq_outlet;

@@ -4,8 +4,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "io/awq_format.h"
+#include "io/formats/format.h"
 
 enum { MOST_THREADS = 16 }; /* of a layer's packing, beside the one that asks for it */
 
@@ -15,6 +16,7 @@ typedef struct packing {
     awq_packed_layer packed;
     const awq_checkpoint *checkpoint;
     const awq_model *model;
+    const awq_layer_spec *spec;
     awq_quantization quantization;
     const awq_quantized_layer *result;
     int64_t layer;
@@ -35,14 +37,16 @@ static awq_status init(packing *job, const awq_checkpoint *checkpoint,
                        awq_error *err)
 {
     const awq_model *model = awq_checkpoint_model(checkpoint);
-    size_t linears = (size_t)awq_model_linears(model);
-    size_t most = (size_t)(AWQ_MAX_PARTS + 1) * linears + AWQ_NORMS;
+    const awq_layer_spec *spec = awq_model_layer(model, result->record.layer);
+    size_t linears = (size_t)spec->linears;
+    size_t most = (size_t)(AWQ_MAX_PARTS + 1) * linears + (size_t)spec->norms;
     *job = (packing){.packed = {.tensor = calloc(most, sizeof *job->packed.tensor),
                                 .name = calloc(most, sizeof *job->packed.name),
                                 .data = calloc(most, sizeof *job->packed.data),
-                                .first = calloc(linears, sizeof *job->packed.first)},
+                                .first = calloc(linears + 1, sizeof *job->packed.first)},
                      .checkpoint = checkpoint,
                      .model = model,
+                     .spec = spec,
                      .quantization = *quantization,
                      .result = result,
                      .layer = result->record.layer};
@@ -77,7 +81,7 @@ static char *add(awq_packed_layer *packed, awq_dtype dtype, int64_t rows, int64_
 }
 
 /* In the type and shape of the source's tensor of this name. */
-static awq_status list_like(packing *job, awq_linear linear, const char *suffix, awq_error *err)
+static awq_status list_like(packing *job, int linear, const char *suffix, awq_error *err)
 {
     const awq_tensor *source = awq_checkpoint_linear(job->checkpoint, job->layer, linear, suffix);
     char *name =
@@ -87,12 +91,11 @@ static awq_status list_like(packing *job, awq_linear linear, const char *suffix,
     return AWQ_OK;
 }
 
-static awq_status list_codes(packing *job, awq_linear linear, awq_error *err)
+static awq_status list_codes(packing *job, int linear, awq_error *err)
 {
-    int64_t out, in;
+    const awq_linear_spec *spec = &job->spec->linear[linear];
     awq_part parts[AWQ_MAX_PARTS];
-    awq_linear_shape(job->model, linear, &out, &in);
-    int count = awq_format_parts(&job->quantization, out, in, parts);
+    int count = awq_format_parts(&job->quantization, spec->out, spec->in, parts);
     for (int i = 0; i < count; i++) {
         char *name = add(&job->packed, parts[i].dtype, parts[i].shape[0],
                          parts[i].dims > 1 ? parts[i].shape[1] : 0);
@@ -104,14 +107,14 @@ static awq_status list_codes(packing *job, awq_linear linear, awq_error *err)
 
 static awq_status list_tensors(packing *job, awq_error *err)
 {
-    for (awq_linear linear = 0; linear < awq_model_linears(job->model); linear++) {
+    for (int linear = 0; linear < job->spec->linears; linear++) {
         const awq_quantized_linear *result = &job->result->linear[linear];
         job->packed.first[linear] = job->packed.count;
-        if (!awq_layer_has(job->model, job->layer, linear)) continue;
         if (result->weight ? list_like(job, linear, "weight", err) : list_codes(job, linear, err))
             return err->status;
         if (result->bias && list_like(job, linear, "bias", err)) return err->status;
     }
+    job->packed.first[job->spec->linears] = job->packed.count;
     return AWQ_OK;
 }
 
@@ -130,17 +133,16 @@ static awq_status codes_of(const awq_quantized_linear *result, awq_linear_codes 
     return AWQ_OK;
 }
 
-static awq_status fill_codes(const packing *job, awq_linear linear, awq_error *err)
+static awq_status fill_codes(const packing *job, int linear, awq_error *err)
 {
-    char name[AWQ_NAME_BYTES];
-    awq_linear_codes codes;
-    awq_linear_shape(job->model, linear, &codes.out, &codes.in);
+    const awq_linear_spec *spec = &job->spec->linear[linear];
+    awq_linear_codes codes = {.out = spec->out, .in = spec->in};
     codes.groups = awq_quantization_groups(&job->quantization, codes.in);
     if (codes_of(&job->result->linear[linear], &codes, err)) return err->status;
     awq_status status = awq_format_pack(&job->quantization, &codes,
                                         job->packed.data + job->packed.first[linear], err);
     free(codes.scales);
-    return status ? awq_error_wrap(err, "%s", awq_linear_name(name, job->model, linear)) : AWQ_OK;
+    return status ? awq_error_wrap(err, "%s", spec->name) : AWQ_OK;
 }
 
 static void fill_values(const awq_packed_layer *packed, size_t index, const float *values)
@@ -149,13 +151,11 @@ static void fill_values(const awq_packed_layer *packed, size_t index, const floa
     awq_narrow(packed->data[index], values, tensor->dtype, (size_t)awq_tensor_elements(tensor));
 }
 
-static awq_status fill_linear(const packing *job, awq_linear linear, awq_error *err)
+static awq_status fill_linear(const packing *job, int linear, awq_error *err)
 {
     const awq_packed_layer *packed = &job->packed;
     const awq_quantized_linear *result = &job->result->linear[linear];
-    bool last = linear + 1 == awq_model_linears(job->model);
-    size_t first = packed->first[linear], end = last ? packed->count : packed->first[linear + 1];
-    if (first == end) return AWQ_OK; /* this layer has none */
+    size_t first = packed->first[linear], end = packed->first[linear + 1];
     if (result->bias) fill_values(packed, end - 1, result->bias);
     if (!result->weight) return fill_codes(job, linear, err);
     fill_values(packed, first, result->weight);
@@ -167,8 +167,7 @@ static void *fill_linears(void *context)
 {
     packing *job = context;
     awq_error err;
-    for (awq_linear linear;
-         (linear = atomic_fetch_add(&job->next, 1)) < awq_model_linears(job->model);) {
+    for (int linear; (linear = atomic_fetch_add(&job->next, 1)) < job->spec->linears;) {
         if (!fill_linear(job, linear, &err)) continue;
         pthread_mutex_lock(&job->mutex);
         if (!job->failed) job->error = err;
@@ -194,13 +193,16 @@ static awq_status fill_tensors(packing *job, int threads, awq_error *err)
 
 static awq_status pack_norms(packing *job, awq_error *err)
 {
-    for (awq_norm norm = 0; norm < AWQ_NORMS; norm++) {
-        if (!job->result->norm[norm]) continue;
+    for (int norm = 0; norm < job->spec->norms; norm++) {
         const awq_tensor *source = awq_checkpoint_norm(job->checkpoint, job->layer, norm);
         char *name = add(&job->packed, source->dtype, source->shape[0], 0);
         if (!name) return no_memory(err);
-        awq_norm_tensor_name(name, job->layer, norm);
-        fill_values(&job->packed, job->packed.count - 1, job->result->norm[norm]);
+        awq_norm_tensor_name(name, job->model, job->layer, norm);
+        size_t index = job->packed.count - 1;
+        if (job->result->norm[norm])
+            fill_values(&job->packed, index, job->result->norm[norm]);
+        else
+            memcpy(job->packed.data[index], source->data, source->bytes);
     }
     return AWQ_OK;
 }

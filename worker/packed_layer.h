@@ -4,8 +4,8 @@
 #ifndef AWQ_WORKER_PACKED_LAYER_H
 #define AWQ_WORKER_PACKED_LAYER_H
 
-#include "io/checkpoint.h"
-#include "layers/quantize.h"
+#include "io/checkpoint/checkpoint.h"
+#include "layers/quantize/quantize.h"
 
 /* Arrays are owned, and have room for the layer's most: each linear's parts and bias, and the
  * norms. Tensors come by linear, then the norms. */

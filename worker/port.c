@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/port.h"
 
-#include "io/clock.h"
+#include "io/core/clock.h"
 #include "worker/hidden.h"
 
 static const double told_seconds = 2;

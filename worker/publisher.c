@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/publisher.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "jobs/skip.h"
+#include "jobs/options/skip.h"
 #include "worker/record.h"
 #include "worker/state.h"
 
@@ -21,18 +23,32 @@ struct awq_publisher {
 
 /* ---- the thread ---- */
 
-/* Of the groups from `first` to before `end` that have one; -1: none has. */
-static double mean_alpha(const awq_layer_record *record, awq_group first, awq_group end)
+/* The entry of groups of this name, which may be new; NULL: there is no room for it. */
+static awq_group_alpha *alpha_of(awq_layer_summary *summary, const char *group)
 {
-    double sum = 0;
-    int count = 0;
-    for (awq_group group = first; group < end; group++) {
-        const awq_group_record *searched = &record->group[group];
-        if (searched->candidates <= 0 || searched->chosen < 0) continue;
-        sum += searched->alpha[searched->chosen];
-        count++;
+    const char *dot = strrchr(group, '.'), *name = dot ? dot + 1 : group;
+    int64_t i = 0;
+    while (i < summary->groups && strcmp(summary->group[i].name, name) != 0) i++;
+    if (i == AWQ_MOST_ALPHAS) return NULL;
+    if (i == summary->groups) {
+        summary->groups++;
+        snprintf(summary->group[i].name, sizeof summary->group[i].name, "%.15s", name);
     }
-    return count ? sum / count : -1;
+    return &summary->group[i];
+}
+
+static void take_alphas(awq_layer_summary *summary, const awq_layer_record *record)
+{
+    int count[AWQ_MOST_ALPHAS] = {0};
+    for (int i = 0; i < record->groups; i++) {
+        const awq_group_record *group = &record->group[i];
+        awq_group_alpha *alpha = alpha_of(summary, group->name);
+        if (!alpha || group->candidates <= 0 || group->chosen < 0) continue;
+        alpha->alpha += group->alpha[group->chosen];
+        count[alpha - summary->group]++;
+    }
+    for (int64_t i = 0; i < summary->groups; i++)
+        summary->group[i].alpha = count[i] ? summary->group[i].alpha / count[i] : -1;
 }
 
 static void tell_layer_done(const awq_worker *worker, const awq_layer_record *record)
@@ -41,9 +57,7 @@ static void tell_layer_done(const awq_worker *worker, const awq_layer_record *re
         .relative_error = awq_layer_record_relative_error(record),
         .rounding_error = awq_layer_record_rounding_error(record),
     };
-    for (awq_group group = 0; group < AWQ_GROUP_DOWN; group++)
-        summary.alpha[group] = mean_alpha(record, group, group + 1);
-    summary.alpha[AWQ_GROUP_DOWN] = mean_alpha(record, AWQ_GROUP_DOWN, record->groups);
+    take_alphas(&summary, record);
     for (int phase = 0; phase < AWQ_PHASES; phase++) summary.seconds += record->seconds[phase];
     awq_mail_post(
         worker->mail, AWQ_COORDINATOR,
@@ -55,8 +69,8 @@ static awq_status publish(awq_publisher *publisher, awq_error *err)
     awq_worker *worker = publisher->worker;
     awq_quantized_layer *layer = &publisher->layer;
     const awq_checkpoint *checkpoint = worker->checkpoint[0];
-    awq_quantization quantization =
-        awq_job_quantization(&worker->job.options, awq_checkpoint_model(checkpoint));
+    awq_quantization quantization = awq_recipe_quantization(
+        &worker->job.options.recipe, awq_checkpoint_model(checkpoint)->dtype);
     /* the CPU backend's threads search the next layer meanwhile; beside a GPU they have nothing to
      * do */
     int threads = worker->device->threads ? 1 : worker->device_options.threads;

@@ -6,7 +6,7 @@
 #ifndef AWQ_WORKER_PUBLISHER_H
 #define AWQ_WORKER_PUBLISHER_H
 
-#include "layers/quantize.h"
+#include "layers/quantize/quantize.h"
 #include "worker/worker.h"
 
 typedef struct awq_publisher awq_publisher;

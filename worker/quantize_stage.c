@@ -4,15 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/clock.h"
-#include "io/log.h"
-#include "jobs/run_directory.h"
-#include "jobs/skip.h"
-#include "jobs/work.h"
-#include "layers/quantize.h"
+#include "io/core/clock.h"
+#include "io/core/log.h"
+#include "jobs/options/skip.h"
+#include "jobs/run/run_directory.h"
+#include "layers/fold/fold_check.h"
+#include "layers/quantize/cost.h"
+#include "layers/quantize/quantize.h"
 #include "worker/hidden.h"
 #include "worker/needs.h"
-#include "worker/quantize_options.h"
 #include "worker/record.h"
 #include "worker/when.h"
 
@@ -62,7 +62,7 @@ static int64_t kept_sequences(const awq_worker *worker)
 /* Floats in the hidden states of that many sequences. */
 static int64_t sequences_floats(const stage_run *run, int64_t sequences)
 {
-    return sequences * run->worker->tokens.length * run->model->hidden;
+    return sequences * run->worker->tokens.length * run->model->residual;
 }
 
 static awq_status alloc_tile(stage_run *run, awq_error *err)
@@ -72,8 +72,8 @@ static awq_status alloc_tile(stage_run *run, awq_error *err)
     int64_t rows = worker->tile_sequences * worker->tokens.length;
     size_t bytes = awq_hidden_count(worker, 0) * sizeof(float);
     size_t kept_bytes = (size_t)sequences_floats(run, kept_sequences(worker)) * sizeof(float);
-    if (awq_scratch_create(run->device, run->model, rows, worker->tokens.length, &run->scratch,
-                           err) ||
+    awq_tile_size size = awq_checked_tile(worker->tile_sequences, worker->tokens.length);
+    if (awq_scratch_create(run->device, run->model, &size, &run->scratch, err) ||
         backend->alloc(run->device, bytes, "hidden states", (void **)&run->hidden, err))
         return err->status;
     if (worker->tokens.mask &&
@@ -238,7 +238,6 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
 {
     awq_worker *worker = run->worker;
     int64_t layer = run->stage->first + i;
-    awq_quantize_options options = awq_worker_quantize_options(&worker->job.options, run->model);
     watched_layer watched = {run, layer, &run->when[i]};
     awq_quantize_watch watch = {watch_step, &watched};
     awq_kept_tokens kept = {.input = run->kept[i],
@@ -249,9 +248,9 @@ static awq_status search_layer(stage_run *run, int64_t i, awq_error *err)
     awq_quantized_layer_init(&result);
     awq_span_begin(watched.when, AWQ_SPAN_SEARCH);
     if (awq_worker_check(worker, err)) return err->status;
-    awq_status status = awq_quantize_layer(run->device, run->model, &run->decoders[i],
-                                           &run->statistics[i], run->scratch, worker->result_memory,
-                                           &kept, &options, &watch, &result, err);
+    awq_status status = awq_quantize_layer(
+        run->device, run->model, &run->decoders[i], &run->statistics[i], run->scratch,
+        worker->result_memory, &kept, &worker->job.options.recipe, &watch, &result, err);
     awq_reader_give_back(worker->reader, &run->decoders[i]);
     awq_statistics_release(run->device, &run->statistics[i]);
     if (!status) {

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "jobs/mail.h"
+#include "jobs/mail/mail.h"
 
 typedef struct awq_queue awq_queue;
 

@@ -8,8 +8,8 @@
 #ifndef AWQ_WORKER_READER_H
 #define AWQ_WORKER_READER_H
 
-#include "jobs/plan.h"
-#include "layers/decoder.h"
+#include "jobs/plan/plan.h"
+#include "layers/forward/decoder.h"
 #include "worker/worker.h"
 
 typedef struct awq_reader awq_reader;

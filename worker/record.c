@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/record.h"
 
-#include "io/clock.h"
-#include "io/fault.h"
-#include "jobs/run_directory.h"
+#include "io/core/clock.h"
+#include "io/core/fault.h"
+#include "jobs/run/run_directory.h"
 #include "worker/packed_layer.h"
 #include "worker/when.h"
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * worker/record.h - a quantized layer becomes a durable layer record (io/layer_record.h). */
+ * worker/record.h - a quantized layer becomes a durable layer record (io/records/layer_record.h).
+ */
 #ifndef AWQ_WORKER_RECORD_H
 #define AWQ_WORKER_RECORD_H
 
-#include "io/checkpoint.h"
-#include "layers/quantize.h"
+#include "io/checkpoint/checkpoint.h"
+#include "layers/quantize/quantize.h"
 
 /* Packs layer->record.layer, on so many threads, and publishes RUN/layers/NNNNN.safetensors, then
  * .h5. Sets the record's tensors_bytes, tensors_crc and write seconds. */

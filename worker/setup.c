@@ -4,8 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/log.h"
-#include "jobs/skip.h"
+#include "io/core/log.h"
+#include "jobs/options/skip.h"
 #include "worker/cores.h"
 #include "worker/needs.h"
 #include "worker/state.h"
@@ -100,8 +100,7 @@ static void look_for_links(const awq_worker *worker, awq_hello *hello)
 {
     const awq_links *links = worker->device->backend->links;
     awq_error err;
-    if (worker->job.options.transport == AWQ_OPTION_TRANSPORT_MPI ||
-        awq_mail_size(worker->mail) < 3)
+    if (worker->job.options.transport == AWQ_TRANSPORT_MPI || awq_mail_size(worker->mail) < 3)
         snprintf(hello->no_link, sizeof hello->no_link, "there is no use for it");
     else if (!links)
         snprintf(hello->no_link, sizeof hello->no_link, "the %s backend of this build has none",
@@ -167,7 +166,7 @@ awq_status awq_worker_start_keeper(awq_worker *worker, awq_error *err)
         .shape = {.sequences = worker->tokens.sequences,
                   .tile_sequences = worker->tile_sequences,
                   .length = worker->tokens.length,
-                  .hidden = awq_checkpoint_model(worker->checkpoint[0])->hidden},
+                  .hidden = awq_checkpoint_model(worker->checkpoint[0])->residual},
         .done = boundary_done,
         .failed = boundary_failed,
         .context = worker,

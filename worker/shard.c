@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * One output shard, assembled from layer records and the source checkpoint. */
-#include "io/crc.h"
-#include "io/path.h"
-#include "jobs/output.h"
-#include "jobs/run_directory.h"
+#include "io/files/crc.h"
+#include "io/files/path.h"
+#include "jobs/run/output.h"
+#include "jobs/run/run_directory.h"
 #include "worker/state.h"
 
 /* A record is whole: its bytes are those that its statistics vouch for. */

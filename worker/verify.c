@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/crc.h"
-#include "io/path.h"
-#include "jobs/run_directory.h"
-#include "layers/decoder_load.h"
+#include "io/files/crc.h"
+#include "io/files/path.h"
+#include "jobs/run/run_directory.h"
+#include "layers/forward/decoder_load.h"
 #include "worker/state.h"
 #include "worker/verify_source.h"
 
@@ -105,15 +105,13 @@ static bool can_contradict(const awq_model *model)
 }
 
 /* Whether opening has found all of its tensors. */
-static bool is_packed_here(const awq_worker *worker, int64_t layer, awq_linear linear)
+static bool is_packed_here(const awq_worker *worker, int64_t layer, int linear)
 {
     const awq_model *model = awq_checkpoint_model(worker->made);
+    const awq_linear_spec *spec = &awq_model_layer(model, layer)->linear[linear];
     awq_part parts[AWQ_MAX_PARTS];
-    int64_t out, in;
-    awq_linear_shape(model, linear, &out, &in);
-    if (!awq_layer_has(model, layer, linear) || !awq_model_packs(model, layer, linear))
-        return false;
-    int count = awq_format_parts(&model->quantization, out, in, parts);
+    if (!awq_model_packs(model, layer, linear)) return false;
+    int count = awq_format_parts(&model->quantization, spec->out, spec->in, parts);
     for (int i = 0; i < count; i++)
         if (!awq_checkpoint_linear(worker->made, layer, linear, parts[i].suffix)) return false;
     return true;
@@ -124,7 +122,7 @@ static awq_status check_codes(awq_worker *worker, int64_t layer, awq_problems *p
 {
     const awq_model *model = awq_checkpoint_model(worker->made);
     if (layer < 0 || !model || !can_contradict(model)) return AWQ_OK;
-    for (awq_linear linear = 0; linear < awq_model_linears(model); linear++) {
+    for (int linear = 0; linear < awq_model_layer(model, layer)->linears; linear++) {
         awq_linear_codes codes;
         if (awq_worker_check(worker, err)) return err->status;
         if (!is_packed_here(worker, layer, linear)) continue;
@@ -158,11 +156,11 @@ void awq_verify_tell(awq_worker *worker, int32_t kind, int64_t layer,
     awq_mail_post(worker->mail, AWQ_COORDINATOR, letter);
 }
 
-/* A distance for each linear that the model numbers, none of them measured yet. */
-static awq_status alloc_distances(const awq_model *model, awq_layer_checks *checks,
+/* A distance for each linear of the layer, none of them measured yet. */
+static awq_status alloc_distances(const awq_model *model, int64_t layer, awq_layer_checks *checks,
                                   awq_linear_checks **out, awq_error *err)
 {
-    int64_t count = model ? awq_model_linears(model) : 0;
+    int64_t count = model && layer >= 0 ? awq_model_layer(model, layer)->linears : 0;
     awq_linear_checks *linears = malloc((size_t)count * sizeof *linears + 1);
     if (!linears) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to compare a layer's linears");
     for (int64_t i = 0; i < count; i++) linears[i] = (awq_linear_checks){-1, -1};
@@ -177,7 +175,7 @@ awq_status awq_worker_verify(awq_worker *worker, int64_t layer, awq_error *err)
     awq_problems problems;
     const awq_model *model = awq_checkpoint_model(worker->made);
     awq_linear_checks *linears = NULL;
-    if (alloc_distances(model, &checks, &linears, err)) return err->status;
+    if (alloc_distances(model, layer, &checks, &linears, err)) return err->status;
     awq_problems_init(&problems);
     awq_worker_progress(worker, -1, layer, -1, AWQ_PHASE_READ, 0);
     awq_status status = check_tensors(worker, layer, &checks, &problems, err);

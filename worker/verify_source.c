@@ -4,12 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "jobs/run_directory.h"
-#include "layers/decoder_load.h"
+#include "jobs/run/run_directory.h"
+#include "layers/forward/decoder_load.h"
 
 typedef struct layer_run {
     awq_worker *worker;
     const awq_model *model;
+    const awq_layer_spec *spec; /* NULL: what is in no layer */
     int64_t layer;
     const awq_layer_record *record; /* NULL: none, so that folding cannot be undone */
     awq_layer_checks *checks;
@@ -36,14 +37,16 @@ static void must_be_equal(const layer_run *run, const char *name)
     awq_safetensors_dont_need(source);
 }
 
-/* divisors: what the folding divided the vector by. */
-static void must_be_folded(const layer_run *run, const char *name, const float *divisors)
+/* divisors: what the folding divided the vector by, plus 1 if `offset`. */
+static void must_be_folded(const layer_run *run, const char *name, bool offset,
+                           const float *divisors)
 {
     const awq_tensor *made = awq_checkpoint_find(run->worker->made, name);
     const awq_tensor *source = awq_checkpoint_find(run->worker->checkpoint[0], name);
     if (!made || !source) return;
     run->checks->compared++;
-    int64_t first = same_kind(made, source) ? awq_unfold_mismatch(made, source, divisors) : 0;
+    int64_t first =
+        same_kind(made, source) ? awq_unfold_mismatch(made, source, offset, divisors) : 0;
     if (first >= 0)
         awq_problems_add(run->problems, AWQ_ERR_CORRUPT,
                          "tensor '%s' is not the source's divided by the layer's scales, first at "
@@ -53,51 +56,47 @@ static void must_be_folded(const layer_run *run, const char *name, const float *
 
 static void check_norms(const layer_run *run)
 {
-    for (int i = 0; i < AWQ_NORMS; i++) {
+    for (int i = 0; i < run->spec->norms; i++) {
         char name[AWQ_NAME_BYTES];
-        awq_norm norm = (awq_norm)i;
-        if (!awq_model_has_norm(run->model, norm)) continue;
-        awq_norm_tensor_name(name, run->layer, norm);
-        bool folded = norm == AWQ_INPUT_NORM || norm == AWQ_POST_NORM;
-        if (!folded)
+        const awq_norm_spec *norm = &run->spec->norm[i];
+        awq_norm_tensor_name(name, run->model, run->layer, i);
+        if (norm->feeds < 0)
             must_be_equal(run, name);
         else if (run->record)
-            must_be_folded(run, name, awq_unfold_norm_scales(run->record, norm));
+            must_be_folded(run, name, norm->offset, run->record->group[norm->feeds].scales);
     }
 }
 
-static awq_status check_bias(const layer_run *run, awq_linear linear, awq_error *err)
+static awq_status check_bias(const layer_run *run, int linear, awq_error *err)
 {
     char name[AWQ_NAME_BYTES];
-    int64_t out, in;
-    awq_linear_shape(run->model, linear, &out, &in);
+    const awq_linear_spec *spec = &run->spec->linear[linear];
     awq_linear_tensor_name(name, run->model, run->layer, linear, "bias");
-    bool divided = awq_linear_feeds(run->model, linear) >= 0;
+    bool divided = spec->feeds >= 0;
     if (!divided) must_be_equal(run, name);
     if (!divided || !run->record) return AWQ_OK;
-    float *rows = malloc((size_t)out * sizeof *rows);
+    float *rows = malloc((size_t)spec->out * sizeof *rows);
     if (!rows) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to check '%s'", name);
-    awq_unfold_rows(run->model, run->record, linear, rows);
-    must_be_folded(run, name, rows);
+    awq_status status = awq_unfold_rows(run->spec, run->record, linear, rows, err);
+    if (!status) must_be_folded(run, name, false, rows);
     free(rows);
-    return AWQ_OK;
+    return status;
 }
 
 /* ---- quantized ones ---- */
 
-/* A linear left in full precision is folded and rounded to its type, no more. */
+/* A linear kept in full precision is folded and rounded to its type, no more. */
 static const double most_of_rounding = 0x1p-8;
 
 /* Whether all tensors of a linear are there, and its numbers finite: else it was said already. */
-static bool is_whole(const layer_run *run, awq_linear linear)
+static bool is_whole(const layer_run *run, int linear)
 {
     awq_part parts[AWQ_MAX_PARTS] = {{.suffix = "weight", .scales = true}};
+    const awq_linear_spec *spec = &run->spec->linear[linear];
     int count = 1;
-    int64_t out, in;
     awq_error ignored;
-    awq_linear_shape(run->model, linear, &out, &in);
     if (awq_model_packs(run->model, run->layer, linear))
-        count = awq_format_parts(&run->model->quantization, out, in, parts);
+        count = awq_format_parts(&run->model->quantization, spec->out, spec->in, parts);
     for (int i = 0; i < count; i++) {
         const awq_tensor *tensor =
             awq_checkpoint_linear(run->worker->made, run->layer, linear, parts[i].suffix);
@@ -106,7 +105,7 @@ static bool is_whole(const layer_run *run, awq_linear linear)
     return awq_checkpoint_linear(run->worker->checkpoint[0], run->layer, linear, "weight");
 }
 
-static void take_distance(const layer_run *run, awq_linear linear, const awq_distance *distance)
+static void take_distance(const layer_run *run, int linear, const awq_distance *distance)
 {
     char name[AWQ_NAME_BYTES];
     if (awq_model_packs(run->model, run->layer, linear)) {
@@ -116,13 +115,13 @@ static void take_distance(const layer_run *run, awq_linear linear, const awq_dis
     run->checks->compared++;
     if (!(distance->folded <= most_of_rounding))
         awq_problems_add(run->problems, AWQ_ERR_NUMERIC,
-                         "tensor '%s', which is left in full precision, is not the source's folded "
+                         "tensor '%s', which is kept in full precision, is not the source's folded "
                          "and rounded: its relative error is %.2g",
                          awq_linear_tensor_name(name, run->model, run->layer, linear, "weight"),
                          distance->folded);
 }
 
-static awq_status measure_linear(const layer_run *run, awq_linear linear, awq_error *err)
+static awq_status measure_linear(const layer_run *run, int linear, awq_error *err)
 {
     awq_worker *worker = run->worker;
     awq_distance distance;
@@ -144,10 +143,8 @@ static awq_status measure_linear(const layer_run *run, awq_linear linear, awq_er
 static awq_status check_layer(const layer_run *run, awq_error *err)
 {
     check_norms(run);
-    for (awq_linear linear = 0; linear < awq_model_linears(run->model); linear++) {
-        if (!awq_layer_has(run->model, run->layer, linear)) continue;
-        bool has_bias = run->model->bias[awq_linear_kind(run->model, linear)];
-        if (has_bias && check_bias(run, linear, err)) return err->status;
+    for (int linear = 0; linear < run->spec->linears; linear++) {
+        if (run->spec->linear[linear].bias && check_bias(run, linear, err)) return err->status;
         if (measure_linear(run, linear, err)) return err->status;
     }
     return AWQ_OK;
@@ -165,11 +162,9 @@ static bool read_record(const layer_run *run, awq_layer_record *record)
         awq_path_join(path, run->worker->job.options.out, AWQ_STATISTICS_NAME, &ignored) ||
         awq_layer_records_read(path, run->layer, record, &ignored))
         return false;
-    bool fits = true;
-    for (awq_group group = 0; fits && group < awq_model_groups(run->model); group++)
-        if (awq_layer_has_group(run->model, run->layer, group))
-            fits = group < record->groups &&
-                   record->group[group].channels == awq_group_channels(run->model, group);
+    bool fits = record->groups == run->spec->groups;
+    for (int group = 0; fits && group < record->groups; group++)
+        fits = record->group[group].channels == run->spec->group[group].channels;
     return fits;
 }
 
@@ -189,6 +184,7 @@ awq_status awq_verify_source(awq_worker *worker, int64_t layer, awq_layer_checks
         must_be_equal(&run, AWQ_HEAD_NAME);
         return AWQ_OK;
     }
+    run.spec = awq_model_layer(run.model, layer);
     if (read_record(&run, &record)) run.record = &record;
     awq_status status = check_layer(&run, err);
     awq_layer_record_release(&record);

@@ -5,8 +5,8 @@
 
 #include <unistd.h>
 
-#include "io/clock.h"
-#include "io/layer_record.h"
+#include "io/core/clock.h"
+#include "io/records/layer_record.h"
 
 /* A span begins once; what is repeated, as for each tile, extends it. */
 static inline void awq_span_begin(awq_layer_when *when, awq_span span)

@@ -4,11 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/clock.h"
-#include "io/log.h"
+#include "io/core/clock.h"
+#include "io/core/log.h"
 #include "kernels/backend.h"
 #include "worker/cores.h"
-#include "worker/quantize_options.h"
 #include "worker/state.h"
 
 static const double heartbeat_seconds = 1;
@@ -105,11 +104,8 @@ static bool has_stage(const awq_worker *worker, const awq_stage *stages, int64_t
 static awq_status take_result_memory(awq_worker *worker, awq_error *err)
 {
     const awq_model *model = awq_checkpoint_model(worker->checkpoint[0]);
-    awq_quantize_options options = awq_worker_quantize_options(&worker->job.options, model);
-    size_t bytes;
-    return awq_quantized_codes_bytes(model, options.grid, &bytes, err)
-               ? err->status
-               : awq_result_memory_create(worker->device, bytes, &worker->result_memory, err);
+    size_t bytes = awq_quantized_codes_bytes(model, &worker->job.options.recipe);
+    return awq_result_memory_create(worker->device, bytes, &worker->result_memory, err);
 }
 
 /* The threads beside the compute thread, while it works on a plan, and what they hand over. */

@@ -9,12 +9,12 @@
 
 #include <stdbool.h>
 
-#include "io/checkpoint.h"
-#include "io/tokens.h"
-#include "jobs/gpu.h"
-#include "jobs/letters.h"
-#include "jobs/mail.h"
-#include "jobs/options.h"
+#include "io/checkpoint/checkpoint.h"
+#include "io/text/tokens.h"
+#include "jobs/mail/gpu.h"
+#include "jobs/mail/letters.h"
+#include "jobs/mail/mail.h"
+#include "jobs/options/options.h"
 
 typedef struct awq_worker awq_worker;
 

@@ -16,7 +16,7 @@
 #include <cblas.h>
 #include <stddef.h>
 
-#include "io/error.h"
+#include "io/core/error.h"
 
 /* awq_processor(): what a processor can do, more with each. */
 enum { CPU_BASE = 1, CPU_AVX2, CPU_AVX512 };

@@ -6,7 +6,7 @@
 #ifndef AWQ_KERNELS_CPU_EXP_H
 #define AWQ_KERNELS_CPU_EXP_H
 
-#include "io/dtype.h"
+#include "io/core/dtype.h"
 #include "kernels/cpu/vectorize.h"
 
 /* Nearest integer, ties to even, for |x| < 2^22; NaN and infinity pass. */

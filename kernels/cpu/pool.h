@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#include "io/error.h"
+#include "io/core/error.h"
 
 typedef struct cpu_pool cpu_pool;
 

@@ -11,7 +11,7 @@
 #include "kernels/cuda/launch.cuh"
 
 extern "C" {
-#include "io/error.h"
+#include "io/core/error.h"
 }
 
 /* X(member, function) */

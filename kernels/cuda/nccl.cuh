@@ -7,7 +7,7 @@
 #include <nccl.h>
 
 extern "C" {
-#include "io/error.h"
+#include "io/core/error.h"
 }
 
 #define AWQ_NCCL_TEXT(x)  #x

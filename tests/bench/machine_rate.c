@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/clock.h"
+#include "io/core/clock.h"
 #include "kernels/backend_list.h"
 #include "kernels/cpu/blas.h"
 

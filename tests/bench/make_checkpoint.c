@@ -13,10 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/checkpoint_expected.h"
-#include "io/path.h"
-#include "io/shards.h"
-#include "io/tokens.h"
+#include "io/checkpoint/expected.h"
+#include "io/files/path.h"
+#include "io/files/shards.h"
+#include "io/formats/quantization_config.h"
+#include "io/text/tokens.h"
 #include "worker/cores.h"
 
 static const uint64_t shard_bytes = 5000000000;
@@ -54,87 +55,120 @@ static void fill_normal(float *to, int64_t count, uint64_t *state)
 
 /* ---- what a tensor is made of ---- */
 
-/* Factors of a stream's channels, where they are made and (inverse) where they are read. */
+/* Factors of a scale group's channels, where they are made, which is at the free ones, and
+ * (inverse) where they are read. */
 typedef struct stream {
     float *made, *read;
+    float *rows; /* `made` as the rows of a producing linear, others 1; NULL: a norm makes them */
 } stream;
 
 typedef struct maker {
     awq_model model;
-    stream input, post, value, up; /* value's read is [heads * head_dim] */
-    awq_tensor *tensors;           /* in the order of the forward pass; names owned */
+    stream *streams[AWQ_MAX_KINDS]; /* [groups] */
+    awq_tensor *tensors;            /* in the order of the forward pass; names owned */
     size_t count;
 } maker;
 
-/* value = (centre + scale * normal * rows[r]) * columns[c] */
+/* value = (centre + scale * normal * rows[r]) * columns[c] - offset */
 typedef struct recipe {
     const float *rows, *columns; /* NULL: ones */
-    float scale, centre;
+    float scale, centre, offset;
 } recipe;
 
-static bool make_stream(stream *to, int64_t count, int64_t readers, uint64_t seed)
+static void spread_over_rows(const awq_rows *rows, int64_t out, stream *to)
 {
+    for (int64_t i = 0; i < out; i++) to->rows[i] = 1;
+    for (int64_t i = 0; i < awq_rows_count(rows); i++) to->rows[awq_rows_at(rows, i)] = to->made[i];
+}
+
+static bool make_stream(const awq_layer_spec *layer, const awq_group_spec *group, uint64_t seed,
+                        stream *to)
+{
+    int64_t count = awq_free_channels(group);
+    const awq_rows *rows = &group->producer.rows;
+    bool by_rows = group->producer.by == AWQ_BY_ROWS;
+    int64_t out = by_rows ? layer->linear[rows->linear].out : 0;
     to->made = malloc((size_t)count * sizeof *to->made);
-    to->read = malloc((size_t)readers * sizeof *to->read);
-    if (!to->made || !to->read) return false;
+    to->read = malloc((size_t)group->channels * sizeof *to->read);
+    to->rows = by_rows ? malloc((size_t)out * sizeof *to->rows) : NULL;
+    if (!to->made || !to->read || (by_rows && !to->rows)) return false;
     for (int64_t i = 0; i < count; i++) {
         bool outlier = next_uniform(&seed) < 0.03f;
         float factor = 20 + 40 * next_uniform(&seed);
         to->made[i] = outlier ? factor : 1;
-        to->read[i] = 1 / to->made[i];
     }
+    for (int64_t i = 0; i < group->channels; i++)
+        to->read[i] = 1 / to->made[awq_free_channel(group, i)];
+    if (by_rows) spread_over_rows(rows, out, to);
     return true;
 }
 
-/* o's channel (head, d) reads v's row (head / repeat, d). */
-static void spread_over_heads(maker *m)
+/* Norms' before those of rows: checkpoints are to stay the same. */
+static uint64_t seed_of(const awq_layer_spec *layer, int group)
 {
-    const awq_model *model = &m->model;
-    int64_t width = model->head_dim, repeat = model->heads / model->kv_heads;
-    for (int64_t i = 0; i < model->heads * width; i++)
-        m->value.read[i] = 1 / m->value.made[i / width / repeat * width + i % width];
+    if (group == layer->half[AWQ_HALF_ATTENTION].group) return 1;
+    if (group == layer->half[AWQ_HALF_MLP].group) return 2;
+    return group == layer->linear[layer->attention.o].group ? 3 : 1 + (uint64_t)group;
 }
 
 static bool make_streams(maker *m)
 {
-    const awq_model *model = &m->model;
-    int64_t hidden = model->hidden, intermediate = model->intermediate;
-    if (!make_stream(&m->input, hidden, hidden, 1) || !make_stream(&m->post, hidden, hidden, 2) ||
-        !make_stream(&m->value, model->kv_heads * model->head_dim, model->heads * model->head_dim,
-                     3) ||
-        !make_stream(&m->up, intermediate, intermediate, 4))
-        return false;
-    spread_over_heads(m);
+    for (int kind = 0; kind < m->model.kinds; kind++) {
+        const awq_layer_spec *layer = &m->model.kind[kind];
+        m->streams[kind] = calloc((size_t)layer->groups, sizeof *m->streams[kind]);
+        for (int i = 0; i < layer->groups; i++)
+            if (!m->streams[kind] ||
+                !make_stream(layer, &layer->group[i], seed_of(layer, i), &m->streams[kind][i]))
+                return false;
+    }
     return true;
 }
 
-static bool is_of(const awq_tensor *tensor, const char *part)
+/* Whether a tensor's name in its layer is that of a module's, and what follows. */
+static const char *suffix_of(const char *tensor, const char *module)
 {
-    return strstr(tensor->name, part) != NULL;
+    size_t length = strlen(module);
+    return !strncmp(tensor, module, length) && tensor[length] == '.' ? tensor + length + 1 : NULL;
 }
 
-static recipe vector_recipe(const maker *m, const awq_tensor *tensor)
+static recipe linear_recipe(const awq_linear_spec *linear, const stream *streams,
+                            const char *suffix)
 {
-    recipe r = {.scale = 0.1f};
-    if (is_of(tensor, "norm.weight")) r.centre = 1;
-    if (is_of(tensor, "input_layernorm")) r.columns = m->input.made;
-    if (is_of(tensor, "post_attention_layernorm")) r.columns = m->post.made;
-    if (is_of(tensor, "v_proj")) r.columns = m->value.made;
-    return r;
+    const float *rows = linear->feeds >= 0 ? streams[linear->feeds].rows : NULL;
+    if (!strcmp(suffix, "bias")) return (recipe){.scale = 0.1f, .columns = rows};
+    return (recipe){.scale = 0.7f / sqrtf((float)linear->in),
+                    .rows = rows,
+                    .columns = streams[linear->group].read};
 }
 
-static recipe matrix_recipe(const maker *m, const awq_tensor *tensor)
+static recipe norm_recipe(const awq_norm_spec *norm, const stream *streams)
 {
-    recipe r = {.scale = 0.7f / sqrtf((float)tensor->shape[1])};
-    if (is_of(tensor, "embed_tokens")) r.scale = 1;
-    if (is_of(tensor, "q_proj") || is_of(tensor, "k_proj") || is_of(tensor, "v_proj"))
-        r.columns = m->input.read;
-    if (is_of(tensor, "gate_proj") || is_of(tensor, "up_proj")) r.columns = m->post.read;
-    if (is_of(tensor, "v_proj")) r.rows = m->value.made;
-    if (is_of(tensor, "o_proj")) r.columns = m->value.read;
-    if (is_of(tensor, "up_proj")) r.rows = m->up.made;
-    if (is_of(tensor, "down_proj")) r.columns = m->up.read;
-    return r;
+    return (recipe){.scale = 0.1f,
+                    .centre = 1,
+                    .columns = norm->feeds >= 0 ? streams[norm->feeds].made : NULL,
+                    .offset = norm->offset ? 1 : 0};
+}
+
+static recipe recipe_of(const maker *m, const awq_tensor *tensor)
+{
+    static const char layers[] = "model.layers.";
+    char *name = NULL;
+    if (!strncmp(tensor->name, layers, strlen(layers))) {
+        int64_t index = strtoll(tensor->name + strlen(layers), &name, 10);
+        const awq_layer_spec *layer = awq_model_layer(&m->model, index);
+        const stream *streams = m->streams[m->model.kind_of[index]];
+        for (int i = 0; i < layer->linears; i++) {
+            const char *suffix = suffix_of(name + 1, layer->linear[i].name);
+            if (suffix) return linear_recipe(&layer->linear[i], streams, suffix);
+        }
+        for (int i = 0; i < layer->norms; i++)
+            if (suffix_of(name + 1, layer->norm[i].name))
+                return norm_recipe(&layer->norm[i], streams);
+    }
+    if (tensor->dims == 1) /* the last norm */
+        return (recipe){.scale = 0.1f, .centre = 1, .offset = m->model.norm_offset ? 1 : 0};
+    bool embedding = !strcmp(tensor->name, AWQ_EMBEDDING_NAME);
+    return (recipe){.scale = embedding ? 1 : 0.7f / sqrtf((float)tensor->shape[1])};
 }
 
 /* Some rows of a tensor, and which thread makes which: of every `threads` one. */
@@ -160,7 +194,7 @@ static void make_row(const block *b, int64_t row, float *values)
     float scale = r->rows ? r->scale * r->rows[b->first + row] : r->scale;
     fill_normal(values, b->cols, &state);
     for (int64_t c = 0; c < b->cols; c++)
-        values[c] = (r->centre + scale * values[c]) * (r->columns ? r->columns[c] : 1);
+        values[c] = (r->centre + scale * values[c]) * (r->columns ? r->columns[c] : 1) - r->offset;
     awq_narrow(b->stored + row * b->cols, values, AWQ_BF16, (size_t)b->cols);
 }
 
@@ -198,7 +232,7 @@ static awq_status append_tensor(const maker *m, awq_safetensors_writer *writer, 
     size_t row_bytes = (size_t)cols * sizeof(uint16_t);
     int64_t at_once = 1 + BLOCK_BYTES / (int64_t)row_bytes;
     int cores = awq_cores_allowed(), threads = cores < MAX_THREADS ? cores : MAX_THREADS;
-    recipe r = tensor->dims == 1 ? vector_recipe(m, tensor) : matrix_recipe(m, tensor);
+    recipe r = recipe_of(m, tensor);
     block b = {.recipe = &r, .seed = 1000 + index, .cols = cols};
     float *values = malloc((size_t)(threads * cols) * sizeof *values);
     b.stored = malloc((size_t)(at_once < rows ? at_once : rows) * row_bytes);
@@ -309,13 +343,17 @@ static void add_tensor(const awq_expected *expected, void *context)
 
 static void release(maker *m)
 {
-    stream *streams[] = {&m->input, &m->post, &m->value, &m->up};
-    for (int i = 0; i < 4; i++) {
-        free(streams[i]->made);
-        free(streams[i]->read);
+    for (int kind = 0; kind < m->model.kinds; kind++) {
+        for (int i = 0; m->streams[kind] && i < m->model.kind[kind].groups; i++) {
+            free(m->streams[kind][i].made);
+            free(m->streams[kind][i].read);
+            free(m->streams[kind][i].rows);
+        }
+        free(m->streams[kind]);
     }
     for (size_t i = 0; i < m->count; i++) free((void *)(uintptr_t)m->tensors[i].name);
     free(m->tensors);
+    awq_model_release(&m->model);
 }
 
 int main(int argc, char **argv)

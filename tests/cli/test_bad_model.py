@@ -274,10 +274,6 @@ class Config(Case):
         self.refuses("lacks tensors that its config.json calls for: 'model.layers.4",
                      model=self.configured(num_hidden_layers=5))
 
-    def test_a_sliding_window_shorter_than_the_sequences_is_refused(self):
-        self.refuses("longer than the model's sliding window of 256",
-                     model=self.configured(model_type="mistral", sliding_window=256))
-
     def test_a_model_that_is_already_quantized_is_refused(self):
         self.succeeds(self.quantize(tokens=self.demo_tokens()))
         again = self.folder / "again"

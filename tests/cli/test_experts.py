@@ -322,7 +322,8 @@ class Refusals(Experts):
                 ("qwen2_moe", {"mlp_only_layers": 3}, "'mlp_only_layers' is not an array"),
                 ("qwen2_moe", {"decoder_sparse_step": 0}, "'decoder_sparse_step' is 0"),
                 ("qwen3_moe", {"norm_topk_prob": "yes"}, "'norm_topk_prob'"),
-                ("qwen3_moe", {"n_group": 2}, "'n_group' is not supported in a mixture")):
+                ("qwen3_moe", {"n_group": 2},
+                 "key 'n_group' is not supported for model_type 'qwen3_moe'")):
             with self.subTest(model=name, changes=changes):
                 self.is_refused(self.configured(name, **changes), pattern)
                 shutil.rmtree(self.folder, ignore_errors=True)

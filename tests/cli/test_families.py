@@ -15,10 +15,12 @@ from support.case import DEMO, FAMILIES, Case, digest, read_json, write_json
 EXPECTED = read_json(FAMILIES / "expected.json")["models"]
 
 # Relative; the program computes in float32, transformers in float64.
-LIKELIHOOD_TOLERANCE = 1e-5
+LIKELIHOOD_TOLERANCE = 1e-6
 # Relative difference of a layer's output before and after folding, which quantize checks too: the
 # norms are stored in 16 bits, v_proj and up_proj are divided in float32.
-FOLD_TOLERANCE = {"llama-linear-bias": 1e-5}
+FOLD_TOLERANCE = {"llama-linear-bias": 1e-5, "phi3-window": 1e-5, "gemma2-f32": 1e-5}
+# Norms that absorb scales, and linears of which rows do: what else is not quantized stays.
+FOLDED_NORMS = {"gemma2": ("input_layernorm", "pre_feedforward_layernorm")}
 
 
 class Family(Case):
@@ -45,6 +47,25 @@ class Family(Case):
                 shutil.move(model / "config-transformers5.json", model / "config.json")
                 self.assertIn("rope_parameters", read_json(model / "config.json"))
                 self.likelihood_is_expected(name, model)
+
+    def test_no_trait_of_a_configuration_is_ignored(self):
+        """transformers' numbers for the configuration with a key changed, or taken out."""
+        changes = [(name, label, change) for name, expected in EXPECTED.items()
+                   for label, change in expected.get("changed", {}).items()]
+        self.assertGreater(len(changes), 20)
+        for name, label, change in changes:
+            with self.subTest(model=name, changed=label):
+                model = self.copy(name)
+                config = read_json(model / "config.json")
+                for key, value in change["config"].items():
+                    config[key] = value
+                    if value == "absent":
+                        del config[key]
+                write_json(model / "config.json", config)
+                found = self.evaluate(model, tokens=self.family_tokens())
+                self.assertLess(abs(found["mean_nll"] / change["mean_nll"] - 1),
+                                LIKELIHOOD_TOLERANCE)
+                shutil.rmtree(model)
 
     def test_older_spellings_mean_the_same(self):
         for name in ("llama3", "llama-linear-bias"):
@@ -94,22 +115,26 @@ class Family(Case):
         """Biases, q_norm, k_norm, embedding and head: there if and only if the source has them."""
         source = safetensors.read(FAMILIES / name / "model.safetensors")
         ours = safetensors.read(self.folder / f"{name}-awq" / "model.safetensors")
+        folded = FOLDED_NORMS.get(name.removesuffix("-f32"), ("layernorm",))
+        quantized = 0
         for tensor, value in source.items():
             base = tensor.removesuffix(".weight")
             if base.endswith("_proj"):
+                quantized += 1
                 self.assertNotIn(tensor, ours)
                 for part in ("qweight", "qzeros", "scales"):
                     self.assertIn(f"{base}.{part}", ours)
-            elif base.endswith(("layernorm", "v_proj.bias", "up_proj.bias")):
+            elif base.endswith((*folded, "v_proj.bias", "up_proj.bias")):
                 self.assertEqual(ours[tensor].shape, value.shape, tensor)
+                self.assertFalse(np.array_equal(ours[tensor], value), f"{tensor} absorbed nothing")
             else:
                 np.testing.assert_array_equal(ours[tensor], value, tensor)
-        self.assertEqual(len(ours), len(source) + 2 * 7 * 2)
+        self.assertEqual(len(ours), len(source) + 2 * quantized)
         self.assertNotIn("lm_head.weight", ours if "lm_head.weight" not in source else ())
 
     def test_each_family_is_the_same_on_several_ranks(self):
         tokens = self.family_tokens()
-        for name in ("llama-linear-bias", "qwen3"):
+        for name in ("llama-linear-bias", "qwen3", "phi3", "gemma2"):
             with self.subTest(model=name):
                 found = []
                 for ranks in (1, 3):

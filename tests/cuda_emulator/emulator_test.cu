@@ -9,7 +9,7 @@
 #include <stdint.h>
 extern "C" {
 #include <cmocka.h>
-#include "io/dtype.h"
+#include "io/core/dtype.h"
 }
 // clang-format on
 

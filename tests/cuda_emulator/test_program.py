@@ -16,7 +16,8 @@ LIKELIHOOD_TOLERANCE = 2e-3
 
 class Program(Case):
     def test_the_likelihood_is_that_of_transformers(self):
-        for name in ("mistral", "qwen2", "qwen3"):  # float16; biases; norms of heads
+        for name in ("mistral", "qwen2", "qwen3", "phi3", "gemma2"):  # float16; biases; norms
+            #                                of heads; fused linears; norms of outputs, caps
             expected = EXPECTED[name]
             with self.subTest(model=name):
                 found = self.evaluate(FAMILIES / name, "--backend", "cuda",
@@ -38,6 +39,8 @@ class Program(Case):
         for order, streams in (("up", "early"), ("shuffle", "late")):
             out = self.folder / f"{order}-{streams}"
             for model, options in ((FAMILIES / "llama3", ("--alpha-steps", "4")),
+                                   (FAMILIES / "phi3", ("--alpha-steps", "1")),
+                                   (FAMILIES / "gemma2", ("--alpha-steps", "1")),
                                    (EXPERTS / "qwen2_moe", ("--alpha-steps", "1"))):
                 self.succeeds(self.quantize(
                     "--backend", "cuda", "--group-size", "32", *options, out=out / model.name,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Kills at the named points of io/fault.h, which timing cannot hit."""
+"""Kills at the named points of io/core/fault.h, which timing cannot hit."""
 
 import shutil
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "io/crc.h"
-#include "io/safetensors.h"
+#include "io/files/crc.h"
+#include "io/files/safetensors.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -16,11 +16,11 @@ ARROWS = {
     "coordinator": ("jobs", "io"),
 }
 EXCEPTIONS = {("coordinator/main.c", "worker/worker.h")}
-KERNELS_MAY_INCLUDE = ("io/error.h", "io/dtype.h", "io/activation.h")
+KERNELS_MAY_INCLUDE = ("io/core/activation.h", "io/core/clip.h", "io/core/dtype.h", "io/core/error.h")
 MPI_FOLDERS = ("jobs", "worker", "coordinator")
 # What ends a process, and who may: main, a second interrupt, and an injected fault.
 ENDING = re.compile(r"\b(_?exit|_Exit|quick_exit|abort|MPI_Abort)\s*\(")
-MAY_END = ("coordinator/main.c", "coordinator/interrupt.c", "io/fault.c")
+MAY_END = ("coordinator/main.c", "coordinator/interrupt.c", "io/core/fault.c")
 
 
 def code_lines():

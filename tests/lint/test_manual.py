@@ -23,6 +23,27 @@ class Manual(unittest.TestCase):
                         if not re.search(rf"--{option}\b(?!-)", self.page)]
         self.assertEqual(missing, [], "docs/awqrun.1 does not mention " + ", ".join(missing))
 
+    def test_it_says_which_commands_an_option_belongs_to(self):
+        """An entry's `.Pq Cm a , b`, or else its section's `For .Cm ..`."""
+        known = {command: set(options_of(command)) for command in commands()}
+        told, section, entry = {}, set(), None
+        for line in PAGE.read_text().splitlines():
+            words = set(re.findall(r"[a-z]+", line.partition("Cm ")[2]))
+            if line.startswith((".Ss ", ".Sh ")):
+                section, entry = set(), None
+            elif line.startswith(".It Fl "):
+                entry = re.findall(r"-([a-z][a-z0-9-]+)", line)[0]
+                told[entry] = [set(section), set()]
+            elif entry is None and ".Cm " in line or entry is None and line == "and":
+                section |= words & set(known)
+            elif entry and line.startswith(".Pq Cm "):
+                told[entry][1] |= words & set(known)
+        for option, (of_section, of_entry) in told.items():
+            if option != "help":
+                with self.subTest(option=option):
+                    self.assertEqual(of_entry or of_section,
+                                     {command for command in known if option in known[command]})
+
     def test_it_lists_every_command_and_exit_code(self):
         for command in commands():
             self.assertRegex(self.page, rf"\b{command}\b")

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "io/clock.h"
-#include "jobs/mail.h"
+#include "io/core/clock.h"
+#include "jobs/mail/mail.h"
 #include "together.h"
 
 enum { MAX_RANKS = 8, SMALL = 100, BIGGEST = 20 * 1000 * 1000 };

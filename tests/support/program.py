@@ -59,12 +59,12 @@ def kill_session(leader):
             pass
 
 
-def run(*arguments, ranks=1, timeout=60, env=None, cwd=None, file_size=None):
+def run(*arguments, ranks=1, timeout=60, env=None, cwd=None, file_size=None, program=AWQRUN):
     """Runs `awqrun arguments`, under `mpirun -n ranks` if there are several.
 
     file_size limits the bytes of every file that a rank writes, as a full disk would (mpirun has
     larger files of its own)."""
-    command = [AWQRUN, *map(str, arguments)]
+    command = [str(program), *map(str, arguments)]
     if file_size:
         command = ["prlimit", f"--fsize={file_size}", *command]
     if ranks > 1 or file_size:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What awqrun.h5 and layer records hold, times aside (io/layer_record.h)."""
+"""What awqrun.h5 and layer records hold, times aside (io/records/layer_record.h)."""
 
 import h5py
 import numpy as np

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "io/buffer.h"
-#include "io/tokenizer.h"
+#include "io/core/buffer.h"
+#include "io/tokenizer/tokenizer.h"
 
 static int fail(const char *what)
 {

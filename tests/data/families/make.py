@@ -4,14 +4,18 @@
 
 One model a family and a way of writing the configuration, with weights large enough that every
 part of the forward pass shows in the result. Run once, with torch 2.5.1 and transformers 4.57.6;
-the tests read what it wrote and need neither."""
+run again with transformers 5.23.0, it writes each config-transformers5.json. The tests read what
+it wrote and need none of them. New models go to the end: all take their numbers from one
+generator."""
 
 import json
 import pathlib
-import shutil
+import tempfile
 
 import torch
-from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM,
+import transformers
+from transformers import (Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM,
+                          MistralConfig, MistralForCausalLM, Phi3Config, Phi3ForCausalLM,
                           Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 HERE = pathlib.Path(__file__).parent
@@ -32,23 +36,118 @@ FAMILIES = {
     "qwen2": (Qwen2ForCausalLM, Qwen2Config, torch.bfloat16, dict(tie_word_embeddings=True)),
     "qwen3": (Qwen3ForCausalLM, Qwen3Config, torch.bfloat16, dict(
         head_dim=32, tie_word_embeddings=True, rope_theta=1000.0)),
+    # fused projections, part of a head rotated, sequences that take the long factors
+    "phi3": (Phi3ForCausalLM, Phi3Config, torch.bfloat16, dict(
+        pad_token_id=0, rope_theta=500.0, partial_rotary_factor=0.75,
+        original_max_position_embeddings=64, rope_scaling=dict(
+            type="longrope", short_factor=[1.0, 1.05, 1.1, 1.25, 1.5, 1.75],
+            long_factor=[1.0, 1.5, 2.5, 4.0, 6.5, 9.0]))),
+    # a window shorter than the sequences in each layer, sequences that take the short factors
+    "phi3-window": (Phi3ForCausalLM, Phi3Config, torch.float32, dict(
+        pad_token_id=0, rope_theta=500.0, sliding_window=40,
+        original_max_position_embeddings=128, rope_scaling=dict(
+            type="longrope", short_factor=[1.0, 1.05, 1.1, 1.2, 1.3, 1.5, 1.7, 2.0],
+            long_factor=[1.0, 1.5, 2.0, 3.0, 4.5, 6.0, 8.0, 10.0]))),
+    # norms of 1 + w, also behind attention and MLP; capped scores and logits; a window in every
+    # other layer; a scale of the scores that is not the head's
+    "gemma2": (Gemma2ForCausalLM, Gemma2Config, torch.bfloat16, dict(
+        pad_token_id=0, num_hidden_layers=3, head_dim=32, query_pre_attn_scalar=24,
+        attn_logit_softcapping=5.0, final_logit_softcapping=12.0, sliding_window=40)),
+    # a width whose root, by which the embedding is multiplied, is no number of 16 bits
+    "gemma2-f32": (Gemma2ForCausalLM, Gemma2Config, torch.float32, dict(
+        hidden_size=96, pad_token_id=0, num_hidden_layers=3, head_dim=32,
+        query_pre_attn_scalar=24, attn_logit_softcapping=5.0, final_logit_softcapping=12.0,
+        sliding_window=40)),
 }
+
+# What the same weights score with other values in config.json; ABSENT removes one. Each shows that
+# a key is not ignored, where its default is, or on which side of a limit the length of 96 falls.
+ABSENT = "absent"
+PHI3_CHANGES = {
+    "no-scaling": dict(rope_scaling=None),
+    "whole-head": dict(rope_scaling=None, partial_rotary_factor=1.0),
+    "attention-factor": dict(max_position_embeddings=128),
+    "length-is-original": dict(original_max_position_embeddings=96),
+    "length-is-beyond": dict(original_max_position_embeddings=95),
+}
+WINDOW_CHANGES = {
+    "no-window": dict(sliding_window=None),
+    "window-less-one": dict(sliding_window=39),
+    "window-is-length": dict(sliding_window=96),
+    "no-scaling": dict(rope_scaling=None),
+    "long": dict(original_max_position_embeddings=64),
+}
+GEMMA2_CHANGES = {
+    "no-window": dict(sliding_window=256),
+    "window-less-one": dict(sliding_window=39),
+    "windows-elsewhere": dict(layer_types=["full_attention", "sliding_attention",
+                                           "full_attention"]),
+    "layer-types-absent": dict(layer_types=ABSENT),
+    "scores-not-capped": dict(attn_logit_softcapping=None),
+    "logits-not-capped": dict(final_logit_softcapping=None),
+    "scale-of-the-head": dict(query_pre_attn_scalar=32),
+    "defaults": dict(attn_logit_softcapping=ABSENT, final_logit_softcapping=ABSENT,
+                     query_pre_attn_scalar=ABSENT, sliding_window=ABSENT,
+                     hidden_activation=ABSENT),
+}
+CHANGES = {"phi3": PHI3_CHANGES, "phi3-window": WINDOW_CHANGES, "gemma2": GEMMA2_CHANGES,
+           "gemma2-f32": GEMMA2_CHANGES}
 
 
 def randomize(model, generator):
-    """Projections that keep the size of what goes through, norms with a few loud channels."""
+    """Projections that keep the size of what goes through, norms with a few loud channels: those
+    that linears read. Gemma's norms are of 1 + w, and such that 1 + w is as the others' w; its
+    embedding is small, for it is multiplied by the root of its width."""
+    gemma = isinstance(model, Gemma2ForCausalLM)
+    quiet = ("post_attention_layernorm.weight", "post_feedforward_layernorm.weight")
     for name, weight in model.named_parameters():
         noise = torch.randn(weight.shape, generator=generator)
         if name.endswith("bias"):
             weight.data = 0.3 * noise
         elif weight.dim() == 1:
             weight.data = (1 + 0.2 * noise).abs()
-            if name.endswith("layernorm.weight"):
-                weight.data[torch.randperm(64, generator=generator)[:2]] *= 8
+            if name.endswith("layernorm.weight") and not (gemma and name.endswith(quiet)):
+                weight.data[torch.randperm(len(weight), generator=generator)[:2]] *= 8
+            if gemma:
+                weight.data -= 1
         elif "embed" in name or "lm_head" in name:
-            weight.data = 0.3 * noise
+            weight.data = (1.6 / weight.shape[1] ** 0.5 if gemma else 0.3) * noise
         else:
             weight.data = noise / weight.shape[1] ** 0.5
+
+
+def forward(model_class, folder, tokens):
+    """(logits, loss of each position but the first) of a stored model, in float64."""
+    model = model_class.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager")
+    with torch.no_grad():
+        logits = model(tokens, use_cache=False).logits
+    return logits, torch.nn.functional.cross_entropy(
+        logits[:, :-1].transpose(1, 2), tokens[:, 1:], reduction="none")
+
+
+def changed(model_class, source, changes, tokens):
+    """{name: {"config": changes, "mean_nll": number}}"""
+    found = {}
+    for name, change in changes.items():
+        config = json.loads((source / "config.json").read_text()) | change
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            (folder / "config.json").write_text(json.dumps(
+                {key: value for key, value in config.items() if value != ABSENT}))
+            (folder / "model.safetensors").symlink_to(source / "model.safetensors")
+            losses = forward(model_class, folder, tokens)[1]
+        found[name] = {"config": change, "mean_nll": losses.mean().item()}
+        print(f"  {name:20} {losses.mean().item():.6f}")
+    return found
+
+
+def respell():
+    """The configurations as transformers 5 writes them."""
+    for name, (_, config_class, _, _) in FAMILIES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            config_class.from_pretrained(HERE / name).save_pretrained(folder)
+            text = (pathlib.Path(folder) / "config.json").read_text()
+        (HERE / name / "config-transformers5.json").write_text(text)
 
 
 def main():
@@ -65,20 +164,20 @@ def main():
         model.tie_weights()
         model.to(dtype)  # rounds RoPE too, which reading the files anew does not
         folder = HERE / name
-        shutil.rmtree(folder, ignore_errors=True)
         model.save_pretrained(folder)
-        model = model_class.from_pretrained(folder, dtype=torch.float64,
-                                            attn_implementation="eager")
-        with torch.no_grad():
-            logits = model(tokens).logits
-        losses = torch.nn.functional.cross_entropy(
-            logits[:, :-1].transpose(1, 2), tokens[:, 1:], reduction="none")
+        logits, losses = forward(model_class, folder, tokens)
         expected["models"][name] = {
             "mean_nll": losses.mean().item(),
             "nll_per_sequence": losses.mean(1).tolist(),
             "logits_first_sequence_last_position_first8": logits[0, -1, :8].tolist()}
         print(f"{name:20} {losses.mean().item():.6f} logits std {logits.std().item():.2f}")
+        if name in CHANGES:
+            expected["models"][name]["changed"] = changed(model_class, folder, CHANGES[name],
+                                                          tokens)
     (HERE / "expected.json").write_text(json.dumps(expected) + "\n")
 
 
-main()
+if transformers.__version__.startswith("5."):
+    respell()
+else:
+    main()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes io/unicode_tables.c: where Hugging Face tokenizers knows another Unicode than we do.
+"""Writes io/tokenizer/unicode_tables.c: where Hugging Face tokenizers knows another Unicode.
 
     pip install tokenizers==0.22.1      # Oniguruma of Unicode 16; a normalizer of an older one
     python3.11 make_unicode.py          # whose unicodedata is Unicode 14, PCRE2 10.42's version
@@ -119,7 +119,7 @@ def main():
     still = ranges((c, 0) for c in sorted(inert(members(r"\p{M}"))))
     OUT.write_text(f"""/* SPDX-License-Identifier: MIT
  * Written by tests/data/tokenizers/make_unicode.py from tokenizers {__version__}; not edited. */
-#include "io/unicode.h"
+#include "io/tokenizer/unicode.h"
 
 /* clang-format off */
 const awq_unicode_range awq_unicode_newer[] = {{

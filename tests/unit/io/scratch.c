@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/path.h"
+#include "io/files/path.h"
 
 int scratch_setup(void **state)
 {

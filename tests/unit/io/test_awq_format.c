@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/awq_format_layouts.h"
+#include "io/formats/layouts.h"
 #include "scratch.h"
 
 static void the_check_values_of_the_layout(void **state)

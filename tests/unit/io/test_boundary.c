@@ -7,8 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "io/boundary.h"
-#include "io/path.h"
+#include "io/files/path.h"
+#include "io/records/boundary.h"
 #include "scratch.h"
 
 enum { SEQUENCES = 7, TILE = 3, LENGTH = 4, HIDDEN = 5, VALUES = LENGTH * HIDDEN };

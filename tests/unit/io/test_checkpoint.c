@@ -3,8 +3,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/checkpoint.h"
-#include "io/crc.h"
+#include "io/checkpoint/checkpoint.h"
+#include "io/files/crc.h"
+#include "model_of.h"
 #include "scratch.h"
 #include "tiny_model.h"
 
@@ -54,11 +55,12 @@ static void a_real_model_opens(void **state)
     assert_int_equal(awq_model_parameters(model), 7344640 / 2);
     assert_string_equal(awq_checkpoint_directory(checkpoint), DEMO);
     assert_non_null(json_object_get(awq_checkpoint_config(checkpoint), "bos_token_id"));
-    const awq_tensor *up = awq_checkpoint_linear(checkpoint, 3, AWQ_UP, "weight");
+    const awq_tensor *up = awq_checkpoint_linear(checkpoint, 3, LINEAR_UP, "weight");
     assert_non_null(up);
     assert_int_equal(up->shape[0], 768);
-    assert_non_null(awq_checkpoint_norm(checkpoint, 0, AWQ_POST_NORM));
-    assert_null(awq_checkpoint_norm(checkpoint, 0, AWQ_Q_NORM));
+    assert_int_equal(awq_model_layer(model, 0)->norms, 2);
+    assert_string_equal(awq_checkpoint_norm(checkpoint, 0, NORM_POST)->name,
+                        "model.layers.0.post_attention_layernorm.weight");
     assert_string_equal(awq_checkpoint_head(checkpoint)->name, AWQ_HEAD_NAME);
     assert_null(awq_checkpoint_find(checkpoint, "model"));
     awq_checkpoint_close(checkpoint);
@@ -116,8 +118,8 @@ static void a_quantized_model_opens(void **state)
                " \"bits\": 4, \"group_size\": 8}");
     awq_checkpoint *checkpoint = open_good(*state);
     assert_true(awq_checkpoint_model(checkpoint)->quantized);
-    assert_non_null(awq_checkpoint_linear(checkpoint, 1, AWQ_O, "qzeros"));
-    assert_null(awq_checkpoint_linear(checkpoint, 1, AWQ_O, "weight"));
+    assert_non_null(awq_checkpoint_linear(checkpoint, 1, LINEAR_O, "qzeros"));
+    assert_null(awq_checkpoint_linear(checkpoint, 1, LINEAR_O, "weight"));
     awq_checkpoint_close(checkpoint);
     tiny_find(&model, "model.layers.1.mlp.up_proj.scales")->dtype = AWQ_BF16;
     tiny_write_shard(&model, *state, "model.safetensors", 0, model.count);

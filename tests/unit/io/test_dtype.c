@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/dtype.h"
+#include "io/core/dtype.h"
 #include "scratch.h"
 
 /* The value of a half by its definition, in double. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
 
-#include "io/crc.h"
-#include "io/error.h"
-#include "io/problems.h"
+#include "io/core/error.h"
+#include "io/core/problems.h"
+#include "io/files/crc.h"
 #include "scratch.h"
 
 static void fail_sets_status_and_sentence(void **state)

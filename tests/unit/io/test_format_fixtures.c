@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/awq_format.h"
+#include "io/formats/format.h"
 #include "scratch.h"
 
 enum { IN = 256 };

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/json.h"
+#include "io/files/json.h"
 #include "scratch.h"
 
 static json_t *parsed(const char *text)

@@ -7,31 +7,48 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/layer_record.h"
-#include "io/path.h"
+#include "io/files/path.h"
+#include "io/records/layer_record.h"
+#include "model_of.h"
 #include "scratch.h"
+#include "tiny_model.h"
 
 enum { CHANNELS = 48, CANDIDATES = 21 };
 
-static const awq_model dense; /* of no sizes */
+static awq_model model;
+
+static int describe(void **state)
+{
+    (void)state;
+    model = tiny_describe();
+    return 0;
+}
+
+static int forget(void **state)
+{
+    (void)state;
+    awq_model_release(&model);
+    return 0;
+}
 
 /* A record of which every number differs; group o was not searched. */
 static void fill(awq_layer_record *record, int64_t layer)
 {
     awq_error err;
     awq_layer_record_init(record);
-    assert_int_equal(awq_layer_record_shape(record, &dense, layer, &err), AWQ_OK);
+    assert_int_equal(awq_layer_record_shape(record, &model.kind[0], &err), AWQ_OK);
     record->layer = layer;
     record->tokens = 65536;
     record->fold_error = 1e-6;
     record->tensors_bytes = 9;
     record->tensors_crc = 0xcbf43926u;
-    for (int g = 0; g < AWQ_DENSE_GROUPS; g++) {
+    for (int g = 0; g < DENSE_GROUPS; g++) {
         awq_group_record *group = &record->group[g];
-        if (g == AWQ_GROUP_O) continue;
+        if (g == GROUP_O) continue;
+        group->tokens = 65536 - g;
         group->channels = CHANNELS + g;
         group->candidates = CANDIDATES;
-        group->chosen = g == AWQ_GROUP_DOWN ? -1 : 11;
+        group->chosen = g == GROUP_DOWN ? -1 : 11;
         group->mean_abs = malloc((size_t)group->channels * sizeof *group->mean_abs);
         group->scales = malloc((size_t)group->channels * sizeof *group->scales);
         group->alpha = malloc(CANDIDATES * sizeof *group->alpha);
@@ -47,7 +64,7 @@ static void fill(awq_layer_record *record, int64_t layer)
             group->loss[i] = i == 5 ? NAN : 1.0 / (i + g + 1);
         }
     }
-    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) {
+    for (int i = 0; i < DENSE_LINEARS; i++) {
         awq_linear_record *linear = &record->linear[i];
         linear->loss_rounding = 4.0 + i;
         linear->loss = 1.0 + i;
@@ -56,8 +73,8 @@ static void fill(awq_layer_record *record, int64_t layer)
         linear->clipped_groups = 10 + i;
         linear->damp = i / 10.0;
         linear->clip_shapes = i % 3;
-        for (int j = 0; j < i % 3 * AWQ_RECORD_CLIP_STEPS; j++)
-            linear->clip_counts[j / AWQ_RECORD_CLIP_STEPS][j % AWQ_RECORD_CLIP_STEPS] = 100 * i + j;
+        for (int j = 0; j < i % 3 * AWQ_CLIP_STEPS; j++)
+            linear->clip_counts[j / AWQ_CLIP_STEPS][j % AWQ_CLIP_STEPS] = 100 * i + j;
     }
     for (int i = 0; i < AWQ_PHASES; i++) record->seconds[i] = i + 0.5;
     record->when.worker = 3;
@@ -75,15 +92,20 @@ static void expect_same(const awq_layer_record *a, const awq_layer_record *b)
     assert_true(a->fold_error == b->fold_error);
     assert_int_equal(a->tensors_bytes, b->tensors_bytes);
     assert_int_equal(a->tensors_crc, b->tensors_crc);
-    assert_memory_equal(a->linear, b->linear, sizeof a->linear);
+    assert_int_equal(a->linears, b->linears);
+    assert_memory_equal(a->linear, b->linear, (size_t)a->linears * sizeof *a->linear);
     assert_memory_equal(a->seconds, b->seconds, sizeof a->seconds);
     assert_int_equal(a->when.worker, b->when.worker);
     assert_string_equal(a->when.host, b->when.host);
     assert_memory_equal(a->when.begin, b->when.begin, sizeof a->when.begin);
     assert_memory_equal(a->when.end, b->when.end, sizeof a->when.end);
-    for (int g = 0; g < AWQ_DENSE_GROUPS; g++) {
+    assert_int_equal(a->groups, b->groups);
+    for (int g = 0; g < a->groups; g++) {
         const awq_group_record *x = &a->group[g], *y = &b->group[g];
         size_t channels = (size_t)x->channels, candidates = (size_t)x->candidates;
+        assert_string_equal(x->name, y->name);
+        assert_int_equal(x->expert, y->expert);
+        assert_int_equal(x->tokens, y->tokens);
         assert_int_equal(x->channels, y->channels);
         assert_int_equal(x->candidates, y->candidates);
         assert_int_equal(x->chosen, y->chosen);
@@ -142,10 +164,10 @@ static void relative_errors_are_of_sums(void **state)
     awq_layer_record record;
     awq_error err;
     awq_layer_record_init(&record);
-    assert_int_equal(awq_layer_record_shape(&record, &dense, 0, &err), AWQ_OK);
+    assert_int_equal(awq_layer_record_shape(&record, &model.kind[0], &err), AWQ_OK);
     assert_true(awq_layer_record_relative_error(&record) == 0);
-    record.linear[AWQ_Q] = (awq_linear_record){.loss_rounding = 16, .loss = 1, .energy = 60};
-    record.linear[AWQ_DOWN] = (awq_linear_record){.loss_rounding = 9, .loss = 3, .energy = 40};
+    record.linear[LINEAR_Q] = (awq_linear_record){.loss_rounding = 16, .loss = 1, .energy = 60};
+    record.linear[LINEAR_DOWN] = (awq_linear_record){.loss_rounding = 9, .loss = 3, .energy = 40};
     assert_true(awq_layer_record_relative_error(&record) == 0.2);
     assert_true(awq_layer_record_rounding_error(&record) == 0.5);
     awq_layer_record_release(&record);
@@ -154,7 +176,24 @@ static void relative_errors_are_of_sums(void **state)
 static void names_are_those_of_the_layout(void **state)
 {
     (void)state;
-    assert_string_equal(awq_dense_group_name(AWQ_GROUP_GATE_UP), "gate_up");
+    static const char *const linears[DENSE_LINEARS] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
+                                                       "gate_proj", "up_proj", "down_proj"};
+    static const int groups[DENSE_LINEARS] = {GROUP_QKV,     GROUP_QKV,     GROUP_QKV, GROUP_O,
+                                              GROUP_GATE_UP, GROUP_GATE_UP, GROUP_DOWN};
+    awq_layer_record record;
+    fill(&record, 0);
+    assert_int_equal(record.groups, DENSE_GROUPS);
+    assert_int_equal(record.linears, DENSE_LINEARS);
+    assert_string_equal(record.group[GROUP_QKV].name, "qkv");
+    assert_string_equal(record.group[GROUP_O].name, "o");
+    assert_string_equal(record.group[GROUP_GATE_UP].name, "gate_up");
+    assert_string_equal(record.group[GROUP_DOWN].name, "down");
+    for (int i = 0; i < DENSE_LINEARS; i++) {
+        assert_string_equal(record.linear[i].name, linears[i]);
+        assert_int_equal(record.linear[i].group, groups[i]);
+        assert_int_equal(record.linear[i].expert, -1);
+    }
+    awq_layer_record_release(&record);
     assert_string_equal(awq_phase_name(AWQ_PHASE_PACK), "pack");
     assert_string_equal(awq_span_name(AWQ_SPAN_FLOW), "flow");
 }
@@ -368,5 +407,5 @@ int main(void)
         scratch_test(gathering_stops_at_a_bad_record),
         scratch_test(threads_write_different_records),
     };
-    return cmocka_run_group_tests_name("layer_record", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("layer_record", tests, describe, forget);
 }

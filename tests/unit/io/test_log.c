@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/log.h"
+#include "io/core/log.h"
 #include "scratch.h"
 
 /* What `say` writes to stderr; the caller frees. */

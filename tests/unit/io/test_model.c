@@ -2,7 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "io/model.h"
+#include "io/formats/quantization_config.h"
+#include "model_of.h"
 #include "scratch.h"
 
 #define LLAMA                                                                                      \
@@ -15,18 +16,6 @@ static json_t *parse(const char *text)
     json_t *config = json_loads(text, 0, &error);
     if (!config) fail_msg("%s: %s", error.text, text);
     return config;
-}
-
-static awq_model read_good(const char *text)
-{
-    awq_model model;
-    awq_problems problems;
-    awq_problems_init(&problems);
-    json_t *config = parse(text);
-    if (!awq_model_from_config(config, &model, &problems)) fail_msg("%s", problems.items[0].text);
-    assert_int_equal(problems.count, 0);
-    json_decref(config);
-    return model;
 }
 
 /* A config with exactly one problem. */
@@ -55,99 +44,136 @@ static const char *with(const char *extra)
     return text;
 }
 
+/* All layers of a dense model are alike. */
+static const awq_layer_spec *layer_of(const awq_model *model)
+{
+    assert_int_equal(model->kinds, 1);
+    for (int64_t i = 0; i < model->layers; i++)
+        assert_ptr_equal(awq_model_layer(model, i), &model->kind[0]);
+    assert_int_equal(model->kind[0].linears, DENSE_LINEARS);
+    return &model->kind[0];
+}
+
+static void expect_biases(const awq_model *model, int first, int last)
+{
+    for (int i = 0; i < DENSE_LINEARS; i++)
+        assert_int_equal(layer_of(model)->linear[i].bias, i >= first && i <= last);
+}
+
 static void silent_keys_get_the_defaults_of_transformers(void **state)
 {
     (void)state;
-    awq_model model = read_good(LLAMA "}");
-    assert_int_equal(model.family, AWQ_LLAMA);
-    assert_int_equal(model.kv_heads, 4);
-    assert_int_equal(model.head_dim, 16);
+    awq_model model = model_of(LLAMA "}");
+    const awq_attention_spec *attention = &layer_of(&model)->attention;
+    assert_string_equal(model.family, "llama");
+    assert_int_equal(attention->kv_heads, 4);
+    assert_int_equal(attention->head_dim, 16);
+    assert_int_equal(attention->rope_dim, 16);
     assert_int_equal(model.max_positions, 2048);
     assert_true(model.norm_eps == 1e-6f);
     assert_int_equal(model.rope.type, AWQ_ROPE_DEFAULT);
     assert_true(model.rope.theta == 10000);
     assert_int_equal(model.dtype, AWQ_BF16);
-    assert_false(model.tied || model.qk_norm || model.quantized);
-    assert_int_equal(model.sliding_window, 0);
-    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) assert_false(model.bias[i]);
+    assert_false(model.tied || model.quantized || model.norm_offset);
+    assert_true(attention->q_norm == -1 && attention->k_norm == -1);
+    assert_int_equal(attention->window, 0);
+    assert_true(attention->scale == 0.25f && attention->softcap == 0);
+    assert_true(model.embedding_scale == 1 && model.final_softcap == 0);
+    assert_int_equal(layer_of(&model)->mlps.activation, AWQ_SILU);
+    for (int i = 0; i < DENSE_LINEARS; i++) assert_false(layer_of(&model)->linear[i].bias);
+    awq_model_release(&model);
 }
 
 static void llama_may_have_biases(void **state)
 {
     (void)state;
-    awq_model model = read_good(with(", \"attention_bias\": true, \"mlp_bias\": true"));
-    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) assert_true(model.bias[i]);
+    awq_model model = model_of(with(", \"attention_bias\": true, \"mlp_bias\": true"));
+    expect_biases(&model, LINEAR_Q, LINEAR_DOWN);
+    awq_model_release(&model);
+    model = model_of(with(", \"attention_bias\": true"));
+    expect_biases(&model, LINEAR_Q, LINEAR_O);
+    awq_model_release(&model);
+    model = model_of(with(", \"mlp_bias\": true"));
+    expect_biases(&model, LINEAR_GATE, LINEAR_DOWN);
+    awq_model_release(&model);
 }
 
 static void qwen2_has_biases_on_q_k_v(void **state)
 {
     (void)state;
-    awq_model model = read_good(
+    awq_model model = model_of(
         "{\"model_type\": \"qwen2\", \"hidden_size\": 64, \"intermediate_size\": 96,"
         " \"num_hidden_layers\": 3, \"num_attention_heads\": 4, \"vocab_size\": 100,"
         " \"num_key_value_heads\": 2, \"use_sliding_window\": false, \"sliding_window\": 4096,"
         " \"tie_word_embeddings\": true, \"torch_dtype\": \"float32\"}");
-    assert_true(model.bias[AWQ_Q] && model.bias[AWQ_K] && model.bias[AWQ_V]);
-    assert_false(model.bias[AWQ_O] || model.bias[AWQ_GATE]);
+    expect_biases(&model, LINEAR_Q, LINEAR_V);
     assert_true(model.tied);
-    assert_int_equal(model.sliding_window, 0);
+    assert_int_equal(layer_of(&model)->attention.window, 0);
     assert_int_equal(model.dtype, AWQ_F32);
+    awq_model_release(&model);
 }
 
 static void qwen3_has_norms_and_a_head_dim_of_128(void **state)
 {
     (void)state;
     awq_model model =
-        read_good("{\"model_type\": \"qwen3\", \"hidden_size\": 64, \"intermediate_size\": 96,"
-                  " \"num_hidden_layers\": 3, \"num_attention_heads\": 4, \"vocab_size\": 100,"
-                  " \"layer_types\": [\"full_attention\", \"full_attention\"]}");
-    assert_true(model.qk_norm);
-    assert_int_equal(model.head_dim, 128);
-    assert_int_equal(awq_norm_elements(&model, AWQ_Q_NORM), 128);
-    int64_t out, in;
-    awq_linear_shape(&model, AWQ_O, &out, &in);
-    assert_int_equal(out, 64);
-    assert_int_equal(in, 512);
+        model_of("{\"model_type\": \"qwen3\", \"hidden_size\": 64, \"intermediate_size\": 96,"
+                 " \"num_hidden_layers\": 3, \"num_attention_heads\": 4, \"vocab_size\": 100,"
+                 " \"layer_types\": [\"full_attention\", \"full_attention\"]}");
+    const awq_layer_spec *layer = layer_of(&model);
+    assert_int_equal(layer->attention.q_norm, norm_named(layer, "self_attn.q_norm"));
+    assert_int_equal(layer->attention.k_norm, norm_named(layer, "self_attn.k_norm"));
+    assert_int_equal(layer->attention.head_dim, 128);
+    assert_int_equal(layer->norm[layer->attention.q_norm].width, 128);
+    assert_int_equal(layer->linear[LINEAR_O].out, 64);
+    assert_int_equal(layer->linear[LINEAR_O].in, 512);
+    awq_model_release(&model);
 }
 
 static void mistral_may_have_a_head_dim_and_a_window(void **state)
 {
     (void)state;
     awq_model model =
-        read_good("{\"model_type\": \"mistral\", \"hidden_size\": 60, \"intermediate_size\": 96,"
-                  " \"num_hidden_layers\": 3, \"num_attention_heads\": 4, \"vocab_size\": 100,"
-                  " \"head_dim\": 16, \"sliding_window\": 4096, \"attention_bias\": true}");
-    assert_int_equal(model.head_dim, 16);
-    assert_int_equal(model.sliding_window, 4096);
-    assert_false(model.bias[AWQ_Q]);
-    model = read_good("{\"model_type\": \"mistral\", \"hidden_size\": 64,"
-                      " \"intermediate_size\": 96, \"num_hidden_layers\": 3,"
-                      " \"num_attention_heads\": 4, \"vocab_size\": 100, \"head_dim\": null,"
-                      " \"sliding_window\": null}");
-    assert_int_equal(model.head_dim, 16);
-    assert_int_equal(model.sliding_window, 0);
+        model_of("{\"model_type\": \"mistral\", \"hidden_size\": 60, \"intermediate_size\": 96,"
+                 " \"num_hidden_layers\": 3, \"num_attention_heads\": 4, \"vocab_size\": 100,"
+                 " \"head_dim\": 16, \"sliding_window\": 4096, \"attention_bias\": true}");
+    assert_int_equal(layer_of(&model)->attention.head_dim, 16);
+    assert_int_equal(layer_of(&model)->attention.window, 4096);
+    assert_false(layer_of(&model)->linear[LINEAR_Q].bias);
+    awq_model_release(&model);
+    model = model_of("{\"model_type\": \"mistral\", \"hidden_size\": 64,"
+                     " \"intermediate_size\": 96, \"num_hidden_layers\": 3,"
+                     " \"num_attention_heads\": 4, \"vocab_size\": 100, \"head_dim\": null,"
+                     " \"sliding_window\": null}");
+    assert_int_equal(layer_of(&model)->attention.head_dim, 16);
+    assert_int_equal(layer_of(&model)->attention.window, 0);
+    awq_model_release(&model);
 }
 
 static void both_spellings_of_rope_are_read(void **state)
 {
     (void)state;
     awq_model model =
-        read_good(with(", \"rope_theta\": 500000, \"rope_scaling\": {\"rope_type\": \"llama3\","
-                       " \"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4.0,"
-                       " \"original_max_position_embeddings\": 8192}"));
+        model_of(with(", \"rope_theta\": 500000, \"rope_scaling\": {\"rope_type\": \"llama3\","
+                      " \"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4.0,"
+                      " \"original_max_position_embeddings\": 8192}"));
     assert_int_equal(model.rope.type, AWQ_ROPE_LLAMA3);
     assert_true(model.rope.theta == 500000 && model.rope.factor == 8);
     assert_true(model.rope.low_freq_factor == 1 && model.rope.high_freq_factor == 4);
     assert_true(model.rope.original_positions == 8192);
-    model = read_good(with(", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}"));
+    awq_model_release(&model);
+    model = model_of(with(", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}"));
     assert_int_equal(model.rope.type, AWQ_ROPE_LINEAR);
     assert_true(model.rope.factor == 2 && model.rope.theta == 10000);
-    model = read_good(with(", \"rope_parameters\": {\"rope_type\": \"default\","
-                           " \"rope_theta\": 1e6}, \"rope_scaling\": null"));
+    awq_model_release(&model);
+    model = model_of(with(", \"rope_parameters\": {\"rope_type\": \"default\","
+                          " \"rope_theta\": 1e6}, \"rope_scaling\": null"));
     assert_int_equal(model.rope.type, AWQ_ROPE_DEFAULT);
     assert_true(model.rope.theta == 1e6);
-    model = read_good(with(", \"rope_parameters\": {\"rope_theta\": 1e6}"));
+    awq_model_release(&model);
+    model = model_of(with(", \"rope_parameters\": {\"rope_theta\": 1e6}"));
     assert_true(model.rope.theta == 1e6);
+    awq_model_release(&model);
 }
 
 static void other_ropes_are_refused_by_name(void **state)
@@ -179,7 +205,7 @@ static void unknown_families_list_the_known_ones(void **state)
 {
     (void)state;
     expect_problem("{\"model_type\": \"gpt2\"}", "model_type 'gpt2' is not supported; supported "
-                                                 "are llama, mistral, qwen2, qwen3");
+                                                 "are llama, mistral, qwen2, qwen3, phi3, gemma2");
     expect_problem("{}", "'model_type' is missing");
 }
 
@@ -240,16 +266,19 @@ static void all_problems_are_listed_together(void **state)
 static void awq_gemm_checkpoints_are_described(void **state)
 {
     (void)state;
-    awq_model model = read_good(with(AWQ_KEYS ", \"group_size\": 32, \"zero_point\": true,"
-                                              " \"version\": \"GEMM\","
-                                              " \"modules_to_not_convert\": [\"lm_head\"]}"));
+    awq_model model = model_of(with(AWQ_KEYS ", \"group_size\": 32, \"zero_point\": true,"
+                                             " \"version\": \"GEMM\","
+                                             " \"modules_to_not_convert\": [\"lm_head\"]}"));
     assert_true(model.quantized);
     assert_int_equal(model.quantization.bits, 4);
     assert_int_equal(model.quantization.group_size, 32);
-    model = read_good(with(AWQ_KEYS ", \"group_size\": -1, \"modules_to_not_convert\": null}"));
+    awq_model_release(&model);
+    model = model_of(with(AWQ_KEYS ", \"group_size\": -1, \"modules_to_not_convert\": null}"));
     assert_int_equal(model.quantization.group_size, -1);
-    model = read_good(with(", \"quantization_config\": null"));
+    awq_model_release(&model);
+    model = model_of(with(", \"quantization_config\": null"));
     assert_false(model.quantized);
+    awq_model_release(&model);
 }
 
 static void other_quantizations_are_refused(void **state)
@@ -282,18 +311,20 @@ static void other_quantizations_are_refused(void **state)
 static void compressed_tensors_are_described(void **state)
 {
     (void)state;
-    awq_model model = read_good(with(
+    awq_model model = model_of(with(
         PACKED_KEYS ", \"strategy\": \"group\", \"group_size\": 32, \"symmetric\": false}}}}"));
     assert_int_equal(model.quantization.format, AWQ_FORMAT_COMPRESSED);
     assert_int_equal(model.quantization.bits, 3);
     assert_int_equal(model.quantization.group_size, 32);
     assert_false(model.quantization.symmetric);
-    assert_true(awq_model_leaves(&model, 1, AWQ_UP));
-    assert_false(awq_model_leaves(&model, 1, AWQ_GATE) || awq_model_leaves(&model, 0, AWQ_UP));
-    assert_false(awq_model_leaves_all(&model, AWQ_UP));
-    model = read_good(with(PACKED_KEYS ", \"strategy\": \"channel\"}}}}"));
+    assert_true(awq_model_keeps(&model, 1, LINEAR_UP));
+    assert_false(awq_model_keeps(&model, 1, LINEAR_GATE) || awq_model_keeps(&model, 0, LINEAR_UP));
+    assert_false(awq_model_keeps_all(&model, 0, LINEAR_UP));
+    awq_model_release(&model);
+    model = model_of(with(PACKED_KEYS ", \"strategy\": \"channel\"}}}}"));
     assert_int_equal(model.quantization.group_size, -1);
     assert_true(model.quantization.symmetric); /* the library's default */
+    awq_model_release(&model);
 }
 
 static void other_compressed_tensors_are_refused(void **state)
@@ -327,33 +358,40 @@ static void other_compressed_tensors_are_refused(void **state)
                    "activations");
 }
 
-static void linears_left_in_full_precision_are_found_by_part_of_their_name(void **state)
+static void linears_kept_in_full_precision_are_found_by_part_of_their_name(void **state)
 {
     (void)state;
-    awq_model model = read_good(
-        with(AWQ_KEYS ", \"group_size\": 32, \"version\": \"GEMV_FAST\","
-                      " \"modules_to_not_convert\": [\"layers.2.self_attn\", \"down\"]}"));
+    awq_model model =
+        model_of(with(AWQ_KEYS ", \"group_size\": 32, \"version\": \"GEMV_FAST\","
+                               " \"modules_to_not_convert\": [\"layers.2.self_attn\", \"down\"]}"));
     assert_int_equal(model.quantization.format, AWQ_FORMAT_GEMV_FAST);
     for (int64_t layer = 0; layer < 3; layer++)
-        for (awq_linear linear = 0; linear < AWQ_DENSE_LINEARS; linear++)
+        for (int linear = 0; linear < layer_of(&model)->linears; linear++)
             assert_int_equal(awq_model_packs(&model, layer, linear),
-                             linear != AWQ_DOWN && (layer < 2 || linear > AWQ_O));
-    assert_true(awq_model_leaves_all(&model, AWQ_DOWN));
+                             linear != LINEAR_DOWN && (layer < 2 || linear > LINEAR_O));
+    assert_true(awq_model_keeps_all(&model, 0, LINEAR_DOWN));
+    awq_model_release(&model);
 }
 
 static void names_are_those_of_the_checkpoint(void **state)
 {
     (void)state;
-    static const awq_model model;
     char name[AWQ_NAME_BYTES];
-    assert_string_equal(awq_linear_tensor_name(name, &model, 7, AWQ_Q, "weight"),
+    awq_model model =
+        model_of("{\"model_type\": \"qwen3\", \"hidden_size\": 64, \"intermediate_size\": 96,"
+                 " \"num_hidden_layers\": 80, \"num_attention_heads\": 4, \"vocab_size\": 100}");
+    assert_string_equal(awq_linear_tensor_name(name, &model, 7, LINEAR_Q, "weight"),
                         "model.layers.7.self_attn.q_proj.weight");
-    assert_string_equal(awq_linear_tensor_name(name, &model, 0, AWQ_DOWN, "qzeros"),
+    assert_string_equal(awq_linear_tensor_name(name, &model, 0, LINEAR_DOWN, "qzeros"),
                         "model.layers.0.mlp.down_proj.qzeros");
-    assert_string_equal(awq_norm_tensor_name(name, 79, AWQ_POST_NORM),
+    assert_string_equal(awq_linear_full_name(name, &model, 7, LINEAR_Q),
+                        "model.layers.7.self_attn.q_proj");
+    assert_string_equal(awq_norm_tensor_name(name, &model, 79, NORM_POST),
                         "model.layers.79.post_attention_layernorm.weight");
-    assert_string_equal(awq_family_name(AWQ_QWEN3), "qwen3");
-    assert_string_equal(awq_norm_name(AWQ_K_NORM), "self_attn.k_norm");
+    assert_string_equal(awq_norm_tensor_name(name, &model, 79, NORM_K),
+                        "model.layers.79.self_attn.k_norm.weight");
+    assert_string_equal(model.family, "qwen3");
+    awq_model_release(&model);
 }
 
 /* Llama-2 7B has 6,738,415,616 parameters. */
@@ -361,15 +399,20 @@ static void parameters_of_a_known_model(void **state)
 {
     (void)state;
     awq_model model =
-        read_good("{\"model_type\": \"llama\", \"hidden_size\": 4096, \"intermediate_size\": 11008,"
-                  " \"num_hidden_layers\": 32, \"num_attention_heads\": 32,"
-                  " \"vocab_size\": 32000}");
+        model_of("{\"model_type\": \"llama\", \"hidden_size\": 4096, \"intermediate_size\": 11008,"
+                 " \"num_hidden_layers\": 32, \"num_attention_heads\": 32,"
+                 " \"vocab_size\": 32000}");
     assert_int_equal(awq_model_parameters(&model), 6738415616);
     model.tied = true;
     assert_int_equal(awq_model_parameters(&model), 6738415616 - 32000 * 4096);
-    model.bias[AWQ_Q] = true;
-    model.qk_norm = true;
-    assert_int_equal(awq_model_layer_parameters(&model, 0), 202383360 + 4096 + 2 * 128);
+    assert_int_equal(awq_layer_parameters(layer_of(&model)), 202383360);
+    awq_model_release(&model);
+    model =
+        model_of("{\"model_type\": \"qwen3\", \"hidden_size\": 4096, \"intermediate_size\": 11008,"
+                 " \"num_hidden_layers\": 32, \"num_attention_heads\": 32,"
+                 " \"vocab_size\": 32000, \"attention_bias\": true}");
+    assert_int_equal(awq_layer_parameters(layer_of(&model)), 202383360 + 4 * 4096 + 2 * 128);
+    awq_model_release(&model);
 }
 
 int main(void)
@@ -390,7 +433,7 @@ int main(void)
         cmocka_unit_test(other_quantizations_are_refused),
         cmocka_unit_test(compressed_tensors_are_described),
         cmocka_unit_test(other_compressed_tensors_are_refused),
-        cmocka_unit_test(linears_left_in_full_precision_are_found_by_part_of_their_name),
+        cmocka_unit_test(linears_kept_in_full_precision_are_found_by_part_of_their_name),
         cmocka_unit_test(names_are_those_of_the_checkpoint),
         cmocka_unit_test(parameters_of_a_known_model),
     };

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "io/model.h"
+#include "io/formats/quantization_config.h"
+#include "model_of.h"
 #include "scratch.h"
 
 #define MIXTRAL_8X7B                                                                               \
@@ -22,37 +23,18 @@
     " \"num_experts\": 60, \"num_experts_per_tok\": 4, \"moe_intermediate_size\": 1408,"           \
     " \"shared_expert_intermediate_size\": 5632, \"vocab_size\": 151936%s}"
 
-static bool read_model(const char *text, awq_model *out, awq_problems *problems)
-{
-    json_error_t error;
-    json_t *config = json_loads(text, 0, &error);
-    if (!config) fail_msg("%s: %s", error.text, text);
-    bool ok = awq_model_from_config(config, out, problems);
-    json_decref(config);
-    return ok;
-}
-
-static awq_model read_good(const char *text)
-{
-    awq_model model;
-    awq_problems problems;
-    awq_problems_init(&problems);
-    if (!read_model(text, &model, &problems)) fail_msg("%s", problems.items[0].text);
-    return model;
-}
-
 static awq_model qwen2(const char *extra)
 {
     char text[1024];
     snprintf(text, sizeof text, QWEN1_5_A2_7B, extra);
-    return read_good(text);
+    return model_of(text);
 }
 
 /* Half the bytes of the published checkpoints in bfloat16 (metadata.total_size of their index). */
 static void parameters_are_those_of_known_models(void **state)
 {
     (void)state;
-    awq_model mixtral = read_good(MIXTRAL_8X7B), qwen3 = read_good(QWEN3_30B), qwen = qwen2("");
+    awq_model mixtral = model_of(MIXTRAL_8X7B), qwen3 = model_of(QWEN3_30B), qwen = qwen2("");
     assert_int_equal(awq_model_parameters(&mixtral), 93405585408 / 2);
     assert_int_equal(awq_model_parameters(&qwen3), 61064245248 / 2);
     assert_int_equal(awq_model_parameters(&qwen), 28631568384 / 2);
@@ -60,112 +42,165 @@ static void parameters_are_those_of_known_models(void **state)
     assert_in_range(awq_model_active_parameters(&mixtral), 12850000000, 12950000000);
     assert_in_range(awq_model_active_parameters(&qwen3), 3250000000, 3400000000);
     assert_in_range(awq_model_active_parameters(&qwen), 2650000000, 2750000000);
+    awq_model_release(&mixtral);
+    awq_model_release(&qwen3);
+    awq_model_release(&qwen);
 }
 
 static void dense_models_have_no_experts(void **state)
 {
     (void)state;
     awq_model model =
-        read_good("{\"model_type\": \"llama\", \"hidden_size\": 64, \"intermediate_size\": 96,"
-                  " \"num_hidden_layers\": 3, \"num_attention_heads\": 4, \"vocab_size\": 100,"
-                  " \"num_experts\": 8}");
-    assert_int_equal(awq_model_linears(&model), AWQ_DENSE_LINEARS);
-    assert_int_equal(awq_model_groups(&model), AWQ_DENSE_GROUPS);
+        model_of("{\"model_type\": \"llama\", \"hidden_size\": 64, \"intermediate_size\": 96,"
+                 " \"num_hidden_layers\": 3, \"num_attention_heads\": 4, \"vocab_size\": 100,"
+                 " \"num_experts\": 8}");
+    const awq_layer_spec *layer = awq_model_layer(&model, 2);
+    assert_int_equal(model.kinds, 1);
+    assert_int_equal(layer->linears, DENSE_LINEARS);
+    assert_int_equal(layer->groups, DENSE_GROUPS);
+    assert_int_equal(layer->mlps.experts, 0);
+    assert_true(layer->mlps.router == -1 && layer->mlps.shared_gate == -1);
+    assert_null(awq_model_experts(&model));
     assert_int_equal(awq_model_active_parameters(&model), awq_model_parameters(&model));
+    awq_model_release(&model);
 }
 
+/* Kinds are in the order of their first layers. */
 static void sparse_layers_are_every_so_many_but_those_listed(void **state)
 {
     (void)state;
     awq_model model = qwen2(", \"decoder_sparse_step\": 3, \"mlp_only_layers\": [5, 8]");
-    int64_t layer[2];
-    for (int64_t i = 0; i < model.layers; i++)
-        assert_int_equal(model.sparse[i], (i + 1) % 3 == 0 && i != 5 && i != 8);
-    assert_int_equal(awq_model_sorts(&model, layer), 2);
-    assert_int_equal(layer[0], 0);
-    assert_int_equal(layer[1], 2);
-    assert_true(awq_layer_has(&model, 0, AWQ_GATE) && !awq_layer_has(&model, 2, AWQ_GATE));
-    awq_linear router = awq_model_linear(&model, AWQ_ROUTER);
-    assert_true(awq_layer_has(&model, 2, router) && !awq_layer_has(&model, 0, router));
-    assert_true(awq_layer_has(&model, 0, AWQ_O) && awq_layer_has(&model, 2, AWQ_O));
+    assert_int_equal(model.kinds, 2);
+    for (int64_t i = 0; i < model.layers; i++) {
+        bool sparse = (i + 1) % 3 == 0 && i != 5 && i != 8;
+        assert_int_equal(model.kind_of[i], sparse);
+        assert_int_equal(awq_model_layer(&model, i)->mlps.experts, sparse ? 60 : 0);
+    }
+    const awq_layer_spec *dense = awq_model_layer(&model, 0), *sparse = awq_model_layer(&model, 2);
+    assert_true(has_linear(dense, "gate_proj") && !has_linear(sparse, "gate_proj"));
+    assert_true(has_linear(sparse, "gate") && !has_linear(dense, "gate"));
+    assert_true(has_linear(dense, "o_proj") && has_linear(sparse, "o_proj"));
+    assert_true(has_group(dense, "down") && !has_group(sparse, "down"));
+    assert_ptr_equal(awq_model_experts(&model), &sparse->mlps);
+    assert_int_equal(model.widest, sparse->linears);
+    awq_model_release(&model);
 }
 
 static void a_model_without_a_sparse_layer_is_dense(void **state)
 {
     (void)state;
     awq_model model = qwen2(", \"decoder_sparse_step\": 25");
-    assert_int_equal(model.experts.count, 0);
-    assert_int_equal(awq_model_linears(&model), AWQ_DENSE_LINEARS);
+    assert_null(awq_model_experts(&model));
+    assert_int_equal(model.kinds, 1);
+    assert_int_equal(model.kind[0].linears, DENSE_LINEARS);
+    awq_model_release(&model);
 }
 
-static void expect_linear(const awq_model *model, awq_linear linear, const char *name, int64_t out,
-                          int64_t in)
+static void expect_linear(const awq_model *model, const char *short_name, const char *name,
+                          int64_t out, int64_t in)
 {
     char text[AWQ_NAME_BYTES];
-    int64_t rows, columns;
+    const awq_layer_spec *layer = awq_model_layer(model, 7);
+    int linear = linear_named(layer, short_name);
     assert_string_equal(awq_linear_tensor_name(text, model, 7, linear, "weight"), name);
-    awq_linear_shape(model, linear, &rows, &columns);
-    assert_int_equal(rows, out);
-    assert_int_equal(columns, in);
+    assert_int_equal(layer->linear[linear].out, out);
+    assert_int_equal(layer->linear[linear].in, in);
 }
 
 static void linears_have_the_names_and_shapes_of_the_checkpoints(void **state)
 {
     (void)state;
-    awq_model mixtral = read_good(MIXTRAL_8X7B), model = qwen2("");
-    expect_linear(&mixtral, awq_mlp_linear(1, AWQ_GATE),
-                  "model.layers.7.block_sparse_moe.experts.0.w1.weight", 14336, 4096);
-    expect_linear(&mixtral, awq_mlp_linear(8, AWQ_UP),
-                  "model.layers.7.block_sparse_moe.experts.7.w3.weight", 14336, 4096);
-    expect_linear(&mixtral, awq_mlp_linear(8, AWQ_DOWN),
-                  "model.layers.7.block_sparse_moe.experts.7.w2.weight", 4096, 14336);
-    expect_linear(&mixtral, awq_model_linear(&mixtral, AWQ_ROUTER),
-                  "model.layers.7.block_sparse_moe.gate.weight", 8, 4096);
-    expect_linear(&model, awq_mlp_linear(60, AWQ_DOWN),
-                  "model.layers.7.mlp.experts.59.down_proj.weight", 2048, 1408);
-    expect_linear(&model, awq_mlp_linear(61, AWQ_UP),
+    awq_model mixtral = model_of(MIXTRAL_8X7B), model = qwen2("");
+    awq_model dense = qwen2(", \"mlp_only_layers\": [7]");
+    expect_linear(&mixtral, "experts.0.w1", "model.layers.7.block_sparse_moe.experts.0.w1.weight",
+                  14336, 4096);
+    expect_linear(&mixtral, "experts.7.w3", "model.layers.7.block_sparse_moe.experts.7.w3.weight",
+                  14336, 4096);
+    expect_linear(&mixtral, "experts.7.w2", "model.layers.7.block_sparse_moe.experts.7.w2.weight",
+                  4096, 14336);
+    expect_linear(&mixtral, "gate", "model.layers.7.block_sparse_moe.gate.weight", 8, 4096);
+    expect_linear(&model, "experts.59.down_proj", "model.layers.7.mlp.experts.59.down_proj.weight",
+                  2048, 1408);
+    expect_linear(&model, "shared_expert.up_proj",
                   "model.layers.7.mlp.shared_expert.up_proj.weight", 5632, 2048);
-    expect_linear(&model, awq_model_linear(&model, AWQ_ROUTER), "model.layers.7.mlp.gate.weight",
-                  60, 2048);
-    expect_linear(&model, awq_model_linear(&model, AWQ_SHARED_GATE),
-                  "model.layers.7.mlp.shared_expert_gate.weight", 1, 2048);
-    expect_linear(&model, AWQ_GATE, "model.layers.7.mlp.gate_proj.weight", 5632, 2048);
+    expect_linear(&model, "gate", "model.layers.7.mlp.gate.weight", 60, 2048);
+    expect_linear(&model, "shared_expert_gate", "model.layers.7.mlp.shared_expert_gate.weight", 1,
+                  2048);
+    expect_linear(&dense, "gate_proj", "model.layers.7.mlp.gate_proj.weight", 5632, 2048);
+    awq_model_release(&mixtral);
+    awq_model_release(&model);
+    awq_model_release(&dense);
+}
+
+/* gate, up and down of the experts and the shared one: what they are of, which is what the
+ * checkpoint says before "gate_proj". */
+static void check_mlp(const awq_layer_spec *layer, const char *of, int64_t channels)
+{
+    char name[AWQ_NAME_BYTES];
+    int gate_up = group_named(layer, "gate_up");
+    snprintf(name, sizeof name, "%s.gate_proj", of);
+    assert_int_equal(layer->linear[linear_named(layer, name)].group, gate_up);
+    snprintf(name, sizeof name, "%s.up_proj", of);
+    const awq_linear_spec *up = &layer->linear[linear_named(layer, name)];
+    snprintf(name, sizeof name, "%s.down", of);
+    int down = group_named(layer, name);
+    assert_int_equal(up->group, gate_up);
+    assert_int_equal(up->feeds, down);
+    snprintf(name, sizeof name, "%s.down_proj", of);
+    assert_int_equal(layer->linear[linear_named(layer, name)].group, down);
+    assert_int_equal(layer->group[down].channels, channels);
 }
 
 static void groups_are_those_of_the_linears_that_read_the_same(void **state)
 {
     (void)state;
     awq_model model = qwen2("");
-    char name[AWQ_NAME_BYTES];
-    for (int mlp = 1; mlp <= 61; mlp++) {
-        assert_int_equal(awq_linear_group(&model, awq_mlp_linear(mlp, AWQ_GATE)),
-                         AWQ_GROUP_GATE_UP);
-        awq_group down = awq_linear_group(&model, awq_mlp_linear(mlp, AWQ_DOWN));
-        assert_int_equal(down, awq_mlp_down_group(mlp));
-        assert_int_equal(awq_linear_feeds(&model, awq_mlp_linear(mlp, AWQ_UP)), down);
-        assert_int_equal(awq_group_channels(&model, down), mlp == 61 ? 5632 : 1408);
+    const awq_layer_spec *layer = awq_model_layer(&model, 3);
+    for (int expert = 0; expert < 60; expert++) {
+        char of[32];
+        snprintf(of, sizeof of, "experts.%d", expert);
+        check_mlp(layer, of, 1408);
     }
-    for (int kind = AWQ_ROUTER; kind <= AWQ_SHARED_GATE; kind++) {
-        awq_linear linear = awq_model_linear(&model, (awq_kind)kind);
-        assert_int_equal(awq_linear_kind(&model, linear), kind);
-        assert_int_equal(awq_linear_group(&model, linear), AWQ_GROUP_GATE_UP);
-        assert_int_equal(awq_linear_feeds(&model, linear), -1);
-        assert_true(awq_model_leaves(&model, 3, linear));
+    check_mlp(layer, "shared_expert", 5632);
+    static const char *const routers[] = {"gate", "shared_expert_gate"};
+    for (int i = 0; i < 2; i++) {
+        int linear = linear_named(layer, routers[i]);
+        assert_true(layer->linear[linear].router);
+        assert_int_equal(layer->linear[linear].group, group_named(layer, "gate_up"));
+        assert_int_equal(layer->linear[linear].feeds, -1);
+        assert_true(awq_model_keeps(&model, 3, linear));
     }
-    assert_string_equal(awq_group_name(name, &model, awq_mlp_down_group(60)), "experts.59.down");
-    assert_string_equal(awq_group_name(name, &model, awq_mlp_down_group(61)), "shared_expert.down");
+    awq_model_release(&model);
 }
 
-static void any_linear_can_be_left(void **state)
+static void any_linear_can_be_kept(void **state)
 {
     (void)state;
     awq_model model = qwen2("");
-    awq_linear linear = awq_mlp_linear(61, AWQ_DOWN);
-    awq_model_leave(&model, 23, linear);
+    int linear = linear_named(awq_model_layer(&model, 23), "shared_expert.down_proj");
+    awq_model_keep(&model, 23, linear);
     for (int64_t layer = 0; layer < model.layers; layer++)
-        for (awq_linear i = AWQ_DENSE_LINEARS; i < awq_model_linears(&model); i++)
-            if (awq_linear_kind(&model, i) < AWQ_ROUTER)
-                assert_int_equal(awq_model_leaves(&model, layer, i), layer == 23 && i == linear);
+        for (int i = 0; i < awq_model_layer(&model, layer)->linears; i++)
+            if (!awq_model_layer(&model, layer)->linear[i].router)
+                assert_int_equal(awq_model_keeps(&model, layer, i), layer == 23 && i == linear);
+    awq_model_release(&model);
+}
+
+/* Of two kinds, in each layer of the second. */
+static void what_all_layers_of_a_kind_keep_is_known(void **state)
+{
+    (void)state;
+    awq_model model = qwen2(", \"decoder_sparse_step\": 2");
+    const awq_layer_spec *sparse = awq_model_layer(&model, 1);
+    int linear = linear_named(sparse, "experts.59.up_proj");
+    assert_true(awq_model_keeps_all(&model, 1, sparse->mlps.router));
+    for (int64_t layer = 1; layer < model.layers; layer += 2) {
+        assert_false(awq_model_keeps_all(&model, 1, linear));
+        awq_model_keep(&model, layer, linear);
+    }
+    assert_true(awq_model_keeps_all(&model, 1, linear));
+    assert_false(awq_model_keeps_all(&model, 0, LINEAR_UP));
+    awq_model_release(&model);
 }
 
 static void more_linears_than_can_be_counted_are_refused(void **state)
@@ -174,31 +209,38 @@ static void more_linears_than_can_be_counted_are_refused(void **state)
     awq_model model = {.layers = -7};
     awq_problems problems;
     awq_problems_init(&problems);
-    assert_false(read_model(
+    json_t *config = json_loads(
         "{\"model_type\": \"qwen3_moe\", \"hidden_size\": 64, \"intermediate_size\": 64,"
         " \"num_hidden_layers\": 200, \"num_attention_heads\": 4, \"num_experts\": 1024,"
         " \"num_experts_per_tok\": 8, \"moe_intermediate_size\": 32, \"vocab_size\": 100}",
-        &model, &problems));
+        0, NULL);
+    assert_false(awq_model_from_config(config, &model, &problems));
     assert_int_equal(problems.count, 1);
     assert_contains(problems.items[0].text, "200 layers of 1024 experts");
     assert_int_equal(model.layers, -7);
     awq_problems_release(&problems);
+    json_decref(config);
 }
 
 static void biases_of_q_k_and_v_can_be_switched_off(void **state)
 {
     (void)state;
     awq_model with = qwen2(""), without = qwen2(", \"qkv_bias\": false");
-    assert_true(with.bias[AWQ_Q] && with.bias[AWQ_V] && !with.bias[AWQ_O] && !with.bias[AWQ_GATE]);
-    assert_false(without.bias[AWQ_Q] || without.bias[AWQ_K] || without.bias[AWQ_V]);
+    for (int i = 0; i < with.kind[0].linears; i++) {
+        assert_int_equal(with.kind[0].linear[i].bias, i <= LINEAR_V);
+        assert_false(without.kind[0].linear[i].bias);
+    }
+    awq_model_release(&with);
+    awq_model_release(&without);
 }
 
 static void silent_mixtral_turns_by_a_million(void **state)
 {
     (void)state;
-    awq_model model = read_good(MIXTRAL_8X7B);
+    awq_model model = model_of(MIXTRAL_8X7B);
     assert_true(model.rope.theta == 1e6);
-    assert_true(model.experts.normalized);
+    assert_true(awq_model_experts(&model)->normalized);
+    awq_model_release(&model);
 }
 
 int main(void)
@@ -210,7 +252,8 @@ int main(void)
         cmocka_unit_test(a_model_without_a_sparse_layer_is_dense),
         cmocka_unit_test(linears_have_the_names_and_shapes_of_the_checkpoints),
         cmocka_unit_test(groups_are_those_of_the_linears_that_read_the_same),
-        cmocka_unit_test(any_linear_can_be_left),
+        cmocka_unit_test(any_linear_can_be_kept),
+        cmocka_unit_test(what_all_layers_of_a_kind_keep_is_known),
         cmocka_unit_test(more_linears_than_can_be_counted_are_refused),
         cmocka_unit_test(biases_of_q_k_and_v_can_be_switched_off),
         cmocka_unit_test(silent_mixtral_turns_by_a_million),

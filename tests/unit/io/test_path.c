@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "io/file.h"
-#include "io/path.h"
+#include "io/files/file.h"
+#include "io/files/path.h"
 #include "scratch.h"
 
 static void joining_adds_one_slash(void **state)

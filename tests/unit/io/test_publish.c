@@ -7,8 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "io/path.h"
-#include "io/publish.h"
+#include "io/files/path.h"
+#include "io/files/publish.h"
 #include "scratch.h"
 
 static void a_file_appears_only_when_committed(void **state)

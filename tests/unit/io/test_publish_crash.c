@@ -7,9 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "io/path.h"
-#include "io/publish.h"
-#include "io/safetensors.h"
+#include "io/files/path.h"
+#include "io/files/publish.h"
+#include "io/files/safetensors.h"
 #include "scratch.h"
 
 static void write_bytes(const char *path)

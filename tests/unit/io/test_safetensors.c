@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/crc.h"
-#include "io/safetensors.h"
+#include "io/files/crc.h"
+#include "io/files/safetensors.h"
 #include "scratch.h"
 
 /* Writes a file of a header and data_bytes bytes 0, 1, 2, ... */

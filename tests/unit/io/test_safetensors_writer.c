@@ -4,9 +4,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "io/file.h"
-#include "io/path.h"
-#include "io/safetensors.h"
+#include "io/files/file.h"
+#include "io/files/path.h"
+#include "io/files/safetensors.h"
 #include "scratch.h"
 
 static const awq_tensor tensors[] = {

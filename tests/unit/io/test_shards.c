@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/shards.h"
+#include "io/files/shards.h"
 #include "scratch.h"
 
 enum { COUNT = 50 };

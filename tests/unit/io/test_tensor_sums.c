@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/layer_record.h"
-#include "io/tensor_sums.h"
+#include "io/records/layer_record.h"
+#include "io/records/tensor_sums.h"
 #include "tests/unit/io/scratch.h"
 
 enum { TENSORS = 40 };

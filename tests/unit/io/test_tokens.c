@@ -4,8 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/crc.h"
-#include "io/tokens.h"
+#include "io/files/crc.h"
+#include "io/text/tokens.h"
 #include "scratch.h"
 
 #define DEMO AWQ_TEST_DATA "/demo-llama-outliers"

@@ -5,17 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/json.h"
-#include "io/model.h"
-#include "io/path.h"
+#include "io/files/json.h"
+#include "io/files/path.h"
+#include "model_of.h"
 #include "scratch.h"
 
 static const char config_start[] =
     "{\"model_type\": \"llama\", \"hidden_size\": 16, \"intermediate_size\": 32,"
     " \"num_hidden_layers\": 2, \"num_attention_heads\": 2, \"num_key_value_heads\": 1,"
     " \"vocab_size\": 24, \"max_position_embeddings\": 64";
-
-static const awq_model dense; /* for names */
 
 enum { HIDDEN = 16, INTERMEDIATE = 32, LAYERS = 2, VOCAB = 24, KEY = 8, GROUP = 8 };
 
@@ -28,34 +26,41 @@ void tiny_add(tiny_model *model, const char *name, awq_dtype dtype, int64_t rows
         .name = model->names[i], .dtype = dtype, .dims = cols ? 2 : 1, .shape = {rows, cols}};
 }
 
-static void add_linear(tiny_model *model, int64_t layer, awq_linear linear, bool quantized)
+/* "model.layers.1.mlp.up_proj.weight" */
+static void add_tensor(tiny_model *model, int layer, const char *module, const char *suffix,
+                       awq_dtype dtype, int64_t rows, int64_t cols)
 {
-    static const int64_t out[] = {HIDDEN, KEY, KEY, HIDDEN, INTERMEDIATE, INTERMEDIATE, HIDDEN};
-    int64_t in = linear == AWQ_DOWN ? INTERMEDIATE : HIDDEN;
     char name[AWQ_NAME_BYTES];
+    snprintf(name, sizeof name, "model.layers.%d.%s.%s", layer, module, suffix);
+    tiny_add(model, name, dtype, rows, cols);
+}
+
+static void add_linear(tiny_model *model, int layer, int linear, bool quantized)
+{
+    static const char *const names[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                        "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
+                                        "mlp.down_proj"};
+    static const int64_t rows[] = {HIDDEN, KEY, KEY, HIDDEN, INTERMEDIATE, INTERMEDIATE, HIDDEN};
+    int64_t out = rows[linear], in = linear == LINEAR_DOWN ? INTERMEDIATE : HIDDEN;
+    const char *name = names[linear];
     if (!quantized) {
-        tiny_add(model, awq_linear_tensor_name(name, &dense, layer, linear, "weight"), AWQ_BF16,
-                 out[linear], in);
+        add_tensor(model, layer, name, "weight", AWQ_BF16, out, in);
         return;
     }
-    tiny_add(model, awq_linear_tensor_name(name, &dense, layer, linear, "qweight"), AWQ_I32, in,
-             out[linear] / 8);
-    tiny_add(model, awq_linear_tensor_name(name, &dense, layer, linear, "qzeros"), AWQ_I32,
-             in / GROUP, out[linear] / 8);
-    tiny_add(model, awq_linear_tensor_name(name, &dense, layer, linear, "scales"), AWQ_F16,
-             in / GROUP, out[linear]);
+    add_tensor(model, layer, name, "qweight", AWQ_I32, in, out / 8);
+    add_tensor(model, layer, name, "qzeros", AWQ_I32, in / GROUP, out / 8);
+    add_tensor(model, layer, name, "scales", AWQ_F16, in / GROUP, out);
 }
 
 void tiny_fill(tiny_model *model, bool quantized)
 {
-    char name[AWQ_NAME_BYTES];
     memset(model, 0, sizeof *model);
     tiny_add(model, AWQ_EMBEDDING_NAME, AWQ_BF16, VOCAB, HIDDEN);
-    for (int64_t layer = 0; layer < LAYERS; layer++) {
-        for (awq_linear linear = 0; linear < AWQ_DENSE_LINEARS; linear++)
+    for (int layer = 0; layer < LAYERS; layer++) {
+        for (int linear = 0; linear < DENSE_LINEARS; linear++)
             add_linear(model, layer, linear, quantized);
-        tiny_add(model, awq_norm_tensor_name(name, layer, AWQ_INPUT_NORM), AWQ_BF16, HIDDEN, 0);
-        tiny_add(model, awq_norm_tensor_name(name, layer, AWQ_POST_NORM), AWQ_BF16, HIDDEN, 0);
+        add_tensor(model, layer, "input_layernorm", "weight", AWQ_BF16, HIDDEN, 0);
+        add_tensor(model, layer, "post_attention_layernorm", "weight", AWQ_BF16, HIDDEN, 0);
     }
     tiny_add(model, AWQ_FINAL_NORM_NAME, AWQ_BF16, HIDDEN, 0);
     tiny_add(model, AWQ_HEAD_NAME, AWQ_BF16, VOCAB, HIDDEN);
@@ -79,6 +84,13 @@ void tiny_remove(tiny_model *model, const char *name)
         model->tensors[i] = model->tensors[i + 1];
         model->tensors[i].name = model->names[i];
     }
+}
+
+awq_model tiny_describe(void)
+{
+    char text[sizeof config_start + 1];
+    snprintf(text, sizeof text, "%s}", config_start);
+    return model_of(text);
 }
 
 void tiny_write_config(const char *directory, const char *extra)

@@ -5,7 +5,8 @@
 
 #include <stdbool.h>
 
-#include "io/safetensors.h"
+#include "io/files/safetensors.h"
+#include "io/model/model.h"
 
 enum { TINY_MAX_TENSORS = 64 };
 
@@ -22,6 +23,8 @@ void tiny_add(tiny_model *model, const char *name, awq_dtype dtype, int64_t rows
 void tiny_remove(tiny_model *model, const char *name);
 awq_tensor *tiny_find(tiny_model *model, const char *name);
 
+/* What its config.json says. Release it. */
+awq_model tiny_describe(void);
 /* The config.json of the model; `extra` is put at its end (", \"key\": value"). */
 void tiny_write_config(const char *directory, const char *extra);
 /* Tensors first..first+count-1 as a shard, all zeros. */

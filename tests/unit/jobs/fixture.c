@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/layer_record.h"
-#include "io/path.h"
-#include "jobs/run_directory.h"
+#include "io/files/path.h"
+#include "io/records/layer_record.h"
+#include "jobs/run/run_directory.h"
+#include "tests/unit/io/model_of.h"
 #include "tests/unit/io/tiny_model.h"
 
 awq_checkpoint *fixture_open(const char *directory)
@@ -34,15 +35,14 @@ awq_checkpoint *fixture_model(void **state, const char *name, bool tied, const c
     return fixture_open(directory);
 }
 
-static const awq_model dense; /* of no sizes */
-
-static void write_tensors(const char *path, int64_t layer, int64_t bytes, awq_layer_record *record)
+static void write_tensors(const awq_model *model, const char *path, int64_t layer, int64_t bytes,
+                          awq_layer_record *record)
 {
     awq_error err;
     awq_safetensors_writer *writer;
     char names[2][AWQ_NAME_BYTES];
-    awq_linear_tensor_name(names[0], &dense, layer, AWQ_Q, "qweight");
-    awq_norm_tensor_name(names[1], layer, AWQ_INPUT_NORM);
+    awq_linear_tensor_name(names[0], model, layer, LINEAR_Q, "qweight");
+    awq_norm_tensor_name(names[1], model, layer, NORM_INPUT);
     awq_tensor tensors[2] = {
         {.name = names[0], .dtype = AWQ_I32, .dims = 2, .shape = {bytes / 8, 2}},
         {.name = names[1], .dtype = AWQ_F16, .dims = 1, .shape = {bytes / 2}}};
@@ -61,15 +61,17 @@ void fixture_write_record(const char *run, int64_t layer, const char *fingerprin
     awq_error err;
     awq_layer_record record;
     char path[AWQ_PATH_BYTES];
+    awq_model model = tiny_describe();
     awq_layer_record_init(&record);
-    must(awq_layer_record_shape(&record, &dense, layer, &err));
+    must(awq_layer_record_shape(&record, awq_model_layer(&model, layer), &err));
     record.layer = layer;
     record.tokens = 28;
     must(awq_run_layer_path(path, run, layer, "safetensors", &err));
-    write_tensors(path, layer, bytes, &record);
+    write_tensors(&model, path, layer, bytes, &record);
     must(awq_run_layer_path(path, run, layer, "h5", &err));
     must(awq_layer_record_write(path, &record, fingerprint, &err));
     awq_layer_record_release(&record);
+    awq_model_release(&model);
 }
 
 void fixture_write_boundary(const char *run, const awq_boundary_shape *shape,

@@ -6,10 +6,10 @@
 
 #include <stdbool.h>
 
-#include "io/boundary.h"
-#include "io/checkpoint.h"
-#include "io/problems.h"
-#include "jobs/options.h"
+#include "io/checkpoint/checkpoint.h"
+#include "io/core/problems.h"
+#include "io/records/boundary.h"
+#include "jobs/options/options.h"
 #include "tests/unit/io/scratch.h"
 
 /* A call that must succeed: fails with its sentence if it does not. Wants an `err`. */

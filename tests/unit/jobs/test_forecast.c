@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Expected times are worked out by hand. */
 #include "fixture.h"
-#include "jobs/forecast.h"
+#include "jobs/plan/forecast.h"
 
 enum { LAYERS = 8 };
 static const awq_pace pace = {.flow = 12, .forward = 8, .search = 5};

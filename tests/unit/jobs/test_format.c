@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <math.h>
 
-#include "jobs/format.h"
+#include "jobs/options/amounts.h"
 #include "tests/unit/io/scratch.h"
 
 typedef struct sample {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "fixture.h"
-#include "jobs/job.h"
+#include "jobs/plan/job.h"
 
 static const awq_tokens tokens = {.sequences = 7, .length = 4, .crc = 0xfedcba98u};
 
@@ -226,7 +226,7 @@ static void a_job_survives_its_text(void **state)
     json_t *a = awq_options_to_json(&job.options, false);
     json_t *b = awq_options_to_json(&back.options, false);
     assert_true(json_equal(a, b));
-    assert_true(back.options.smooth == 0.1);
+    assert_true(back.options.recipe.smooth == 0.1);
     json_decref(a);
     json_decref(b);
     free(text);
@@ -266,6 +266,24 @@ static void tiles_are_whole_sequences(void **state)
     expect_tiles(7, 4, 12, 3, 3);
 }
 
+/* Of seven sequences of four tokens. */
+static void expect_objective(awq_objective objective, int64_t objective_tokens, int64_t sequences)
+{
+    const awq_options options = {
+        .recipe = {.objective = objective, .objective_tokens = objective_tokens}};
+    assert_int_equal(awq_job_objective_sequences(&options, &tokens), sequences);
+}
+
+static void the_module_objective_is_measured_on_whole_sequences(void **state)
+{
+    (void)state;
+    expect_objective(AWQ_OBJECTIVE_MODULE, 11, 2);
+    expect_objective(AWQ_OBJECTIVE_MODULE, 1, 1);
+    expect_objective(AWQ_OBJECTIVE_MODULE, 29, 7);
+    expect_objective(AWQ_OBJECTIVE_MODULE, 0, 7); /* all of them */
+    expect_objective(AWQ_OBJECTIVE_LINEAR, 11, 0);
+}
+
 static void a_tile_has_at_least_one_sequence_and_at_most_all(void **state)
 {
     (void)state;
@@ -288,6 +306,7 @@ int main(void)
         cmocka_unit_test(a_job_survives_its_text),
         cmocka_unit_test(text_that_is_no_job_is_refused),
         cmocka_unit_test(tiles_are_whole_sequences),
+        cmocka_unit_test(the_module_objective_is_measured_on_whole_sequences),
         cmocka_unit_test(a_tile_has_at_least_one_sequence_and_at_most_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "fixture.h"
-#include "jobs/job_file.h"
+#include "jobs/options/job_file.h"
 
 /* Reads a job file of this content over the defaults. Release both. */
 static void read(void **state, const char *content, awq_options *options, awq_problems *problems)
@@ -28,10 +28,10 @@ static void options_are_set(void **state)
     assert_int_equal(problems.count, 0);
     assert_string_equal(options.model, "/m/odel");
     assert_string_equal(options.tokens, "/t.h5");
-    assert_int_equal(options.group_size, 64);
+    assert_int_equal(options.recipe.group_size, 64);
     assert_true(options.keep_run);
     assert_true(options.grace == 300);
-    assert_int_equal(options.bits, 4);
+    assert_int_equal(options.recipe.bits, 4);
     awq_options_release(&options);
     awq_problems_release(&problems);
 }

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "fixture.h"
-#include "jobs/options.h"
+#include "jobs/options/options.h"
 
 enum { MAX_ARGUMENTS = 16 };
 
@@ -65,9 +65,9 @@ static void values_stand_behind_or_after_an_equals_sign(void **state)
     assert_string_equal(p->options.model, "/m");
     assert_string_equal(p->options.tokens, "/t");
     assert_string_equal(p->options.out, "/o");
-    assert_int_equal(p->options.group_size, -1);
-    assert_int_equal(p->options.alpha_steps, 7);
-    assert_int_equal(p->options.duo, AWQ_OPTION_DUO_BOTH);
+    assert_int_equal(p->options.recipe.group_size, -1);
+    assert_int_equal(p->options.recipe.alpha_steps, 7);
+    assert_int_equal(p->options.recipe.duo, AWQ_DUO_BOTH);
     assert_true(p->options.restart);
     assert_false(p->options.keep_run);
 }
@@ -78,7 +78,7 @@ static void later_values_win(void **state)
         parse(state, AWQ_COMMAND_QUANTIZE, QUANTIZE "--model n --smooth 1 --smooth 0.5");
     assert_int_equal(p->problems.count, 0);
     assert_string_equal(p->options.model, "n");
-    assert_true(p->options.smooth == 0.5);
+    assert_true(p->options.recipe.smooth == 0.5);
 }
 
 static void short_options_can_be_bundled(void **state)
@@ -204,7 +204,7 @@ static void all_wrong_values_are_told_at_once(void **state)
     assert_problem(&p->problems, "--smooth must be between 0 and 1, not '2'");
     assert_problem(&p->problems, "--duo takes off|on|both, not 'maybe'");
     assert_problem(&p->problems, "unexpected argument 'extra'");
-    assert_int_equal(p->options.duo, AWQ_OPTION_DUO_ON);
+    assert_int_equal(p->options.recipe.duo, AWQ_DUO_ON);
 }
 
 static void only_status_takes_a_positional(void **state)

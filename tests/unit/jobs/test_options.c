@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fixture.h"
-#include "jobs/options.h"
+#include "jobs/options/options.h"
 
 static const awq_option *named(const char *name)
 {
@@ -49,13 +50,13 @@ static void refuses(awq_options *options, const char *name, const char *text, co
 static void defaults_are_those_of_the_table(void **state)
 {
     const awq_options *options = *state;
-    assert_int_equal(options->bits, 4);
-    assert_int_equal(options->group_size, 128);
-    assert_int_equal(options->alpha_steps, 20);
-    assert_int_equal(options->duo, AWQ_OPTION_DUO_ON);
-    assert_true(options->smooth == 0);
-    assert_int_equal(options->o_proj, AWQ_OPTION_O_PROJ_TIED);
-    assert_int_equal(options->clip, AWQ_OPTION_CLIP_AFTER);
+    assert_int_equal(options->recipe.bits, 4);
+    assert_int_equal(options->recipe.group_size, 128);
+    assert_int_equal(options->recipe.alpha_steps, 20);
+    assert_int_equal(options->recipe.duo, AWQ_DUO_ON);
+    assert_true(options->recipe.smooth == 0);
+    assert_int_equal(options->recipe.o_proj, AWQ_O_PROJ_TIED);
+    assert_int_equal(options->recipe.clip, AWQ_CLIP_AFTER);
     assert_int_equal(options->max_shard_size, 5000000000);
     assert_int_equal(options->tile_tokens, 4096);
     assert_string_equal(options->backend, "auto");
@@ -71,9 +72,9 @@ static void whole_numbers_have_a_range(void **state)
     awq_options *options = *state;
     awq_error err;
     must(awq_option_set(options, named("alpha-steps"), "1000", &err));
-    assert_int_equal(options->alpha_steps, 1000);
+    assert_int_equal(options->recipe.alpha_steps, 1000);
     must(awq_option_set(options, named("group-size"), "-1", &err));
-    assert_int_equal(options->group_size, -1);
+    assert_int_equal(options->recipe.group_size, -1);
     must(awq_option_set(options, named("tile-tokens"), "1e6", &err));
     assert_int_equal(options->tile_tokens, 1000000);
     refuses(options, "alpha-steps", "1001", "between 0 and 1000");
@@ -89,7 +90,7 @@ static void numbers_have_a_range(void **state)
     awq_options *options = *state;
     awq_error err;
     must(awq_option_set(options, named("smooth"), "0.25", &err));
-    assert_true(options->smooth == 0.25);
+    assert_true(options->recipe.smooth == 0.25);
     refuses(options, "smooth", "1.01", "between 0 and 1");
     refuses(options, "smooth", "-0.5", "between 0 and 1");
     refuses(options, "smooth", "a quarter", "a number");
@@ -157,13 +158,70 @@ static void choices_are_whole_words(void **state)
     awq_options *options = *state;
     awq_error err;
     must(awq_option_set(options, named("duo"), "both", &err));
-    assert_int_equal(options->duo, AWQ_OPTION_DUO_BOTH);
+    assert_int_equal(options->recipe.duo, AWQ_DUO_BOTH);
     must(awq_option_set(options, named("o-proj"), "skip", &err));
-    assert_int_equal(options->o_proj, AWQ_OPTION_O_PROJ_SKIP);
+    assert_int_equal(options->recipe.o_proj, AWQ_O_PROJ_SKIP);
     must(awq_option_set(options, named("clip"), "off", &err));
-    assert_int_equal(options->clip, AWQ_OPTION_CLIP_OFF);
+    assert_int_equal(options->recipe.clip, AWQ_CLIP_OFF);
     static const char *const bad[] = {"", "o", "bot", "both|", "off|on", "ON", "boths", NULL};
     for (int i = 0; bad[i]; i++) refuses(options, "duo", bad[i], "off|on|both");
+}
+
+#define CHOICE(field) offsetof(awq_options, field), sizeof(((awq_options *)NULL)->field)
+
+/* The words of an option are numbered in their order; so are the enumerators that programs use. */
+static void each_word_is_its_enumerator(void **state)
+{
+    static const struct {
+        const char *option, *word;
+        size_t offset, bytes;
+        int value;
+    } cases[] = {
+        {"split", "lines", CHOICE(split), AWQ_TEXT_LINES},
+        {"split", "blank", CHOICE(split), AWQ_TEXT_BLANK},
+        {"split", "files", CHOICE(split), AWQ_TEXT_FILES},
+        {"chat-template", "none", CHOICE(chat_template), AWQ_CHAT_NONE},
+        {"chat-template", "llama3", CHOICE(chat_template), AWQ_CHAT_LLAMA3},
+        {"chat-template", "chatml", CHOICE(chat_template), AWQ_CHAT_CHATML},
+        {"chat-template", "mistral", CHOICE(chat_template), AWQ_CHAT_MISTRAL},
+        {"invalid-utf8", "refuse", CHOICE(invalid_utf8), AWQ_INVALID_REFUSE},
+        {"invalid-utf8", "replace", CHOICE(invalid_utf8), AWQ_INVALID_REPLACE},
+        {"format", "gemm", CHOICE(recipe.format), AWQ_FORMAT_GEMM},
+        {"format", "gemv", CHOICE(recipe.format), AWQ_FORMAT_GEMV},
+        {"format", "gemv-fast", CHOICE(recipe.format), AWQ_FORMAT_GEMV_FAST},
+        {"format", "compressed-tensors", CHOICE(recipe.format), AWQ_FORMAT_COMPRESSED},
+        {"objective", "linear", CHOICE(recipe.objective), AWQ_OBJECTIVE_LINEAR},
+        {"objective", "module", CHOICE(recipe.objective), AWQ_OBJECTIVE_MODULE},
+        {"duo", "off", CHOICE(recipe.duo), AWQ_DUO_OFF},
+        {"duo", "on", CHOICE(recipe.duo), AWQ_DUO_ON},
+        {"duo", "both", CHOICE(recipe.duo), AWQ_DUO_BOTH},
+        {"o-proj", "tied", CHOICE(recipe.o_proj), AWQ_O_PROJ_TIED},
+        {"o-proj", "skip", CHOICE(recipe.o_proj), AWQ_O_PROJ_SKIP},
+        {"clip", "off", CHOICE(recipe.clip), AWQ_CLIP_OFF},
+        {"clip", "after", CHOICE(recipe.clip), AWQ_CLIP_AFTER},
+        {"clip", "joint", CHOICE(recipe.clip), AWQ_CLIP_JOINT},
+        {"clip-shape", "symmetric", CHOICE(recipe.clip_shape), AWQ_CLIP_SYMMETRIC},
+        {"clip-shape", "asymmetric", CHOICE(recipe.clip_shape), AWQ_CLIP_ASYMMETRIC},
+        {"rounding", "nearest", CHOICE(recipe.rounding), AWQ_ROUNDING_NEAREST},
+        {"rounding", "feedback", CHOICE(recipe.rounding), AWQ_ROUNDING_FEEDBACK},
+        {"transport", "auto", CHOICE(transport), AWQ_TRANSPORT_AUTO},
+        {"transport", "nccl", CHOICE(transport), AWQ_TRANSPORT_NCCL},
+        {"transport", "mpi", CHOICE(transport), AWQ_TRANSPORT_MPI},
+        {"shell", "bash", CHOICE(shell), AWQ_SHELL_BASH},
+        {"shell", "zsh", CHOICE(shell), AWQ_SHELL_ZSH},
+        {"launcher", "auto", CHOICE(launcher), AWQ_LAUNCHER_AUTO},
+        {"launcher", "srun", CHOICE(launcher), AWQ_LAUNCHER_SRUN},
+        {"launcher", "mpirun", CHOICE(launcher), AWQ_LAUNCHER_MPIRUN},
+    };
+    awq_options *options = *state;
+    awq_error err;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int found;
+        must(awq_option_set(options, named(cases[i].option), cases[i].word, &err));
+        assert_int_equal(cases[i].bytes, sizeof found);
+        memcpy(&found, (const char *)options + cases[i].offset, sizeof found);
+        if (found != cases[i].value) fail_msg("--%s %s", cases[i].option, cases[i].word);
+    }
 }
 
 static void flags_are_true_or_false(void **state)
@@ -237,6 +295,16 @@ static void expect_same(const awq_options *a, const awq_options *b, bool only_ch
         free(x);
         free(y);
     }
+}
+
+static void the_defaults_are_those_of_a_recipe(void **state)
+{
+    awq_error err;
+    awq_options defaults;
+    must(awq_options_init(&defaults, &err));
+    defaults.recipe = awq_recipe_default();
+    expect_same(*state, &defaults, false);
+    awq_options_release(&defaults);
 }
 
 static void every_option_survives_its_own_text(void **state)
@@ -405,8 +473,10 @@ int main(void)
         options_test(memory_is_an_amount_or_a_share),
         options_test(times_take_units),
         options_test(choices_are_whole_words),
+        options_test(each_word_is_its_enumerator),
         options_test(flags_are_true_or_false),
         options_test(paths_are_text_that_is_not_empty),
+        options_test(the_defaults_are_those_of_a_recipe),
         options_test(every_option_survives_its_own_text),
         options_test(every_option_of_a_job_survives_json),
         options_test(json_of_what_changes_the_result_holds_nothing_else),

@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include "fixture.h"
-#include "io/path.h"
-#include "jobs/output.h"
-#include "jobs/run_directory.h"
+#include "io/files/path.h"
+#include "jobs/run/output.h"
+#include "jobs/run/run_directory.h"
 
 enum { RECORD_BYTES = 512 };
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "fixture.h"
-#include "jobs/plan.h"
+#include "jobs/plan/plan.h"
 
 enum { MAX_LAYERS = 24 };
 

@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include "fixture.h"
-#include "io/json.h"
-#include "io/path.h"
-#include "jobs/run_directory.h"
+#include "io/files/json.h"
+#include "io/files/path.h"
+#include "jobs/run/run_directory.h"
 
 /* HDF5 1.10 loses a chunk's buffer when the chunk's checksum is wrong. */
 const char *__lsan_default_suppressions(void);

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
-#include "jobs/run_lock.h"
+#include "jobs/run/run_lock.h"
 
 /* Takes the lock in a child; its status, and its sentence into `text`. */
 static awq_status take_in_child(const char *run, char text[AWQ_ERROR_TEXT_BYTES])

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "fixture.h"
-#include "jobs/run_status.h"
+#include "jobs/run/run_status.h"
 
 static awq_worker_status workers[2] = {
     {.host = "node07",
@@ -83,7 +83,7 @@ static void a_job_that_fell_silent_may_be_dead(void **state)
 {
     awq_run_status status = running();
     char *text = printed(state, &status, 300);
-    assert_contains(text, "  no news for 5m00s: the job may be dead; start it again to go on\n");
+    assert_contains(text, "  no news for 5m00s: the job may be dead; start it again to resume\n");
     free(text);
 }
 

@@ -28,7 +28,7 @@ static void those_that_a_job_was_begun_with_are_kept_where_they_can_be(void **st
     assert_string_equal(cpu_blas_choose(CPU_AVX2, haswell), "Haswell");
     assert_string_equal(cpu_blas_choose(CPU_BASE, haswell), "");
     assert_string_equal(cpu_blas_choose(CPU_AVX2, skylake),
-                        "Haswell"); /* and refused: jobs/job.h */
+                        "Haswell"); /* and refused: jobs/plan/job.h */
     assert_string_equal(cpu_blas_choose(CPU_AVX512, "cpu"), "SkylakeX");
     assert_string_equal(cpu_blas_choose(CPU_AVX512, "cpu on OpenBLAS 0.3.21 Prescott"), "SkylakeX");
 }

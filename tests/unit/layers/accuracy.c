@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "layers/channel_means.h"
-#include "layers/extent.h"
+#include "layers/forward/extent.h"
+#include "layers/search/channel_means.h"
 #include "tests/unit/kernels/reference.h"
 #include "tests/unit/layers/check.h"
 #include "tests/unit/layers/synthetic.h"
@@ -20,8 +20,8 @@ static synthetic s;
 static void open_layer(synthetic_shape shape)
 {
     synthetic_open(&s, shape);
-    s.options.alpha_steps = STEPS;
-    s.options.clip = AWQ_CLIP_OFF;
+    s.recipe.alpha_steps = STEPS;
+    s.recipe.clip = AWQ_CLIP_OFF;
 }
 
 /* ---- in float64 ---- */
@@ -35,17 +35,16 @@ static float *download(const float *from, int64_t count)
 }
 
 /* m^alpha over the geometric middle of its extremes; m is a mean over the heads that are tied. */
-static void reference_scales(const awq_group_record *record, awq_group group, double alpha,
-                             float *scales)
+static void reference_scales(const awq_group_record *record, int group, double alpha, float *scales)
 {
     double m[MOST] = {0}, heads[MOST] = {0}, largest = 0, least = INFINITY;
     for (int64_t i = 0; i < record->channels; i++) {
-        int64_t channel = awq_free_channel(&s.model, group, i);
+        int64_t channel = awq_free_channel(&s.spec->group[group], i);
         m[channel] += (double)record->mean_abs[i];
         heads[channel]++;
     }
     for (int64_t i = 0; i < record->channels; i++) {
-        int64_t channel = awq_free_channel(&s.model, group, i);
+        int64_t channel = awq_free_channel(&s.spec->group[group], i);
         double scale = fmax(pow(m[channel] / heads[channel], alpha), 1e-4);
         scales[i] = (float)scale;
         largest = fmax(largest, scale);
@@ -56,10 +55,10 @@ static void reference_scales(const awq_group_record *record, awq_group group, do
 }
 
 /* trace(D G D^T) of a linear, D = W - Q(W s) / s. */
-static double reference_trace(awq_linear linear, const float *scales, const float *gram)
+static double reference_trace(int linear, const float *scales, const float *gram)
 {
-    awq_extent extent = awq_linear_extent(&s.model, linear);
-    const awq_grid *grid = &s.options.grid;
+    awq_extent extent = awq_linear_extent(&s.spec->linear[linear]);
+    const awq_grid resolved = awq_recipe_grid(&s.recipe, &s.model, extent.in), *grid = &resolved;
     double sum = 0, d[MOST];
     for (int64_t row = 0; row < extent.out; row++) {
         const float *w = s.original[linear] + row * extent.in;
@@ -78,24 +77,24 @@ static double reference_trace(awq_linear linear, const float *scales, const floa
     return sum;
 }
 
-static double reference_loss(const awq_quantized_layer *layer, awq_group group, int64_t candidate,
+static double reference_loss(const awq_quantized_layer *layer, int group, int64_t candidate,
                              const float *gram)
 {
     const awq_group_record *record = &layer->record.group[group];
     float scales[MOST] = {0};
     double sum = 0, outputs = 0;
     reference_scales(record, group, record->alpha[candidate], scales);
-    for (awq_linear linear = 0; linear < AWQ_DENSE_LINEARS; linear++) {
-        if (awq_linear_group(&s.model, linear) != group) continue;
+    for (int linear = 0; linear < DENSE_LINEARS; linear++) {
+        if (s.spec->linear[linear].group != group) continue;
         sum += reference_trace(linear, scales, gram);
-        outputs += (double)awq_linear_extent(&s.model, linear).out;
+        outputs += (double)awq_linear_extent(&s.spec->linear[linear]).out;
     }
     return sum / (outputs * (double)layer->record.tokens);
 }
 
 /* ---- losses and choices ---- */
 
-static void check_group(const awq_quantized_layer *layer, awq_group group)
+static void check_group(const awq_quantized_layer *layer, int group)
 {
     const awq_group_record *record = &layer->record.group[group];
     float *gram = download(s.statistics.gram[group], record->channels * record->channels);
@@ -105,7 +104,7 @@ static void check_group(const awq_quantized_layer *layer, awq_group group)
     for (int64_t i = 0; i < record->candidates; i++) {
         double exact = reference_loss(layer, group, i, gram);
         if (!(fabs(record->loss[i] / exact - 1) <= loss_tolerance))
-            fail_msg("group '%s', alpha %g: loss %.9g, exactly %.9g", awq_dense_group_name(group),
+            fail_msg("group '%s', alpha %g: loss %.9g, exactly %.9g", record->name,
                      record->alpha[i], record->loss[i], exact);
         least = fmin(least, exact);
         if (i == record->chosen) chosen = exact;
@@ -121,7 +120,7 @@ static void check_search(synthetic_shape shape)
     shape.qkv_bias = true;
     open_layer(shape);
     must(synthetic_quantize(&s, &layer, &err));
-    for (int group = 0; group < AWQ_DENSE_GROUPS; group++) check_group(&layer, (awq_group)group);
+    for (int group = 0; group < DENSE_GROUPS; group++) check_group(&layer, group);
     awq_quantized_layer_release(&layer);
     synthetic_close(&s);
 }

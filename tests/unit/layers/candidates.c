@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/layers/candidates.c - which scales are tried (docs/awq.md 2.3). */
-#include "layers/candidates.h"
+#include "layers/search/candidates.h"
 
 #include <math.h>
 

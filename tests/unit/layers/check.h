@@ -11,7 +11,7 @@
 #include <cmocka.h>
 // clang-format on
 
-#include "io/error.h"
+#include "io/core/error.h"
 
 #define must(call)                                                                                 \
     do {                                                                                           \

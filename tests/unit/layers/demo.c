@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "layers/extent.h"
+#include "layers/fold/fold_check.h"
+#include "layers/forward/decoder_load.h"
+#include "layers/forward/extent.h"
 #include "tests/unit/layers/check.h"
 
 #define DEMO_PATH AWQ_TEST_DATA "/demo-llama-outliers"
@@ -30,8 +32,8 @@ void demo_open(demo *d, int threads)
     d->model = awq_checkpoint_model(d->checkpoint);
     must(awq_tokens_read(DEMO_PATH "/eval.h5", DEMO_EVAL, &d->eval, &err));
     d->length = d->eval.length;
-    must(awq_scratch_create(d->device, d->model, DEMO_TILE * d->length, d->length, &d->scratch,
-                            &err));
+    awq_tile_size tile = awq_checked_tile(DEMO_TILE, d->length);
+    must(awq_scratch_create(d->device, d->model, &tile, &d->scratch, &err));
     must(awq_head_load(d->device, d->checkpoint, &d->head, &err));
     must(awq_head_load(d->device, d->checkpoint, &d->other, &err));
     awq_decoder layers[DEMO_LAYERS];
@@ -143,32 +145,41 @@ void demo_calibration_release(demo *d, demo_calibration *c)
         d->be->release(d->device, c->boundary[layer]);
 }
 
-void demo_quantize(demo *d, demo_calibration *c, awq_decoder *layer,
-                   const awq_quantize_options *options, awq_quantized_layer *out)
+void demo_quantize(demo *d, demo_calibration *c, awq_decoder *layer, const awq_recipe *recipe,
+                   awq_quantized_layer *out)
 {
     awq_error err;
     awq_kept_tokens check = {c->boundary[layer->index], DEMO_TILE, d->length, NULL};
     must(awq_quantize_layer(d->device, d->model, layer, &c->statistics[layer->index], d->scratch,
-                            NULL, &check, options, NULL, out, &err));
+                            NULL, &check, recipe, NULL, out, &err));
+}
+
+/* As it is stored, be it by the quantization or, unchanged, in the checkpoint. */
+static void restore_norm(demo *d, awq_decoder *layer, int norm, const float *folded)
+{
+    awq_error err;
+    const awq_tensor *source = awq_checkpoint_norm(d->checkpoint, layer->index, norm);
+    size_t bytes = (size_t)layer->spec->norm[norm].width * sizeof *folded;
+    if (folded)
+        d->be->upload(d->device, layer->norm[norm], folded, bytes);
+    else
+        must(awq_vector_load(d->device, source, 0, layer->norm[norm], &err));
 }
 
 void demo_dequantize(demo *d, awq_decoder *layer, const awq_quantized_layer *quantized,
-                     const awq_grid *grid)
+                     const awq_recipe *recipe)
 {
-    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) {
+    for (int i = 0; i < layer->spec->linears; i++) {
         const awq_quantized_linear *linear = &quantized->linear[i];
-        awq_extent extent = awq_linear_extent(d->model, (awq_linear)i);
-        awq_grid resolved = awq_grid_resolve(*grid, extent.in);
+        awq_extent extent = awq_linear_extent(&layer->spec->linear[i]);
+        awq_grid grid = awq_recipe_grid(recipe, d->model, extent.in);
         d->be->dequantize(d->device, layer->weight[i], linear->codes, linear->scales, linear->zeros,
-                          extent, &resolved);
+                          extent, &grid);
         if (linear->bias)
             d->be->upload(d->device, layer->bias[i], linear->bias,
                           (size_t)extent.out * sizeof(float));
     }
-    for (int i = 0; i < AWQ_NORMS; i++)
-        if (layer->norm[i])
-            d->be->upload(d->device, layer->norm[i], quantized->norm[i],
-                          (size_t)awq_norm_elements(d->model, (awq_norm)i) * sizeof(float));
+    for (int i = 0; i < layer->spec->norms; i++) restore_norm(d, layer, i, quantized->norm[i]);
 }
 
 awq_score_part demo_score(demo *d, const float *hidden)

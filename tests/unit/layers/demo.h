@@ -6,9 +6,9 @@
 
 #include <jansson.h>
 
-#include "io/tokens.h"
-#include "layers/head.h"
-#include "layers/quantize.h"
+#include "io/text/tokens.h"
+#include "layers/forward/head.h"
+#include "layers/quantize/quantize.h"
 
 enum { DEMO_LAYERS = 4, DEMO_TILE = 8, DEMO_EVAL = 64, DEMO_CALIBRATION = 128 };
 
@@ -45,11 +45,11 @@ void demo_calibrate(demo *d, demo_calibration *c);
 void demo_calibration_release(demo *d, demo_calibration *c);
 
 /* Quantizes a layer (decoder: folded after) and returns the result. */
-void demo_quantize(demo *d, demo_calibration *c, awq_decoder *layer,
-                   const awq_quantize_options *options, awq_quantized_layer *out);
+void demo_quantize(demo *d, demo_calibration *c, awq_decoder *layer, const awq_recipe *recipe,
+                   awq_quantized_layer *out);
 /* The decoder's weights become what the codes stand for, norms and biases the folded ones. */
 void demo_dequantize(demo *d, awq_decoder *layer, const awq_quantized_layer *quantized,
-                     const awq_grid *grid);
+                     const awq_recipe *recipe);
 
 /* KL and nll of hidden states against the original model. */
 awq_score_part demo_score(demo *d, const float *hidden);

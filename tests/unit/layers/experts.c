@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "layers/extent.h"
-#include "layers/scratch.h"
+#include "layers/forward/extent.h"
+#include "layers/forward/scratch.h"
 #include "tests/unit/layers/check.h"
 #include "tests/unit/layers/synthetic.h"
 
@@ -23,6 +23,14 @@ static int close_layer(void **state)
     return 0;
 }
 
+/* The scale group of an expert's down; expert -1: of the shared one's. */
+static int down_group(int expert)
+{
+    char name[AWQ_GROUP_NAME_BYTES] = "shared_expert.down";
+    if (expert >= 0) snprintf(name, sizeof name, "experts.%d.down", expert);
+    return group_named(s.spec, name);
+}
+
 /* ---- statistics ---- */
 
 static int64_t tokens_of(int expert)
@@ -33,9 +41,9 @@ static int64_t tokens_of(int expert)
 }
 
 /* The trace of a Gram matrix is the sum of the rows' squares: of its own rows and no others. */
-static double trace_of(awq_group group)
+static double trace_of(int group)
 {
-    int64_t channels = awq_group_channels(&s.model, group);
+    int64_t channels = s.spec->group[group].channels;
     double sum = 0;
     for (int64_t i = 0; i < channels; i++)
         sum += (double)s.statistics.gram[group][i * channels + i];
@@ -48,16 +56,15 @@ static void each_expert_has_statistics_of_its_tokens(void **state)
     synthetic_open(&s, shape);
     int64_t sum = 0;
     for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++) {
-        awq_group group = awq_mlp_down_group(1 + expert);
-        int64_t tokens = awq_statistics_tokens(&s.statistics, &s.model, group);
+        int group = down_group(expert);
+        int64_t tokens = awq_statistics_tokens(&s.statistics, group);
         assert_int_equal(tokens, tokens_of(expert));
         assert_true((tokens > 0) == (trace_of(group) > 0));
         sum += tokens;
     }
     assert_int_equal(sum, ROWS * ACTIVE);
-    awq_group shared = awq_mlp_down_group(awq_model_shared_mlp(&s.model));
-    assert_int_equal(awq_statistics_tokens(&s.statistics, &s.model, shared), ROWS);
-    assert_null(s.statistics.gram[AWQ_GROUP_DOWN]);
+    assert_int_equal(awq_statistics_tokens(&s.statistics, down_group(-1)), ROWS);
+    assert_false(has_group(s.spec, "down"));
 }
 
 /* Each row goes to two experts, so that theirs add up to twice that of all rows. */
@@ -66,15 +73,18 @@ static void experts_gram_matrices_add_up(void **state)
     (void)state;
     synthetic_open(&s, shape);
     int64_t hidden = s.model.hidden;
-    const float *all = s.statistics.gram[AWQ_GROUP_GATE_UP];
+    const float *all = s.statistics.gram[GROUP_GATE_UP];
     for (int64_t i = 0; i < hidden; i++)
         for (int64_t j = i; j < hidden; j++) {
             double sum = 0, scale = sqrt((double)all[i * hidden + i] * (double)all[j * hidden + j]);
-            for (int mlp = 1; mlp <= SYNTHETIC_EXPERTS; mlp++)
-                sum += (double)s.statistics.expert_gram[mlp][i * hidden + j];
+            for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++)
+                sum += (double)s.statistics.expert_gram[expert][i * hidden + j];
             assert_true(fabs(sum - ACTIVE * (double)all[i * hidden + j]) <= 1e-5 * scale);
         }
-    assert_null(s.statistics.expert_gram[awq_model_shared_mlp(&s.model)]);
+    int own = linear_named(s.spec, "experts.2.up_proj");
+    int shared = linear_named(s.spec, "shared_expert.up_proj");
+    assert_ptr_equal(awq_statistics_gram(&s.statistics, own), s.statistics.expert_gram[2]);
+    assert_ptr_equal(awq_statistics_gram(&s.statistics, shared), all);
 }
 
 /* A tenth of what an expert of average size has comes from all tokens. */
@@ -85,16 +95,16 @@ static void experts_are_shrunk_towards_all_tokens(void **state)
     awq_quantized_layer layer;
     synthetic_open(&s, shape);
     int64_t hidden = s.model.hidden;
-    double own[SYNTHETIC_EXPERTS + 1];
-    for (int mlp = 1; mlp <= SYNTHETIC_EXPERTS; mlp++)
-        own[mlp] = (double)s.statistics.expert_gram[mlp][hidden + 3];
+    double own[SYNTHETIC_EXPERTS];
+    for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++)
+        own[expert] = (double)s.statistics.expert_gram[expert][hidden + 3];
     must(synthetic_quantize(&s, &layer, &err));
-    double all = (double)s.statistics.gram[AWQ_GROUP_GATE_UP][hidden + 3];
-    for (int mlp = 1; mlp <= SYNTHETIC_EXPERTS; mlp++) {
-        double found = (double)s.statistics.expert_gram[mlp][hidden + 3];
-        double expected = own[mlp] + 0.1 * ACTIVE / SYNTHETIC_EXPERTS * all;
-        assert_true(fabs(found - expected) <= 1e-5 * (fabs(own[mlp]) + fabs(all)));
-        assert_true(found == (double)s.statistics.expert_gram[mlp][3 * hidden + 1]);
+    double all = (double)s.statistics.gram[GROUP_GATE_UP][hidden + 3];
+    for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++) {
+        double found = (double)s.statistics.expert_gram[expert][hidden + 3];
+        double expected = own[expert] + 0.1 * ACTIVE / SYNTHETIC_EXPERTS * all;
+        assert_true(fabs(found - expected) <= 1e-5 * (fabs(own[expert]) + fabs(all)));
+        assert_true(found == (double)s.statistics.expert_gram[expert][3 * hidden + 1]);
     }
     awq_quantized_layer_release(&layer);
 }
@@ -109,8 +119,8 @@ static void rows_that_do_not_count_are_in_no_experts_statistics(void **state)
     for (int i = 0; i < ROWS; i++) mask[i] = i >= SYNTHETIC_LENGTH;
     synthetic_open(&s, shape);
     awq_statistics masked, half;
-    must(awq_statistics_init(s.device, &s.model, 5, &masked, &err));
-    must(awq_statistics_init(s.device, &s.model, 5, &half, &err));
+    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &masked, &err));
+    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &half, &err));
     int64_t hidden = s.model.hidden;
     size_t bytes = (size_t)(ROWS * hidden) * sizeof(float);
     memcpy(s.output, s.input, bytes);
@@ -119,8 +129,8 @@ static void rows_that_do_not_count_are_in_no_experts_statistics(void **state)
     memcpy(s.output, s.input + SYNTHETIC_LENGTH * hidden, bytes * 2 / 3);
     must(awq_decoder_forward(s.device, &s.model, &s.decoder, s.scratch, s.output,
                              SYNTHETIC_SEQUENCES - 1, &half, NULL, NULL, &err));
-    for (awq_group group = AWQ_DENSE_GROUPS; group < awq_model_groups(&s.model); group++) {
-        int64_t channels = awq_group_channels(&s.model, group);
+    for (int group = down_group(0); group < s.spec->groups; group++) {
+        int64_t channels = s.spec->group[group].channels;
         assert_int_equal(masked.group_tokens[group], half.group_tokens[group]);
         for (int64_t i = 0; i < channels; i++)
             assert_true(fabs(masked.abs_sum[group][i] - half.abs_sum[group][i]) <=
@@ -132,22 +142,22 @@ static void rows_that_do_not_count_are_in_no_experts_statistics(void **state)
 
 /* ---- losses ---- */
 
-static double value_of(const awq_quantized_layer *layer, awq_linear linear, int64_t row, int64_t in,
+static double value_of(const awq_quantized_layer *layer, int linear, int64_t row, int64_t in,
                        int64_t column)
 {
     const awq_quantized_linear *q = &layer->linear[linear];
-    int64_t group = (row * in + column) / s.options.grid.group_size;
+    int64_t group = (row * in + column) / s.recipe.group_size;
     double value = ((double)q->codes[row * in + column] - (double)q->zeros[group]) *
                    (double)awq_float_from_f16(q->scales[group]);
-    awq_group feeds = awq_linear_feeds(&s.model, linear);
+    int feeds = s.spec->linear[linear].feeds;
     if (feeds >= 0) value *= (double)layer->record.group[feeds].scales[row];
-    return value / (double)layer->record.group[awq_linear_group(&s.model, linear)].scales[column];
+    return value / (double)layer->record.group[s.spec->linear[linear].group].scales[column];
 }
 
-static double brute_force_loss(const awq_quantized_layer *layer, awq_linear linear)
+static double brute_force_loss(const awq_quantized_layer *layer, int linear)
 {
-    awq_extent extent = awq_linear_extent(&s.model, linear);
-    const float *gram = awq_statistics_gram(&s.statistics, &s.model, linear);
+    awq_extent extent = awq_linear_extent(&s.spec->linear[linear]);
+    const float *gram = awq_statistics_gram(&s.statistics, linear);
     double loss = 0, d[128];
     for (int64_t row = 0; row < extent.out; row++) {
         for (int64_t i = 0; i < extent.in; i++)
@@ -167,10 +177,10 @@ static void losses_are_errors_of_each_experts_outputs(void **state)
     awq_quantized_layer layer;
     synthetic_open(&s, shape);
     must(synthetic_quantize(&s, &layer, &err));
-    for (awq_linear linear = AWQ_DENSE_LINEARS; linear < awq_model_linears(&s.model); linear++) {
+    for (int linear = 0; linear < s.spec->linears; linear++) {
         const awq_linear_record *record = &layer.record.linear[linear];
-        assert_true(*record->name);
-        if (awq_linear_kind(&s.model, linear) >= AWQ_ROUTER) {
+        if (s.spec->linear[linear].half == AWQ_HALF_ATTENTION) continue;
+        if (s.spec->linear[linear].router) {
             assert_non_null(layer.linear[linear].weight);
             assert_true(record->energy == 0 && record->groups == 0);
             continue;
@@ -179,7 +189,7 @@ static void losses_are_errors_of_each_experts_outputs(void **state)
         assert_true(record->energy > record->loss_rounding);
     }
     assert_true(layer.record.fold_error < 1e-5);
-    assert_null(layer.linear[AWQ_GATE].codes);
+    assert_false(has_linear(s.spec, "gate_proj"));
     awq_quantized_layer_release(&layer);
 }
 
@@ -198,16 +208,14 @@ static awq_status check_spoiled(spoil *before_linears, spoil *after, int which, 
                                .decoder = &s.decoder,
                                .statistics = &s.statistics,
                                .scratch = s.scratch,
-                               .options = &s.options,
+                               .recipe = &s.recipe,
                                .out = &layer};
     must(awq_quantizer_open(&quantizer, &err));
     must(awq_fold_check_begin(&quantizer, &s.check, &err));
-    for (awq_group i = 0; i < awq_model_groups(&s.model); i++)
-        if (awq_layer_has_group(&s.model, 5, i)) must(awq_search_group(&quantizer, i, &err));
+    for (int i = 0; i < s.spec->groups; i++) must(awq_search_group(&quantizer, i, &err));
     must(awq_fold_plan(&quantizer, &err));
     if (before_linears) before_linears(&quantizer, which);
-    for (awq_linear i = 0; i < awq_model_linears(&s.model); i++)
-        if (awq_layer_has(&s.model, 5, i)) must(awq_quantize_linear(&quantizer, i, &err));
+    for (int i = 0; i < s.spec->linears; i++) must(awq_quantize_linear(&quantizer, i, &err));
     if (after) after(&quantizer, which);
     awq_status status = awq_fold_check_layer(&quantizer, &s.check, out);
     awq_quantizer_close(&quantizer);
@@ -223,24 +231,23 @@ static void spoil_group(awq_quantizer *quantizer, int group)
 static void a_spoiled_scale_of_an_expert_names_its_group(void **state)
 {
     (void)state;
-    const awq_group end = AWQ_DENSE_GROUPS + SYNTHETIC_EXPERTS + 1; /* the shared one's */
-    for (awq_group group = AWQ_DENSE_GROUPS; group < end; group++) {
-        char expected[AWQ_NAME_BYTES + 32], name[AWQ_NAME_BYTES];
+    for (int expert = -1; expert < SYNTHETIC_EXPERTS; expert++) { /* -1: the shared one's */
+        char expected[AWQ_GROUP_NAME_BYTES + 40];
         awq_error err = {0};
         synthetic_open(&s, shape);
+        int group = down_group(expert);
         snprintf(expected, sizeof expected, "scale group '%s': folding changes",
-                 awq_group_name(name, &s.model, group));
+                 s.spec->group[group].name);
         assert_int_equal(check_spoiled(spoil_group, NULL, group, &err), AWQ_ERR_NUMERIC);
         if (!strstr(err.text, expected)) fail_msg("'%s' does not say '%s'", err.text, expected);
-        if (group + 1 < end) synthetic_close(&s);
+        if (expert + 1 < SYNTHETIC_EXPERTS) synthetic_close(&s);
     }
 }
 
 /* The router or the shared expert's gate as it was, among folded readers of the same input. */
-static void unfold_reader(awq_quantizer *quantizer, int kind)
+static void unfold_reader(awq_quantizer *quantizer, int linear)
 {
-    awq_linear linear = awq_model_linear(&s.model, (awq_kind)kind);
-    awq_extent extent = awq_linear_extent(&s.model, linear);
+    awq_extent extent = awq_linear_extent(&s.spec->linear[linear]);
     memcpy(quantizer->decoder->weight[linear], s.original[linear],
            (size_t)awq_extent_elements(extent) * sizeof(float));
 }
@@ -248,14 +255,15 @@ static void unfold_reader(awq_quantizer *quantizer, int kind)
 static void a_router_that_was_not_folded_is_noticed(void **state)
 {
     (void)state;
-    for (int kind = AWQ_ROUTER; kind <= AWQ_SHARED_GATE; kind++) {
+    static const char *const names[] = {"gate", "shared_expert_gate"};
+    static const char *const said[] = {"the router may not have been folded", "differs by"};
+    for (int i = 0; i < 2; i++) {
         awq_error err = {0};
         synthetic_open(&s, shape);
-        assert_int_equal(check_spoiled(NULL, unfold_reader, kind, &err), AWQ_ERR_NUMERIC);
-        if (!strstr(err.text,
-                    kind == AWQ_ROUTER ? "the router may not have been folded" : "differs by"))
-            fail_msg("'%s'", err.text);
-        if (kind == AWQ_ROUTER) synthetic_close(&s);
+        int linear = linear_named(s.spec, names[i]);
+        assert_int_equal(check_spoiled(NULL, unfold_reader, linear, &err), AWQ_ERR_NUMERIC);
+        if (!strstr(err.text, said[i])) fail_msg("'%s'", err.text);
+        if (!i) synthetic_close(&s);
     }
 }
 
@@ -264,8 +272,7 @@ static void a_router_that_was_not_folded_is_noticed(void **state)
 static void raise_least(awq_quantizer *quantizer, int which)
 {
     (void)which;
-    awq_linear router = awq_model_linear(&s.model, AWQ_ROUTER);
-    float *row = quantizer->decoder->weight[router];
+    float *row = quantizer->decoder->weight[s.spec->mlps.router];
     int64_t hidden = s.model.hidden;
     int expert = 0;
     while (s.statistics.choice[0] == expert || s.statistics.choice[1] == expert) expert++;
@@ -285,7 +292,7 @@ static void an_expert_that_was_not_asked_for_is_noticed(void **state)
 /* Logits of experts 1 and 2 that differ by rounding alone. */
 static void make_ties(void)
 {
-    float *row = s.decoder.weight[awq_model_linear(&s.model, AWQ_ROUTER)];
+    float *row = s.decoder.weight[s.spec->mlps.router];
     int64_t hidden = s.model.hidden;
     for (int64_t i = 0; i < hidden; i++)
         row[2 * hidden + i] = row[hidden + i] * (1 + (i % 3 ? 0x1p-22f : -0x1p-22f));
@@ -332,10 +339,11 @@ static void what_is_announced_is_allocated(void **state)
     awq_scratch *scratch;
     awq_statistics statistics;
     allocated = 0;
-    must(awq_scratch_create(s.device, &s.model, ROWS, SYNTHETIC_LENGTH, &scratch, &err));
-    assert_int_equal(allocated, awq_scratch_bytes(&s.model, ROWS, SYNTHETIC_LENGTH, sizeof(float)));
+    const awq_tile_size tile = awq_checked_tile(SYNTHETIC_SEQUENCES, SYNTHETIC_LENGTH);
+    must(awq_scratch_create(s.device, &s.model, &tile, &scratch, &err));
+    assert_int_equal(allocated, awq_scratch_bytes(&s.model, &tile, sizeof(float)));
     allocated = 0;
-    must(awq_statistics_init(s.device, &s.model, 5, &statistics, &err));
+    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &statistics, &err));
     assert_int_equal(allocated, awq_statistics_bytes(&s.model));
     awq_scratch_free(scratch);
     awq_statistics_release(s.device, &statistics);
@@ -348,7 +356,7 @@ static void the_module_objective_is_refused(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, shape);
-    s.options.objective = AWQ_OBJECTIVE_MODULE;
+    s.recipe.objective = AWQ_OBJECTIVE_MODULE;
     assert_int_equal(synthetic_quantize(&s, &layer, &err), AWQ_ERR_INPUT);
     assert_non_null(strstr(err.text, "dense layers only"));
 }

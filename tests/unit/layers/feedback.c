@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "layers/extent.h"
+#include "layers/forward/extent.h"
 #include "tests/unit/layers/check.h"
 #include "tests/unit/layers/synthetic.h"
 
@@ -24,7 +24,7 @@ static void quantize(awq_rounding rounding, awq_quantized_layer *layer)
 {
     awq_error err;
     synthetic_open(&s, grouped);
-    s.options.rounding = rounding;
+    s.recipe.rounding = rounding;
     must(synthetic_quantize(&s, layer, &err));
 }
 
@@ -42,7 +42,7 @@ static void every_linear_has_a_smaller_error(void **state)
     quantize(AWQ_ROUNDING_NEAREST, &nearest);
     synthetic_close(&s);
     quantize(AWQ_ROUNDING_FEEDBACK, &feedback);
-    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) {
+    for (int i = 0; i < DENSE_LINEARS; i++) {
         const awq_linear_record *before = &nearest.record.linear[i];
         const awq_linear_record *after = &feedback.record.linear[i];
         assert_true(after->loss < 0.9 * before->loss);
@@ -87,10 +87,10 @@ static void one_factor_serves_all_readers_of_an_input(void **state)
     counting.alloc = counting_alloc;
     counting.feedback_factor = counting_factor;
     s.device->backend = &counting;
-    s.options.rounding = AWQ_ROUNDING_FEEDBACK;
+    s.recipe.rounding = AWQ_ROUNDING_FEEDBACK;
     must(synthetic_quantize(&s, &layer, &err));
-    assert_int_equal(factorizations, AWQ_DENSE_GROUPS);
-    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options, 0, 0, 4));
+    assert_int_equal(factorizations, DENSE_GROUPS);
+    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.recipe, 0, 0, 4));
     awq_quantized_layer_release(&layer);
     s.device->backend = s.be;
 }
@@ -102,11 +102,10 @@ static void the_number_of_threads_changes_nothing(void **state)
     awq_quantized_layer layer[3];
     for (int i = 0; i < 3; i++) {
         synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16, .threads = i + 1});
-        s.options.rounding = AWQ_ROUNDING_FEEDBACK;
+        s.recipe.rounding = AWQ_ROUNDING_FEEDBACK;
         must(synthetic_quantize(&s, &layer[i], &err));
-        for (int k = 0; k < AWQ_DENSE_LINEARS; k++) {
-            size_t weights =
-                (size_t)awq_extent_elements(awq_linear_extent(&s.model, (awq_linear)k));
+        for (int k = 0; k < DENSE_LINEARS; k++) {
+            size_t weights = (size_t)awq_extent_elements(awq_linear_extent(&s.spec->linear[k]));
             assert_memory_equal(layer[0].linear[k].codes, layer[i].linear[k].codes, weights);
         }
         if (i < 2) synthetic_close(&s);
@@ -133,9 +132,9 @@ static awq_status quantize_watched(progress *p, awq_quantized_layer *layer, awq_
 {
     awq_quantize_watch watch = {watch_step, p};
     synthetic_open(&s, grouped);
-    s.options.rounding = AWQ_ROUNDING_FEEDBACK;
+    s.recipe.rounding = AWQ_ROUNDING_FEEDBACK;
     return awq_quantize_layer(s.device, &s.model, &s.decoder, &s.statistics, s.scratch, NULL,
-                              &s.check, &s.options, &watch, layer, err);
+                              &s.check, &s.recipe, &watch, layer, err);
 }
 
 static void progress_counts_what_is_executed(void **state)
@@ -146,12 +145,12 @@ static void progress_counts_what_is_executed(void **state)
     progress p = {0};
     double expected = 0;
     must(quantize_watched(&p, &layer, &err));
-    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) {
-        awq_extent extent = awq_linear_extent(&s.model, (awq_linear)i);
+    for (int i = 0; i < DENSE_LINEARS; i++) {
+        awq_extent extent = awq_linear_extent(&s.spec->linear[i]);
         expected += (double)(extent.out * extent.in * extent.in);
     }
-    for (int i = 0; i < AWQ_DENSE_GROUPS; i++)
-        expected += pow((double)awq_group_channels(&s.model, (awq_group)i), 3) / 3;
+    for (int i = 0; i < DENSE_GROUPS; i++)
+        expected += pow((double)s.spec->group[i].channels, 3) / 3;
     assert_true(fabs(p.flops / expected - 1) < 1e-12);
     awq_quantized_layer_release(&layer);
 }
@@ -172,23 +171,23 @@ static void a_watcher_can_stop_it(void **state)
  */
 static void spoil_down(float together)
 {
-    int64_t n = s.model.intermediate;
-    float *gram = s.statistics.gram[AWQ_GROUP_DOWN];
+    int64_t n = s.spec->mlps.intermediate;
+    float *gram = s.statistics.gram[GROUP_DOWN];
     memset(gram, 0, (size_t)(n * n) * sizeof *gram);
     for (int64_t i = 0; i < n; i++) gram[i * n + i] = 1;
     gram[1] = gram[n] = together;
-    s.options.alpha_steps = 0;
+    s.recipe.alpha_steps = 0;
 }
 
 static double damp_of_down(float together, awq_quantized_layer *layer)
 {
     awq_error err;
     synthetic_open(&s, grouped);
-    s.options.rounding = AWQ_ROUNDING_FEEDBACK;
+    s.recipe.rounding = AWQ_ROUNDING_FEEDBACK;
     spoil_down(together);
     must(synthetic_quantize(&s, layer, &err));
-    assert_true(layer->record.linear[AWQ_UP].damp == 0.01);
-    return layer->record.linear[AWQ_DOWN].damp;
+    assert_true(layer->record.linear[LINEAR_UP].damp == 0.01);
+    return layer->record.linear[LINEAR_DOWN].damp;
 }
 
 static void damping_grows_until_the_matrix_is_positive_definite(void **state)
@@ -216,8 +215,9 @@ static void what_no_damping_helps_is_rounded_to_nearest(void **state)
     synthetic_open(&s, grouped);
     spoil_down(2.5f);
     must(synthetic_quantize(&s, &nearest, &err));
-    size_t weights = (size_t)awq_extent_elements(awq_linear_extent(&s.model, AWQ_DOWN));
-    assert_memory_equal(feedback.linear[AWQ_DOWN].codes, nearest.linear[AWQ_DOWN].codes, weights);
+    size_t weights = (size_t)awq_extent_elements(awq_linear_extent(&s.spec->linear[LINEAR_DOWN]));
+    assert_memory_equal(feedback.linear[LINEAR_DOWN].codes, nearest.linear[LINEAR_DOWN].codes,
+                        weights);
     awq_quantized_layer_release(&feedback);
     awq_quantized_layer_release(&nearest);
 }
@@ -228,13 +228,13 @@ static void an_input_that_is_always_zero_is_rounded_to_nearest(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, grouped);
-    s.options.rounding = AWQ_ROUNDING_FEEDBACK;
-    int64_t n = s.model.intermediate;
-    memset(s.statistics.gram[AWQ_GROUP_DOWN], 0, (size_t)(n * n) * sizeof(float));
-    memset(s.statistics.abs_sum[AWQ_GROUP_DOWN], 0, (size_t)n * sizeof(double));
+    s.recipe.rounding = AWQ_ROUNDING_FEEDBACK;
+    int64_t n = s.spec->mlps.intermediate;
+    memset(s.statistics.gram[GROUP_DOWN], 0, (size_t)(n * n) * sizeof(float));
+    memset(s.statistics.abs_sum[GROUP_DOWN], 0, (size_t)n * sizeof(double));
     must(synthetic_quantize(&s, &layer, &err));
-    assert_true(layer.record.linear[AWQ_DOWN].damp == 0);
-    assert_true(layer.record.linear[AWQ_DOWN].loss == 0);
+    assert_true(layer.record.linear[LINEAR_DOWN].damp == 0);
+    assert_true(layer.record.linear[LINEAR_DOWN].loss == 0);
     awq_quantized_layer_release(&layer);
 }
 

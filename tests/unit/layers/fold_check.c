@@ -5,18 +5,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "layers/channel_means.h"
-#include "layers/extent.h"
+#include "layers/forward/extent.h"
+#include "layers/search/channel_means.h"
 #include "tests/unit/layers/check.h"
 #include "tests/unit/layers/synthetic.h"
 
 /* What is done to a layer between folding and the check. */
 typedef struct fault {
-    awq_group group;
-    int64_t channel;   /* whose scale the consumers take to be 1.1 times as large; -1: none */
-    bool alone;        /* not those that are tied to it */
-    bool not_folded;   /* the consumers take the group's scales to be 1 */
-    awq_linear reader; /* that keeps its weight as it was; AWQ_DENSE_LINEARS: none */
+    int group;
+    int64_t channel; /* whose scale the consumers take to be 1.1 times as large; -1: none */
+    bool alone;      /* not those that are tied to it */
+    bool not_folded; /* the consumers take the group's scales to be 1 */
+    int reader;      /* that keeps its weight as it was; DENSE_LINEARS: none */
 } fault;
 
 static void spoil_scales(const synthetic *s, awq_quantized_layer *layer, const fault *f)
@@ -24,7 +24,7 @@ static void spoil_scales(const synthetic *s, awq_quantized_layer *layer, const f
     awq_group_record *record = &layer->record.group[f->group];
     for (int64_t i = 0; i < record->channels; i++) {
         if (f->not_folded) record->scales[i] = 1;
-        int64_t channel = f->alone ? i : awq_free_channel(&s->model, f->group, i);
+        int64_t channel = f->alone ? i : awq_free_channel(&s->spec->group[f->group], i);
         if (channel == f->channel) record->scales[i] *= 1.1f;
     }
 }
@@ -40,18 +40,16 @@ static awq_status quantize_spoiled(synthetic *s, const fault *f, awq_error *out)
                                .decoder = &s->decoder,
                                .statistics = &s->statistics,
                                .scratch = s->scratch,
-                               .options = &s->options,
+                               .recipe = &s->recipe,
                                .out = &layer};
     must(awq_quantizer_open(&quantizer, &err));
     must(awq_fold_check_begin(&quantizer, &s->check, &err));
-    for (int i = 0; i < AWQ_DENSE_GROUPS; i++)
-        must(awq_search_group(&quantizer, (awq_group)i, &err));
+    for (int i = 0; i < DENSE_GROUPS; i++) must(awq_search_group(&quantizer, i, &err));
     must(awq_fold_plan(&quantizer, &err));
     spoil_scales(s, &layer, f);
-    for (int i = 0; i < AWQ_DENSE_LINEARS; i++)
-        must(awq_quantize_linear(&quantizer, (awq_linear)i, &err));
-    if (f->reader < AWQ_DENSE_LINEARS) {
-        awq_extent extent = awq_linear_extent(&s->model, f->reader);
+    for (int i = 0; i < DENSE_LINEARS; i++) must(awq_quantize_linear(&quantizer, i, &err));
+    if (f->reader < DENSE_LINEARS) {
+        awq_extent extent = awq_linear_extent(&s->spec->linear[f->reader]);
         s->be->load(s->device, s->decoder.weight[f->reader], s->original[f->reader], AWQ_F32,
                     (size_t)awq_extent_elements(extent));
     }
@@ -65,8 +63,8 @@ static awq_status quantize_spoiled(synthetic *s, const fault *f, awq_error *out)
 static void open_layer(synthetic *s, synthetic_shape shape)
 {
     synthetic_open(s, shape);
-    s->options.alpha_steps = 2;
-    s->options.clip = AWQ_CLIP_OFF;
+    s->recipe.alpha_steps = 2;
+    s->recipe.clip = AWQ_CLIP_OFF;
 }
 
 /* A fresh layer with the fault is refused, for its group. */
@@ -77,7 +75,7 @@ static void expect_found(synthetic_shape shape, fault f)
     char expected[96];
     open_layer(&s, shape);
     snprintf(expected, sizeof expected, "scale group '%s': folding changes the layer's output",
-             awq_dense_group_name(f.group));
+             s.spec->group[f.group].name);
     awq_status status = quantize_spoiled(&s, &f, &err);
     if (status != AWQ_ERR_NUMERIC || !strstr(err.text, expected))
         fail_msg("group %d, channel %d: %d, '%s'", (int)f.group, (int)f.channel, (int)status,
@@ -117,11 +115,10 @@ static void right_folds_are_exact(void **state)
 
 static void check_channels(synthetic_shape shape)
 {
-    for (int group = 0; group < AWQ_DENSE_GROUPS; group++)
+    for (int group = 0; group < DENSE_GROUPS; group++)
         for (int64_t channel = 0; channel < 32; channel += 25)
-            expect_found(shape, (fault){.group = (awq_group)group,
-                                        .channel = channel,
-                                        .reader = AWQ_DENSE_LINEARS});
+            expect_found(shape,
+                         (fault){.group = group, .channel = channel, .reader = DENSE_LINEARS});
 }
 
 static void a_channel_that_is_off_by_a_tenth_is_found(void **state)
@@ -133,11 +130,10 @@ static void a_channel_that_is_off_by_a_tenth_is_found(void **state)
 static void check_groups(synthetic_shape shape)
 {
     shape.all_bias = true;
-    for (int group = 0; group < AWQ_DENSE_GROUPS; group++)
-        expect_found(shape, (fault){.group = (awq_group)group,
-                                    .channel = -1,
-                                    .not_folded = true,
-                                    .reader = AWQ_DENSE_LINEARS});
+    for (int group = 0; group < DENSE_GROUPS; group++)
+        expect_found(
+            shape,
+            (fault){.group = group, .channel = -1, .not_folded = true, .reader = DENSE_LINEARS});
 }
 
 static void a_group_that_is_not_folded_is_found(void **state)
@@ -150,12 +146,12 @@ static void a_group_that_is_not_folded_is_found(void **state)
 static void check_readers(synthetic_shape shape)
 {
     synthetic s;
-    for (int reader = 0; reader < AWQ_DENSE_LINEARS; reader++) {
+    for (int reader = 0; reader < DENSE_LINEARS; reader++) {
         awq_error err;
-        fault f = {.channel = -1, .reader = (awq_linear)reader};
-        f.group = awq_linear_group(&s.model, f.reader);
+        fault f = {.channel = -1, .reader = reader};
         open_layer(&s, shape);
-        s.options.alpha_steps = 0;
+        f.group = s.spec->linear[f.reader].group;
+        s.recipe.alpha_steps = 0;
         assert_int_equal(quantize_spoiled(&s, &f, &err), AWQ_ERR_NUMERIC);
         synthetic_close(&s);
     }
@@ -172,10 +168,10 @@ static void check_tied(synthetic_shape shape)
 {
     synthetic s;
     awq_error err;
-    fault f = {.group = AWQ_GROUP_O, .channel = 3, .alone = true, .reader = AWQ_DENSE_LINEARS};
+    fault f = {.group = GROUP_O, .channel = 3, .alone = true, .reader = DENSE_LINEARS};
     open_layer(&s, shape);
-    assert_int_equal(awq_free_channel(&s.model, AWQ_GROUP_O, 3),
-                     awq_free_channel(&s.model, AWQ_GROUP_O, 19));
+    assert_int_equal(awq_free_channel(&s.spec->group[GROUP_O], 3),
+                     awq_free_channel(&s.spec->group[GROUP_O], 19));
     assert_int_equal(quantize_spoiled(&s, &f, &err), AWQ_ERR_NUMERIC);
     synthetic_close(&s);
 }

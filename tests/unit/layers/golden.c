@@ -57,15 +57,15 @@ static void perplexity_is_golden(void **state)
     assert_true(score.nll == score.other_nll);
 }
 
-/* Mean KL of the model quantized with these options. */
-static double quantized_kl(const awq_quantize_options *options)
+/* Mean KL of the model quantized by this recipe. */
+static double quantized_kl(const awq_recipe *recipe)
 {
     awq_decoder layers[DEMO_LAYERS];
     demo_load(&d, layers);
     for (int layer = 0; layer < DEMO_LAYERS; layer++) {
         awq_quantized_layer quantized;
-        demo_quantize(&d, &calibration, &layers[layer], options, &quantized);
-        demo_dequantize(&d, &layers[layer], &quantized, &options->grid);
+        demo_quantize(&d, &calibration, &layers[layer], recipe, &quantized);
+        demo_dequantize(&d, &layers[layer], &quantized, recipe);
         print_message("layer %d: folding %.1e, error %.4f, of rounding %.4f\n", layer,
                       quantized.record.fold_error,
                       awq_layer_record_relative_error(&quantized.record),
@@ -83,11 +83,11 @@ static double quantized_kl(const awq_quantize_options *options)
 
 static void awq_is_as_good_as_golden(int64_t group_size, const char *path)
 {
-    awq_quantize_options options = awq_quantize_options_default();
-    options.grid.group_size = group_size;
-    options.duo = AWQ_DUO_OFF;
-    options.rounding = AWQ_ROUNDING_NEAREST;
-    assert_true(quantized_kl(&options) <= 1.05 * demo_golden(path));
+    awq_recipe recipe = awq_recipe_default();
+    recipe.group_size = group_size;
+    recipe.duo = AWQ_DUO_OFF;
+    recipe.rounding = AWQ_ROUNDING_NEAREST;
+    assert_true(quantized_kl(&recipe) <= 1.05 * demo_golden(path));
 }
 
 static void awq_with_groups_of_128_is_as_good_as_golden(void **state)
@@ -104,10 +104,10 @@ static void awq_with_groups_of_64_is_as_good_as_golden(void **state)
 
 static void feedback_is_as_good_as_golden(int64_t group_size, const char *path)
 {
-    awq_quantize_options options = awq_quantize_options_default();
-    options.grid.group_size = group_size;
-    options.rounding = AWQ_ROUNDING_FEEDBACK;
-    assert_true(quantized_kl(&options) <= demo_golden(path));
+    awq_recipe recipe = awq_recipe_default();
+    recipe.group_size = group_size;
+    recipe.rounding = AWQ_ROUNDING_FEEDBACK;
+    assert_true(quantized_kl(&recipe) <= demo_golden(path));
 }
 
 static void feedback_with_groups_of_128_is_as_good_as_golden(void **state)
@@ -124,12 +124,12 @@ static void feedback_with_groups_of_64_is_as_good_as_golden(void **state)
 
 static void rounding_is_golden(int64_t group_size, const char *path)
 {
-    awq_quantize_options options = awq_quantize_options_default();
-    options.grid.group_size = group_size;
-    options.alpha_steps = 0;
-    options.rounding = AWQ_ROUNDING_NEAREST;
-    options.clip = AWQ_CLIP_OFF;
-    assert_true(fabs(quantized_kl(&options) / demo_golden(path) - 1) < 0.02);
+    awq_recipe recipe = awq_recipe_default();
+    recipe.group_size = group_size;
+    recipe.alpha_steps = 0;
+    recipe.rounding = AWQ_ROUNDING_NEAREST;
+    recipe.clip = AWQ_CLIP_OFF;
+    assert_true(fabs(quantized_kl(&recipe) / demo_golden(path) - 1) < 0.02);
 }
 
 static void plain_rounding_with_groups_of_128_is_golden(void **state)

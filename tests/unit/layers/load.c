@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/awq_format.h"
-#include "layers/decoder.h"
-#include "layers/extent.h"
-#include "layers/head.h"
+#include "io/formats/format.h"
+#include "layers/forward/decoder.h"
+#include "layers/forward/extent.h"
+#include "layers/forward/head.h"
+#include "tests/unit/io/model_of.h"
 #include "tests/unit/io/scratch.h"
 #include "tests/unit/io/tiny_model.h"
 #include "tests/unit/layers/check.h"
@@ -100,11 +101,11 @@ static void weights_arrive_as_stored(void **state)
     patch_bf16(state, "model.layers.1.post_attention_layernorm.weight", 7, -2.5f);
     awq_checkpoint *checkpoint = open_checkpoint(*state);
     must(awq_decoder_load(device, checkpoint, LAYER, &decoder, &err));
-    const float *up = decoder.weight[AWQ_UP];
+    const float *up = decoder.weight[LINEAR_UP];
     assert_true(up[3 * 16 + 5] == 0.375f && up[0] == 0);
-    assert_true(decoder.norm[AWQ_POST_NORM][7] == -2.5f);
-    assert_null(decoder.norm[AWQ_Q_NORM]);
-    assert_null(decoder.bias[AWQ_Q]);
+    assert_true(decoder.norm[NORM_POST][7] == -2.5f);
+    assert_int_equal(decoder.spec->norms, 2); /* none of heads */
+    assert_null(decoder.bias[LINEAR_Q]);
     awq_decoder_release(device, &decoder);
     awq_checkpoint_close(checkpoint);
 }
@@ -163,7 +164,7 @@ static void an_awq_checkpoint_is_dequantized(void **state)
     patch_down(state, codes, zeros, scales);
     awq_checkpoint *checkpoint = open_checkpoint(*state);
     must(awq_decoder_load(device, checkpoint, LAYER, &decoder, &err));
-    const float *down = decoder.weight[AWQ_DOWN];
+    const float *down = decoder.weight[LINEAR_DOWN];
     for (int i = 0; i < 16 * 32; i++) {
         float scale = awq_float_from_f16(scales[i / 8]);
         assert_true(down[i] == ((float)codes[i] - (float)zeros[i / 8]) * scale);

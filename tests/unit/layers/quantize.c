@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "layers/channel_means.h"
-#include "layers/extent.h"
+#include "layers/forward/extent.h"
+#include "layers/search/channel_means.h"
 #include "tests/unit/layers/check.h"
 #include "tests/unit/layers/synthetic.h"
 
@@ -21,8 +21,7 @@ static int close_layer(void **state)
 
 /* ---- folding ---- */
 
-static void check_norm(const awq_quantized_layer *layer, awq_norm norm, awq_group group,
-                       const float *original)
+static void check_norm(const awq_quantized_layer *layer, int norm, int group, const float *original)
 {
     for (int64_t i = 0; i < s.model.hidden; i++) {
         float folded = layer->norm[norm][i], back;
@@ -43,14 +42,16 @@ static void check_folding(synthetic_shape shape)
     float input_norm[64], post_norm[64];
     synthetic_open(&s, shape);
     size_t bytes = (size_t)s.model.hidden * sizeof(float);
-    memcpy(input_norm, s.decoder.norm[AWQ_INPUT_NORM], bytes);
-    memcpy(post_norm, s.decoder.norm[AWQ_POST_NORM], bytes);
+    memcpy(input_norm, s.decoder.norm[NORM_INPUT], bytes);
+    memcpy(post_norm, s.decoder.norm[NORM_POST], bytes);
     must(synthetic_quantize(&s, &layer, &err));
     assert_true(layer.record.fold_error > 0 && layer.record.fold_error < 2e-6);
-    check_norm(&layer, AWQ_INPUT_NORM, AWQ_GROUP_QKV, input_norm);
-    check_norm(&layer, AWQ_POST_NORM, AWQ_GROUP_GATE_UP, post_norm);
-    for (int linear = 0; linear < AWQ_DENSE_LINEARS; linear++)
-        assert_true((layer.linear[linear].bias != NULL) == s.model.bias[linear]);
+    check_norm(&layer, NORM_INPUT, GROUP_QKV, input_norm);
+    check_norm(&layer, NORM_POST, GROUP_GATE_UP, post_norm);
+    for (int linear = 0; linear < DENSE_LINEARS; linear++)
+        assert_true((layer.linear[linear].bias != NULL) == s.spec->linear[linear].bias);
+    for (int norm = NORM_POST + 1; norm < s.spec->norms; norm++) /* heads' absorb nothing */
+        assert_null(layer.norm[norm]);
     awq_quantized_layer_release(&layer);
 }
 
@@ -90,11 +91,11 @@ static void a_dead_norm_channel_keeps_scale_one(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
-    s.decoder.norm[AWQ_INPUT_NORM][7] = 0;
+    s.decoder.norm[NORM_INPUT][7] = 0;
     synthetic_measure(&s);
     must(synthetic_quantize(&s, &layer, &err));
-    assert_true(layer.norm[AWQ_INPUT_NORM][7] == 0);
-    assert_true(layer.record.group[AWQ_GROUP_QKV].scales[7] == 1);
+    assert_true(layer.norm[NORM_INPUT][7] == 0);
+    assert_true(layer.record.group[GROUP_QKV].scales[7] == 1);
     awq_quantized_layer_release(&layer);
 }
 
@@ -107,7 +108,7 @@ static void grouped_heads_share_o_scales(void **state)
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
     must(synthetic_quantize(&s, &layer, &err));
-    const awq_group_record *o = &layer.record.group[AWQ_GROUP_O];
+    const awq_group_record *o = &layer.record.group[GROUP_O];
     assert_int_equal(o->candidates, 21);
     assert_true(o->chosen > 0);
     for (int64_t i = 0; i < o->channels; i++) {
@@ -124,8 +125,8 @@ static void tied_means_are_means_over_the_heads(void **state)
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
     float from[64], to[32];
     for (int i = 0; i < 64; i++) from[i] = (float)(i / 16 * 100 + i % 16);
-    assert_int_equal(awq_free_channels(&s.model, AWQ_GROUP_O), 32);
-    awq_tie_channels(&s.model, AWQ_GROUP_O, from, to);
+    assert_int_equal(awq_free_channels(&s.spec->group[GROUP_O]), 32);
+    awq_tie_channels(&s.spec->group[GROUP_O], from, to);
     for (int i = 0; i < 16; i++) {
         assert_true(to[i] == (float)(50 + i));
         assert_true(to[16 + i] == (float)(250 + i));
@@ -138,13 +139,13 @@ static void o_is_skipped_when_asked(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
-    s.options.o_proj_tied = false;
+    s.recipe.o_proj = AWQ_O_PROJ_SKIP;
     must(synthetic_quantize(&s, &layer, &err));
-    const awq_group_record *o = &layer.record.group[AWQ_GROUP_O];
+    const awq_group_record *o = &layer.record.group[GROUP_O];
     assert_int_equal(o->candidates, 0);
     for (int64_t i = 0; i < o->channels; i++) assert_true(o->scales[i] == 1);
-    assert_true(layer.record.linear[AWQ_O].loss_rounding > 0);
-    assert_true(layer.record.linear[AWQ_O].loss <= layer.record.linear[AWQ_O].loss_rounding);
+    assert_true(layer.record.linear[LINEAR_O].loss_rounding > 0);
+    assert_true(layer.record.linear[LINEAR_O].loss <= layer.record.linear[LINEAR_O].loss_rounding);
     awq_quantized_layer_release(&layer);
 }
 
@@ -154,35 +155,37 @@ static void o_is_not_skipped_without_groups(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.dtype = AWQ_BF16});
-    s.options.o_proj_tied = false;
+    s.recipe.o_proj = AWQ_O_PROJ_SKIP;
     must(synthetic_quantize(&s, &layer, &err));
-    assert_int_equal(layer.record.group[AWQ_GROUP_O].candidates, 21);
+    assert_int_equal(layer.record.group[GROUP_O].candidates, 21);
     awq_quantized_layer_release(&layer);
 }
 
 /* ---- losses ---- */
 
 /* What a code stands for, in the terms of the original weight. */
-static double original_value(const awq_quantized_layer *layer, awq_linear linear, int64_t row,
+static double original_value(const awq_quantized_layer *layer, int linear, int64_t row,
                              int64_t column)
 {
-    awq_extent extent = awq_linear_extent(&s.model, linear);
-    int64_t group_size = s.options.grid.group_size, groups = extent.in / group_size;
+    awq_extent extent = awq_linear_extent(&s.spec->linear[linear]);
+    int64_t group_size = s.recipe.group_size, groups = extent.in / group_size;
     const awq_quantized_linear *q = &layer->linear[linear];
     int64_t group = row * groups + column / group_size;
     double value = ((double)q->codes[row * extent.in + column] - (double)q->zeros[group]) *
                    (double)awq_float_from_f16(q->scales[group]);
-    if (linear == AWQ_UP) value *= (double)layer->record.group[AWQ_GROUP_DOWN].scales[row];
-    if (linear == AWQ_V) /* the first head of the group that reads this row */
-        value *= (double)layer->record.group[AWQ_GROUP_O]
-                     .scales[row / 16 * (s.model.heads / s.model.kv_heads) * 16 + row % 16];
-    return value / (double)layer->record.group[awq_linear_group(&s.model, linear)].scales[column];
+    if (linear == LINEAR_UP) value *= (double)layer->record.group[GROUP_DOWN].scales[row];
+    if (linear == LINEAR_V) /* the first head of the group that reads this row */
+        value *=
+            (double)layer->record.group[GROUP_O]
+                .scales[row / 16 * (s.spec->attention.heads / s.spec->attention.kv_heads) * 16 +
+                        row % 16];
+    return value / (double)layer->record.group[s.spec->linear[linear].group].scales[column];
 }
 
-static double brute_force_loss(const awq_quantized_layer *layer, awq_linear linear)
+static double brute_force_loss(const awq_quantized_layer *layer, int linear)
 {
-    awq_extent extent = awq_linear_extent(&s.model, linear);
-    const float *gram = s.statistics.gram[awq_linear_group(&s.model, linear)];
+    awq_extent extent = awq_linear_extent(&s.spec->linear[linear]);
+    const float *gram = s.statistics.gram[s.spec->linear[linear].group];
     double loss = 0, d[128];
     for (int64_t row = 0; row < extent.out; row++) {
         for (int64_t i = 0; i < extent.in; i++)
@@ -202,17 +205,17 @@ static void losses_are_errors_of_the_original_outputs(void **state)
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
     must(synthetic_quantize(&s, &layer, &err));
-    for (int linear = 0; linear < AWQ_DENSE_LINEARS; linear++) {
+    for (int linear = 0; linear < DENSE_LINEARS; linear++) {
         const awq_linear_record *record = &layer.record.linear[linear];
-        double loss = brute_force_loss(&layer, (awq_linear)linear);
+        double loss = brute_force_loss(&layer, linear);
         assert_true(fabs(record->loss / loss - 1) < 1e-3);
         assert_true(record->energy > record->loss_rounding);
         assert_int_equal(record->groups,
-                         awq_extent_elements(awq_linear_extent(&s.model, (awq_linear)linear)) / 16);
+                         awq_extent_elements(awq_linear_extent(&s.spec->linear[linear])) / 16);
     }
-    assert_int_equal(layer.record.linear[AWQ_Q].clipped_groups, 0);
-    assert_int_equal(layer.record.linear[AWQ_K].clipped_groups, 0);
-    assert_true(layer.record.linear[AWQ_V].clipped_groups > 0);
+    assert_int_equal(layer.record.linear[LINEAR_Q].clipped_groups, 0);
+    assert_int_equal(layer.record.linear[LINEAR_K].clipped_groups, 0);
+    assert_true(layer.record.linear[LINEAR_V].clipped_groups > 0);
     assert_true(awq_layer_record_relative_error(&layer.record) <
                 awq_layer_record_rounding_error(&layer.record));
     awq_quantized_layer_release(&layer);
@@ -225,16 +228,16 @@ static void the_identity_is_plain_rounding(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
-    s.options.alpha_steps = 0;
-    s.options.clip = AWQ_CLIP_OFF;
+    s.recipe.alpha_steps = 0;
+    s.recipe.clip = AWQ_CLIP_OFF;
     must(synthetic_quantize(&s, &layer, &err));
     const awq_linear_record *linear = layer.record.linear;
-    for (int i = 0; i < AWQ_DENSE_LINEARS; i++)
+    for (int i = 0; i < DENSE_LINEARS; i++)
         assert_true(fabs(linear[i].loss / linear[i].loss_rounding - 1) < 1e-5);
     double outputs = 64 + 32 + 32, tokens = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH;
-    double sum =
-        linear[AWQ_Q].loss_rounding + linear[AWQ_K].loss_rounding + linear[AWQ_V].loss_rounding;
-    const awq_group_record *qkv = &layer.record.group[AWQ_GROUP_QKV];
+    double sum = linear[LINEAR_Q].loss_rounding + linear[LINEAR_K].loss_rounding +
+                 linear[LINEAR_V].loss_rounding;
+    const awq_group_record *qkv = &layer.record.group[GROUP_QKV];
     assert_int_equal(qkv->candidates, 1);
     assert_true(fabs(qkv->loss[0] / (sum / (tokens * outputs)) - 1) < 1e-12);
     awq_quantized_layer_release(&layer);
@@ -246,17 +249,18 @@ static void duo_and_symmetric_and_whole_rows_work(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
-    s.options = (awq_quantize_options){.grid = {.bits = 4, .group_size = -1},
-                                       .alpha_steps = 5,
-                                       .duo = AWQ_DUO_BOTH,
-                                       .smooth = 0.2,
-                                       .o_proj_tied = true,
-                                       .clip = AWQ_CLIP_AFTER};
+    s.recipe = (awq_recipe){.bits = 4,
+                            .group_size = -1,
+                            .symmetric = true,
+                            .alpha_steps = 5,
+                            .duo = AWQ_DUO_BOTH,
+                            .smooth = 0.2,
+                            .clip = AWQ_CLIP_AFTER};
     must(synthetic_quantize(&s, &layer, &err));
-    assert_int_equal(layer.record.group[AWQ_GROUP_DOWN].candidates, 12);
-    assert_int_equal(layer.record.group[AWQ_GROUP_DOWN].duo[6], 1);
-    assert_int_equal(layer.record.linear[AWQ_DOWN].groups, s.model.hidden);
-    assert_int_equal(layer.linear[AWQ_DOWN].zeros[0], 8);
+    assert_int_equal(layer.record.group[GROUP_DOWN].candidates, 12);
+    assert_int_equal(layer.record.group[GROUP_DOWN].duo[6], 1);
+    assert_int_equal(layer.record.linear[LINEAR_DOWN].groups, s.model.hidden);
+    assert_int_equal(layer.linear[LINEAR_DOWN].zeros[0], 8);
     awq_quantized_layer_release(&layer);
 }
 
@@ -270,9 +274,8 @@ static void the_number_of_threads_changes_nothing(void **state)
     for (int i = 0; i < 3; i++) {
         synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16, .threads = i + 1});
         must(synthetic_quantize(&s, &layer[i], &err));
-        for (int k = 0; k < AWQ_DENSE_LINEARS; k++) {
-            size_t weights =
-                (size_t)awq_extent_elements(awq_linear_extent(&s.model, (awq_linear)k));
+        for (int k = 0; k < DENSE_LINEARS; k++) {
+            size_t weights = (size_t)awq_extent_elements(awq_linear_extent(&s.spec->linear[k]));
             assert_memory_equal(layer[0].linear[k].codes, layer[i].linear[k].codes, weights);
             assert_memory_equal(&layer[0].record.linear[k], &layer[i].record.linear[k],
                                 sizeof layer[0].record.linear[k]);
@@ -300,23 +303,24 @@ static void announced_bytes_are_allocated(void **state)
     awq_quantized_layer layer;
     awq_statistics statistics;
     awq_scratch *scratch;
+    const awq_tile_size tile = awq_checked_tile(4, 25);
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
     awq_backend counting = *s.be;
     counting.alloc = counting_alloc;
     s.device->backend = &counting;
 
     allocated = 0;
-    must(awq_statistics_init(s.device, &s.model, 5, &statistics, &err));
+    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &statistics, &err));
     assert_int_equal(allocated, awq_statistics_bytes(&s.model));
     allocated = 0;
-    must(awq_scratch_create(s.device, &s.model, 100, 25, &scratch, &err));
-    assert_int_equal(allocated, awq_scratch_bytes(&s.model, 100, 25, 4));
+    must(awq_scratch_create(s.device, &s.model, &tile, &scratch, &err));
+    assert_int_equal(allocated, awq_scratch_bytes(&s.model, &tile, 4));
     allocated = 0;
-    s.options.objective = AWQ_OBJECTIVE_MODULE;
+    s.recipe.objective = AWQ_OBJECTIVE_MODULE;
     must(synthetic_quantize(&s, &layer, &err));
-    assert_int_equal(allocated, awq_quantize_bytes(&s.model, &s.options,
-                                                   SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH,
-                                                   SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH, 4));
+    assert_int_equal(allocated,
+                     awq_quantize_bytes(&s.model, &s.recipe, SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH,
+                                        SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH, 4));
 
     awq_quantized_layer_release(&layer);
     awq_scratch_free(scratch);
@@ -334,8 +338,8 @@ static void masked_rows_do_not_count(void **state)
     int64_t rows = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
     uint8_t mask[SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH];
-    must(awq_statistics_init(s.device, &s.model, 5, &all, &err));
-    must(awq_statistics_init(s.device, &s.model, 5, &half, &err));
+    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &all, &err));
+    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &half, &err));
     for (int pass = 0; pass < 2; pass++) {
         for (int64_t i = 0; i < rows; i++) mask[i] = i % 2 == pass;
         memcpy(s.output, s.input, (size_t)(rows * s.model.hidden) * sizeof *s.input);
@@ -346,8 +350,8 @@ static void masked_rows_do_not_count(void **state)
     memcpy(s.output, s.input, (size_t)(rows * s.model.hidden) * sizeof *s.input);
     must(awq_decoder_forward(s.device, &s.model, &s.decoder, s.scratch, s.output,
                              SYNTHETIC_SEQUENCES, &all, NULL, NULL, &err));
-    for (int group = 0; group < AWQ_DENSE_GROUPS; group++)
-        for (int64_t i = 0; i < awq_group_channels(&s.model, (awq_group)group); i++)
+    for (int group = 0; group < DENSE_GROUPS; group++)
+        for (int64_t i = 0; i < s.spec->group[group].channels; i++)
             assert_true(fabs(all.abs_sum[group][i] - half.abs_sum[group][i]) <=
                         1e-9 * all.abs_sum[group][i]);
     awq_statistics_release(s.device, &all);

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "layers/extent.h"
-#include "layers/scratch.h"
+#include "layers/forward/extent.h"
+#include "layers/forward/scratch.h"
 #include "tests/unit/layers/check.h"
 #include "tests/unit/layers/synthetic.h"
 
@@ -43,7 +43,7 @@ static void another_output_is_not_blamed_on_a_group(void **state)
     awq_quantize_watch watch = {spoil_output, NULL};
     synthetic_open(&s, (synthetic_shape){.dtype = AWQ_BF16});
     expect(awq_quantize_layer(s.device, &s.model, &s.decoder, &s.statistics, s.scratch, NULL,
-                              &s.check, &s.options, &watch, &layer, &err),
+                              &s.check, &s.recipe, &watch, &layer, &err),
            AWQ_ERR_NUMERIC, &err, "with no scales folded");
 }
 
@@ -64,7 +64,7 @@ static void an_overflowing_weight_is_named(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.dtype = AWQ_BF16});
-    ((float *)s.decoder.weight[AWQ_UP])[3 * s.model.hidden + 17] = 3e6f;
+    ((float *)s.decoder.weight[LINEAR_UP])[3 * s.model.hidden + 17] = 3e6f;
     expect(synthetic_quantize(&s, &layer, &err), AWQ_ERR_NUMERIC, &err,
            "up_proj.weight': the scale of row 3, group 1 overflows float16");
 }
@@ -75,9 +75,9 @@ static void activations_that_are_not_finite_are_named(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.dtype = AWQ_BF16});
-    s.statistics.abs_sum[AWQ_GROUP_DOWN][9] = INFINITY;
-    for (int64_t i = 0; i < s.model.intermediate; i++)
-        s.statistics.gram[AWQ_GROUP_DOWN][i * s.model.intermediate + 9] = INFINITY;
+    s.statistics.abs_sum[GROUP_DOWN][9] = INFINITY;
+    for (int64_t i = 0; i < s.spec->mlps.intermediate; i++)
+        s.statistics.gram[GROUP_DOWN][i * s.spec->mlps.intermediate + 9] = INFINITY;
     expect(synthetic_quantize(&s, &layer, &err), AWQ_ERR_NUMERIC, &err,
            "down_proj: its calibration activations are not finite in channel 9");
 }
@@ -88,7 +88,7 @@ static void squares_that_overflow_are_named(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.dtype = AWQ_BF16});
-    s.statistics.gram[AWQ_GROUP_DOWN][0] = INFINITY;
+    s.statistics.gram[GROUP_DOWN][0] = INFINITY;
     expect(synthetic_quantize(&s, &layer, &err), AWQ_ERR_NUMERIC, &err,
            "down_proj: the squares of its calibration activations overflow float32");
 }
@@ -99,10 +99,10 @@ static void impossible_requests_are_refused(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.dtype = AWQ_BF16});
-    s.options.grid.group_size = 32;
+    s.recipe.group_size = 32;
     expect(synthetic_quantize(&s, &layer, &err), AWQ_ERR_INPUT, &err,
            "group size 32 does not divide the 48 columns of 'q_proj'");
-    s.options.grid.group_size = 16;
+    s.recipe.group_size = 16;
     s.statistics.tokens = 0;
     expect(synthetic_quantize(&s, &layer, &err), AWQ_ERR_INPUT, &err, "no calibration token");
 }
@@ -130,12 +130,12 @@ static void progress_counts_what_is_executed(void **state)
     awq_quantize_watch watch = {watch_step, &p};
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
     must(awq_quantize_layer(s.device, &s.model, &s.decoder, &s.statistics, s.scratch, NULL,
-                            &s.check, &s.options, &watch, &layer, &err));
+                            &s.check, &s.recipe, &watch, &layer, &err));
     double search = 0, clip = 0;
-    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) {
-        awq_extent extent = awq_linear_extent(&s.model, (awq_linear)i);
+    for (int i = 0; i < DENSE_LINEARS; i++) {
+        awq_extent extent = awq_linear_extent(&s.spec->linear[i]);
         search += 21.0 * (double)(extent.out * extent.in * extent.in);
-        if (i != AWQ_Q && i != AWQ_K) clip += 20.0 * 16 * (double)(extent.out * extent.in);
+        if (i != LINEAR_Q && i != LINEAR_K) clip += 20.0 * 16 * (double)(extent.out * extent.in);
     }
     assert_true(p.flops[AWQ_PHASE_SEARCH] == search);
     assert_true(p.flops[AWQ_PHASE_CLIP] == clip);
@@ -154,7 +154,7 @@ static void a_watcher_can_stop_the_work(void **state)
         synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
         awq_status status =
             awq_quantize_layer(s.device, &s.model, &s.decoder, &s.statistics, s.scratch, NULL,
-                               &s.check, &s.options, &watch, &layer, &err);
+                               &s.check, &s.recipe, &watch, &layer, &err);
         if (status)
             assert_int_equal(status, AWQ_ERR_INTERRUPTED);
         else

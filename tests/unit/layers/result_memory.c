@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "layers/result_memory.h"
+#include "layers/search/result_memory.h"
 #include "tests/unit/layers/check.h"
 
 enum { SIZE = 1 << 20 };

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "layers/extent.h"
+#include "layers/forward/extent.h"
 #include "tests/unit/layers/check.h"
 #include "tests/unit/layers/synthetic.h"
 
@@ -26,22 +26,22 @@ static void open_layer(void)
 }
 
 /* Plain scales, and weights written as candidates are tried. */
-static awq_quantize_options plain_options(void)
+static awq_recipe plain_recipe(void)
 {
-    awq_quantize_options options = awq_quantize_options_default();
-    options.duo = AWQ_DUO_OFF;
-    options.rounding = AWQ_ROUNDING_NEAREST;
-    return options;
+    awq_recipe recipe = awq_recipe_default();
+    recipe.duo = AWQ_DUO_OFF;
+    recipe.rounding = AWQ_ROUNDING_NEAREST;
+    return recipe;
 }
 
-/* The layer anew with these options; the caller releases the result and closes the layer. */
-static awq_quantized_layer quantized(const awq_quantize_options *options)
+/* The layer anew by this recipe; the caller releases the result and closes the layer. */
+static awq_quantized_layer quantized(const awq_recipe *recipe)
 {
     awq_error err;
     awq_quantized_layer layer;
     open_layer();
-    s.options = *options;
-    s.options.grid.group_size = 16;
+    s.recipe = *recipe;
+    s.recipe.group_size = 16;
     must(synthetic_quantize(&s, &layer, &err));
     return layer;
 }
@@ -49,14 +49,14 @@ static awq_quantized_layer quantized(const awq_quantize_options *options)
 static double sum_of_losses(const awq_quantized_layer *layer)
 {
     double sum = 0;
-    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) sum += layer->record.linear[i].loss;
+    for (int i = 0; i < DENSE_LINEARS; i++) sum += layer->record.linear[i].loss;
     return sum;
 }
 
 static double sum_of_rounding(const awq_quantized_layer *layer)
 {
     double sum = 0;
-    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) sum += layer->record.linear[i].loss_rounding;
+    for (int i = 0; i < DENSE_LINEARS; i++) sum += layer->record.linear[i].loss_rounding;
     return sum;
 }
 
@@ -65,11 +65,11 @@ static double sum_of_rounding(const awq_quantized_layer *layer)
 static void refined_alphas_lie_between_the_best_and_its_better_neighbour(void **state)
 {
     (void)state;
-    awq_quantize_options options = plain_options();
-    options.alpha_steps = 8;
-    options.refine = 5;
-    awq_quantized_layer layer = quantized(&options);
-    for (int g = 0; g < AWQ_DENSE_GROUPS; g++) {
+    awq_recipe recipe = plain_recipe();
+    recipe.alpha_steps = 8;
+    recipe.refine = 5;
+    awq_quantized_layer layer = quantized(&recipe);
+    for (int g = 0; g < DENSE_GROUPS; g++) {
         const awq_group_record *group = &layer.record.group[g];
         int best = 0;
         assert_int_equal(group->candidates, 9 + 5);
@@ -90,13 +90,13 @@ static void refined_alphas_lie_between_the_best_and_its_better_neighbour(void **
 static void a_refinement_stays_with_the_rule_that_won(void **state)
 {
     (void)state;
-    awq_quantize_options options = plain_options();
-    options.alpha_steps = 4;
-    options.refine = 3;
-    options.duo = AWQ_DUO_BOTH;
-    awq_quantized_layer layer = quantized(&options);
+    awq_recipe recipe = plain_recipe();
+    recipe.alpha_steps = 4;
+    recipe.refine = 3;
+    recipe.duo = AWQ_DUO_BOTH;
+    awq_quantized_layer layer = quantized(&recipe);
     int of_duo = 0;
-    for (int g = 0; g < AWQ_DENSE_GROUPS; g++) {
+    for (int g = 0; g < DENSE_GROUPS; g++) {
         const awq_group_record *group = &layer.record.group[g];
         int best = 0;
         assert_int_equal(group->candidates, 10 + 3);
@@ -105,25 +105,24 @@ static void a_refinement_stays_with_the_rule_that_won(void **state)
         for (int i = 10; i < 13; i++) assert_int_equal(group->duo[i], group->duo[best]);
         of_duo += group->duo[best];
     }
-    assert_in_range(of_duo, 1, AWQ_DENSE_GROUPS); /* or the test shows nothing */
+    assert_in_range(of_duo, 1, DENSE_GROUPS); /* or the test shows nothing */
     awq_quantized_layer_release(&layer);
 }
 
 static void the_identity_alone_is_not_refined(void **state)
 {
     (void)state;
-    awq_quantize_options options = plain_options();
-    options.alpha_steps = 0;
-    options.refine = 3;
-    awq_quantized_layer layer = quantized(&options);
-    for (int g = 0; g < AWQ_DENSE_GROUPS; g++)
-        assert_int_equal(layer.record.group[g].candidates, 1);
+    awq_recipe recipe = plain_recipe();
+    recipe.alpha_steps = 0;
+    recipe.refine = 3;
+    awq_quantized_layer layer = quantized(&recipe);
+    for (int g = 0; g < DENSE_GROUPS; g++) assert_int_equal(layer.record.group[g].candidates, 1);
     awq_quantized_layer_release(&layer);
 }
 
 /* ---- clip ---- */
 
-static double chosen_loss(const awq_quantized_layer *layer, awq_group group)
+static double chosen_loss(const awq_quantized_layer *layer, int group)
 {
     const awq_group_record *record = &layer->record.group[group];
     return record->loss[record->chosen];
@@ -135,11 +134,11 @@ static void a_joint_clip_is_scored_as_it_is_written(void **state)
     (void)state;
     double written[3], seen[3];
     for (int mode = AWQ_CLIP_OFF; mode <= AWQ_CLIP_JOINT; mode++) {
-        awq_quantize_options options = plain_options();
-        options.clip = (awq_clip_mode)mode;
-        awq_quantized_layer layer = quantized(&options);
-        written[mode] = layer.record.linear[AWQ_DOWN].loss / (double)(ROWS * s.model.hidden);
-        seen[mode] = chosen_loss(&layer, AWQ_GROUP_DOWN);
+        awq_recipe recipe = plain_recipe();
+        recipe.clip = (awq_clip_mode)mode;
+        awq_quantized_layer layer = quantized(&recipe);
+        written[mode] = layer.record.linear[LINEAR_DOWN].loss / (double)(ROWS * s.model.hidden);
+        seen[mode] = chosen_loss(&layer, GROUP_DOWN);
         awq_quantized_layer_release(&layer);
         if (mode < AWQ_CLIP_JOINT) synthetic_close(&s);
     }
@@ -152,16 +151,16 @@ static void a_joint_clip_is_scored_as_it_is_written(void **state)
 static void a_joint_clip_leaves_what_rounding_costs_in_the_record(void **state)
 {
     (void)state;
-    double rounding[AWQ_DENSE_LINEARS];
-    awq_quantize_options options = plain_options();
-    awq_quantized_layer layer = quantized(&options);
-    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) rounding[i] = layer.record.linear[i].loss_rounding;
+    double rounding[DENSE_LINEARS];
+    awq_recipe recipe = plain_recipe();
+    awq_quantized_layer layer = quantized(&recipe);
+    for (int i = 0; i < DENSE_LINEARS; i++) rounding[i] = layer.record.linear[i].loss_rounding;
     awq_quantized_layer_release(&layer);
     synthetic_close(&s);
-    options.clip = AWQ_CLIP_JOINT;
-    options.objective = AWQ_OBJECTIVE_MODULE;
-    layer = quantized(&options);
-    for (int i = 0; i < AWQ_DENSE_LINEARS; i++)
+    recipe.clip = AWQ_CLIP_JOINT;
+    recipe.objective = AWQ_OBJECTIVE_MODULE;
+    layer = quantized(&recipe);
+    for (int i = 0; i < DENSE_LINEARS; i++)
         assert_true(layer.record.linear[i].loss_rounding == rounding[i]);
     awq_quantized_layer_release(&layer);
 }
@@ -169,13 +168,13 @@ static void a_joint_clip_leaves_what_rounding_costs_in_the_record(void **state)
 static void an_asymmetric_clip_loses_less(void **state)
 {
     (void)state;
-    awq_quantize_options options = plain_options();
-    awq_quantized_layer layer = quantized(&options);
+    awq_recipe recipe = plain_recipe();
+    awq_quantized_layer layer = quantized(&recipe);
     double symmetric = sum_of_losses(&layer);
     awq_quantized_layer_release(&layer);
     synthetic_close(&s);
-    options.clip_shape = AWQ_CLIP_ASYMMETRIC;
-    layer = quantized(&options);
+    recipe.clip_shape = AWQ_CLIP_ASYMMETRIC;
+    layer = quantized(&recipe);
     assert_true(sum_of_losses(&layer) < symmetric);
     awq_quantized_layer_release(&layer);
 }
@@ -183,7 +182,7 @@ static void an_asymmetric_clip_loses_less(void **state)
 static int64_t row_sum(const int64_t *counts)
 {
     int64_t sum = 0;
-    for (int i = 0; i < AWQ_RECORD_CLIP_STEPS; i++) sum += counts[i];
+    for (int i = 0; i < AWQ_CLIP_STEPS; i++) sum += counts[i];
     return sum;
 }
 
@@ -191,7 +190,7 @@ static void check_counts(const awq_linear_record *record, bool clipped, int64_t 
 {
     int64_t whole = record->clip_counts[0][0];
     assert_int_equal(record->clip_shapes, clipped ? shapes : 1);
-    for (int i = 0; i < AWQ_RECORD_CLIP_SHAPES; i++)
+    for (int i = 0; i < AWQ_CLIP_SHAPES; i++)
         assert_int_equal(row_sum(record->clip_counts[i]),
                          i < record->clip_shapes ? record->groups : 0);
     if (!clipped) assert_true(whole == record->groups && !record->clipped_groups);
@@ -203,14 +202,14 @@ static void check_counts(const awq_linear_record *record, bool clipped, int64_t 
 static void clip_counts_add_up_to_the_groups(void **state)
 {
     (void)state;
-    awq_quantize_options options = plain_options();
+    awq_recipe recipe = plain_recipe();
     for (int i = 0; i < 6; i++) {
-        options.clip = (awq_clip_mode)(i / 2);
-        options.clip_shape = (awq_clip_shape)(i % 2);
-        awq_quantized_layer layer = quantized(&options);
-        for (int l = 0; l < AWQ_DENSE_LINEARS; l++)
+        recipe.clip = (awq_clip_mode)(i / 2);
+        recipe.clip_shape = (awq_clip_shape)(i % 2);
+        awq_quantized_layer layer = quantized(&recipe);
+        for (int l = 0; l < DENSE_LINEARS; l++)
             check_counts(&layer.record.linear[l],
-                         options.clip != AWQ_CLIP_OFF && l != AWQ_Q && l != AWQ_K, i % 2 + 1);
+                         recipe.clip != AWQ_CLIP_OFF && l != LINEAR_Q && l != LINEAR_K, i % 2 + 1);
         awq_quantized_layer_release(&layer);
         if (i < 5) synthetic_close(&s);
     }
@@ -221,8 +220,8 @@ static void clip_counts_add_up_to_the_groups(void **state)
 /* Losses of the groups that have a module, all candidates after another. */
 static double *module_losses(const awq_quantized_layer *layer)
 {
-    const awq_group_record *qkv = &layer->record.group[AWQ_GROUP_QKV];
-    const awq_group_record *gate_up = &layer->record.group[AWQ_GROUP_GATE_UP];
+    const awq_group_record *qkv = &layer->record.group[GROUP_QKV];
+    const awq_group_record *gate_up = &layer->record.group[GROUP_GATE_UP];
     size_t count = (size_t)qkv->candidates;
     double *losses = malloc(2 * count * sizeof *losses);
     memcpy(losses, qkv->loss, count * sizeof *losses);
@@ -235,8 +234,8 @@ static double *score_modules(void)
 {
     awq_error err;
     awq_quantized_layer layer;
-    s.options.objective = AWQ_OBJECTIVE_MODULE;
-    s.options.alpha_steps = 4;
+    s.recipe.objective = AWQ_OBJECTIVE_MODULE;
+    s.recipe.alpha_steps = 4;
     must(synthetic_quantize(&s, &layer, &err));
     double *losses = module_losses(&layer);
     awq_quantized_layer_release(&layer);
@@ -278,8 +277,8 @@ static void modules_run_in_tiles(void **state)
     synthetic_close(&s);
     open_layer();
     awq_scratch_free(s.scratch);
-    must(awq_scratch_create(s.device, &s.model, 2 * SYNTHETIC_LENGTH, SYNTHETIC_LENGTH, &s.scratch,
-                            &err));
+    awq_tile_size tile = awq_checked_tile(2, SYNTHETIC_LENGTH);
+    must(awq_scratch_create(s.device, &s.model, &tile, &s.scratch, &err));
     assert_losses(score_modules(), whole, 1e-5);
 }
 
@@ -296,7 +295,7 @@ static void a_mask_that_leaves_a_module_no_token_is_refused(void **state)
     awq_quantized_layer layer;
     static const uint8_t mask[ROWS];
     open_layer();
-    s.options.objective = AWQ_OBJECTIVE_MODULE;
+    s.recipe.objective = AWQ_OBJECTIVE_MODULE;
     s.check.mask = mask;
     expect(synthetic_quantize(&s, &layer, &err), AWQ_ERR_INPUT, &err,
            "none of the 72 tokens of the module objective counts");
@@ -308,8 +307,8 @@ static void a_module_that_overflows_is_named(void **state)
     awq_error err;
     awq_quantized_layer layer;
     open_layer();
-    s.options.objective = AWQ_OBJECTIVE_MODULE;
-    float *weight = s.decoder.weight[AWQ_O];
+    s.recipe.objective = AWQ_OBJECTIVE_MODULE;
+    float *weight = s.decoder.weight[LINEAR_O];
     for (int i = 0; i < 64; i++) weight[i] = 3e38f;
     expect(synthetic_quantize(&s, &layer, &err), AWQ_ERR_NUMERIC, &err,
            "scale group 'qkv': the output of its module is not finite");
@@ -328,27 +327,27 @@ static void check_choice(const awq_group_record *group)
 }
 
 /* Option set `i` of all combinations. */
-static awq_quantize_options combination(int i)
+static awq_recipe combination(int i)
 {
-    awq_quantize_options options = plain_options();
-    options.objective = (awq_objective)(i % 2);
-    options.clip = (awq_clip_mode)(i / 2 % 3);
-    options.clip_shape = (awq_clip_shape)(i / 6 % 2);
-    options.duo = (awq_duo)(i / 12 % 3);
-    options.grid.zero_point = i / 36 % 2;
-    options.alpha_steps = i / 72 % 2 ? 3 : 0;
-    options.refine = i % 3;
-    return options;
+    awq_recipe recipe = plain_recipe();
+    recipe.objective = (awq_objective)(i % 2);
+    recipe.clip = (awq_clip_mode)(i / 2 % 3);
+    recipe.clip_shape = (awq_clip_shape)(i / 6 % 2);
+    recipe.duo = (awq_duo)(i / 12 % 3);
+    recipe.symmetric = !(i / 36 % 2);
+    recipe.alpha_steps = i / 72 % 2 ? 3 : 0;
+    recipe.refine = i % 3;
+    return recipe;
 }
 
 static void every_combination_of_options_chooses_the_least_loss(void **state)
 {
     (void)state;
     for (int i = 0; i < 144; i++) {
-        awq_quantize_options options = combination(i);
-        awq_quantized_layer layer = quantized(&options);
-        for (int g = 0; g < AWQ_DENSE_GROUPS; g++) check_choice(&layer.record.group[g]);
-        if (options.alpha_steps) assert_true(sum_of_losses(&layer) < sum_of_rounding(&layer));
+        awq_recipe recipe = combination(i);
+        awq_quantized_layer layer = quantized(&recipe);
+        for (int g = 0; g < DENSE_GROUPS; g++) check_choice(&layer.record.group[g]);
+        if (recipe.alpha_steps) assert_true(sum_of_losses(&layer) < sum_of_rounding(&layer));
         awq_quantized_layer_release(&layer);
         if (i < 143) synthetic_close(&s);
     }
@@ -361,15 +360,15 @@ static void the_number_of_threads_changes_nothing(void **state)
     for (int i = 0; i < 2; i++) {
         awq_error err;
         synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16, .threads = 1 + i});
-        s.options.objective = AWQ_OBJECTIVE_MODULE;
-        s.options.clip = AWQ_CLIP_JOINT;
-        s.options.clip_shape = AWQ_CLIP_ASYMMETRIC;
-        s.options.refine = 3;
+        s.recipe.objective = AWQ_OBJECTIVE_MODULE;
+        s.recipe.clip = AWQ_CLIP_JOINT;
+        s.recipe.clip_shape = AWQ_CLIP_ASYMMETRIC;
+        s.recipe.refine = 3;
         must(synthetic_quantize(&s, &layer[i], &err));
-        for (int g = 0; i && g < AWQ_DENSE_GROUPS; g++)
+        for (int g = 0; i && g < DENSE_GROUPS; g++)
             assert_memory_equal(layer[0].record.group[g].loss, layer[1].record.group[g].loss,
                                 24 * sizeof(double));
-        for (int l = 0; i && l < AWQ_DENSE_LINEARS; l++)
+        for (int l = 0; i && l < DENSE_LINEARS; l++)
             assert_memory_equal(&layer[0].record.linear[l], &layer[1].record.linear[l],
                                 sizeof layer[0].record.linear[l]);
         if (!i) synthetic_close(&s);
@@ -395,17 +394,17 @@ static void progress_counts_modules_and_clips(void **state)
     double found = 0, expected = 0;
     awq_quantize_watch watch = {add_flops, &found};
     open_layer();
-    s.options.objective = AWQ_OBJECTIVE_MODULE;
-    s.options.clip = AWQ_CLIP_JOINT;
-    s.options.alpha_steps = 4;
+    s.recipe.objective = AWQ_OBJECTIVE_MODULE;
+    s.recipe.clip = AWQ_CLIP_JOINT;
+    s.recipe.alpha_steps = 4;
     must(awq_quantize_layer(s.device, &s.model, &s.decoder, &s.statistics, s.scratch, NULL,
-                            &s.check, &s.options, &watch, &layer, &err));
-    for (int i = 0; i < AWQ_DENSE_LINEARS; i++) {
-        awq_extent extent = awq_linear_extent(&s.model, (awq_linear)i);
+                            &s.check, &s.recipe, &watch, &layer, &err));
+    for (int i = 0; i < DENSE_LINEARS; i++) {
+        awq_extent extent = awq_linear_extent(&s.spec->linear[i]);
         double weights = (double)awq_extent_elements(extent);
-        bool alone = i == AWQ_O || i == AWQ_DOWN;
+        bool alone = i == LINEAR_O || i == LINEAR_DOWN;
         expected += weights * (double)extent.in * (alone ? 6 : 1) + 6 * 2 * ROWS * weights;
-        if (i != AWQ_Q && i != AWQ_K) expected += 5 * 20.0 * 16 * weights;
+        if (i != LINEAR_Q && i != LINEAR_K) expected += 5 * 20.0 * 16 * weights;
     }
     expected += 6 * 2.0 * 64 * SYNTHETIC_LENGTH * ROWS; /* attention of 64 channels */
     assert_true(found == expected);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/layers/synthetic.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "layers/arena.h"
-#include "layers/extent.h"
+#include "layers/forward/arena.h"
+#include "layers/forward/extent.h"
 #include "tests/unit/layers/check.h"
 
 enum { HEADS = 4, HEAD_DIM = 16, HIDDEN = 48, INTERMEDIATE = 96 };
@@ -22,27 +23,36 @@ static void fill(float *to, int64_t count, float magnitude, uint64_t seed)
     for (int64_t i = 0; i < count; i++) to[i] = magnitude * next_random(&seed);
 }
 
+static const char *dtype_name(awq_dtype dtype)
+{
+    return dtype == AWQ_F32 ? "float32" : dtype == AWQ_F16 ? "float16" : "bfloat16";
+}
+
+/* The family that has what the shape asks for. */
+static const char *family_of(synthetic_shape shape)
+{
+    if (shape.sparse) return "qwen2_moe";
+    if (shape.qk_norm) return "qwen3";
+    return shape.qkv_bias ? "qwen2" : "llama";
+}
+
 static awq_model make_model(synthetic_shape shape)
 {
-    awq_model model = {
-        .layers = 1,
-        .hidden = HIDDEN,
-        .intermediate = INTERMEDIATE,
-        .heads = HEADS,
-        .kv_heads = shape.kv_heads ? shape.kv_heads : HEADS,
-        .head_dim = HEAD_DIM,
-        .vocab = 64,
-        .norm_eps = 1e-5f,
-        .rope = {.type = AWQ_ROPE_DEFAULT, .theta = 10000},
-        .qk_norm = shape.qk_norm,
-        .dtype = shape.dtype,
-    };
-    for (int linear = 0; linear < AWQ_DENSE_LINEARS; linear++)
-        model.bias[linear] = shape.all_bias || (shape.qkv_bias && linear <= AWQ_V);
-    if (!shape.sparse) return model;
-    model.family = AWQ_QWEN2_MOE;
-    model.experts = (awq_experts){SYNTHETIC_EXPERTS, 2, 32, 64, shape.normalized};
-    for (int layer = 0; layer < 6; layer++) model.sparse[layer] = true;
+    char text[1024];
+    snprintf(text, sizeof text,
+             "{\"model_type\": \"%s\", \"num_hidden_layers\": %d, \"hidden_size\": %d,"
+             " \"intermediate_size\": %d, \"num_attention_heads\": %d,"
+             " \"num_key_value_heads\": %d, \"head_dim\": %d, \"vocab_size\": 64,"
+             " \"rms_norm_eps\": 1e-5, \"rope_theta\": 10000, \"torch_dtype\": \"%s\","
+             " \"num_experts\": %d, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 32,"
+             " \"shared_expert_intermediate_size\": 64, \"norm_topk_prob\": %s}",
+             family_of(shape), SYNTHETIC_LAYERS, HIDDEN, INTERMEDIATE, HEADS,
+             (int)(shape.kv_heads ? shape.kv_heads : HEADS), HEAD_DIM, dtype_name(shape.dtype),
+             SYNTHETIC_EXPERTS, shape.normalized ? "true" : "false");
+    awq_model model = model_of(text);
+    assert_int_equal(model.kinds, 1);
+    for (int i = 0; i < model.kind[0].linears; i++) /* in combinations that no family has */
+        model.kind[0].linear[i].bias = shape.all_bias || (shape.qkv_bias && i <= LINEAR_V);
     return model;
 }
 
@@ -79,9 +89,9 @@ static void fill_norm(const synthetic *s, float *to, int64_t count, uint64_t see
 }
 
 /* Columns that read an outlier are small, as trained models have it. */
-static void fill_weight(synthetic *s, awq_linear linear, void *to)
+static void fill_weight(synthetic *s, int linear, void *to)
 {
-    awq_extent extent = awq_linear_extent(&s->model, linear);
+    awq_extent extent = awq_linear_extent(&s->spec->linear[linear]);
     int64_t count = awq_extent_elements(extent);
     float *weight = malloc((size_t)count * sizeof *weight);
     fill(weight, count, 0.3f, 17u + (uint64_t)linear);
@@ -98,23 +108,21 @@ static void fill_weight(synthetic *s, awq_linear linear, void *to)
 static void make_decoder(synthetic *s)
 {
     awq_error err;
-    must(awq_decoder_init(&s->decoder, &s->model, 5, &err));
+    must(awq_decoder_init(&s->decoder, &s->model, SYNTHETIC_LAYER, &err));
     size_t element = s->be->compute_bytes;
     s->decoder.arena = allocate(s, awq_decoder_bytes(&s->model, element));
     awq_arena arena = {.base = s->decoder.arena};
-    for (awq_linear i = 0; i < awq_model_linears(&s->model); i++) {
-        if (!awq_layer_has(&s->model, 5, i)) continue;
-        awq_extent extent = awq_linear_extent(&s->model, i);
+    for (int i = 0; i < s->spec->linears; i++) {
+        awq_extent extent = awq_linear_extent(&s->spec->linear[i]);
         s->decoder.weight[i] =
             awq_arena_take(&arena, (uint64_t)awq_extent_elements(extent) * element);
-        fill_weight(s, (awq_linear)i, s->decoder.weight[i]);
-        if (!s->model.bias[awq_linear_kind(&s->model, i)]) continue;
+        fill_weight(s, i, s->decoder.weight[i]);
+        if (!s->spec->linear[i].bias) continue;
         s->decoder.bias[i] = awq_arena_take(&arena, (uint64_t)extent.out * sizeof(float));
         upload_random(s, s->decoder.bias[i], extent.out, 0.5f, 91u + (uint64_t)i);
     }
-    for (int i = 0; i < AWQ_NORMS; i++) {
-        if (!awq_model_has_norm(&s->model, (awq_norm)i)) continue;
-        int64_t count = awq_norm_elements(&s->model, (awq_norm)i);
+    for (int i = 0; i < s->spec->norms; i++) {
+        int64_t count = s->spec->norm[i].width;
         s->decoder.norm[i] = awq_arena_take(&arena, (uint64_t)count * sizeof(float));
         s->decoder.norm_dtype[i] = s->model.dtype;
         fill_norm(s, s->decoder.norm[i], count, 57u + (uint64_t)i);
@@ -129,18 +137,20 @@ void synthetic_open(synthetic *s, synthetic_shape shape)
                                   .compute = shape.compute};
     *s = (synthetic){.be = shape.backend ? shape.backend : awq_backend_find("cpu"),
                      .model = make_model(shape)};
+    s->spec = awq_model_layer(&s->model, SYNTHETIC_LAYER);
     must(s->be->open(&options, &s->device, &err));
     int64_t rows = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH;
     make_decoder(s);
-    must(awq_scratch_create(s->device, &s->model, rows, SYNTHETIC_LENGTH, &s->scratch, &err));
-    must(awq_statistics_init(s->device, &s->model, 5, &s->statistics, &err));
+    awq_tile_size tile = awq_checked_tile(SYNTHETIC_SEQUENCES, SYNTHETIC_LENGTH);
+    must(awq_scratch_create(s->device, &s->model, &tile, &s->scratch, &err));
+    must(awq_statistics_init(s->device, &s->model, SYNTHETIC_LAYER, &s->statistics, &err));
     s->input = allocate(s, (size_t)(rows * HIDDEN) * sizeof(float));
     s->output = allocate(s, (size_t)(rows * HIDDEN) * sizeof(float));
     upload_random(s, s->input, rows * HIDDEN, 2, 3);
-    s->options = awq_quantize_options_default();
-    s->options.grid.group_size = 16;
-    s->options.duo = AWQ_DUO_OFF;
-    s->options.rounding = AWQ_ROUNDING_NEAREST;
+    s->recipe = awq_recipe_default();
+    s->recipe.group_size = 16;
+    s->recipe.duo = AWQ_DUO_OFF;
+    s->recipe.rounding = AWQ_ROUNDING_NEAREST;
     s->check = (awq_kept_tokens){s->input, SYNTHETIC_SEQUENCES, SYNTHETIC_LENGTH, NULL};
     synthetic_measure(s);
 }
@@ -152,7 +162,7 @@ void synthetic_measure(synthetic *s)
     s->be->zero(s->device, s->statistics.arena, awq_statistics_bytes(&s->model));
     s->statistics.tokens = 0;
     memset(s->statistics.group_tokens, 0,
-           (size_t)awq_model_groups(&s->model) * sizeof *s->statistics.group_tokens);
+           (size_t)s->spec->groups * sizeof *s->statistics.group_tokens);
     free(s->statistics.choice);
     s->statistics.choice = NULL;
     s->be->copy(s->device, s->output, s->input, bytes);
@@ -169,12 +179,13 @@ void synthetic_close(synthetic *s)
     awq_scratch_free(s->scratch);
     awq_decoder_release(s->device, &s->decoder);
     s->be->close(s->device);
+    awq_model_release(&s->model);
 }
 
 awq_status synthetic_quantize(synthetic *s, awq_quantized_layer *out, awq_error *err)
 {
     return awq_quantize_layer(s->device, &s->model, &s->decoder, &s->statistics, s->scratch, NULL,
-                              &s->check, &s->options, NULL, out, err);
+                              &s->check, &s->recipe, NULL, out, err);
 }
 
 static void run_on(const awq_backend *backend, awq_dtype compute, void (*test)(synthetic_shape))

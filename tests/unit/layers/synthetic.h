@@ -4,23 +4,27 @@
 #ifndef AWQ_TESTS_LAYERS_SYNTHETIC_H
 #define AWQ_TESTS_LAYERS_SYNTHETIC_H
 
-#include "layers/quantize.h"
-#include "layers/quantizer.h"
+#include "layers/quantize/quantize.h"
+#include "layers/quantize/steps.h"
+#include "tests/unit/io/model_of.h"
 
 enum { SYNTHETIC_SEQUENCES = 3, SYNTHETIC_LENGTH = 24, SYNTHETIC_EXPERTS = 5 };
-/* Enough for the experts and the shared one. */
-enum { SYNTHETIC_LINEARS = AWQ_DENSE_LINEARS + AWQ_MLP_LINEARS * (SYNTHETIC_EXPERTS + 1) + 2 };
+/* Attention's, those of the experts and the shared one, and what weighs them. */
+enum { SYNTHETIC_LINEARS = 4 + 3 * (SYNTHETIC_EXPERTS + 1) + 2 };
+/* The layer is one of several that are alike, to look at more than the first. */
+enum { SYNTHETIC_LAYER = 5, SYNTHETIC_LAYERS };
 
 typedef struct synthetic {
     awq_device *device;
     const awq_backend *be;
     awq_model model;
+    const awq_layer_spec *spec; /* the layer's */
     awq_decoder decoder;
     awq_scratch *scratch;
     awq_statistics statistics;
     float *input, *output;
     float *original[SYNTHETIC_LINEARS]; /* host copies of the weights, as the device has them */
-    awq_quantize_options options;       /* default, but groups of 16, plain scales, nearest */
+    awq_recipe recipe;                  /* default, but groups of 16, plain scales, nearest */
     awq_kept_tokens check;
 } synthetic;
 
@@ -40,7 +44,7 @@ void synthetic_close(synthetic *s);
 /* Runs the tile again, after a test has changed weights: statistics, output. */
 void synthetic_measure(synthetic *s);
 
-/* awq_quantize_layer with the synthetic's options. */
+/* awq_quantize_layer by the synthetic's recipe. */
 awq_status synthetic_quantize(synthetic *s, awq_quantized_layer *out, awq_error *err);
 
 /* Calls `test` with each backend and compute type that opens here in the shape; opens nothing that

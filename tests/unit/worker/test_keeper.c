@@ -4,9 +4,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "io/path.h"
-#include "jobs/letters.h"
-#include "jobs/run_directory.h"
+#include "io/files/path.h"
+#include "jobs/mail/letters.h"
+#include "jobs/run/run_directory.h"
 #include "tests/unit/io/scratch.h"
 #include "worker/keeper.h"
 

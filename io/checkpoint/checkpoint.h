@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ * io/checkpoint/checkpoint.h - a Hugging Face model directory: config.json, and its tensors in one
+ * model.safetensors or in the shards of model.safetensors.index.json.
+ *
+ * Opening checks everything that can be known without reading weights: the index names files of
+ * this directory only, each shard is sound, each expected tensor is there once, in the shard that
+ * the index says, with the expected shape and a weight's dtype; no tensor is unknown (buffers that
+ * old exporters wrote, `rotary_emb.inv_freq`, are ignored; so is lm_head.weight of a tied model).
+ */
+#ifndef AWQ_IO_CHECKPOINT_CHECKPOINT_H
+#define AWQ_IO_CHECKPOINT_CHECKPOINT_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "io/core/problems.h"
+#include "io/files/safetensors.h"
+#include "io/formats/format.h"
+#include "io/model/model.h"
+
+typedef struct awq_checkpoint awq_checkpoint;
+
+/* Opens a directory, full precision or quantized. Everything wrong becomes a problem, one line
+ * each; returns NULL if any was added. Close the result. */
+awq_checkpoint *awq_checkpoint_open(const char *directory, awq_problems *problems);
+void awq_checkpoint_close(awq_checkpoint *checkpoint);
+
+/* Opens what there is of a directory, right or wrong, for `awqrun verify`: everything wrong becomes
+ * a problem, each tensor's by itself. Only tensors that are as they should be are found; where
+ * config.json does not describe a model, awq_checkpoint_model is NULL and none are. NULL: there are
+ * no weights to look at. Close the result. */
+awq_checkpoint *awq_checkpoint_survey(const char *directory, awq_problems *problems);
+/* Files that are no part of the checkpoint and that a loader would read. */
+void awq_checkpoint_find_leftovers(const awq_checkpoint *checkpoint, awq_problems *problems);
+/* The index's total_size, where there is one. */
+void awq_checkpoint_check_index(const awq_checkpoint *checkpoint, awq_problems *problems);
+
+/* The shards, sorted by name; NULL: could not be opened. Index NULL: a single file. */
+size_t awq_checkpoint_shard_count(const awq_checkpoint *checkpoint);
+const char *awq_checkpoint_shard_name(const awq_checkpoint *checkpoint, size_t index);
+const awq_safetensors *awq_checkpoint_shard(const awq_checkpoint *checkpoint, size_t index);
+const json_t *awq_checkpoint_index(const awq_checkpoint *checkpoint);
+
+const awq_model *awq_checkpoint_model(const awq_checkpoint *checkpoint);
+const json_t *awq_checkpoint_config(const awq_checkpoint *checkpoint);
+const char *awq_checkpoint_directory(const awq_checkpoint *checkpoint);
+/* Says that a linear of a full-precision model shall be kept so: awq_model.kept. */
+void awq_checkpoint_keep(awq_checkpoint *checkpoint, int64_t layer, int linear);
+/* A quantized linear's codes, unpacked. The format's errors, or the tensors that are not as they
+ * should be, by name. Release *out. */
+awq_status awq_checkpoint_unpack(const awq_checkpoint *checkpoint, int64_t layer, int linear,
+                                 awq_linear_codes *out, awq_error *err);
+/* A tensor by name; NULL: the model has no such tensor. */
+const awq_tensor *awq_checkpoint_find(const awq_checkpoint *checkpoint, const char *name);
+/* The same for a tensor that opening has proved to be there. */
+const awq_tensor *awq_checkpoint_linear(const awq_checkpoint *checkpoint, int64_t layer, int linear,
+                                        const char *suffix);
+const awq_tensor *awq_checkpoint_norm(const awq_checkpoint *checkpoint, int64_t layer, int norm);
+/* The head: lm_head.weight, or the embedding when tied. */
+const awq_tensor *awq_checkpoint_head(const awq_checkpoint *checkpoint);
+/* Bytes of all tensors. */
+uint64_t awq_checkpoint_bytes(const awq_checkpoint *checkpoint);
+
+/* A job's fingerprint of the model: per shard (sorted by name) its file name, size and header
+ * crc32, as a JSON array of objects {"file", "bytes", "header_crc32"}; plus config.json's crc32
+ * under {"file": "config.json", "bytes", "crc32"}. NULL: no memory. The caller decrefs. */
+json_t *awq_checkpoint_fingerprint(const awq_checkpoint *checkpoint);
+
+#endif

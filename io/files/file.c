@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/files/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io/files/crc.h"
+
+enum { BLOCK_BYTES = 1 << 20 };
+
+/* Reads up to `bytes`; fewer only at the end of the file. -1: errno says why. */
+static ssize_t read_fully(int fd, char *data, size_t bytes)
+{
+    size_t done = 0;
+    while (done < bytes) {
+        ssize_t got = read(fd, data + done, bytes - done);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return -1;
+        if (got == 0) break;
+        done += (size_t)got;
+    }
+    return (ssize_t)done;
+}
+
+static awq_status open_regular(const char *path, int *fd, struct stat *status, awq_error *err)
+{
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not block us here */
+    if (*fd < 0) return awq_fail(err, AWQ_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
+    if (fstat(*fd, status)) {
+        awq_fail(err, AWQ_ERR_IO, "cannot read '%s': %s", path, strerror(errno));
+    } else if (!S_ISREG(status->st_mode)) {
+        awq_fail(err, AWQ_ERR_INPUT, "cannot read '%s': not a regular file", path);
+    } else {
+        return AWQ_OK;
+    }
+    close(*fd);
+    return err->status;
+}
+
+static awq_status read_open_file(int fd, const char *path, size_t size, char **data, size_t *bytes,
+                                 awq_error *err)
+{
+    char *buffer = malloc(size + 1);
+    if (!buffer)
+        return awq_fail(err, AWQ_ERR_MEMORY, "cannot read '%s': no memory for %zu bytes", path,
+                        size);
+    ssize_t got = read_fully(fd, buffer, size);
+    if (got < 0) {
+        free(buffer);
+        return awq_fail(err, AWQ_ERR_IO, "cannot read '%s': %s", path, strerror(errno));
+    }
+    buffer[got] = '\0';
+    *data = buffer;
+    *bytes = (size_t)got;
+    return AWQ_OK;
+}
+
+awq_status awq_file_read(const char *path, size_t max_bytes, char **data, size_t *bytes,
+                         awq_error *err)
+{
+    int fd;
+    struct stat status;
+    if (open_regular(path, &fd, &status, err)) return err->status;
+    awq_status result;
+    if ((uint64_t)status.st_size > max_bytes)
+        result = awq_fail(err, AWQ_ERR_INPUT, "cannot read '%s': %lld bytes, at most %zu expected",
+                          path, (long long)status.st_size, max_bytes);
+    else
+        result = read_open_file(fd, path, (size_t)status.st_size, data, bytes, err);
+    close(fd);
+    return result;
+}
+
+awq_status awq_file_crc32(const char *path, uint32_t *crc, uint64_t *bytes, awq_error *err)
+{
+    int fd;
+    struct stat status;
+    if (open_regular(path, &fd, &status, err)) return err->status;
+    char *block = malloc(BLOCK_BYTES);
+    uint32_t sum = 0;
+    uint64_t size = 0;
+    ssize_t got = 1;
+    while (block && (got = read_fully(fd, block, BLOCK_BYTES)) > 0) {
+        sum = awq_crc32(sum, block, (size_t)got);
+        size += (uint64_t)got;
+    }
+    int error = errno;
+    free(block);
+    close(fd);
+    if (got > 0) return awq_fail(err, AWQ_ERR_MEMORY, "cannot read '%s': no memory", path);
+    if (got < 0) return awq_fail(err, AWQ_ERR_IO, "cannot read '%s': %s", path, strerror(error));
+    *crc = sum;
+    *bytes = size;
+    return AWQ_OK;
+}

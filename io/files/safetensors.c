@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+#define _DEFAULT_SOURCE /* madvise: glibc's posix_madvise does nothing for DONTNEED */
+#include "io/files/safetensors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io/files/crc.h"
+#include "io/files/json.h"
+#include "io/files/safetensors_header.h"
+
+enum { PREFIX_BYTES = 8 };
+
+struct awq_safetensors {
+    char *path;
+    void *map; /* NULL: not mapped */
+    uint64_t size;
+    uint64_t data_start; /* prefix and JSON */
+    json_t *header;      /* owns the tensors' names */
+    awq_tensor *tensors; /* in the order of their data */
+    size_t count;
+    const awq_tensor **by_name; /* sorted */
+};
+
+int64_t awq_tensor_elements(const awq_tensor *tensor)
+{
+    int64_t elements = 1;
+    for (int i = 0; i < tensor->dims; i++) elements *= tensor->shape[i];
+    return elements;
+}
+
+char *awq_tensor_shape_text(char out[AWQ_SHAPE_TEXT_BYTES], const awq_tensor *tensor)
+{
+    size_t used = 1;
+    strcpy(out, "[");
+    for (int i = 0; i < tensor->dims; i++)
+        used += (size_t)snprintf(out + used, AWQ_SHAPE_TEXT_BYTES - used, i ? ", %lld" : "%lld",
+                                 (long long)tensor->shape[i]);
+    strcpy(out + used, "]");
+    return out;
+}
+
+static awq_status map_file(awq_safetensors *file, int fd, awq_error *err)
+{
+    struct stat status;
+    if (fstat(fd, &status))
+        return awq_fail(err, AWQ_ERR_IO, "cannot read '%s': %s", file->path, strerror(errno));
+    if (!S_ISREG(status.st_mode))
+        return awq_fail(err, AWQ_ERR_INPUT, "cannot read '%s': not a regular file", file->path);
+    file->size = (uint64_t)status.st_size;
+    if (file->size < PREFIX_BYTES)
+        return awq_fail(err, AWQ_ERR_CORRUPT,
+                        "'%s' is not a safetensors file: %llu bytes, too short for a header",
+                        file->path, (unsigned long long)file->size);
+    void *map = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (map == MAP_FAILED)
+        return awq_fail(err, AWQ_ERR_IO, "cannot map '%s': %s", file->path, strerror(errno));
+    file->map = map;
+    return AWQ_OK;
+}
+
+static awq_status open_and_map(awq_safetensors *file, awq_error *err)
+{
+    int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return awq_fail(err, AWQ_ERR_IO, "cannot open '%s': %s", file->path, strerror(errno));
+    awq_status status = map_file(file, fd, err);
+    close(fd);
+    return status;
+}
+
+static awq_status parse_header(awq_safetensors *file, awq_error *err)
+{
+    const unsigned char *bytes = file->map;
+    uint64_t length = 0;
+    for (int i = 0; i < PREFIX_BYTES; i++) length |= (uint64_t)bytes[i] << 8 * i;
+    if (length > AWQ_SAFETENSORS_MAX_HEADER || length > file->size - PREFIX_BYTES)
+        return awq_fail(err, AWQ_ERR_CORRUPT,
+                        "'%s' is truncated or not a safetensors file: its header claims %llu "
+                        "bytes of %llu",
+                        file->path, (unsigned long long)length, (unsigned long long)file->size);
+    if (!length || bytes[PREFIX_BYTES] != '{')
+        return awq_fail(err, AWQ_ERR_CORRUPT,
+                        "'%s' is not a safetensors file: its header is not a JSON object",
+                        file->path);
+    file->data_start = PREFIX_BYTES + length;
+    return awq_json_parse((const char *)bytes + PREFIX_BYTES, length, file->path, &file->header,
+                          err);
+}
+
+static int compare_names(const void *left, const void *right)
+{
+    const awq_tensor *const *a = left, *const *b = right;
+    return strcmp((*a)->name, (*b)->name);
+}
+
+static awq_status index_names(awq_safetensors *file, awq_error *err)
+{
+    file->by_name = malloc((file->count + 1) * sizeof *file->by_name);
+    if (!file->by_name)
+        return awq_fail(err, AWQ_ERR_MEMORY, "cannot open '%s': no memory", file->path);
+    for (size_t i = 0; i < file->count; i++) {
+        file->tensors[i].data =
+            (const char *)file->map + file->data_start + file->tensors[i].offset;
+        file->by_name[i] = &file->tensors[i];
+    }
+    qsort(file->by_name, file->count, sizeof *file->by_name, compare_names);
+    return AWQ_OK;
+}
+
+static awq_status read_file(awq_safetensors *file, awq_error *err)
+{
+    if (open_and_map(file, err) || parse_header(file, err)) return err->status;
+    if (awq_safetensors_header_tensors(file->header, file->size - file->data_start, &file->tensors,
+                                       &file->count, err))
+        return awq_error_wrap(err, "'%s'", file->path);
+    return index_names(file, err);
+}
+
+awq_status awq_safetensors_open(const char *path, awq_safetensors **out, awq_error *err)
+{
+    awq_safetensors *file = calloc(1, sizeof *file);
+    if (file) file->path = strdup(path);
+    awq_status status;
+    if (!file || !file->path)
+        status = awq_fail(err, AWQ_ERR_MEMORY, "cannot open '%s': no memory", path);
+    else
+        status = read_file(file, err);
+    if (status)
+        awq_safetensors_close(file);
+    else
+        *out = file;
+    return status;
+}
+
+void awq_safetensors_close(awq_safetensors *file)
+{
+    if (!file) return;
+    if (file->map) munmap(file->map, file->size);
+    json_decref(file->header);
+    free(file->by_name);
+    free(file->tensors);
+    free(file->path);
+    free(file);
+}
+
+size_t awq_safetensors_count(const awq_safetensors *file)
+{
+    return file->count;
+}
+
+const awq_tensor *awq_safetensors_at(const awq_safetensors *file, size_t index)
+{
+    return &file->tensors[index];
+}
+
+const awq_tensor *awq_safetensors_find(const awq_safetensors *file, const char *name)
+{
+    const awq_tensor key = {.name = name};
+    const awq_tensor *wanted = &key;
+    const awq_tensor **found =
+        bsearch(&wanted, file->by_name, file->count, sizeof *file->by_name, compare_names);
+    return found ? *found : NULL;
+}
+
+const char *awq_safetensors_path(const awq_safetensors *file)
+{
+    return file->path;
+}
+
+const void *awq_safetensors_bytes(const awq_safetensors *file, uint64_t *bytes)
+{
+    *bytes = file->size;
+    return file->map;
+}
+
+uint32_t awq_safetensors_header_crc(const awq_safetensors *file)
+{
+    return awq_crc32(0, file->map, file->data_start);
+}
+
+/* Advises on the pages of a tensor; `whole`: only those that no neighbour shares. Advice may be
+ * ignored, and so may its failure. */
+static void advise(const awq_tensor *tensor, int advice, bool whole)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = (uintptr_t)tensor->data;
+    uintptr_t end = begin + tensor->bytes;
+    begin = (whole ? begin + page - 1 : begin) / page * page;
+    if (whole) end = end / page * page;
+    if (end > begin) (void)madvise((void *)begin, end - begin, advice);
+}
+
+void awq_safetensors_will_need(const awq_tensor *tensor)
+{
+    advise(tensor, MADV_WILLNEED, false);
+}
+
+void awq_safetensors_dont_need(const awq_tensor *tensor)
+{
+    advise(tensor, MADV_DONTNEED, true);
+}

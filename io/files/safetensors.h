@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ * io/files/safetensors.h - read and write one .safetensors file.
+ *
+ * The format: u64 little-endian N; N bytes of JSON, `{"name": {"dtype": "BF16", "shape": [..],
+ * "data_offsets": [begin, end]}, ..., "__metadata__": {..strings..}}`, padded with spaces; then
+ * the data, offsets counted from its start. The reader is strict: N at most 100 MB and inside the
+ * file, no duplicate keys, dtypes known, shape times element size equal to the range, ranges
+ * inside the file, not overlapping and without gaps. Nothing is copied: tensors point into the
+ * mapping. */
+#ifndef AWQ_IO_FILES_SAFETENSORS_H
+#define AWQ_IO_FILES_SAFETENSORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "io/core/dtype.h"
+#include "io/core/error.h"
+
+enum { AWQ_MAX_DIMS = 8 };
+
+typedef struct awq_tensor {
+    const char *name; /* owned by the file or list it came from */
+    awq_dtype dtype;
+    int dims;
+    int64_t shape[AWQ_MAX_DIMS]; /* outermost first */
+    uint64_t offset;             /* bytes from the start of the data section */
+    uint64_t bytes;
+    const void *data; /* in the mapping when read; unused when written */
+} awq_tensor;
+
+/* Elements: the product of the shape. */
+int64_t awq_tensor_elements(const awq_tensor *tensor);
+/* "[4096, 11008]" into out; returns out. */
+enum { AWQ_SHAPE_TEXT_BYTES = 8 * 22 + 4 };
+char *awq_tensor_shape_text(char out[AWQ_SHAPE_TEXT_BYTES], const awq_tensor *tensor);
+
+typedef struct awq_safetensors awq_safetensors;
+
+/* Maps a file. *out is the caller's to close; its tensors live as long. */
+awq_status awq_safetensors_open(const char *path, awq_safetensors **out, awq_error *err);
+void awq_safetensors_close(awq_safetensors *file);
+
+size_t awq_safetensors_count(const awq_safetensors *file);
+/* Tensors in the order of their data. */
+const awq_tensor *awq_safetensors_at(const awq_safetensors *file, size_t index);
+/* NULL: not there. */
+const awq_tensor *awq_safetensors_find(const awq_safetensors *file, const char *name);
+const char *awq_safetensors_path(const awq_safetensors *file);
+/* The whole mapping, header included: for checksums. */
+const void *awq_safetensors_bytes(const awq_safetensors *file, uint64_t *bytes);
+/* crc32 of the header (length word and JSON): part of a job's fingerprint. */
+uint32_t awq_safetensors_header_crc(const awq_safetensors *file);
+/* Tells the kernel that a tensor's pages will be read soon, or are no longer needed. */
+void awq_safetensors_will_need(const awq_tensor *tensor);
+void awq_safetensors_dont_need(const awq_tensor *tensor);
+
+/* A writer streams the tensors, in the order given, under a temporary name. */
+typedef struct awq_safetensors_writer awq_safetensors_writer;
+
+/* Exact size of a file that holds these tensors (name, dtype, dims, shape are read). */
+uint64_t awq_safetensors_file_bytes(const awq_tensor *tensors, size_t count);
+
+/* Writes the header, metadata {"format": "pt"}. Names, dtypes and shapes are copied. */
+awq_status awq_safetensors_create(const char *path, const awq_tensor *tensors, size_t count,
+                                  awq_safetensors_writer **out, awq_error *err);
+/* Appends bytes of tensor data; tensors may be given in several pieces, in order. */
+awq_status awq_safetensors_append(awq_safetensors_writer *writer, const void *data, size_t bytes,
+                                  awq_error *err);
+/* Publishes the file; an error if bytes are missing. crc and bytes (may be NULL) are the file's. */
+awq_status awq_safetensors_commit(awq_safetensors_writer *writer, uint32_t *crc, uint64_t *bytes,
+                                  awq_error *err);
+/* Frees; what was not committed is removed. NULL is fine. */
+void awq_safetensors_writer_free(awq_safetensors_writer *writer);
+
+#endif

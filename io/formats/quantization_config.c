@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ * io/formats/quantization_config.c - config.json's quantization_config: which format, and which
+ * linears are not quantized. */
+#include <string.h>
+#include <strings.h>
+
+#include "io/formats/quantization_config.h"
+
+#include "io/files/json.h"
+#include "io/formats/format.h"
+#include "io/model/config.h"
+
+static void refuse(const awq_config_reader *reader, const char *what, const char *value)
+{
+    awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                     "'%s': quantization_config: %s '%.60s' is not supported; quantize the "
+                     "full-precision model, or give an AWQ or compressed-tensors checkpoint of "
+                     "integer weights",
+                     reader->name, what, value);
+}
+
+/* ---- linears in full precision ---- */
+
+/* Marks the linears whose full name holds `name`, or with `exact` is `name`. Names of other modules
+ * mark none: the tensors tell whether they are as they should be. */
+static void keep_named(awq_model *model, const char *name, bool exact)
+{
+    char full[AWQ_NAME_BYTES];
+    for (int64_t layer = 0; layer < model->layers; layer++)
+        for (int linear = 0; linear < awq_model_layer(model, layer)->linears; linear++) {
+            awq_linear_full_name(full, model, layer, linear);
+            if (exact ? !strcmp(full, name) : strstr(full, name) != NULL)
+                awq_model_keep(model, layer, linear);
+        }
+}
+
+/* modules_to_not_convert: readers look for these in the names of modules. */
+static void read_unconverted(const awq_config_reader *reader, const json_t *modules,
+                             awq_model *model)
+{
+    size_t i;
+    const json_t *module;
+    json_array_foreach(modules, i, module)
+    {
+        const char *name = json_string_value(module);
+        if (name && *name)
+            keep_named(model, name, false);
+        else
+            refuse(reader, "modules_to_not_convert", name ? name : "?");
+    }
+}
+
+/* compressed-tensors' ignore: names, or regular expressions. */
+static void read_ignored(const awq_config_reader *reader, const json_t *modules, awq_model *model)
+{
+    size_t i;
+    const json_t *module;
+    json_array_foreach(modules, i, module)
+    {
+        const char *name = json_string_value(module);
+        if (name && strncmp(name, "re:", 3) != 0)
+            keep_named(model, name, true);
+        else if (!name || strcmp(name, "re:.*lm_head") != 0)
+            refuse(reader, "ignore", name ? name : "?");
+    }
+}
+
+/* ---- AWQ's own formats ---- */
+
+static void read_awq(const awq_config_reader *reader, const json_t *object, awq_model *model)
+{
+    static const char *const versions[] = {"gemm", "gemv", "gemv_fast"};
+    awq_quantization *out = &model->quantization;
+    const char *name = reader->name;
+    awq_problems *problems = reader->problems;
+    const char *version = awq_json_string(object, "version", "gemm", name, problems);
+    int format = 0;
+    while (format < 3 && strcasecmp(version, versions[format]) != 0) format++;
+    if (format < 3)
+        out->format = (awq_format)format;
+    else
+        refuse(reader, "version", version);
+    out->bits = (int)awq_json_integer(object, "bits", 4, name, problems);
+    out->group_size = awq_json_integer(object, "group_size", 128, name, problems);
+    if (!awq_json_bool(object, "zero_point", true, name, problems))
+        refuse(reader, "zero_point", "false");
+    read_unconverted(reader, json_object_get(object, "modules_to_not_convert"), model);
+}
+
+/* ---- compressed-tensors ---- */
+
+static bool is_null(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return !value || json_is_null(value);
+}
+
+static void read_weights(const awq_config_reader *reader, const json_t *weights, awq_model *model)
+{
+    const char *name = reader->name;
+    awq_problems *problems = reader->problems;
+    awq_quantization *out = &model->quantization;
+    const char *type = awq_json_string(weights, "type", "int", name, problems);
+    const char *strategy = awq_json_string(weights, "strategy", "?", name, problems);
+    bool channel = !strcmp(strategy, "channel");
+    if (strcmp(type, "int") != 0) refuse(reader, "weights type", type);
+    if (!channel && strcmp(strategy, "group") != 0) refuse(reader, "weights strategy", strategy);
+    if (!is_null(weights, "actorder")) refuse(reader, "weights actorder", "not null");
+    out->bits = (int)awq_json_integer(weights, "num_bits", 8, name, problems);
+    out->group_size = channel ? -1 : awq_json_integer(weights, "group_size", 0, name, problems);
+    out->symmetric = awq_json_bool(weights, "symmetric", true, name, problems);
+}
+
+/* The one group of modules that there may be: all Linears, weights alone. */
+static void read_group(const awq_config_reader *reader, const json_t *group, awq_model *model)
+{
+    const json_t *targets = json_object_get(group, "targets");
+    const char *target = json_string_value(json_array_get(targets, 0));
+    if (json_array_size(targets) != 1 || !target || strcmp(target, "Linear") != 0)
+        refuse(reader, "targets other than 'Linear', such as", target ? target : "?");
+    if (!is_null(group, "input_activations") || !is_null(group, "output_activations"))
+        refuse(reader, "quantization of", "activations");
+    read_weights(reader, json_object_get(group, "weights"), model);
+}
+
+static void read_compressed(const awq_config_reader *reader, const json_t *object, awq_model *model)
+{
+    const char *format = awq_json_string(object, "format", "?", reader->name, reader->problems);
+    const json_t *groups = json_object_get(object, "config_groups");
+    model->quantization.format = AWQ_FORMAT_COMPRESSED;
+    if (strcmp(format, "pack-quantized") != 0) refuse(reader, "format", format);
+    if (!is_null(object, "kv_cache_scheme")) refuse(reader, "kv_cache_scheme", "not null");
+    if (json_object_size(groups) == 1)
+        read_group(reader, json_object_iter_value(json_object_iter((json_t *)(uintptr_t)groups)),
+                   model);
+    else
+        refuse(reader, "config_groups", "other than one");
+    read_ignored(reader, json_object_get(object, "ignore"), model);
+}
+
+/* ---- both ---- */
+
+static bool check_group_size(const awq_config_reader *reader, const awq_model *model)
+{
+    int64_t size = model->quantization.group_size;
+    if (size == -1 || size > 0) return true;
+    awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                     "'%s': quantization_config: group_size %lld is not above zero, nor -1",
+                     reader->name, (long long)size);
+    return false;
+}
+
+/* false: it does not fit, and a problem says so. */
+static bool check_linear(const awq_config_reader *reader, const awq_quantization *how,
+                         const awq_linear_spec *linear)
+{
+    char reason[AWQ_REASON_BYTES];
+    if (how->group_size > 0 && linear->in % how->group_size) {
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': quantization_config: group_size %lld does not divide the "
+                         "%lld columns of '%s'",
+                         reader->name, (long long)how->group_size, (long long)linear->in,
+                         linear->name);
+        return false;
+    }
+    if (awq_format_holds_linear(how, linear->out, linear->in, reason)) return true;
+    awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': quantization_config: '%s' %s",
+                     reader->name, linear->name, reason);
+    return false;
+}
+
+/* The first linear that does not fit, if there is one. */
+static void check_linears(const awq_config_reader *reader, const awq_model *model)
+{
+    for (int kind = 0; kind < model->kinds; kind++)
+        for (int i = 0; i < model->kind[kind].linears; i++)
+            if (!awq_model_keeps_all(model, kind, i) &&
+                !check_linear(reader, &model->quantization, &model->kind[kind].linear[i]))
+                return;
+}
+
+static void check(const awq_config_reader *reader, const awq_model *model)
+{
+    char reason[AWQ_REASON_BYTES];
+    if (!awq_format_holds(&model->quantization, reason))
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': quantization_config: %s",
+                         reader->name, reason);
+    if (check_group_size(reader, model)) check_linears(reader, model);
+}
+
+static void read_object(const awq_config_reader *reader, const json_t *object, awq_model *model)
+{
+    size_t before = reader->problems->count;
+    const char *method =
+        awq_json_string(object, "quant_method", "", reader->name, reader->problems);
+    if (!strcmp(method, "awq"))
+        read_awq(reader, object, model);
+    else if (!strcmp(method, "compressed-tensors"))
+        read_compressed(reader, object, model);
+    else
+        refuse(reader, "quant_method", method);
+    model->quantized = true;
+    model->quantization.scales = awq_format_scale_dtype(model->quantization.format, model->dtype);
+    if (reader->problems->count == before) check(reader, model);
+}
+
+static void read_quantization(const awq_config_reader *reader, awq_model *model)
+{
+    const json_t *object = json_object_get(reader->object, "quantization_config");
+    if (!object || json_is_null(object)) return;
+    if (json_is_object(object))
+        read_object(reader, object, model);
+    else
+        awq_config_complain(reader, "key 'quantization_config' is not an object", "");
+}
+
+bool awq_model_config_read(const json_t *config, const char *name, awq_model *out,
+                           awq_problems *problems)
+{
+    const awq_config_reader reader = {config, name, problems};
+    size_t before = problems->count;
+    awq_model model;
+    if (!awq_model_describe(&reader, &model)) return false;
+    read_quantization(&reader, &model);
+    if (problems->count > before)
+        awq_model_release(&model);
+    else
+        *out = model;
+    return problems->count == before;
+}
+
+bool awq_model_from_config(const json_t *config, awq_model *out, awq_problems *problems)
+{
+    return awq_model_config_read(config, "config.json", out, problems);
+}

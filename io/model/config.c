@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/model/config.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/files/json.h"
+
+enum { MAX_HEADS = 1 << 16 };
+
+/* ---- what readers share ---- */
+
+void awq_config_complain(const awq_config_reader *reader, const char *what, const char *value)
+{
+    awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': %s%.100s", reader->name, what, value);
+}
+
+int64_t awq_config_read_size(const awq_config_reader *reader, const char *key, int64_t fallback,
+                             int64_t max)
+{
+    size_t before = reader->problems->count;
+    const json_t *value = json_object_get(reader->object, key);
+    int64_t size = awq_json_integer(reader->object, key, fallback, reader->name, reader->problems);
+    if (reader->problems->count > before) return 0;
+    if (size >= 1 && size <= max) return size;
+    if ((!value || json_is_null(value)) && !fallback)
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': key '%s' is missing", reader->name,
+                         key);
+    else
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': key '%s' is %lld, expected 1 to %lld", reader->name, key,
+                         (long long)size, (long long)max);
+    return 0;
+}
+
+bool awq_config_read_bool(const awq_config_reader *reader, const char *key, bool fallback)
+{
+    return awq_json_bool(reader->object, key, fallback, reader->name, reader->problems);
+}
+
+static bool is_said(const awq_config_reader *reader, const char *key)
+{
+    const json_t *value = json_object_get(reader->object, key);
+    return value && !json_is_null(value);
+}
+
+/* A number above zero; absent: the fallback. */
+static double read_positive(const awq_config_reader *reader, const char *key, double fallback)
+{
+    size_t before = reader->problems->count;
+    double value = awq_json_number(reader->object, key, fallback, reader->name, reader->problems);
+    if (reader->problems->count > before || (value > 0 && isfinite(value))) return value;
+    if (value != fallback)
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': key '%s' must be a number above zero", reader->name, key);
+    return fallback;
+}
+
+/* ---- family ---- */
+
+static const awq_family *read_family(const awq_config_reader *reader)
+{
+    char supported[400];
+    const char *type =
+        awq_json_string(reader->object, "model_type", "", reader->name, reader->problems);
+    const awq_family *family = awq_family_find(type);
+    awq_family_list(supported, sizeof supported);
+    if (!family && !*type)
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': key 'model_type' is missing; supported are %s", reader->name,
+                         supported);
+    else if (!family)
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': model_type '%.60s' is not supported; supported are %s",
+                         reader->name, type, supported);
+    return family;
+}
+
+/* Keys that change what a model computes, the families that have them, and the value that says
+ * nothing (NAN: there is none). A family that does not have a key does not compute what it asks
+ * for. */
+static const struct {
+    const char *key;
+    unsigned flag;
+    double neutral;
+} arithmetic_keys[] = {
+    {"attn_logit_softcapping", AWQ_KEY_SOFTCAPS, NAN},
+    {"final_logit_softcapping", AWQ_KEY_SOFTCAPS, NAN},
+    {"query_pre_attn_scalar", AWQ_KEY_QUERY_SCALAR, NAN},
+    {"use_bidirectional_attention", 0, 0},
+    {"attention_chunk_size", 0, NAN},
+    {"attention_multiplier", 0, NAN},
+    {"embedding_multiplier", 0, 1},
+    {"residual_multiplier", 0, 1},
+    {"logits_scaling", 0, 1},
+    {"clip_qkv", 0, NAN},
+    {"n_group", 0, NAN},
+    {"topk_group", 0, NAN},
+    {"topk_method", 0, NAN},
+    {"scoring_func", 0, NAN},
+    {"n_shared_experts", 0, NAN},
+    {"routed_scaling_factor", 0, NAN},
+    {"moe_layer_freq", 0, NAN},
+    {"first_k_dense_replace", 0, NAN},
+};
+
+static void refuse_foreign_keys(const awq_config_reader *reader, const awq_family *family)
+{
+    for (size_t i = 0; i < sizeof arithmetic_keys / sizeof *arithmetic_keys; i++) {
+        const char *key = arithmetic_keys[i].key;
+        const json_t *value = json_object_get(reader->object, key);
+        double number = json_is_boolean(value) ? json_is_true(value) : json_number_value(value);
+        bool silent = (json_is_number(value) || json_is_boolean(value)) &&
+                      number == arithmetic_keys[i].neutral;
+        if (is_said(reader, key) && !silent && !(family->keys & arithmetic_keys[i].flag))
+            awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                             "'%s': key '%s' is not supported for model_type '%s'", reader->name,
+                             key, family->model_type);
+    }
+}
+
+/* ---- sizes ---- */
+
+static void require_multiple(const awq_config_reader *reader, const char *key, int64_t value,
+                             const char *of_key, int64_t of)
+{
+    if (value && of && value % of)
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': %s %lld is not a multiple of %s %lld", reader->name, key,
+                         (long long)value, of_key, (long long)of);
+}
+
+static void read_head_dim(const awq_config_reader *reader, awq_config *config)
+{
+    int64_t fallback = config->family->head_dim;
+    if (fallback || is_said(reader, "head_dim")) {
+        config->head_dim = awq_config_read_size(reader, "head_dim", fallback, AWQ_MAX_WIDTH);
+    } else if (config->hidden && config->heads) {
+        require_multiple(reader, "hidden_size", config->hidden, "num_attention_heads",
+                         config->heads);
+        config->head_dim = config->hidden / config->heads;
+    }
+    if (config->head_dim % 2)
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': head_dim %lld is odd, which RoPE cannot rotate", reader->name,
+                         (long long)config->head_dim);
+    if (config->head_dim * config->heads > AWQ_MAX_WIDTH)
+        awq_config_complain(reader, "num_attention_heads times head_dim is too large", "");
+}
+
+static void read_sizes(const awq_config_reader *reader, awq_config *config, awq_model *model)
+{
+    config->layers = awq_config_read_size(reader, "num_hidden_layers", 0, AWQ_MAX_LAYERS);
+    config->hidden = awq_config_read_size(reader, "hidden_size", 0, AWQ_MAX_WIDTH);
+    config->intermediate = awq_config_read_size(reader, "intermediate_size", 0, AWQ_MAX_WIDTH);
+    model->vocab = awq_config_read_size(reader, "vocab_size", 0, INT32_MAX);
+    model->max_positions = awq_config_read_size(reader, "max_position_embeddings",
+                                                config->family->max_positions, INT32_MAX);
+    config->heads = awq_config_read_size(reader, "num_attention_heads", 0, MAX_HEADS);
+    config->kv_heads = config->heads;
+    if (config->heads)
+        config->kv_heads =
+            awq_config_read_size(reader, "num_key_value_heads", config->heads, MAX_HEADS);
+    require_multiple(reader, "num_attention_heads", config->heads, "num_key_value_heads",
+                     config->kv_heads);
+    read_head_dim(reader, config);
+}
+
+static void read_biases(const awq_config_reader *reader, awq_config *config)
+{
+    const awq_family *family = config->family;
+    bool attention = (family->keys & AWQ_KEY_ATTENTION_BIAS) &&
+                     awq_config_read_bool(reader, "attention_bias", false);
+    bool qkv = family->qkv_bias;
+    if (family->keys & AWQ_KEY_QKV_BIAS) qkv = awq_config_read_bool(reader, "qkv_bias", qkv);
+    config->qkv_bias = attention || qkv;
+    config->o_bias = attention;
+    config->mlp_bias =
+        (family->keys & AWQ_KEY_MLP_BIAS) && awq_config_read_bool(reader, "mlp_bias", false);
+}
+
+/* ---- attention ---- */
+
+/* Which layers have the window, by layer_types or in turn from the first. */
+static void read_layer_types(const awq_config_reader *reader, awq_config *config)
+{
+    const json_t *types = json_object_get(reader->object, "layer_types");
+    bool listed = is_said(reader, "layer_types"),
+         mixed = config->family->keys & AWQ_KEY_LAYER_TYPES;
+    for (int64_t i = 0; mixed && i < config->layers; i++) config->windowed[i] = i % 2 == 0;
+    if (listed && mixed && json_array_size(types) != (size_t)config->layers)
+        awq_config_complain(reader, "layer_types does not name a type for each layer", "");
+    for (size_t i = 0; listed && i < json_array_size(types); i++) {
+        const char *text = json_string_value(json_array_get(types, i));
+        bool sliding = text && !strcmp(text, "sliding_attention");
+        if (!(text && (!strcmp(text, "full_attention") || (mixed && sliding)))) {
+            awq_config_complain(
+                reader, "layer_types holds a type that is not supported: ", text ? text : "?");
+            return;
+        }
+        if (mixed && i < (size_t)config->layers) config->windowed[i] = sliding;
+    }
+}
+
+static void read_window(const awq_config_reader *reader, awq_config *config)
+{
+    unsigned keys = config->family->keys;
+    if (keys & AWQ_KEY_WINDOW_SWITCH && awq_config_read_bool(reader, "use_sliding_window", false))
+        awq_config_complain(reader, "use_sliding_window is not supported", "");
+    bool windowed = keys & AWQ_KEY_WINDOW && is_said(reader, "sliding_window");
+    if (windowed) config->window = awq_config_read_size(reader, "sliding_window", 0, INT32_MAX);
+    for (int64_t i = 0; windowed && i < config->layers; i++) config->windowed[i] = true;
+    read_layer_types(reader, config);
+    if (keys & AWQ_KEY_LAYER_TYPES && !windowed)
+        config->window = awq_config_read_size(reader, "sliding_window", 4096, INT32_MAX);
+}
+
+/* The scale of attention's logits, and the soft caps; null is none. */
+static void read_logits(const awq_config_reader *reader, awq_config *config, awq_model *model)
+{
+    unsigned keys = config->family->keys;
+    double scalar = (double)config->head_dim;
+    if (keys & AWQ_KEY_QUERY_SCALAR) scalar = read_positive(reader, "query_pre_attn_scalar", 256);
+    config->scale = (float)(1 / sqrt(scalar));
+    if (!(keys & AWQ_KEY_SOFTCAPS)) return;
+    bool silent = !json_object_get(reader->object, "attn_logit_softcapping");
+    config->softcap = (float)read_positive(reader, "attn_logit_softcapping", silent ? 50 : 0);
+    silent = !json_object_get(reader->object, "final_logit_softcapping");
+    model->final_softcap = (float)read_positive(reader, "final_logit_softcapping", silent ? 30 : 0);
+}
+
+/* ---- the rest ---- */
+
+static void read_activation(const awq_config_reader *reader, const awq_family *family)
+{
+    static const char *const names[] = {[AWQ_SILU] = "silu", [AWQ_GELU_TANH] = "gelu_pytorch_tanh"};
+    const char *key = family->activation_key ? family->activation_key : "hidden_act";
+    const char *computed = names[family->activation];
+    const char *name =
+        awq_json_string(reader->object, key, computed, reader->name, reader->problems);
+    if (strcmp(name, computed) != 0)
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': %s '%.60s' is not supported; supported is %s", reader->name, key,
+                         name, computed);
+}
+
+static void read_norm_eps(const awq_config_reader *reader, const awq_family *family,
+                          awq_model *model)
+{
+    double eps = awq_json_number(reader->object, "rms_norm_eps",
+                                 family->norm_eps > 0 ? family->norm_eps : 1e-6, reader->name,
+                                 reader->problems);
+    if (!(eps > 0 && eps < 1))
+        awq_config_complain(reader, "rms_norm_eps is not between 0 and 1", "");
+    model->norm_eps = (float)eps;
+}
+
+static void read_dtype(const awq_config_reader *reader, awq_model *model)
+{
+    const char *name =
+        awq_json_string(reader->object, "torch_dtype", "bfloat16", reader->name, reader->problems);
+    name = awq_json_string(reader->object, "dtype", name, reader->name, reader->problems);
+    if (!strcmp(name, "bfloat16"))
+        model->dtype = AWQ_BF16;
+    else if (!strcmp(name, "float16"))
+        model->dtype = AWQ_F16;
+    else if (!strcmp(name, "float32"))
+        model->dtype = AWQ_F32;
+    else
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': dtype '%.60s' is not supported; supported are bfloat16, float16, "
+                         "float32",
+                         reader->name, name);
+}
+
+/* The root of the width in the type that the model computes in when it is served. */
+static float embedding_scale(const awq_config *config, awq_dtype dtype)
+{
+    float root = sqrtf((float)config->hidden);
+    unsigned char stored[sizeof root];
+    if (!config->family->embedding_scaled) return 1;
+    awq_narrow(stored, &root, dtype, 1);
+    awq_widen(&root, stored, dtype, 1);
+    return root;
+}
+
+/* All but layers and quantization. */
+static void read_model(const awq_config_reader *reader, awq_config *config, awq_model *model)
+{
+    const awq_family *family = config->family;
+    refuse_foreign_keys(reader, family);
+    read_sizes(reader, config, model);
+    awq_config_read_experts(reader, config);
+    read_biases(reader, config);
+    read_window(reader, config);
+    read_logits(reader, config, model);
+    read_activation(reader, family);
+    read_norm_eps(reader, family, model);
+    read_dtype(reader, model);
+    awq_config_read_rope(reader, config, model->max_positions, &model->rope);
+    model->family = family->model_type;
+    model->tied = awq_config_read_bool(reader, "tie_word_embeddings", family->tied);
+    model->layers = config->layers;
+    model->hidden = model->residual = config->hidden;
+    model->norm_offset = family->norm_offset;
+    model->embedding_scale = embedding_scale(config, model->dtype);
+}
+
+bool awq_model_describe(const awq_config_reader *reader, awq_model *out)
+{
+    size_t before = reader->problems->count;
+    awq_config config = {.family = read_family(reader)};
+    if (!config.family) return false;
+    awq_model model = {0};
+    read_model(reader, &config, &model);
+    if (reader->problems->count == before) awq_model_build(reader, &config, &model);
+    if (reader->problems->count > before)
+        awq_model_release(&model);
+    else
+        *out = model;
+    return reader->problems->count == before;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ * io/model/config.h - config.json's keys, read into numbers (awq_config), of which build.c makes
+ * the model's layers. Inside io/model only.
+ *
+ * Both spellings of keys in the wild are read (docs/awq.md 4). Each reader adds a problem for
+ * whatever is wrong, with what its errors call the file. */
+#ifndef AWQ_IO_MODEL_CONFIG_H
+#define AWQ_IO_MODEL_CONFIG_H
+
+#include "io/model/families.h"
+#include "io/model/model.h"
+
+/* Where the keys come from, and where complaints go. */
+typedef struct awq_config_reader {
+    const json_t *object;
+    const char *name; /* of the file, for messages */
+    awq_problems *problems;
+} awq_config_reader;
+
+/* What layers are made of. */
+typedef struct awq_config {
+    const awq_family *family;
+    int64_t layers, hidden;
+    int64_t intermediate; /* of dense layers */
+    int64_t heads, kv_heads, head_dim, rope_dim;
+    int64_t window; /* 0: none */
+    float scale, softcap;
+    bool qkv_bias, o_bias, mlp_bias;
+    int64_t experts, active; /* 0: no layer is sparse */
+    int64_t expert_width;
+    int64_t shared_width; /* 0: there is no shared expert */
+    bool normalized;
+    bool sparse[AWQ_MAX_LAYERS];   /* which layers have experts, and no MLP of their own */
+    bool windowed[AWQ_MAX_LAYERS]; /* which attend to a window */
+} awq_config;
+
+/* The model but for its quantization_config; false: a problem was added, and *out is untouched.
+ * Release the result. */
+bool awq_model_describe(const awq_config_reader *reader, awq_model *out);
+
+/* Far above any model, and small enough that no product of sizes overflows. */
+enum { AWQ_MAX_WIDTH = 1 << 20 };
+
+/* A problem: "'NAME': WHATVALUE". */
+void awq_config_complain(const awq_config_reader *reader, const char *what, const char *value);
+/* A size from 1 to max; fallback 0: the key must be there. Returns 0 after a problem. */
+int64_t awq_config_read_size(const awq_config_reader *reader, const char *key, int64_t fallback,
+                             int64_t max);
+bool awq_config_read_bool(const awq_config_reader *reader, const char *key, bool fallback);
+
+/* The keys of a mixture of experts, in families that have them; the other sizes are known. */
+void awq_config_read_experts(const awq_config_reader *reader, awq_config *config);
+
+/* rope_parameters, or rope_theta and rope_scaling, and config->rope_dim; head_dim is known, and
+ * max_positions. */
+void awq_config_read_rope(const awq_config_reader *reader, awq_config *config,
+                          int64_t max_positions, awq_rope *rope);
+
+/* The kinds of layers, and which each layer is (build.c). AWQ_MAX_LINEARS may be exceeded: a
+ * problem. */
+void awq_model_build(const awq_config_reader *reader, const awq_config *config, awq_model *out);
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <string.h>
+
+#include "io/files/json.h"
+#include "io/model/config.h"
+
+/* A number above zero that must be there. */
+static double positive(const awq_config_reader *reader, const json_t *rope, const char *key)
+{
+    size_t before = reader->problems->count;
+    double value = awq_json_number(rope, key, 0, reader->name, reader->problems);
+    if (reader->problems->count == before && !(value > 0 && isfinite(value)))
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': the RoPE key '%s' must be a number above zero", reader->name, key);
+    return value;
+}
+
+static void read_llama3(const awq_config_reader *reader, const json_t *object, awq_rope *rope)
+{
+    rope->factor = positive(reader, object, "factor");
+    rope->low_freq_factor = positive(reader, object, "low_freq_factor");
+    rope->high_freq_factor = positive(reader, object, "high_freq_factor");
+    rope->original_positions = positive(reader, object, "original_max_position_embeddings");
+    if (rope->high_freq_factor <= rope->low_freq_factor && rope->high_freq_factor > 0)
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': high_freq_factor must be above low_freq_factor", reader->name);
+}
+
+/* Of each pair of channels that is rotated. */
+static void read_factors(const awq_config_reader *reader, const json_t *object, const char *key,
+                         int64_t pairs, double *out)
+{
+    const json_t *list = json_object_get(object, key);
+    bool fits = json_array_size(list) == (size_t)pairs && pairs <= AWQ_MAX_ROPE_FACTORS;
+    for (int64_t i = 0; fits && i < pairs; i++) {
+        out[i] = json_number_value(json_array_get(list, (size_t)i));
+        fits = out[i] > 0 && isfinite(out[i]);
+    }
+    if (!fits)
+        awq_problems_add(
+            reader->problems, AWQ_ERR_INPUT,
+            "'%s': the RoPE key '%s' must be a list of %lld numbers above zero, and of "
+            "%d at most",
+            reader->name, key, (long long)pairs, (int)AWQ_MAX_ROPE_FACTORS);
+}
+
+/* Sequences of the original length at most are rotated by other factors than longer ones, and both
+ * are scaled for the most that the model was extended to (transformers'
+ * _compute_longrope_parameters). */
+static void read_longrope(const awq_config_reader *reader, const json_t *object,
+                          const awq_config *config, int64_t max_positions, awq_rope *rope)
+{
+    static const char original[] = "original_max_position_embeddings";
+    const json_t *where = json_object_get(reader->object, original) ? reader->object : object;
+    rope->original_positions =
+        awq_json_number(where, original, (double)max_positions, reader->name, reader->problems);
+    if (!(rope->original_positions > 1))
+        awq_config_complain(reader, original, " must be above one");
+    double factor = (double)max_positions / rope->original_positions, scaled = 1;
+    if (factor > 1) scaled = sqrt(1 + log(factor) / log(rope->original_positions));
+    rope->attention_factor =
+        awq_json_number(object, "attention_factor", scaled, reader->name, reader->problems);
+    read_factors(reader, object, "short_factor", config->rope_dim / 2, rope->short_factor);
+    read_factors(reader, object, "long_factor", config->rope_dim / 2, rope->long_factor);
+}
+
+/* Transformers 5 allows one object per attention type; the families here have one type. */
+static bool is_per_attention_type(const json_t *object)
+{
+    return json_object_get(object, "full_attention") ||
+           json_object_get(object, "sliding_attention");
+}
+
+/* Names that it had before. */
+static bool is_longrope(const char *type)
+{
+    return !strcmp(type, "longrope") || !strcmp(type, "su") || !strcmp(type, "yarn");
+}
+
+static void read_scaling(const awq_config_reader *reader, const json_t *object,
+                         const char *fallback, const awq_config *config, int64_t max_positions,
+                         awq_rope *rope)
+{
+    bool longrope = config->family->keys & AWQ_KEY_LONGROPE;
+    const char *type = awq_json_string(object, "type", fallback, reader->name, reader->problems);
+    type = awq_json_string(object, "rope_type", type, reader->name, reader->problems);
+    if (!type || is_per_attention_type(object)) {
+        awq_config_complain(reader, "the RoPE scaling does not say one rope_type", "");
+    } else if (!strcmp(type, "default")) {
+        rope->type = AWQ_ROPE_DEFAULT;
+    } else if (!strcmp(type, "linear")) {
+        rope->type = AWQ_ROPE_LINEAR;
+        rope->factor = positive(reader, object, "factor");
+    } else if (!strcmp(type, "llama3")) {
+        rope->type = AWQ_ROPE_LLAMA3;
+        read_llama3(reader, object, rope);
+    } else if (longrope && is_longrope(type)) {
+        rope->type = AWQ_ROPE_LONGROPE;
+        read_longrope(reader, object, config, max_positions, rope);
+    } else {
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': rope type '%.60s' is not supported; supported are default, "
+                         "linear, llama3%s",
+                         reader->name, type, longrope ? ", longrope" : "");
+    }
+}
+
+/* How much of a head is rotated: partial_rotary_factor, here or among the rope_parameters. */
+static void read_partial(const awq_config_reader *reader, const json_t *object, awq_config *config)
+{
+    double part =
+        awq_json_number(object, "partial_rotary_factor", NAN, reader->name, reader->problems);
+    if (isnan(part)) return;
+    bool partial = config->family->keys & AWQ_KEY_PARTIAL_ROTARY;
+    int64_t rotated = part > 0 && part <= 1 ? (int64_t)((double)config->head_dim * part) : 0;
+    if (part != 1 && (!partial || rotated < 2 || rotated % 2))
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': partial_rotary_factor %g is not supported", reader->name, part);
+    else
+        config->rope_dim = rotated;
+}
+
+/* The object of a key; NULL when it is absent or null, and with a problem when it is neither. */
+static const json_t *object_of(const awq_config_reader *reader, const char *key)
+{
+    const json_t *value = json_object_get(reader->object, key);
+    if (!value || json_is_null(value)) return NULL;
+    if (json_is_object(value)) return value;
+    awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': key '%s' is not an object",
+                     reader->name, key);
+    return NULL;
+}
+
+void awq_config_read_rope(const awq_config_reader *reader, awq_config *config,
+                          int64_t max_positions, awq_rope *rope)
+{
+    const json_t *parameters = object_of(reader, "rope_parameters");
+    const json_t *scaling = object_of(reader, "rope_scaling");
+    double silent = config->family->rope_theta > 0 ? config->family->rope_theta : 10000;
+    rope->theta =
+        awq_json_number(reader->object, "rope_theta", silent, reader->name, reader->problems);
+    config->rope_dim = config->head_dim;
+    read_partial(reader, reader->object, config);
+    if (parameters) {
+        rope->theta =
+            awq_json_number(parameters, "rope_theta", rope->theta, reader->name, reader->problems);
+        read_partial(reader, parameters, config);
+        read_scaling(reader, parameters, "default", config, max_positions, rope);
+    } else if (scaling) {
+        read_scaling(reader, scaling, NULL, config, max_positions, rope);
+    }
+    if (!(rope->theta > 0 && isfinite(rope->theta)))
+        awq_config_complain(reader, "key 'rope_theta' must be above zero", "");
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/model/layer.h"
+
+#include <string.h>
+
+const char *awq_linear_short_name(const awq_linear_spec *linear)
+{
+    return strchr(linear->name, '.') + 1;
+}
+
+const char *awq_linear_type(const awq_linear_spec *linear)
+{
+    return strrchr(linear->name, '.') + 1;
+}
+
+int64_t awq_layer_parameters(const awq_layer_spec *layer)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < layer->linears; i++) {
+        const awq_linear_spec *linear = &layer->linear[i];
+        sum += linear->out * linear->in + (linear->bias ? linear->out : 0);
+    }
+    for (int i = 0; i < layer->norms; i++) sum += layer->norm[i].width;
+    return sum;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT
+ * io/model/layer.h - a decoder layer as data: its norms, linears, scale groups (docs/awq.md 1),
+ * attention and MLPs, as arrays.
+ *
+ * A model has one description for each kind of layer that it has: dense or sparse, of a sliding
+ * window or not. Whatever loads, runs, searches, folds, writes or verifies a layer walks these
+ * arrays; what a family's layers are made of is said in io/model (families.c, build.c) and nowhere
+ * else. Things refer to one another by index; -1 is none.
+ *
+ *   half[..].norm -> group -> readers (linears) -> .. -> the residual
+ *                      ^ producer: the norm, or the rows of a linear, that 1/s is folded into */
+#ifndef AWQ_IO_MODEL_LAYER_H
+#define AWQ_IO_MODEL_LAYER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io/core/activation.h"
+
+enum { AWQ_LAYER_NAME_BYTES = 64, AWQ_GROUP_NAME_BYTES = 40, AWQ_MAX_NORMS = 8 };
+
+typedef struct awq_norm_spec {
+    const char *name; /* in its layer: "input_layernorm", static */
+    int64_t width;
+    bool offset; /* it multiplies by 1 + weight */
+    int feeds;   /* the group whose scales it absorbs; -1: none */
+} awq_norm_spec;
+
+/* Some rows of a linear's weight, and so of what it puts out: all of v_proj's, a third of a fused
+ * qkv_proj's. `times` runs of `count` rows, the first at row `first`, one every `period`. */
+typedef struct awq_rows {
+    int linear;
+    int64_t first, count, period, times;
+} awq_rows;
+
+static inline int64_t awq_rows_count(const awq_rows *rows)
+{
+    return rows->count * rows->times;
+}
+
+/* The row of the linear that is the index-th of them. */
+static inline int64_t awq_rows_at(const awq_rows *rows, int64_t index)
+{
+    return rows->first + index / rows->count * rows->period + index % rows->count;
+}
+
+/* A layer is x += attention(norm(x)), then x += MLPs(norm(x)). */
+typedef enum awq_half { AWQ_HALF_ATTENTION, AWQ_HALF_MLP, AWQ_HALVES } awq_half;
+
+/* One stored module: what is quantized and packed as one. */
+typedef struct awq_linear_spec {
+    char name[AWQ_LAYER_NAME_BYTES]; /* in its layer: "mlp.experts.3.up_proj" */
+    int64_t out, in;
+    int group;  /* whose input it reads */
+    int feeds;  /* the group whose scales some of its rows absorb; -1: none */
+    int expert; /* whose tokens it sees; -1: all of the layer's */
+    awq_half half;
+    bool bias;
+    bool router;       /* chooses experts, or weighs one: small, and never quantized */
+    bool clipped;      /* its range may be cut: not q's and k's */
+    const char *fused; /* what engines load it with as one linear, for messages: "the experts",
+                          static and the same for all of these; NULL: nothing */
+} awq_linear_spec;
+
+/* Who absorbs 1/s: a norm's weight, or rows of a linear and their bias; no one: the input's scales
+ * stay 1. */
+typedef struct awq_producer {
+    enum { AWQ_BY_NO_ONE, AWQ_BY_NORM, AWQ_BY_ROWS } by;
+    int norm;
+    awq_rows rows; /* as many as there are free channels */
+} awq_producer;
+
+/* Linears that read the same input and share its channel scales. */
+typedef struct awq_group_spec {
+    char name[AWQ_GROUP_NAME_BYTES]; /* "qkv", "o", "gate_up", "down", "experts.3.down" */
+    int64_t channels;
+    awq_producer producer;
+    int64_t run, repeat; /* each `run` channels stand `repeat` times in a row, with scales in common
+                            (grouped-query attention, docs/awq.md 2.6); repeat 1: all are free */
+    int expert;          /* whose tokens the input is of; -1: all of the layer's */
+    int first, count;    /* its readers: awq_layer_spec.reader[first ..] */
+} awq_group_spec;
+
+typedef struct awq_half_spec {
+    int norm;     /* of its input */
+    int out_norm; /* of its output, before that is added; -1: none. No producer: behind it is the
+                     residual */
+    int group;    /* that reads the input norm */
+} awq_half_spec;
+
+/* Grouped-query attention. */
+typedef struct awq_attention_spec {
+    awq_rows q, k, v;
+    int o;
+    int q_norm, k_norm; /* of each head, before RoPE; -1: none */
+    int64_t heads, kv_heads, head_dim;
+    int64_t rope_dim; /* of head_dim, the first; the rest passes */
+    int64_t window;   /* tokens that a token attends to, itself included; 0: all before it */
+    float scale;      /* of the logits */
+    float softcap;    /* logits are softcap tanh(logits / softcap); 0: as they are */
+} awq_attention_spec;
+
+/* down(activation(gate(x)) * up(x)). */
+typedef struct awq_mlp_spec {
+    awq_rows gate, up;
+    int down;
+    int expert; /* -1: all tokens go through it */
+} awq_mlp_spec;
+
+/* The MLPs of a layer, each for itself, of which one or, by the router's choice, more see a token.
+ */
+typedef struct awq_mlps_spec {
+    awq_mlp_spec *mlp; /* [count], owned: a dense layer's one; or experts in their order,
+                          then the shared one */
+    int count;
+    awq_activation activation;
+    int64_t experts, active;      /* routed ones, and how many see a token; 0: a dense layer */
+    int64_t intermediate, shared; /* channels of a routed or a dense one; of the shared one, or 0 */
+    bool normalized;              /* a token's weights are divided by their sum */
+    int router, shared_gate;      /* linears; -1: none */
+} awq_mlps_spec;
+
+typedef struct awq_layer_spec {
+    awq_norm_spec norm[AWQ_MAX_NORMS];
+    awq_linear_spec *linear; /* [linears], owned, in the order that they are searched and stored */
+    awq_group_spec *group;   /* [groups], owned, in search order */
+    int *reader;             /* [linears], owned */
+    int norms, linears, groups;
+    awq_half_spec half[AWQ_HALVES];
+    awq_attention_spec attention;
+    awq_mlps_spec mlps;
+} awq_layer_spec;
+
+/* "experts.3.up_proj" of "mlp.experts.3.up_proj", as records and messages about one layer have it;
+ * "up_proj", which the linears of all experts have in common. */
+const char *awq_linear_short_name(const awq_linear_spec *linear);
+const char *awq_linear_type(const awq_linear_spec *linear);
+
+/* Channels of a group that are free to have a scale of their own, and the one that `channel`
+ * follows. */
+static inline int64_t awq_free_channels(const awq_group_spec *group)
+{
+    return group->channels / group->repeat;
+}
+
+static inline int64_t awq_free_channel(const awq_group_spec *group, int64_t channel)
+{
+    return channel / group->run / group->repeat * group->run + channel % group->run;
+}
+
+/* The linear of the index-th reader of a group. */
+static inline int awq_group_reader(const awq_layer_spec *layer, const awq_group_spec *group,
+                                   int index)
+{
+    return layer->reader[group->first + index];
+}
+
+/* Channels that the attention's heads put out together. */
+static inline int64_t awq_attention_channels(const awq_layer_spec *layer)
+{
+    return layer->attention.heads * layer->attention.head_dim;
+}
+
+/* Elements of weights, biases and norms. */
+int64_t awq_layer_parameters(const awq_layer_spec *layer);
+
+#endif

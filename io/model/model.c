@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/model/model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void awq_model_release(awq_model *model)
+{
+    for (int i = 0; i < model->kinds; i++) {
+        free(model->kind[i].linear);
+        free(model->kind[i].group);
+        free(model->kind[i].reader);
+        free(model->kind[i].mlps.mlp);
+    }
+    model->kinds = 0;
+}
+
+const awq_mlps_spec *awq_model_experts(const awq_model *model)
+{
+    for (int i = 0; i < model->kinds; i++)
+        if (model->kind[i].mlps.experts) return &model->kind[i].mlps;
+    return NULL;
+}
+
+/* ---- full precision ---- */
+
+static size_t bit_of(const awq_model *model, int64_t layer, int linear)
+{
+    return (size_t)layer * (size_t)model->widest + (size_t)linear;
+}
+
+void awq_model_keep(awq_model *model, int64_t layer, int linear)
+{
+    size_t bit = bit_of(model, layer, linear);
+    model->kept[bit / 32] |= UINT32_C(1) << bit % 32;
+}
+
+bool awq_model_keeps(const awq_model *model, int64_t layer, int linear)
+{
+    size_t bit = bit_of(model, layer, linear);
+    return awq_model_layer(model, layer)->linear[linear].router ||
+           (model->kept[bit / 32] >> bit % 32 & 1);
+}
+
+bool awq_model_packs(const awq_model *model, int64_t layer, int linear)
+{
+    return model->quantized && !awq_model_keeps(model, layer, linear);
+}
+
+bool awq_model_keeps_all(const awq_model *model, int kind, int linear)
+{
+    for (int64_t layer = 0; layer < model->layers; layer++)
+        if (model->kind_of[layer] == kind && !awq_model_keeps(model, layer, linear)) return false;
+    return true;
+}
+
+/* ---- names ---- */
+
+static char *layer_name(char out[AWQ_NAME_BYTES], int64_t layer, const char *name,
+                        const char *suffix)
+{
+    snprintf(out, AWQ_NAME_BYTES, "model.layers.%lld.%s%s%s", (long long)layer, name,
+             *suffix ? "." : "", suffix);
+    return out;
+}
+
+char *awq_linear_full_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
+                           int linear)
+{
+    return layer_name(out, layer, awq_model_layer(model, layer)->linear[linear].name, "");
+}
+
+char *awq_linear_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
+                             int linear, const char *suffix)
+{
+    return layer_name(out, layer, awq_model_layer(model, layer)->linear[linear].name, suffix);
+}
+
+char *awq_norm_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
+                           int norm)
+{
+    return layer_name(out, layer, awq_model_layer(model, layer)->norm[norm].name, "weight");
+}
+
+/* ---- sizes ---- */
+
+int64_t awq_model_parameters(const awq_model *model)
+{
+    int64_t matrices = model->tied ? 1 : 2; /* embedding and head */
+    int64_t sum = matrices * model->vocab * model->hidden + model->hidden;
+    for (int64_t layer = 0; layer < model->layers; layer++)
+        sum += awq_layer_parameters(awq_model_layer(model, layer));
+    return sum;
+}
+
+/* Those of the experts that a token does not go to. */
+static int64_t idle_parameters(const awq_layer_spec *layer)
+{
+    int64_t of_experts = 0;
+    for (int i = 0; i < layer->linears; i++)
+        if (layer->linear[i].expert >= 0) of_experts += layer->linear[i].out * layer->linear[i].in;
+    if (!of_experts) return 0;
+    return of_experts / layer->mlps.experts * (layer->mlps.experts - layer->mlps.active);
+}
+
+int64_t awq_model_active_parameters(const awq_model *model)
+{
+    int64_t sum = awq_model_parameters(model);
+    for (int64_t layer = 0; layer < model->layers; layer++)
+        sum -= idle_parameters(awq_model_layer(model, layer));
+    return sum;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT
+ * io/model/model.h - what config.json says of a model: family, sizes, and its layers as data.
+ *
+ * Pure description: names and shapes, no weights and no arithmetic. What is not understood is
+ * refused by name, never approximated. */
+#ifndef AWQ_IO_MODEL_MODEL_H
+#define AWQ_IO_MODEL_MODEL_H
+
+#include <jansson.h>
+
+#include "io/core/dtype.h"
+#include "io/core/problems.h"
+#include "io/model/layer.h"
+#include "io/model/quantization.h"
+
+typedef enum awq_rope_type {
+    AWQ_ROPE_DEFAULT,
+    AWQ_ROPE_LINEAR,
+    AWQ_ROPE_LLAMA3,
+    AWQ_ROPE_LONGROPE
+} awq_rope_type;
+
+enum { AWQ_MAX_ROPE_FACTORS = 256 };
+
+typedef struct awq_rope {
+    awq_rope_type type;
+    double theta;
+    double factor;             /* linear and llama3 */
+    double low_freq_factor;    /* llama3 */
+    double high_freq_factor;   /* llama3 */
+    double original_positions; /* llama3 and longrope: original_max_position_embeddings */
+    double attention_factor;   /* longrope: cos and sin are multiplied by it */
+    double
+        short_factor[AWQ_MAX_ROPE_FACTORS];   /* longrope: of each pair of channels, in sequences */
+    double long_factor[AWQ_MAX_ROPE_FACTORS]; /* of original_positions at most; in longer ones */
+} awq_rope;
+
+/* Experts of a layer; linears of all layers together: bits of awq_model.kept. */
+enum { AWQ_MAX_LAYERS = 4096, AWQ_MAX_EXPERTS = 1024, AWQ_MAX_LINEARS = 1 << 18 };
+enum { AWQ_MAX_KINDS = 8 };
+
+typedef struct awq_model {
+    const char *family; /* model_type, static */
+    int64_t layers;
+    int64_t hidden;   /* channels of the embedding and of what norms read */
+    int64_t residual; /* of the hidden states between layers: hidden, once for each stream */
+    int64_t vocab;
+    int64_t max_positions;
+    float norm_eps;
+    bool norm_offset;      /* the final norm multiplies by 1 + weight */
+    float embedding_scale; /* rows of the embedding are multiplied by it */
+    float final_softcap;   /* logits are cap tanh(logits / cap); 0: as they are */
+    awq_rope rope;
+    bool tied;       /* lm_head is the embedding */
+    awq_dtype dtype; /* torch_dtype; BF16 where config.json is silent */
+    /* Set when the checkpoint is quantized already: */
+    bool quantized;
+    awq_quantization quantization;
+    /* The kinds of layers, and each layer's. */
+    awq_layer_spec kind[AWQ_MAX_KINDS]; /* owned */
+    int kinds;
+    uint8_t kind_of[AWQ_MAX_LAYERS];
+    int widest; /* linears of the kind that has the most */
+    /* The linears that are, or shall be, kept in full precision: awq_model_keep. */
+    uint32_t kept[AWQ_MAX_LINEARS / 32];
+} awq_model;
+
+void awq_model_release(awq_model *model);
+
+static inline const awq_layer_spec *awq_model_layer(const awq_model *model, int64_t layer)
+{
+    return &model->kind[model->kind_of[layer]];
+}
+
+/* The MLPs of a sparse layer; NULL: the model has none. */
+const awq_mlps_spec *awq_model_experts(const awq_model *model);
+
+/* Whether a linear of this model is quantized. */
+bool awq_model_packs(const awq_model *model, int64_t layer, int linear);
+/* Whether a linear is, or shall be, kept in full precision: routers always are. */
+bool awq_model_keeps(const awq_model *model, int64_t layer, int linear);
+/* Whether it is in every layer of a kind. */
+bool awq_model_keeps_all(const awq_model *model, int kind, int linear);
+/* Says that it shall be. */
+void awq_model_keep(awq_model *model, int64_t layer, int linear);
+
+/* Names: "model.layers.7.mlp.experts.3.up_proj"; and that with `suffix`, "weight", "bias",
+ * "qweight"... */
+enum { AWQ_NAME_BYTES = 256 };
+char *awq_linear_full_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
+                           int linear);
+char *awq_linear_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
+                             int linear, const char *suffix);
+char *awq_norm_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
+                           int norm);
+#define AWQ_EMBEDDING_NAME  "model.embed_tokens.weight"
+#define AWQ_FINAL_NORM_NAME "model.norm.weight"
+#define AWQ_HEAD_NAME       "lm_head.weight"
+
+/* Parameters of the whole model, embeddings and head (once when tied) included; of them, those that
+ * a token is multiplied with. */
+int64_t awq_model_parameters(const awq_model *model);
+int64_t awq_model_active_parameters(const awq_model *model);
+
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+#include "jobs/options/job_file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/files/file.h"
+
+enum { MAX_FILE_BYTES = 1 << 20 };
+
+static const int kinds = AWQ_COMMAND_QUANTIZE | AWQ_COMMAND_PLAN;
+
+typedef struct reader {
+    const char *path;
+    int line;
+    awq_options *options;
+    awq_problems *problems;
+    int *first_line; /* [awq_option_count]: where an option was first set; 0: nowhere */
+} reader;
+
+bool awq_job_file_holds(const awq_option *option)
+{
+    return (option->commands & kinds) && option->offset != offsetof(awq_options, job) &&
+           option->offset != offsetof(awq_options, print_job);
+}
+
+/* ---- reading ---- */
+
+static void refuse(const reader *r, const char *sentence)
+{
+    awq_problems_add(r->problems, AWQ_ERR_USAGE, "'%s' line %d: %s", r->path, r->line, sentence);
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+static char *skip_blanks(char *text)
+{
+    while (is_blank(*text)) text++;
+    return text;
+}
+
+static void cut_trailing_blanks(char *text)
+{
+    size_t length = strlen(text);
+    while (length && is_blank(text[length - 1])) text[--length] = '\0';
+}
+
+/* The end of what is not a comment. */
+static char *find_comment(char *text)
+{
+    for (char *c = text; *c; c++)
+        if (*c == '#' && (c == text || is_blank(c[-1]))) return c;
+    return text + strlen(text);
+}
+
+/* Unquotes in place; `text` is behind the opening quote. NULL: there is no end, or more behind. */
+static char *unquote(char *text)
+{
+    char *to = text, *from = text;
+    while (*from && (*from != '"' || from[1] == '"')) {
+        from += *from == '"';
+        *to++ = *from++;
+    }
+    if (*from != '"') return NULL;
+    char *rest = skip_blanks(from + 1);
+    *to = '\0';
+    return *rest && *rest != '#' ? NULL : text;
+}
+
+static char *parse_value(char *text)
+{
+    text = skip_blanks(text);
+    if (*text == '"') return unquote(text + 1);
+    *find_comment(text) = '\0';
+    cut_trailing_blanks(text);
+    return text;
+}
+
+static const awq_option *find_key(const reader *r, const char *key)
+{
+    char sentence[256];
+    const awq_option *option = awq_option_find(key);
+    if (option && awq_job_file_holds(option)) return option;
+    const char *guess = awq_option_nearest(key, kinds);
+    if (option)
+        snprintf(sentence, sizeof sentence, "'%.64s' is not an option of a job file", key);
+    else if (guess)
+        snprintf(sentence, sizeof sentence, "unknown option '%.64s', did you mean '%s'?", key,
+                 guess);
+    else
+        snprintf(sentence, sizeof sentence, "unknown option '%.64s'; --help lists all", key);
+    refuse(r, sentence);
+    return NULL;
+}
+
+static void set(reader *r, const char *key, const char *value)
+{
+    char sentence[128];
+    awq_error err;
+    const awq_option *option = find_key(r, key);
+    if (!option) return;
+    int *first = &r->first_line[option - awq_option_table];
+    if (*first && option->type != AWQ_OPTION_PATHS) {
+        snprintf(sentence, sizeof sentence, "%s was set in line %d already", option->name, *first);
+        refuse(r, sentence);
+        return;
+    }
+    *first = r->line;
+    if (awq_option_set(r->options, option, value, &err)) refuse(r, err.text);
+}
+
+static void read_line(reader *r, char *line)
+{
+    char *key = skip_blanks(line);
+    if (!*key || *key == '#') return;
+    char *equals = strchr(key, '=');
+    if (!equals) {
+        refuse(r, "is not of the form 'key = value'");
+        return;
+    }
+    *equals = '\0';
+    cut_trailing_blanks(key);
+    char *value = parse_value(equals + 1);
+    if (value)
+        set(r, key, value);
+    else
+        refuse(r, "a value that begins with a quote must end with one, and nothing behind it");
+}
+
+static void read_lines(reader *r, char *text)
+{
+    while (text) {
+        char *end = strchr(text, '\n');
+        if (end) *end++ = '\0';
+        r->line++;
+        read_line(r, text);
+        text = end;
+    }
+}
+
+void awq_job_file_read(const char *path, awq_options *options, awq_problems *problems)
+{
+    reader r = {.path = path, .options = options, .problems = problems};
+    awq_error err;
+    char *text;
+    size_t bytes;
+    if (awq_file_read(path, MAX_FILE_BYTES, &text, &bytes, &err)) {
+        awq_problems_add_error(problems, &err);
+        return;
+    }
+    r.first_line = calloc((size_t)awq_option_count, sizeof *r.first_line);
+    if (!r.first_line)
+        awq_problems_add(problems, AWQ_ERR_MEMORY, "no memory for '%s'", path);
+    else if (strlen(text) != bytes)
+        awq_problems_add(problems, AWQ_ERR_INPUT, "'%s' is not a text file", path);
+    else
+        read_lines(&r, text);
+    free(r.first_line);
+    free(text);
+}
+
+/* ---- writing ---- */
+
+static void put_value(FILE *file, const char *value)
+{
+    size_t length = strlen(value);
+    bool plain =
+        *value != '"' && !strchr(value, '#') && !is_blank(*value) && !is_blank(value[length - 1]);
+    if (plain) {
+        fputs(value, file);
+        return;
+    }
+    fputc('"', file);
+    for (; *value; value++) {
+        if (*value == '"') fputc('"', file);
+        fputc(*value, file);
+    }
+    fputc('"', file);
+}
+
+/* A list has a line for each. */
+static void print_option(FILE *file, const awq_option *option, char *text)
+{
+    for (char *next; text && *text; text = next) {
+        bool list = option->type == AWQ_OPTION_PATHS;
+        next = list ? strchr(text, '\n') : NULL;
+        if (next) *next++ = '\0';
+        fprintf(file, "%s = ", option->name);
+        put_value(file, text);
+        fputc('\n', file);
+    }
+}
+
+awq_status awq_job_file_print(FILE *file, const awq_options *options, awq_error *err)
+{
+    for (int i = 0; i < awq_option_count; i++) {
+        const awq_option *option = &awq_option_table[i];
+        if (!awq_job_file_holds(option)) continue;
+        char *text = awq_option_text(options, option);
+        if (!text) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to print the job");
+        print_option(file, option, text);
+        free(text);
+    }
+    return AWQ_OK;
+}

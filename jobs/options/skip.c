@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "jobs/options/skip.h"
+
+#include <pcre2.h>
+#include <string.h>
+
+static awq_status compile(const char *pattern, pcre2_code **out, awq_error *err)
+{
+    int code;
+    size_t offset;
+    PCRE2_UCHAR text[120] = "";
+    *out = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, 0, &code, &offset, NULL);
+    if (*out) return AWQ_OK;
+    pcre2_get_error_message(code, text, sizeof text);
+    return awq_fail(err, AWQ_ERR_USAGE,
+                    "--skip takes a regular expression, and '%.200s' is none: %s at character %zu",
+                    pattern, (const char *)text, offset + 1);
+}
+
+/* Below 0: no match, or a match that the library gave up on. */
+static awq_status match(pcre2_code *code, pcre2_match_data *data, const char *name, bool *found,
+                        awq_error *err)
+{
+    int result = pcre2_match(code, (PCRE2_SPTR)name, strlen(name), 0, 0, data, NULL);
+    PCRE2_UCHAR text[120] = "";
+    *found = result >= 0;
+    if (result >= 0 || result == PCRE2_ERROR_NOMATCH) return AWQ_OK;
+    pcre2_get_error_message(result, text, sizeof text);
+    return awq_fail(err, AWQ_ERR_USAGE, "--skip cannot be matched with '%s': %s", name,
+                    (const char *)text);
+}
+
+static awq_status mark(pcre2_code *code, pcre2_match_data *data, awq_checkpoint *checkpoint,
+                       int64_t *kept, awq_error *err)
+{
+    const awq_model *model = awq_checkpoint_model(checkpoint);
+    for (int64_t layer = 0; layer < model->layers; layer++)
+        for (int linear = 0; linear < awq_model_layer(model, layer)->linears; linear++) {
+            char name[AWQ_NAME_BYTES];
+            bool found;
+            if (awq_model_layer(model, layer)->linear[linear].router) continue; /* kept anyway */
+            awq_linear_full_name(name, model, layer, linear);
+            if (match(code, data, name, &found, err)) return err->status;
+            if (!found) continue;
+            awq_checkpoint_keep(checkpoint, layer, linear);
+            ++*kept;
+        }
+    return AWQ_OK;
+}
+
+awq_status awq_job_skip(const awq_options *options, awq_checkpoint *checkpoint, int64_t *kept,
+                        awq_error *err)
+{
+    pcre2_code *code;
+    int64_t count = 0;
+    if (kept) *kept = 0;
+    if (!options->skip) return AWQ_OK;
+    if (compile(options->skip, &code, err)) return err->status;
+    pcre2_match_data *data = pcre2_match_data_create_from_pattern(code, NULL);
+    awq_status status = data ? mark(code, data, checkpoint, &count, err)
+                             : awq_fail(err, AWQ_ERR_MEMORY, "no memory for --skip");
+    pcre2_match_data_free(data);
+    pcre2_code_free(code);
+    if (!status && kept) *kept = count;
+    return status;
+}

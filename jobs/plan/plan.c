@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#include "jobs/plan/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The layer at which the run up to `layer` has to start: the nearest boundary, or the embedding. */
+static int64_t start_for(int64_t layer, const bool *boundary)
+{
+    while (layer > 0 && !(boundary && boundary[layer])) layer--;
+    return layer;
+}
+
+/* needed[layer]: the layer must be run, searched or forward only. */
+static void mark_needed(const awq_plan *plan, const bool *boundary, bool *needed)
+{
+    for (int64_t layer = plan->layers - 1; layer >= 0; layer--) {
+        if (plan->done[layer] || needed[layer]) continue;
+        for (int64_t i = start_for(layer, boundary); i <= layer; i++) needed[i] = true;
+    }
+}
+
+static void cut_stages(awq_plan *plan, const bool *boundary, const bool *needed, int workers)
+{
+    awq_stage *stage = NULL;
+    for (int64_t layer = 0; layer < plan->layers; layer++) {
+        if (!needed[layer]) continue;
+        bool on_disk = layer > 0 && boundary && boundary[layer];
+        bool follows = layer > 0 && needed[layer - 1];
+        if (!stage || !follows || on_disk || stage->count == plan->stage_layers) {
+            if (stage && follows && !on_disk) stage->sends_on = 1;
+            stage = &plan->stages[plan->stage_count];
+            *stage = (awq_stage){.first = layer,
+                                 .worker = (int32_t)(plan->stage_count++ % workers),
+                                 .input = on_disk      ? AWQ_INPUT_BOUNDARY
+                                          : layer == 0 ? AWQ_INPUT_EMBEDDING
+                                                       : AWQ_INPUT_STAGE};
+        }
+        stage->count++;
+        if (plan->done[layer]) plan->forward_only++;
+    }
+}
+
+awq_status awq_plan_create(int64_t layers, const bool *done, const bool *boundary,
+                           int64_t stage_layers, int workers, awq_plan *out, awq_error *err)
+{
+    awq_plan plan = {.layers = layers, .stage_layers = stage_layers};
+    bool *needed = calloc((size_t)layers, sizeof *needed);
+    plan.done = calloc((size_t)layers, sizeof *plan.done);
+    plan.stages = calloc((size_t)layers, sizeof *plan.stages);
+    if (!needed || !plan.done || !plan.stages) {
+        free(needed);
+        awq_plan_release(&plan);
+        return awq_fail(err, AWQ_ERR_MEMORY, "no memory to plan %lld layers", (long long)layers);
+    }
+    if (done) memcpy(plan.done, done, (size_t)layers * sizeof *done);
+    for (int64_t i = 0; i < layers; i++) plan.layers_left += !plan.done[i];
+    mark_needed(&plan, boundary, needed);
+    cut_stages(&plan, boundary, needed, workers);
+    free(needed);
+    *out = plan;
+    return AWQ_OK;
+}
+
+void awq_plan_release(awq_plan *plan)
+{
+    free(plan->stages);
+    free(plan->done);
+    *plan = (awq_plan){0};
+}
+
+int64_t awq_plan_boundaries(const awq_plan *plan, int64_t workers, bool all)
+{
+    int64_t boundaries = plan->stage_count ? plan->stage_count - 1 : 0;
+    return all || boundaries < 2 * workers ? boundaries : 2 * workers;
+}
+
+awq_status awq_plan_stage_layers(int64_t layers, int workers, int64_t wanted, uint64_t budget_bytes,
+                                 uint64_t layer_bytes, uint64_t fixed_bytes, int64_t *out,
+                                 awq_error *err)
+{
+    int64_t fits = 0;
+    if (budget_bytes > fixed_bytes) fits = (int64_t)((budget_bytes - fixed_bytes) / layer_bytes);
+    if (fits < 1)
+        return awq_fail(err, AWQ_ERR_MEMORY,
+                        "one decoder layer needs %.2f GB, and the worker with the least memory may "
+                        "use %.2f GB; lower --tile-tokens, raise --device-memory, or run fewer "
+                        "workers on a node",
+                        1e-9 * (double)(layer_bytes + fixed_bytes), 1e-9 * (double)budget_bytes);
+    int64_t count = wanted ? wanted : (layers + workers - 1) / workers;
+    *out = count < 1 ? 1 : count < fits ? count : fits;
+    return AWQ_OK;
+}

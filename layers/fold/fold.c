@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ * layers/fold/fold.c - who absorbs 1/s (docs/awq.md 1, 2.7): a norm, whose weight is rounded to its
+ * stored type first, and its consumers' scale taken from that; or rows of a linear. */
+#include "layers/fold/fold.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* ---- who absorbs what ---- */
+
+void awq_free_values(const awq_group_spec *group, const float *values, float *of_free)
+{
+    for (int64_t i = 0; i < group->channels; i++) of_free[awq_free_channel(group, i)] = values[i];
+}
+
+bool awq_row_values(const awq_layer_spec *spec, int linear, const float *of_free, float *rows)
+{
+    int feeds = spec->linear[linear].feeds;
+    for (int64_t i = 0; i < spec->linear[linear].out; i++) rows[i] = 1;
+    if (feeds < 0) return false;
+    const awq_group_spec *group = &spec->group[feeds];
+    for (int64_t i = 0; i < awq_free_channels(group); i++)
+        rows[awq_rows_at(&group->producer.rows, i)] = of_free[i];
+    return true;
+}
+
+/* ---- folding ---- */
+
+/* The weight of a norm that multiplies by `multiplier`, as far as its type can say it. */
+static float stored_weight(float multiplier, bool offset, awq_dtype dtype)
+{
+    unsigned char stored[sizeof(float)];
+    float weight = offset ? multiplier - 1 : multiplier;
+    awq_narrow(stored, &weight, dtype, 1);
+    awq_widen(&weight, stored, dtype, 1);
+    return weight;
+}
+
+/* A norm's channel: the weight that is stored, what it multiplies by before and after folding, and
+ * the scale that its consumers get. */
+typedef struct channel {
+    float stored, original, folded, s;
+} channel;
+
+/* n' = n / s in the type that the norm is stored in; s becomes n / n', so that the product is
+ * exact. false: that cannot be. */
+static bool fold_by(channel *c, float s, bool offset, awq_dtype dtype)
+{
+    c->stored = stored_weight(c->original / s, offset, dtype);
+    c->folded = offset ? 1 + c->stored : c->stored;
+    c->s = c->original / c->folded;
+    return isfinite(c->folded) && isfinite(c->s) && c->s > 0;
+}
+
+/* A channel where it cannot be keeps n, and s = 1. */
+static void fold_channel(channel *c, bool offset, awq_dtype dtype)
+{
+    if (fold_by(c, c->s, offset, dtype) || fold_by(c, 1, offset, dtype)) return;
+    c->folded = c->original; /* 0 */
+    c->s = 1;
+}
+
+static bool are_ones(const float *s, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (s[i] != 1) return false;
+    return true;
+}
+
+static awq_status plan_norm(awq_quantizer *quantizer, int norm, awq_error *err)
+{
+    const awq_norm_spec *spec = &quantizer->spec->norm[norm];
+    float *device = quantizer->decoder->norm[norm];
+    if (spec->feeds < 0) return AWQ_OK;
+    size_t bytes = (size_t)spec->width * sizeof *device;
+    float *s = quantizer->out->record.group[spec->feeds].scales;
+    float *original = awq_vector_download(quantizer->device, device, spec->width, err);
+    float *folded = awq_vector_download(quantizer->device, device, spec->width, err);
+    quantizer->original_norm[norm] = original;
+    quantizer->folded_norm[norm] = folded;
+    if (!original || !folded) return err->status;
+    if (are_ones(s, spec->width)) return AWQ_OK; /* it stays as it is, bit for bit */
+    float *stored = quantizer->out->norm[norm] = awq_allocate(bytes, "a norm", err);
+    if (!stored) return err->status;
+    for (int64_t i = 0; i < spec->width; i++) {
+        channel c = {.original = original[i], .s = s[i]};
+        fold_channel(&c, spec->offset, quantizer->decoder->norm_dtype[norm]);
+        stored[i] = c.stored;
+        folded[i] = c.folded;
+        s[i] = c.s;
+    }
+    quantizer->be->upload(quantizer->device, device, folded, bytes);
+    return AWQ_OK;
+}
+
+/* What the rows of a producer are divided by: the scale of the channel that they feed. */
+static awq_status plan_rows(awq_quantizer *quantizer, int linear, awq_error *err)
+{
+    const awq_linear_spec *spec = &quantizer->spec->linear[linear];
+    if (spec->feeds < 0) return AWQ_OK;
+    const awq_group_spec *group = &quantizer->spec->group[spec->feeds];
+    size_t free_bytes = (size_t)awq_free_channels(group) * sizeof(float);
+    float *divisors = awq_allocate((size_t)spec->out * sizeof *divisors, "row divisors", err);
+    float *of_free = divisors ? awq_allocate(free_bytes, "row divisors", err) : NULL;
+    quantizer->row_divisors[linear] = divisors;
+    if (!of_free) return err->status;
+    awq_free_values(group, quantizer->out->record.group[spec->feeds].scales, of_free);
+    awq_row_values(quantizer->spec, linear, of_free, divisors);
+    free(of_free);
+    return AWQ_OK;
+}
+
+/* The bias as it will be written, and on the device. */
+static awq_status plan_bias(awq_quantizer *quantizer, int linear, awq_error *err)
+{
+    float *device = quantizer->decoder->bias[linear];
+    const float *divisors = quantizer->row_divisors[linear];
+    if (!device) return AWQ_OK;
+    int64_t count = quantizer->spec->linear[linear].out;
+    float *original = awq_vector_download(quantizer->device, device, count, err);
+    float *folded = original ? awq_vector_download(quantizer->device, device, count, err) : NULL;
+    quantizer->original_bias[linear] = original;
+    quantizer->out->linear[linear].bias = folded;
+    if (!folded) return err->status;
+    for (int64_t i = 0; divisors && i < count; i++) folded[i] = original[i] / divisors[i];
+    quantizer->be->upload(quantizer->device, device, folded, (size_t)count * sizeof *folded);
+    return AWQ_OK;
+}
+
+awq_status awq_fold_plan(awq_quantizer *quantizer, awq_error *err)
+{
+    for (int norm = 0; norm < quantizer->spec->norms; norm++)
+        if (plan_norm(quantizer, norm, err)) return err->status;
+    for (int linear = 0; linear < quantizer->spec->linears; linear++)
+        if (plan_rows(quantizer, linear, err) || plan_bias(quantizer, linear, err))
+            return err->status;
+    return quantizer->be->sync(quantizer->device, err);
+}

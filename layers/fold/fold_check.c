@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ * layers/fold/fold_check.c - the proof of the folding (docs/awq.md 1): the layer with folded
+ * weights must give the output that it gave before, up to rounding, on one tile. fold_proof.c says
+ * what is left of the scales in the layer that is run, and how exact that is.
+ *
+ * Before and after are the same calls on the same shapes, so that a folding that is right changes
+ * nothing at all in 16 bits. The output that the first tile had would not do: a product of more
+ * rows may be summed in another order.
+ *
+ * The error is measured against what the layer adds to the residual, which would mask it. When it
+ * is too large, groups are unfolded one after the other until it is not, or the most of it is gone
+ * (what was wrongly scaled has been rounded so): the last one is named.
+ *
+ * A sparse layer is run with the experts that were chosen before: of two logits that are nearly
+ * equal the other may be larger now, which would change a token's output altogether. That the
+ * choice is still right, up to such ties, is checked by itself (fold_check_routing.c). */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "layers/fold/fold_check.h"
+#include "layers/forward/extent.h"
+#include "layers/forward/scratch.h"
+
+enum {
+    CHECK_TOKENS = 512,
+    CHECK_ROWS = 64 /* that come to the host at a time */
+};
+
+typedef struct difference {
+    double error; /* sum of (new output - output)^2 */
+    double added; /* sum of (output - input)^2 */
+} difference;
+
+static awq_status nonfinite_output(int64_t index, int64_t hidden, awq_error *err)
+{
+    return awq_fail(err, AWQ_ERR_NUMERIC,
+                    "the layer's output is not finite at token %lld, channel %lld of the first "
+                    "tile: the model overflows in the compute type",
+                    (long long)(index / hidden), (long long)(index % hidden));
+}
+
+/* Adds `rows` rows from `row` on; host has room for three times CHECK_ROWS rows. */
+static awq_status add_rows(const awq_quantizer *quantizer, const awq_kept_tokens *check,
+                           int64_t row, int64_t rows, float *host, difference *sum, awq_error *err)
+{
+    int64_t hidden = quantizer->model->residual, count = rows * hidden, first = row * hidden;
+    size_t bytes = (size_t)count * sizeof *host;
+    float *before = host, *after = host + CHECK_ROWS * hidden, *input = after + CHECK_ROWS * hidden;
+    const awq_backend *be = quantizer->be;
+    if (be->download(quantizer->device, before, quantizer->scratch->untouched + first, bytes,
+                     err) ||
+        be->download(quantizer->device, after, quantizer->scratch->trial + first, bytes, err) ||
+        be->download(quantizer->device, input, check->input + first, bytes, err))
+        return err->status;
+    for (int64_t i = 0; i < count; i++) {
+        if (!isfinite(before[i])) return nonfinite_output(first + i, hidden, err);
+        double error = (double)after[i] - (double)before[i];
+        double added = (double)before[i] - (double)input[i];
+        sum->error += error * error;
+        sum->added += added * added;
+    }
+    return AWQ_OK;
+}
+
+/* ||trial - untouched|| / ||untouched - input|| */
+static awq_status compare(const awq_quantizer *quantizer, const awq_kept_tokens *check,
+                          double *relative, awq_error *err)
+{
+    int64_t rows = check->sequences * check->length;
+    size_t bytes = 3 * CHECK_ROWS * (size_t)quantizer->model->residual * sizeof(float);
+    float *host = awq_allocate(bytes, "the folding check", err);
+    if (!host) return err->status;
+    difference sum = {0};
+    awq_status status = AWQ_OK;
+    for (int64_t row = 0; !status && row < rows; row += CHECK_ROWS) {
+        int64_t count = rows - row < CHECK_ROWS ? rows - row : CHECK_ROWS;
+        status = add_rows(quantizer, check, row, count, host, &sum, err);
+    }
+    free(host);
+    if (!status) *relative = sum.error == 0 ? 0 : sqrt(sum.error / sum.added);
+    return status;
+}
+
+/* The decoder as it is now on the check's input, to `out`: scratch->trial or untouched. */
+static awq_status run_layer(const awq_quantizer *quantizer, const awq_kept_tokens *check,
+                            float *out, awq_error *err)
+{
+    int64_t elements = check->sequences * check->length * quantizer->model->residual;
+    if (check->length != quantizer->scratch->size.length ||
+        check->sequences * check->length > quantizer->scratch->size.checked)
+        return awq_fail(err, AWQ_ERR_INTERNAL, "the folding check does not fit the scratch");
+    quantizer->be->copy(quantizer->device, out, check->input, (size_t)elements * sizeof *out);
+    awq_routing_hold(quantizer, check->sequences * check->length);
+    awq_status status =
+        awq_decoder_forward(quantizer->device, quantizer->model, quantizer->decoder,
+                            quantizer->scratch, out, check->sequences, NULL, NULL, NULL, err);
+    quantizer->scratch->routing.held = NULL;
+    return status;
+}
+
+static awq_status relative_error(const awq_quantizer *quantizer, const awq_kept_tokens *check,
+                                 double *relative, awq_error *err)
+{
+    if (run_layer(quantizer, check, quantizer->scratch->trial, err)) return err->status;
+    return compare(quantizer, check, relative, err);
+}
+
+static awq_status name_culprit(awq_quantizer *quantizer, const awq_kept_tokens *check,
+                               double tolerance, double error, awq_error *err)
+{
+    for (int group = 0; group < quantizer->spec->groups; group++) {
+        double left;
+        if (awq_fold_proof_unfold(quantizer, group, err) ||
+            relative_error(quantizer, check, &left, err))
+            return err->status;
+        if (left <= tolerance || left <= error / 4)
+            return awq_fail(err, AWQ_ERR_NUMERIC,
+                            "scale group '%s': folding changes the layer's output by %.1e (at "
+                            "most %.0e); a reader of its input may be missing",
+                            quantizer->out->record.group[group].name, error, tolerance);
+    }
+    return awq_fail(
+        err, AWQ_ERR_NUMERIC,
+        "the layer's output differs by %.1e (at most %.0e) from the original one, with no "
+        "scales folded too",
+        error, tolerance);
+}
+
+int64_t awq_fold_check_sequences(int64_t sequences, int64_t length)
+{
+    int64_t enough = length < CHECK_TOKENS ? CHECK_TOKENS / length : 1;
+    return sequences < enough ? sequences : enough;
+}
+
+awq_tile_size awq_checked_tile(int64_t sequences, int64_t length)
+{
+    return (awq_tile_size){.rows = sequences * length,
+                           .length = length,
+                           .checked = awq_fold_check_sequences(sequences, length) * length};
+}
+
+/* In bfloat16 what is right is exact, and what is not is soon 1e-3 (fold_proof.c); in float32 the
+ * weights are off by their last bits, in float16 its subnormal ones, which may grow to 2e-4. */
+static double tolerance_of(awq_dtype compute)
+{
+    return compute == AWQ_F32 ? 1e-5 : compute == AWQ_F16 ? 1e-3 : 3e-4;
+}
+
+/* What is run of the first tile: more may be kept than fit the scratch. */
+static awq_kept_tokens checked_part(const awq_quantizer *quantizer,
+                                    const awq_kept_tokens *first_tile)
+{
+    awq_kept_tokens part = *first_tile;
+    int64_t most = quantizer->scratch->size.checked / quantizer->scratch->size.length;
+    part.sequences = awq_fold_check_sequences(part.sequences, part.length);
+    if (part.sequences > most) part.sequences = most;
+    return part;
+}
+
+awq_status awq_fold_check_begin(awq_quantizer *quantizer, const awq_kept_tokens *first_tile,
+                                awq_error *err)
+{
+    awq_kept_tokens check = checked_part(quantizer, first_tile);
+    return run_layer(quantizer, &check, quantizer->scratch->untouched, err);
+}
+
+awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens *first_tile,
+                                awq_error *err)
+{
+    awq_kept_tokens part = checked_part(quantizer, first_tile), *check = &part;
+    double tolerance = tolerance_of(quantizer->device->compute), error;
+    if (awq_fold_proof_vectors(quantizer, err) || relative_error(quantizer, check, &error, err))
+        return err->status;
+    quantizer->out->record.fold_error = error;
+    if (awq_routing_check(quantizer, check->sequences * check->length, tolerance, err))
+        return err->status;
+    if (!(error <= tolerance)) return name_culprit(quantizer, check, tolerance, error, err);
+    return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT
+ * layers/forward/decoder.h - one decoder layer on a device: weights and forward pass (docs/awq.md
+ * 4).
+ *
+ * Hidden states are float32 [rows, hidden] on the device, rows = sequences * length, and stay
+ * float32 from layer to layer. */
+#ifndef AWQ_LAYERS_FORWARD_DECODER_H
+#define AWQ_LAYERS_FORWARD_DECODER_H
+
+#include <stdint.h>
+
+#include "io/checkpoint/checkpoint.h"
+#include "kernels/backend.h"
+#include "layers/forward/statistics.h"
+
+typedef struct awq_decoder {
+    int64_t index;
+    const awq_layer_spec *spec; /* the model's */
+    void **weight;              /* [linears], the list is owned: compute type [out, in] */
+    float **bias;               /* [linears], likewise: [out]; NULL: none */
+    float *norm[AWQ_MAX_NORMS]; /* [width], what is multiplied by: 1 + weight with an offset */
+    awq_dtype norm_dtype[AWQ_MAX_NORMS]; /* as the checkpoint stores them */
+    void *arena;                         /* the one device array that all of these point into */
+} awq_decoder;
+
+/* Device bytes of the weights of the layer that takes the most. */
+uint64_t awq_decoder_bytes(const awq_model *model, size_t compute_bytes);
+
+/* An empty layer: host arrays, nothing on the device. Release it. */
+awq_status awq_decoder_init(awq_decoder *decoder, const awq_model *model, int64_t index,
+                            awq_error *err);
+/* Loads layer `index`. Quantized checkpoints are dequantized. A weight that is NaN or infinite is
+ * AWQ_ERR_NUMERIC and named by tensor, row and column. Release the result. */
+awq_status awq_decoder_load(awq_device *device, const awq_checkpoint *checkpoint, int64_t index,
+                            awq_decoder *out, awq_error *err);
+void awq_decoder_release(awq_device *device, awq_decoder *decoder);
+
+/* Device memory for the activations of one tile, and the RoPE table: shared by all layers. */
+typedef struct awq_scratch awq_scratch;
+
+/* The tiles that scratch is for. */
+typedef struct awq_tile_size {
+    int64_t rows;    /* tokens of a tile, at most */
+    int64_t length;  /* of its sequences */
+    int64_t checked; /* rows that the folding check looks at (awq_fold_check_rows); 0: none */
+} awq_tile_size;
+
+uint64_t awq_scratch_bytes(const awq_model *model, const awq_tile_size *size, size_t compute_bytes);
+awq_status awq_scratch_create(awq_device *device, const awq_model *model, const awq_tile_size *size,
+                              awq_scratch **out, awq_error *err);
+void awq_scratch_free(awq_scratch *scratch);
+
+/* sum += what one half of the layer puts out for `hidden`; both float32 [rows, hidden], and may be
+ * the same. The device may still be at work when this returns. */
+awq_status awq_decoder_half(awq_device *device, const awq_model *model, const awq_decoder *decoder,
+                            awq_scratch *scratch, awq_half half, const float *hidden, float *sum,
+                            int64_t sequences, awq_error *err);
+
+/* hidden = layer(hidden), in place. `statistics` (NULL: none) gathers each linear input; `mask`
+ * (device, [rows], NULL: all) says which rows count there. seconds (NULL: do not measure) has
+ * AWQ_PHASE_FORWARD and AWQ_PHASE_GRAM added to; without it the device may still be at work when
+ * this returns, and its failures are the next sync's to report. */
+awq_status awq_decoder_forward(awq_device *device, const awq_model *model,
+                               const awq_decoder *decoder, awq_scratch *scratch, float *hidden,
+                               int64_t sequences, awq_statistics *statistics, const uint8_t *mask,
+                               double *seconds, awq_error *err);
+
+#endif

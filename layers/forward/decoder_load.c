@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+#include "layers/forward/decoder_load.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "layers/forward/extent.h"
+
+enum { CHECKED_ELEMENTS = 4096 }; /* at a time */
+
+static float tensor_value(const awq_tensor *tensor, int64_t index)
+{
+    float value;
+    size_t bytes = awq_dtype_bytes(tensor->dtype);
+    awq_widen(&value, (const char *)tensor->data + (size_t)index * bytes, tensor->dtype, 1);
+    return value;
+}
+
+static const char *value_text(float value)
+{
+    return isnan(value) ? "nan" : "infinity";
+}
+
+static awq_status damaged_matrix(const awq_tensor *tensor, int64_t index, awq_error *err)
+{
+    long long row = (long long)(index / tensor->shape[1]);
+    long long column = (long long)(index % tensor->shape[1]);
+    float value = tensor_value(tensor, index);
+    if (isfinite(value))
+        return awq_fail(err, AWQ_ERR_NUMERIC,
+                        "'%s' holds %g at row %lld, column %lld: beyond the GPU's compute type, "
+                        "use bfloat16",
+                        tensor->name, (double)value, row, column);
+    return awq_fail(err, AWQ_ERR_NUMERIC,
+                    "'%s' holds %s at row %lld, column %lld; the checkpoint is damaged",
+                    tensor->name, value_text(value), row, column);
+}
+
+static awq_status damaged_vector(const awq_tensor *tensor, int64_t index, awq_error *err)
+{
+    return awq_fail(err, AWQ_ERR_NUMERIC,
+                    "'%s' holds %s at element %lld; the checkpoint is damaged", tensor->name,
+                    value_text(tensor_value(tensor, index)), (long long)index);
+}
+
+awq_status awq_tensor_check_finite(const awq_tensor *tensor, awq_error *err)
+{
+    float block[CHECKED_ELEMENTS];
+    int64_t count = awq_tensor_elements(tensor);
+    size_t bytes = awq_dtype_bytes(tensor->dtype);
+    for (int64_t first = 0; first < count; first += CHECKED_ELEMENTS) {
+        int64_t left = count - first, n = left < CHECKED_ELEMENTS ? left : CHECKED_ELEMENTS;
+        awq_widen(block, (const char *)tensor->data + (size_t)first * bytes, tensor->dtype,
+                  (size_t)n);
+        for (int64_t i = 0; i < n; i++) {
+            if (isfinite(block[i])) continue;
+            return tensor->dims == 2 ? damaged_matrix(tensor, first + i, err)
+                                     : damaged_vector(tensor, first + i, err);
+        }
+    }
+    return AWQ_OK;
+}
+
+awq_status awq_matrix_load(awq_device *device, const awq_tensor *tensor, void *to, awq_error *err)
+{
+    const awq_backend *be = device->backend;
+    size_t count = (size_t)awq_tensor_elements(tensor);
+    int64_t index;
+    be->load(device, to, tensor->data, tensor->dtype, count);
+    if (be->find_nonfinite(device, to, count, &index, err)) return err->status;
+    return index < 0 ? AWQ_OK : damaged_matrix(tensor, index, err);
+}
+
+awq_status awq_vector_load(awq_device *device, const awq_tensor *tensor, float offset, float *to,
+                           awq_error *err)
+{
+    int64_t count = awq_tensor_elements(tensor);
+    float *host = malloc((size_t)count * sizeof *host + 1);
+    if (!host) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to read '%s'", tensor->name);
+    awq_widen(host, tensor->data, tensor->dtype, (size_t)count);
+    int64_t bad = 0;
+    while (bad < count && isfinite(host[bad])) bad++;
+    for (int64_t i = 0; offset != 0 && i < count; i++) host[i] += offset;
+    awq_status status = AWQ_OK;
+    if (bad < count)
+        status = damaged_vector(tensor, bad, err);
+    else
+        device->backend->upload(device, to, host, (size_t)count * sizeof *host);
+    free(host);
+    return status;
+}
+
+static awq_status read_linear(awq_device *device, const awq_checkpoint *checkpoint,
+                              const awq_decoder *decoder, const awq_staging *staging, int linear,
+                              awq_error *err)
+{
+    int64_t layer = decoder->index;
+    void *weight = decoder->weight[linear];
+    if (awq_model_packs(awq_checkpoint_model(checkpoint), layer, linear)) {
+        if (awq_packed_load(device, checkpoint, layer, linear, staging, weight, err))
+            return err->status;
+    } else {
+        const awq_tensor *tensor = awq_checkpoint_linear(checkpoint, layer, linear, "weight");
+        if (awq_matrix_load(device, tensor, weight, err)) return err->status;
+    }
+    if (!decoder->bias[linear]) return AWQ_OK;
+    const awq_tensor *bias = awq_checkpoint_linear(checkpoint, layer, linear, "bias");
+    return awq_vector_load(device, bias, 0, decoder->bias[linear], err);
+}
+
+awq_status awq_decoder_read(awq_device *device, const awq_checkpoint *checkpoint,
+                            const awq_decoder *decoder, const awq_staging *staging, awq_error *err)
+{
+    const awq_layer_spec *spec = decoder->spec;
+    for (int linear = 0; linear < spec->linears; linear++)
+        if (read_linear(device, checkpoint, decoder, staging, linear, err)) return err->status;
+    for (int norm = 0; norm < spec->norms; norm++)
+        if (awq_vector_load(device, awq_checkpoint_norm(checkpoint, decoder->index, norm),
+                            spec->norm[norm].offset, decoder->norm[norm], err))
+            return err->status;
+    return device->backend->sync(device, err);
+}

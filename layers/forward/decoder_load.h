@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ * layers/forward/decoder_load.h - from a checkpoint's tensors to a layer's device arrays. */
+#ifndef AWQ_LAYERS_FORWARD_DECODER_LOAD_H
+#define AWQ_LAYERS_FORWARD_DECODER_LOAD_H
+
+#include "layers/forward/decoder.h"
+
+/* Device arrays for one linear of a quantized checkpoint on its way to weights. */
+typedef struct awq_staging {
+    uint8_t *codes;   /* [out, in] */
+    uint8_t *zeros;   /* [out, groups] */
+    uint16_t *scales; /* [out, groups] */
+} awq_staging;
+
+/* Fills the arrays of a placed decoder. Waits. */
+awq_status awq_decoder_read(awq_device *device, const awq_checkpoint *checkpoint,
+                            const awq_decoder *decoder, const awq_staging *staging, awq_error *err);
+
+/* A quantized linear's weight to a device matrix of the compute type, refused if a scale is not
+ * finite. */
+awq_status awq_packed_load(awq_device *device, const awq_checkpoint *checkpoint, int64_t layer,
+                           int linear, const awq_staging *staging, void *weight, awq_error *err);
+
+/* A tensor of any weight dtype, plus `offset`, to a device vector of float32, refused if it is not
+ * finite. */
+awq_status awq_vector_load(awq_device *device, const awq_tensor *tensor, float offset, float *to,
+                           awq_error *err);
+
+/* A tensor [rows, columns] to a device matrix of the compute type, likewise. */
+awq_status awq_matrix_load(awq_device *device, const awq_tensor *tensor, void *to, awq_error *err);
+
+/* A tensor that is copied rather than loaded, likewise. */
+awq_status awq_tensor_check_finite(const awq_tensor *tensor, awq_error *err);
+
+#endif

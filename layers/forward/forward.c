@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT
+ * layers/forward/forward.c - the forward pass of a decoder layer (docs/awq.md 4), in halves:
+ *   hidden += attention(norm(hidden))
+ *   hidden += mlps(norm(hidden))
+ * What a half puts out may go through a norm of its own before it is added. */
+#include "layers/forward/forward.h"
+
+#include "io/core/clock.h"
+#include "layers/forward/extent.h"
+
+/* Books the time since the last call; device failures stick and are reported at the end. */
+static void lap(forward_pass *pass, awq_phase phase)
+{
+    if (!pass->seconds) return;
+    awq_error later;
+    pass->be->sync(pass->device, &later);
+    awq_clock_lap(&pass->mark, &pass->seconds[phase]);
+}
+
+void awq_forward_gather(forward_pass *pass, int group, const forward_rows *rows)
+{
+    awq_statistics *statistics = pass->statistics;
+    if (!statistics) return;
+    int64_t channels = pass->spec->group[group].channels;
+    lap(pass, AWQ_PHASE_FORWARD);
+    pass->be->abs_sum(pass->device, statistics->abs_sum[group], rows->x, rows->mask, rows->count,
+                      channels);
+    pass->be->gram(pass->device, statistics->gram[group], rows->x, rows->mask, rows->count,
+                   channels);
+    lap(pass, AWQ_PHASE_GRAM);
+}
+
+void awq_forward_gram(forward_pass *pass, float *gram, const forward_rows *rows, int64_t channels)
+{
+    lap(pass, AWQ_PHASE_FORWARD);
+    pass->be->gram(pass->device, gram, rows->x, rows->mask, rows->count, channels);
+    lap(pass, AWQ_PHASE_GRAM);
+}
+
+void awq_forward_linear(const forward_pass *pass, const awq_rows *part, void *y,
+                        const forward_rows *rows)
+{
+    const awq_linear_spec *linear = &pass->spec->linear[part->linear];
+    const char *weight = pass->decoder->weight[part->linear];
+    const float *bias = pass->decoder->bias[part->linear];
+    size_t skipped = (size_t)(part->first * linear->in) * pass->be->compute_bytes;
+    pass->be->linear(pass->device, y, rows->x, weight + skipped, bias ? bias + part->first : NULL,
+                     rows->count, (awq_extent){part->count, linear->in});
+}
+
+void awq_forward_linear_add(const forward_pass *pass, int linear, float *sum,
+                            const forward_rows *rows)
+{
+    pass->be->linear_add(pass->device, sum, rows->x, pass->decoder->weight[linear],
+                         pass->decoder->bias[linear], rows->count,
+                         awq_linear_extent(&pass->spec->linear[linear]));
+}
+
+/* Its input through the norm and into the statistics, then attention or MLPs. */
+static awq_status run_inner_half(forward_pass *pass, awq_half which, awq_error *err)
+{
+    const awq_half_spec *half = &pass->spec->half[which];
+    forward_rows rows = {pass->scratch->normed, pass->mask, pass->rows};
+    pass->be->rmsnorm(pass->device, pass->scratch->normed, pass->hidden,
+                      pass->decoder->norm[half->norm], pass->rows, pass->model->hidden,
+                      pass->model->norm_eps);
+    awq_forward_gather(pass, half->group, &rows);
+    if (which == AWQ_HALF_MLP) return awq_forward_mlps(pass, &rows, err);
+    awq_forward_attention(pass, &rows);
+    return AWQ_OK;
+}
+
+static awq_status run_half(forward_pass *pass, awq_half which, awq_error *err)
+{
+    int norm = pass->spec->half[which].out_norm;
+    if (norm < 0) return run_inner_half(pass, which, err);
+    float *sum = pass->sum, *branch = pass->scratch->branch;
+    int64_t hidden = pass->model->hidden;
+    pass->be->zero(pass->device, branch, (size_t)(pass->rows * hidden) * sizeof *branch);
+    pass->sum = branch;
+    awq_status status = run_inner_half(pass, which, err);
+    pass->sum = sum;
+    if (!status)
+        pass->be->rmsnorm_add(pass->device, sum, branch, pass->decoder->norm[norm], pass->rows,
+                              hidden, pass->model->norm_eps);
+    return status;
+}
+
+/* Rows whose mask is not 0. */
+static awq_status count_tokens(const forward_pass *pass, int64_t *tokens, awq_error *err)
+{
+    uint8_t part[4096];
+    *tokens = pass->mask ? 0 : pass->rows;
+    for (int64_t row = 0; pass->mask && row < pass->rows; row += (int64_t)sizeof part) {
+        int64_t left = pass->rows - row,
+                count = left < (int64_t)sizeof part ? left : (int64_t)sizeof part;
+        if (pass->be->download(pass->device, part, pass->mask + row, (size_t)count, err))
+            return err->status;
+        for (int64_t i = 0; i < count; i++) *tokens += part[i] != 0;
+    }
+    return AWQ_OK;
+}
+
+static awq_status check_rows(const forward_pass *pass, awq_error *err)
+{
+    if (pass->rows <= pass->scratch->size.rows) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_INTERNAL, "a tile of %lld rows, scratch for %lld",
+                    (long long)pass->rows, (long long)pass->scratch->size.rows);
+}
+
+awq_status awq_decoder_half(awq_device *device, const awq_model *model, const awq_decoder *decoder,
+                            awq_scratch *scratch, awq_half half, const float *hidden, float *sum,
+                            int64_t sequences, awq_error *err)
+{
+    forward_pass pass = {.device = device,
+                         .be = device->backend,
+                         .model = model,
+                         .spec = decoder->spec,
+                         .decoder = decoder,
+                         .scratch = scratch,
+                         .hidden = hidden,
+                         .sum = sum,
+                         .sequences = sequences,
+                         .rows = sequences * scratch->size.length};
+    if (check_rows(&pass, err)) return err->status;
+    return run_half(&pass, half, err);
+}
+
+awq_status awq_decoder_forward(awq_device *device, const awq_model *model,
+                               const awq_decoder *decoder, awq_scratch *scratch, float *hidden,
+                               int64_t sequences, awq_statistics *statistics, const uint8_t *mask,
+                               double *seconds, awq_error *err)
+{
+    forward_pass pass = {.device = device,
+                         .be = device->backend,
+                         .model = model,
+                         .spec = decoder->spec,
+                         .decoder = decoder,
+                         .scratch = scratch,
+                         .hidden = hidden,
+                         .sum = hidden,
+                         .sequences = sequences,
+                         .rows = sequences * scratch->size.length,
+                         .statistics = statistics,
+                         .mask = mask,
+                         .seconds = seconds,
+                         .mark = awq_clock_seconds()};
+    int64_t tokens = 0;
+    if (check_rows(&pass, err) || (statistics && count_tokens(&pass, &tokens, err)) ||
+        run_half(&pass, AWQ_HALF_ATTENTION, err) || run_half(&pass, AWQ_HALF_MLP, err))
+        return err->status;
+    lap(&pass, AWQ_PHASE_FORWARD);
+    if (statistics) statistics->tokens += tokens;
+    return seconds ? pass.be->sync(device, err) : AWQ_OK;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ * layers/forward/forward.h - inside the forward pass: what its files share. Attention and MLPs are
+ * a file for each kind, and know what is in a layer's description; forward.c knows its halves. */
+#ifndef AWQ_LAYERS_FORWARD_FORWARD_H
+#define AWQ_LAYERS_FORWARD_FORWARD_H
+
+#include "layers/forward/scratch.h"
+
+typedef struct forward_pass {
+    awq_device *device;
+    const awq_backend *be;
+    const awq_model *model;
+    const awq_layer_spec *spec;
+    const awq_decoder *decoder;
+    awq_scratch *scratch;
+    const float *hidden; /* what the halves read */
+    float *sum;          /* what they add to; may be `hidden` */
+    int64_t sequences, rows;
+    awq_statistics *statistics;
+    const uint8_t *mask;
+    double *seconds;
+    double mark;
+} forward_pass;
+
+/* Some rows of a linear input: device, compute type [count, in]; mask [count], NULL: all count. */
+typedef struct forward_rows {
+    const void *x;
+    const uint8_t *mask;
+    int64_t count;
+} forward_rows;
+
+/* Adds an input to its group's statistics, if there are any. */
+void awq_forward_gather(forward_pass *pass, int group, const forward_rows *rows);
+/* Adds an input to a Gram matrix of its own. */
+void awq_forward_gram(forward_pass *pass, float *gram, const forward_rows *rows, int64_t channels);
+/* y [count, rows of `part`] = those rows of a linear, times the input. */
+void awq_forward_linear(const forward_pass *pass, const awq_rows *part, void *y,
+                        const forward_rows *rows);
+/* sum [count, out] += a linear of the input. */
+void awq_forward_linear_add(const forward_pass *pass, int linear, float *sum,
+                            const forward_rows *rows);
+
+/* pass->sum += what the attention puts out for a norm's output (attention.c). */
+void awq_forward_attention(forward_pass *pass, const forward_rows *rows);
+/* The same of the MLPs: a dense layer's one, or those that the router chooses (mlps.c). */
+awq_status awq_forward_mlps(forward_pass *pass, const forward_rows *rows, awq_error *err);
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT
+ * layers/forward/mlps.c - down(activation(gate) * up), gate, up = linears of the input (docs/awq.md
+ * 4): the MLP of a dense layer; and those of a sparse one, where each row goes to the experts of
+ * its largest router logits, and what they put out is added to the residual, expert after expert,
+ * in ascending order; then the shared expert's.
+ *
+ * Which rows an expert gets is sorted out on the host, which must know how many they are. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "layers/forward/forward.h"
+
+/* scratch->gate = down's input of an MLP; into the statistics, too. */
+static void run_gate_up(forward_pass *pass, const awq_mlp_spec *mlp, const forward_rows *rows)
+{
+    awq_scratch *scratch = pass->scratch;
+    const awq_linear_spec *down = &pass->spec->linear[mlp->down];
+    forward_rows inner = {scratch->gate, rows->mask, rows->count};
+    awq_forward_linear(pass, &mlp->gate, scratch->gate, rows);
+    awq_forward_linear(pass, &mlp->up, scratch->up, rows);
+    pass->be->gated(pass->device, scratch->gate, scratch->gate, scratch->up,
+                    (size_t)(rows->count * down->in), pass->spec->mlps.activation);
+    awq_forward_gather(pass, down->group, &inner);
+}
+
+static void run_dense(forward_pass *pass, const forward_rows *rows)
+{
+    const awq_mlp_spec *mlp = &pass->spec->mlps.mlp[0];
+    run_gate_up(pass, mlp, rows);
+    awq_forward_linear_add(pass, mlp->down, pass->sum,
+                           &(forward_rows){pass->scratch->gate, rows->mask, rows->count});
+}
+
+/* ---- which rows go where ---- */
+
+static int64_t choices(const forward_pass *pass)
+{
+    return pass->rows * pass->spec->mlps.active;
+}
+
+/* Router logits in float32, the choice and its weights, on the device. A held choice is taken as it
+ * is: then only the weights follow from the logits. */
+static void run_router(const forward_pass *pass, const forward_rows *rows)
+{
+    const awq_mlps_spec *mlps = &pass->spec->mlps;
+    const awq_routing *routing = &pass->scratch->routing;
+    size_t logits = (size_t)(rows->count * mlps->experts) * sizeof(float);
+    pass->be->zero(pass->device, routing->logits, logits);
+    awq_forward_linear_add(pass, mlps->router, routing->logits, rows);
+    if (routing->held)
+        pass->be->upload(pass->device, routing->expert, routing->held,
+                         (size_t)choices(pass) * sizeof *routing->held);
+    else
+        pass->be->top_experts(pass->device, routing->expert, routing->logits, rows->count,
+                              mlps->experts, mlps->active);
+    pass->be->expert_weights(pass->device, routing->weight, routing->logits, routing->expert,
+                             rows->count, mlps->experts, mlps->active, mlps->normalized);
+}
+
+/* The choice, its weights and, for statistics, the mask, to the host. */
+static awq_status fetch_choice(const forward_pass *pass, awq_error *err)
+{
+    const awq_routing *routing = &pass->scratch->routing;
+    awq_routing_lists *host = pass->scratch->routing.host;
+    size_t count = (size_t)choices(pass);
+    if (pass->be->download(pass->device, host->expert, routing->expert,
+                           count * sizeof *host->expert, err) ||
+        pass->be->download(pass->device, host->weight, routing->weight,
+                           count * sizeof *host->weight, err))
+        return err->status;
+    if (!pass->mask || !pass->statistics) return AWQ_OK;
+    return pass->be->download(pass->device, host->mask, pass->mask, (size_t)pass->rows, err);
+}
+
+/* host->first [experts + 1]: where each expert's rows begin in the lists. */
+static void count_rows(const forward_pass *pass)
+{
+    awq_routing_lists *host = pass->scratch->routing.host;
+    int64_t experts = pass->spec->mlps.experts;
+    memset(host->first, 0, (size_t)(experts + 1) * sizeof *host->first);
+    for (int64_t i = 0; i < choices(pass); i++) host->first[host->expert[i] + 1]++;
+    for (int64_t e = 0; e < experts; e++) host->first[e + 1] += host->first[e];
+}
+
+/* The rows of each expert, ascending, with their weights and mask, to the device. */
+static void sort_rows(const forward_pass *pass)
+{
+    const awq_routing *routing = &pass->scratch->routing;
+    awq_routing_lists *host = pass->scratch->routing.host;
+    int64_t active = pass->spec->mlps.active, count = choices(pass);
+    bool masked = pass->mask && pass->statistics;
+    count_rows(pass);
+    memcpy(host->next, host->first, (size_t)pass->spec->mlps.experts * sizeof *host->next);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = host->next[host->expert[i]]++;
+        host->row[at] = (int32_t)(i / active);
+        host->sorted_weight[at] = host->weight[i];
+        if (masked) host->sorted_mask[at] = host->mask[i / active];
+    }
+    pass->be->upload(pass->device, routing->row, host->row, (size_t)count * sizeof *host->row);
+    pass->be->upload(pass->device, routing->sorted_weight, host->sorted_weight,
+                     (size_t)count * sizeof *host->sorted_weight);
+    if (masked) pass->be->upload(pass->device, routing->mask, host->sorted_mask, (size_t)count);
+}
+
+/* Keeps the choice of the first rows that statistics see, for the folding check. */
+static awq_status keep_choice(const forward_pass *pass, awq_error *err)
+{
+    awq_statistics *statistics = pass->statistics;
+    int64_t rows = pass->scratch->size.checked;
+    if (!statistics || statistics->choice) return AWQ_OK;
+    if (rows > pass->rows) rows = pass->rows;
+    size_t bytes = (size_t)(rows * pass->spec->mlps.active) * sizeof *statistics->choice;
+    statistics->choice = malloc(bytes + 1);
+    if (!statistics->choice) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for chosen experts");
+    memcpy(statistics->choice, pass->scratch->routing.host->expert, bytes);
+    statistics->choice_rows = rows;
+    return AWQ_OK;
+}
+
+/* ---- what is done with them ---- */
+
+/* Tokens of an expert that count. */
+static void count_tokens(const forward_pass *pass, const awq_mlp_spec *mlp, int64_t first,
+                         int64_t count)
+{
+    const awq_routing_lists *host = pass->scratch->routing.host;
+    int64_t tokens = pass->mask ? 0 : count;
+    if (!pass->statistics) return;
+    for (int64_t i = first; pass->mask && i < first + count; i++)
+        tokens += host->sorted_mask[i] != 0;
+    pass->statistics->group_tokens[pass->spec->linear[mlp->down].group] += tokens;
+}
+
+/* sum[rows] += weight * what the MLP puts out; rows NULL: all. */
+static void run_mlp(forward_pass *pass, const awq_mlp_spec *mlp, const forward_rows *rows,
+                    const int32_t *at, const float *weight)
+{
+    const awq_routing *routing = &pass->scratch->routing;
+    int64_t hidden = pass->model->hidden;
+    forward_rows inner = {pass->scratch->gate, rows->mask, rows->count};
+    run_gate_up(pass, mlp, rows);
+    pass->be->zero(pass->device, routing->out, (size_t)(rows->count * hidden) * sizeof(float));
+    awq_forward_linear_add(pass, mlp->down, routing->out, &inner);
+    pass->be->scatter_add(pass->device, pass->sum, routing->out, at, weight, rows->count, hidden);
+}
+
+static void run_expert(forward_pass *pass, const awq_mlp_spec *mlp, const void *x)
+{
+    const awq_routing *routing = &pass->scratch->routing;
+    const awq_routing_lists *host = pass->scratch->routing.host;
+    int64_t first = host->first[mlp->expert], count = host->first[mlp->expert + 1] - first;
+    bool masked = pass->mask && pass->statistics;
+    forward_rows rows = {routing->x, masked ? routing->mask + first : NULL, count};
+    if (!count) return;
+    count_tokens(pass, mlp, first, count);
+    pass->be->gather_rows(pass->device, routing->x, x, routing->row + first, count,
+                          pass->model->hidden);
+    if (pass->statistics)
+        awq_forward_gram(pass, pass->statistics->expert_gram[mlp->expert], &rows,
+                         pass->model->hidden);
+    run_mlp(pass, mlp, &rows, routing->row + first, routing->sorted_weight + first);
+}
+
+/* sum += sigmoid(shared gate) * the shared expert's output. */
+static void run_shared(forward_pass *pass, const awq_mlp_spec *mlp, const forward_rows *rows)
+{
+    float *weight = pass->scratch->routing.shared_weight;
+    pass->be->zero(pass->device, weight, (size_t)rows->count * sizeof *weight);
+    awq_forward_linear_add(pass, pass->spec->mlps.shared_gate, weight, rows);
+    pass->be->sigmoid(pass->device, weight, weight, (size_t)rows->count);
+    run_mlp(pass, mlp, rows, NULL, weight);
+}
+
+/* All that time goes to the forward phase: to wait for the device before and after each expert's
+ * Gram updates would take longer than they do. */
+static void run_experts(forward_pass *pass, const forward_rows *rows)
+{
+    double *seconds = pass->seconds;
+    pass->seconds = NULL;
+    for (int i = 0; i < pass->spec->mlps.count; i++) {
+        const awq_mlp_spec *mlp = &pass->spec->mlps.mlp[i];
+        if (mlp->expert >= 0)
+            run_expert(pass, mlp, rows->x);
+        else
+            run_shared(pass, mlp, rows);
+    }
+    pass->seconds = seconds;
+}
+
+awq_status awq_forward_mlps(forward_pass *pass, const forward_rows *rows, awq_error *err)
+{
+    if (!pass->spec->mlps.experts) {
+        run_dense(pass, rows);
+        return AWQ_OK;
+    }
+    run_router(pass, rows);
+    if (fetch_choice(pass, err)) return err->status;
+    sort_rows(pass);
+    if (keep_choice(pass, err)) return err->status;
+    run_experts(pass, rows);
+    return AWQ_OK;
+}

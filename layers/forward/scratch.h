@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ * layers/forward/scratch.h - inside awq_scratch: the activations of one tile. */
+#ifndef AWQ_LAYERS_FORWARD_SCRATCH_H
+#define AWQ_LAYERS_FORWARD_SCRATCH_H
+
+#include "layers/forward/decoder.h"
+
+/* The host's side of a tile's routing; [choices] = rows times experts a row. */
+typedef struct awq_routing_lists {
+    int32_t *expert;      /* [rows, active] */
+    float *weight;        /* [rows, active] */
+    uint8_t *mask;        /* [rows] */
+    int64_t *first;       /* [experts + 1]: an expert's first in what follows */
+    int64_t *next;        /* [experts] */
+    int32_t *row;         /* [choices], by expert, then row */
+    float *sorted_weight; /* [choices], likewise */
+    uint8_t *sorted_mask; /* [choices], likewise */
+} awq_routing_lists;
+
+/* Which rows of a tile go to which expert; device arrays, none in a dense model. */
+typedef struct awq_routing {
+    float *logits;        /* [rows, experts] */
+    int32_t *expert;      /* [rows, active] */
+    float *weight;        /* [rows, active] */
+    int32_t *row;         /* [choices], by expert, then row */
+    float *sorted_weight; /* [choices], likewise */
+    uint8_t *mask;        /* [choices], likewise */
+    void *x;              /* [rows, hidden]: an expert's input */
+    float *out;           /* [rows, hidden]: its output */
+    float *shared_weight; /* [rows] */
+    const int32_t *held;  /* host: the choice to take instead of the logits', [rows, active]; NULL:
+                             theirs. Set by the folding check, while it runs */
+    awq_routing_lists *host; /* owned */
+} awq_routing;
+
+struct awq_scratch {
+    awq_device *device;
+    awq_tile_size size;
+    void *normed;  /* [rows, max(hidden, heads * head_dim)]: a norm's output, then attention's */
+    float *branch; /* [rows, hidden]: what a half puts out, if it is normalized before it is added;
+                      NULL: in no layer */
+    void *q, *k, *v;
+    void *gate, *up;  /* gate becomes down's input */
+    float *trial;     /* [checked, residual]: hidden states of the folding check, after it .. */
+    float *untouched; /* .. and before it */
+    float *cos, *sin; /* [length, rope_dim / 2] */
+    awq_routing routing;
+    void *arena;
+};
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#include "layers/quantize/cost.h"
+
+#include "layers/search/candidates.h"
+
+/* Of the tokens of a layer, the share that goes through what is of an expert. */
+static double share(const awq_layer_spec *layer, int expert)
+{
+    return expert >= 0 ? (double)layer->mlps.active / (double)layer->mlps.experts : 1;
+}
+
+/* A quantity of a layer, as the mean over the model's layers. */
+typedef struct layer_work {
+    const awq_model *model;
+    const awq_recipe *recipe;
+    int64_t length; /* of sequences */
+    int power;
+} layer_work;
+
+static double mean_over_layers(const layer_work *work,
+                               double (*of_layer)(const layer_work *work,
+                                                  const awq_layer_spec *layer))
+{
+    const awq_model *model = work->model;
+    double sum = 0;
+    for (int kind = 0; kind < model->kinds; kind++) {
+        double count = 0;
+        for (int64_t i = 0; i < model->layers; i++) count += model->kind_of[i] == kind;
+        sum += count * of_layer(work, &model->kind[kind]);
+    }
+    return sum / (double)model->layers;
+}
+
+/* Of a token. */
+static double forward_of(const layer_work *work, const awq_layer_spec *layer)
+{
+    int64_t window = layer->attention.window;
+    double attended = (double)(window && window < work->length ? window : work->length);
+    double sum = 2.0 * (double)awq_attention_channels(layer) * attended;
+    for (int i = 0; i < layer->linears; i++) {
+        const awq_linear_spec *linear = &layer->linear[i];
+        sum += 2.0 * (double)linear->out * (double)linear->in * share(layer, linear->expert);
+    }
+    return sum;
+}
+
+double awq_work_forward(const awq_model *model, int64_t tokens, int64_t length)
+{
+    return (double)tokens *
+           mean_over_layers(&(layer_work){.model = model, .length = length}, forward_of);
+}
+
+/* Sum of in^power over what the scale groups read, and over what experts read of it by themselves;
+ * for Gram matrices, by the tokens that do. */
+static double inputs_of(const layer_work *work, const awq_layer_spec *layer)
+{
+    double sum = 0, own = (double)layer->group[layer->half[AWQ_HALF_MLP].group].channels;
+    double of_experts =
+        work->power == 3 ? (double)layer->mlps.experts * own : (double)layer->mlps.active;
+    for (int i = 0; i < layer->groups; i++) {
+        double in = (double)layer->group[i].channels;
+        sum += in * in * (work->power == 3 ? in : share(layer, layer->group[i].expert));
+    }
+    return sum + of_experts * own * own;
+}
+
+static double sum_inputs(const awq_model *model, int power)
+{
+    return mean_over_layers(&(layer_work){.model = model, .power = power}, inputs_of);
+}
+
+double awq_work_gram(const awq_model *model, int64_t tokens)
+{
+    return (double)tokens * sum_inputs(model, 2);
+}
+
+static double candidates(const awq_recipe *recipe)
+{
+    double listed = awq_candidates_count((int)recipe->alpha_steps, recipe->duo);
+    return recipe->alpha_steps ? listed + (double)recipe->refine : listed;
+}
+
+/* How often the exact error of a linear is measured: plain rounding, candidates (a joint clip makes
+ * the identity another one), the output's energy, and what is written. */
+static double measurements(bool in_module, const awq_recipe *recipe)
+{
+    if (recipe->objective == AWQ_OBJECTIVE_MODULE && in_module) return 1 + 2;
+    return candidates(recipe) + (recipe->clip == AWQ_CLIP_JOINT) + 2;
+}
+
+static double clip_searches(const awq_linear_spec *linear, const awq_recipe *recipe)
+{
+    if (recipe->clip == AWQ_CLIP_OFF || !linear->clipped) return 0;
+    return recipe->clip == AWQ_CLIP_JOINT ? candidates(recipe) + 1 : 1;
+}
+
+static double search_of(const layer_work *work, const awq_layer_spec *layer)
+{
+    const awq_recipe *recipe = work->recipe;
+    bool feedback = recipe->rounding == AWQ_ROUNDING_FEEDBACK;
+    double sum = 0;
+    for (int i = 0; i < layer->linears; i++) {
+        const awq_linear_spec *linear = &layer->linear[i];
+        if (linear->router) continue;
+        double in = (double)linear->in, weights = (double)linear->out * in;
+        double group = recipe->group_size < 0 ? in : (double)recipe->group_size;
+        bool in_module = layer->group[linear->group].producer.by == AWQ_BY_NORM;
+        sum += weights * in * (measurements(in_module, recipe) + feedback);
+        sum += 2 * weights * group * clip_searches(linear, recipe) *
+               awq_clip_trials(recipe->clip_shape);
+    }
+    return sum;
+}
+
+double awq_work_search(const awq_model *model, const awq_recipe *recipe, int64_t scored,
+                       int64_t length)
+{
+    /* attention and MLP as they are, and once for each candidate */
+    double sum = (candidates(recipe) + 1) * awq_work_forward(model, scored, length);
+    if (recipe->rounding == AWQ_ROUNDING_FEEDBACK) sum += sum_inputs(model, 3) / 3;
+    return sum + mean_over_layers(&(layer_work){.model = model, .recipe = recipe}, search_of);
+}
+
+double awq_work_head(const awq_model *model, int64_t tokens)
+{
+    return 2.0 * (double)tokens * (double)model->vocab * (double)model->hidden;
+}

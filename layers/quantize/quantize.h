@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ * layers/quantize/quantize.h - AWQ of one decoder layer: search the scale groups, fold the scales,
+ * clip, quantize, prove the folding (docs/awq.md 2). Pure computation: no files, no MPI. */
+#ifndef AWQ_LAYERS_QUANTIZE_QUANTIZE_H
+#define AWQ_LAYERS_QUANTIZE_QUANTIZE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io/model/recipe.h"
+#include "layers/forward/decoder.h"
+#include "layers/forward/statistics.h"
+#include "layers/search/result.h"
+
+/* Device bytes beyond weights, statistics and scratch: one linear thrice over, and small change;
+ * for error feedback a matrix as large as the largest Gram matrix; for the module objective a
+ * module's weights, twice the hidden states of `kept` tokens and once those of a tile of `rows`. */
+uint64_t awq_quantize_bytes(const awq_model *model, const awq_recipe *recipe, int64_t kept,
+                            int64_t rows, size_t compute_bytes);
+
+/* Host bytes of a layer's codes, group scales and zero points, the most of the model's layers: a
+ * piece of result memory. A group size that does not fit a linear counts as it is; quantizing
+ * refuses it. */
+size_t awq_quantized_codes_bytes(const awq_model *model, const awq_recipe *recipe);
+
+/* Quantizes a layer that has seen all tiles; what the model says shall be kept in full precision is
+ * (awq_model_keep). Changes what decoder holds (fold_proof.c) and statistics (finished); both are
+ * of no further use. Codes are in a piece of `memory`, NULL: of the heap. The record lacks
+ * tensors_bytes and tensors_crc. Errors name the linear
+ * ("up_proj") or scale group, not the layer: callers add that. */
+awq_status awq_quantize_layer(awq_device *device, const awq_model *model, awq_decoder *decoder,
+                              awq_statistics *statistics, awq_scratch *scratch,
+                              awq_result_memory *memory, const awq_kept_tokens *kept,
+                              const awq_recipe *recipe, const awq_quantize_watch *watch,
+                              awq_quantized_layer *out, awq_error *err);
+
+#endif

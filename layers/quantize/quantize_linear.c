@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT
+ * layers/quantize/quantize_linear.c - one linear: fold, clip, quantize, and measure what it costs.
+ *
+ * Losses are in the units of the original output: the error is divided by the column scales, and
+ * multiplied back by what the rows were divided by. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "layers/forward/extent.h"
+#include "layers/quantize/steps.h"
+
+typedef struct linear_job {
+    awq_quantizer *quantizer;
+    int linear;
+    awq_extent extent;
+    awq_grid grid;
+    int64_t groups;       /* in all: rows times groups a row */
+    const float *gram;    /* device */
+    const float *columns; /* device */
+    const float *rows;    /* device; NULL: ones */
+    awq_linear_record *record;
+    awq_quantized_linear *out;
+} linear_job;
+
+static awq_status measure(const linear_job *job, const void *d, double *sum, awq_error *err)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    if (quantizer->be->quadratic_form(quantizer->device, d, job->gram, job->extent, sum, err))
+        return err->status;
+    double flops = (double)awq_extent_elements(job->extent) * (double)job->extent.in;
+    return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, flops, err);
+}
+
+/* Column scales and row divisors to the device. */
+static void upload_scales(linear_job *job)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    const float *scales =
+        quantizer->out->record.group[job->quantizer->spec->linear[job->linear].group].scales;
+    const float *divisors = quantizer->row_divisors[job->linear];
+    quantizer->be->upload(quantizer->device, quantizer->columns, scales,
+                          (size_t)job->extent.in * sizeof *scales);
+    job->columns = quantizer->columns;
+    if (divisors) {
+        quantizer->be->upload(quantizer->device, quantizer->rows, divisors,
+                              (size_t)job->extent.out * sizeof *divisors);
+        job->rows = quantizer->rows;
+    }
+}
+
+/* folded = weight * columns / rows. */
+static void fold(linear_job *job)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    upload_scales(job);
+    quantizer->be->fold(quantizer->device, quantizer->folded,
+                        quantizer->decoder->weight[job->linear], job->columns, job->rows,
+                        job->extent);
+}
+
+static awq_status count_clipped(const linear_job *job, awq_error *err)
+{
+    const awq_quantizer *quantizer = job->quantizer;
+    awq_linear_record *record = job->record;
+    size_t groups = (size_t)job->groups, bytes = (size_t)record->clip_shapes * groups;
+    uint8_t *step = awq_allocate(bytes, "clip steps", err);
+    if (!step) return err->status;
+    awq_status status =
+        quantizer->be->download(quantizer->device, step, quantizer->clip.steps, bytes, err);
+    for (size_t i = 0; !status && i < groups; i++) {
+        uint8_t above = step[i], below = record->clip_shapes > 1 ? step[groups + i] : 0;
+        record->clip_counts[0][above]++;
+        record->clip_counts[1][below] += record->clip_shapes > 1;
+        record->clipped_groups += above || below;
+    }
+    free(step);
+    return status;
+}
+
+static awq_status clip(const linear_job *job, awq_error *err)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    job->record->clip_shapes = quantizer->clip.shape == AWQ_CLIP_ASYMMETRIC ? 2 : 1;
+    quantizer->be->clip_search(quantizer->device, &quantizer->clip, quantizer->folded, job->gram,
+                               job->columns, job->extent, &job->grid);
+    if (count_clipped(job, err)) return err->status;
+    return awq_quantizer_step(quantizer, AWQ_PHASE_CLIP,
+                              awq_clip_flops(quantizer->clip.shape, job->extent, &job->grid), err);
+}
+
+static awq_status download_codes(const linear_job *job, awq_error *err)
+{
+    const awq_quantizer *quantizer = job->quantizer;
+    const awq_backend *be = quantizer->be;
+    awq_quantized_linear *out = job->out;
+    size_t weights = (size_t)awq_extent_elements(job->extent), groups = (size_t)job->groups;
+    if (be->download(quantizer->device, out->codes, quantizer->codes, weights, err) ||
+        be->download(quantizer->device, out->scales, quantizer->steps, groups * sizeof *out->scales,
+                     err) ||
+        be->download(quantizer->device, out->zeros, quantizer->zeros, groups, err))
+        return err->status;
+    return AWQ_OK;
+}
+
+static awq_status quantize(const linear_job *job, bool clipped, awq_error *err)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    quantizer->be->quantize(quantizer->device, quantizer->codes, quantizer->steps, quantizer->zeros,
+                            quantizer->folded, clipped ? &quantizer->clip : NULL, job->extent,
+                            &job->grid);
+    if (quantizer->recipe->rounding == AWQ_ROUNDING_FEEDBACK &&
+        awq_feedback_linear(quantizer, job->linear, err))
+        return err->status;
+    if (download_codes(job, err)) return err->status;
+    return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
+}
+
+/* d *= the row divisors. Overwrites folded. */
+static awq_status restore_rows(const linear_job *job, awq_error *err)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    const float *divisors = quantizer->row_divisors[job->linear];
+    size_t bytes = (size_t)job->extent.out * sizeof(float);
+    float *inverse = awq_allocate(bytes, "row divisors", err);
+    if (!inverse) return err->status;
+    for (int64_t i = 0; i < job->extent.out; i++) inverse[i] = 1 / divisors[i];
+    quantizer->be->upload(quantizer->device, quantizer->rows, inverse, bytes);
+    quantizer->be->fold(quantizer->device, quantizer->folded, quantizer->d, NULL, quantizer->rows,
+                        job->extent);
+    quantizer->be->narrow(quantizer->device, quantizer->d, quantizer->folded,
+                          (size_t)awq_extent_elements(job->extent));
+    free(inverse);
+    return AWQ_OK;
+}
+
+static awq_status measure_loss(const linear_job *job, awq_error *err)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    quantizer->be->coded_error(quantizer->device, quantizer->d, quantizer->folded, quantizer->codes,
+                               quantizer->steps, quantizer->zeros, job->columns, job->extent,
+                               &job->grid);
+    if (job->rows && restore_rows(job, err)) return err->status;
+    if (measure(job, quantizer->d, &job->record->loss, err)) return err->status;
+    if (isfinite(job->record->loss)) return AWQ_OK;
+    awq_blame_nonfinite(quantizer, job->linear, err);
+    return awq_error_wrap(err, "with the scales folded in");
+}
+
+/* A linear that is kept in full precision: the folded weight as it is, with no error of its own. */
+static awq_status keep(const linear_job *job, awq_error *err)
+{
+    job->out->weight = awq_vector_download(job->quantizer->device, job->quantizer->folded,
+                                           awq_extent_elements(job->extent), err);
+    if (!job->out->weight) return err->status;
+    return awq_quantizer_step(job->quantizer, AWQ_PHASE_PACK, 0, err);
+}
+
+static awq_status code(linear_job *job, awq_error *err)
+{
+    bool clipped = awq_is_clipped(job->quantizer, job->linear);
+    job->groups = awq_extent_elements(job->extent) / job->grid.group_size;
+    job->record->groups = job->groups;
+    if (!clipped) {
+        job->record->clip_shapes = 1;
+        job->record->clip_counts[0][0] = job->groups;
+    }
+    if (clipped && clip(job, err)) return err->status;
+    return quantize(job, clipped, err);
+}
+
+awq_status awq_quantize_linear(awq_quantizer *quantizer, int linear, awq_error *err)
+{
+    linear_job job = {.quantizer = quantizer,
+                      .linear = linear,
+                      .extent = awq_linear_extent(&quantizer->spec->linear[linear]),
+                      .grid = awq_quantizer_grid(quantizer, linear),
+                      .gram = awq_statistics_gram(quantizer->statistics, linear),
+                      .record = &quantizer->out->record.linear[linear],
+                      .out = &quantizer->out->linear[linear]};
+    void *weight = quantizer->decoder->weight[linear];
+    bool kept = awq_quantizer_keeps(quantizer, linear);
+    /* a router's outputs are no part of the error that people read */
+    if (!quantizer->spec->linear[linear].router && measure(&job, weight, &job.record->energy, err))
+        return err->status;
+    fold(&job);
+    if (kept ? keep(&job, err) : code(&job, err)) return err->status;
+    if (awq_fold_proof_linear(quantizer, linear, err)) return err->status;
+    upload_scales(&job);
+    return kept ? AWQ_OK : measure_loss(&job, err);
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT
+ * layers/quantize/work_space.c - what quantizing a layer takes beside its weights and statistics,
+ * on the device and here; and statistics made ready for it. */
+#include <stdlib.h>
+
+#include "io/core/clock.h"
+#include "layers/forward/arena.h"
+#include "layers/forward/extent.h"
+#include "layers/quantize/quantize.h"
+#include "layers/quantize/steps.h"
+
+static uint64_t larger(uint64_t a, int64_t b)
+{
+    return a > (uint64_t)b ? a : (uint64_t)b;
+}
+
+/* The most of each that a linear takes. */
+typedef struct extremes {
+    uint64_t weights, groups, columns, rows;
+} extremes;
+
+static extremes find_extremes(const awq_model *model, const awq_recipe *recipe)
+{
+    extremes most = {0};
+    for (int kind = 0; kind < model->kinds; kind++) {
+        const awq_layer_spec *spec = &model->kind[kind];
+        for (int linear = 0; linear < spec->linears; linear++) {
+            awq_extent extent = awq_linear_extent(&spec->linear[linear]);
+            int64_t elements = awq_extent_elements(extent);
+            int64_t size = awq_recipe_grid(recipe, model, extent.in).group_size;
+            most.weights = larger(most.weights, elements);
+            most.groups = larger(most.groups, elements / size);
+            most.columns = larger(most.columns, extent.in);
+            most.rows = larger(most.rows, extent.out);
+        }
+    }
+    return most;
+}
+
+static void place(awq_arena *arena, const extremes *most, const awq_recipe *recipe,
+                  size_t compute_bytes, awq_quantizer *to)
+{
+    to->d = awq_arena_take(arena, most->weights * compute_bytes);
+    to->folded = awq_arena_take(arena, most->weights * sizeof *to->folded);
+    to->codes = awq_arena_take(arena, most->weights);
+    to->zeros = awq_arena_take(arena, most->groups);
+    to->steps = awq_arena_take(arena, most->groups * sizeof *to->steps);
+    to->clip.steps = awq_arena_take(arena, AWQ_CLIP_SHAPES * most->groups);
+    to->columns = awq_arena_take(arena, most->columns * sizeof *to->columns);
+    to->rows = awq_arena_take(arena, most->rows * sizeof *to->rows);
+    if (recipe->rounding != AWQ_ROUNDING_FEEDBACK) return;
+    to->factor = awq_arena_take(arena, most->columns * most->columns * sizeof *to->factor);
+    to->order = awq_arena_take(arena, most->columns * sizeof *to->order);
+}
+
+static uint64_t work_bytes(const extremes *most, const awq_recipe *recipe, size_t compute_bytes)
+{
+    awq_arena measure = {0};
+    awq_quantizer quantizer;
+    place(&measure, most, recipe, compute_bytes, &quantizer);
+    return measure.used;
+}
+
+uint64_t awq_quantize_bytes(const awq_model *model, const awq_recipe *recipe, int64_t kept,
+                            int64_t rows, size_t compute_bytes)
+{
+    extremes most = find_extremes(model, recipe);
+    uint64_t bytes = work_bytes(&most, recipe, compute_bytes);
+    if (recipe->objective == AWQ_OBJECTIVE_MODULE)
+        bytes += awq_module_loss_bytes(model, kept, rows, compute_bytes);
+    return bytes;
+}
+
+static awq_status check_grid(const awq_quantizer *quantizer, int linear, awq_error *err)
+{
+    const awq_linear_spec *spec = &quantizer->spec->linear[linear];
+    int64_t size = awq_quantizer_grid(quantizer, linear).group_size;
+    if (size >= 1 && spec->in % size == 0) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_INPUT, "group size %lld does not divide the %lld columns of '%s'",
+                    (long long)size, (long long)spec->in, awq_linear_short_name(spec));
+}
+
+static awq_status check_request(const awq_quantizer *quantizer, awq_error *err)
+{
+    const awq_layer_spec *spec = quantizer->spec;
+    if (quantizer->statistics->tokens <= 0)
+        return awq_fail(err, AWQ_ERR_INPUT, "no calibration token counts: the mask leaves none");
+    if (quantizer->recipe->objective == AWQ_OBJECTIVE_MODULE && spec->mlps.experts)
+        return awq_fail(err, AWQ_ERR_INPUT, "the module objective is for dense layers only");
+    for (int linear = 0; linear < spec->linears; linear++)
+        if (!awq_quantizer_keeps(quantizer, linear) && check_grid(quantizer, linear, err))
+            return err->status;
+    return AWQ_OK;
+}
+
+/* Codes, group scales and zero points of each linear that is quantized; returns their bytes. to
+ * NULL: measures. */
+static uint64_t place_codes(awq_arena arena, const awq_model *model, int64_t layer,
+                            const awq_recipe *recipe, awq_quantized_linear *to)
+{
+    const awq_layer_spec *spec = awq_model_layer(model, layer);
+    for (int linear = 0; linear < spec->linears; linear++) {
+        awq_quantized_linear unused, *place = to ? &to[linear] : &unused;
+        if (awq_model_keeps(model, layer, linear)) continue;
+        awq_extent extent = awq_linear_extent(&spec->linear[linear]);
+        uint64_t weights = (uint64_t)awq_extent_elements(extent);
+        uint64_t groups = weights / (uint64_t)awq_recipe_grid(recipe, model, extent.in).group_size;
+        place->codes = awq_arena_take(&arena, weights);
+        place->scales = awq_arena_take(&arena, groups * sizeof *place->scales);
+        place->zeros = awq_arena_take(&arena, groups);
+    }
+    return arena.used;
+}
+
+size_t awq_quantized_codes_bytes(const awq_model *model, const awq_recipe *recipe)
+{
+    size_t most = 0;
+    for (int64_t layer = 0; layer < model->layers; layer++) {
+        uint64_t bytes = place_codes((awq_arena){0}, model, layer, recipe, NULL);
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
+static awq_status alloc_codes(awq_quantizer *quantizer, awq_error *err)
+{
+    awq_quantized_layer *out = quantizer->out;
+    const awq_model *model = quantizer->model;
+    int64_t layer = quantizer->decoder->index;
+    const awq_recipe *recipe = quantizer->recipe;
+    uint64_t bytes = place_codes((awq_arena){0}, model, layer, recipe, NULL);
+    if (!bytes) return AWQ_OK; /* all of the layer is kept in full precision */
+    if (out->from ? awq_result_memory_take(out->from, bytes, &out->memory, err)
+                  : !(out->memory = awq_allocate(bytes, "a layer's codes", err)))
+        return err->status;
+    place_codes((awq_arena){.base = out->memory}, model, layer, recipe, out->linear);
+    return AWQ_OK;
+}
+
+/* The result's linears and the lists beside them. */
+static awq_status alloc_hosts(awq_quantizer *quantizer, awq_error *err)
+{
+    awq_quantized_layer *out = quantizer->out;
+    size_t linears = (size_t)quantizer->spec->linears;
+    quantizer->row_divisors = calloc(linears, sizeof *quantizer->row_divisors);
+    quantizer->original_bias = calloc(linears, sizeof *quantizer->original_bias);
+    out->linear = calloc(linears, sizeof *out->linear);
+    if (!quantizer->row_divisors || !quantizer->original_bias || !out->linear)
+        return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a layer's result");
+    out->linears = (int)linears;
+    if (awq_layer_record_shape(&out->record, quantizer->spec, err)) return err->status;
+    return alloc_codes(quantizer, err);
+}
+
+/* Of what experts read, in units of the mean expert's tokens: how much of the layer's Gram matrix
+ * is added to each expert's own (layers/README.md). */
+static const float shared_share = 0.1f;
+
+/* An expert that saw few tokens, or none, is measured by what all tokens are like. */
+static awq_status shrink_experts(const awq_quantizer *quantizer, awq_error *err)
+{
+    const awq_mlps_spec *mlps = &quantizer->spec->mlps;
+    const awq_statistics *statistics = quantizer->statistics;
+    int group = quantizer->spec->half[AWQ_HALF_MLP].group;
+    int64_t channels = quantizer->spec->group[group].channels;
+    float *weight = awq_allocate((size_t)channels * sizeof *weight, "weights of rows", err);
+    if (!weight) return err->status;
+    for (int64_t i = 0; i < channels; i++)
+        weight[i] = shared_share * (float)mlps->active / (float)mlps->experts;
+    quantizer->be->upload(quantizer->device, quantizer->columns, weight,
+                          (size_t)channels * sizeof *weight);
+    free(weight);
+    for (int64_t expert = 0; expert < mlps->experts; expert++)
+        quantizer->be->scatter_add(quantizer->device, statistics->expert_gram[expert],
+                                   statistics->gram[group], NULL, quantizer->columns, channels,
+                                   channels);
+    return AWQ_OK;
+}
+
+static awq_status finish_statistics(const awq_quantizer *quantizer, awq_error *err)
+{
+    const awq_layer_spec *spec = quantizer->spec;
+    const awq_statistics *statistics = quantizer->statistics;
+    for (int group = 0; group < spec->groups; group++)
+        quantizer->be->gram_finish(quantizer->device, statistics->gram[group],
+                                   spec->group[group].channels);
+    for (int64_t expert = 0; expert < spec->mlps.experts; expert++)
+        quantizer->be->gram_finish(quantizer->device, statistics->expert_gram[expert],
+                                   spec->group[spec->half[AWQ_HALF_MLP].group].channels);
+    return spec->mlps.experts ? shrink_experts(quantizer, err) : AWQ_OK;
+}
+
+awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err)
+{
+    const awq_backend *be = quantizer->device->backend;
+    const awq_model *model = quantizer->model;
+    const awq_recipe *recipe = quantizer->recipe;
+    quantizer->be = be;
+    quantizer->spec = quantizer->decoder->spec;
+    quantizer->mark = awq_clock_seconds();
+    quantizer->clip.shape = recipe->clip_shape;
+    if (check_request(quantizer, err) || alloc_hosts(quantizer, err)) return err->status;
+    extremes most = find_extremes(model, recipe);
+    uint64_t bytes = work_bytes(&most, recipe, be->compute_bytes);
+    if (be->alloc(quantizer->device, bytes, "quantizing a layer", &quantizer->arena, err))
+        return err->status;
+    place(&(awq_arena){.base = quantizer->arena}, &most, recipe, be->compute_bytes, quantizer);
+    if (finish_statistics(quantizer, err)) return err->status;
+    return recipe->objective == AWQ_OBJECTIVE_MODULE ? awq_module_loss_open(quantizer, err)
+                                                     : AWQ_OK;
+}
+
+void awq_quantizer_close(awq_quantizer *quantizer)
+{
+    for (int linear = 0; linear < quantizer->out->linears; linear++) {
+        free(quantizer->row_divisors[linear]);
+        free(quantizer->original_bias[linear]);
+    }
+    free(quantizer->row_divisors);
+    free(quantizer->original_bias);
+    for (int norm = 0; norm < AWQ_MAX_NORMS; norm++) {
+        free(quantizer->original_norm[norm]);
+        free(quantizer->folded_norm[norm]);
+    }
+    awq_module_loss_close(quantizer);
+    quantizer->device->backend->release(quantizer->device, quantizer->arena);
+}

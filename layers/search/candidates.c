@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#include "layers/search/candidates.h"
+
+#include <math.h>
+
+int awq_candidates_count(int alpha_steps, awq_duo duo)
+{
+    if (duo == AWQ_DUO_OFF || !alpha_steps) return alpha_steps + 1;
+    return duo == AWQ_DUO_ON ? alpha_steps + 2 : 2 * (alpha_steps + 1);
+}
+
+int awq_candidates_list(int alpha_steps, awq_duo duo, awq_candidate *out)
+{
+    int count = 0, plain = duo == AWQ_DUO_ON ? 0 : alpha_steps;
+    for (int i = 0; i <= plain; i++)
+        out[count++] = (awq_candidate){i ? (double)i / alpha_steps : 0.0, false};
+    if (duo == AWQ_DUO_OFF || !alpha_steps) return count;
+    for (int i = 0; i <= alpha_steps; i++)
+        out[count++] = (awq_candidate){(double)i / alpha_steps, true};
+    return count;
+}
+
+/* Before normalisation. NaN fails the comparison and stays. */
+static double raw_scale(const awq_candidate *candidate, double m, const float *w, int64_t channel)
+{
+    double scale = pow(m, candidate->alpha);
+    if (candidate->duo) scale /= pow((double)w[channel], 1 - candidate->alpha) + 1e-4;
+    return scale < 1e-4 ? 1e-4 : scale;
+}
+
+void awq_candidate_scales(const awq_candidate *candidate, const float *m, const float *w,
+                          int64_t channels, double *raw, float *s)
+{
+    double largest = 0, least = INFINITY;
+    for (int64_t i = 0; i < channels; i++) {
+        double scale = raw[i] = raw_scale(candidate, (double)m[i], w, i);
+        if (!isfinite(scale)) continue;
+        largest = fmax(largest, scale);
+        least = fmin(least, scale);
+    }
+    double middle = sqrt(largest * least);
+    for (int64_t i = 0; i < channels; i++) {
+        float scale = (float)(raw[i] / middle);
+        s[i] = isfinite(scale) && scale > 0 ? scale : 1;
+    }
+}

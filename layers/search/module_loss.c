@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+#include "layers/search/module_loss.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "layers/forward/arena.h"
+#include "layers/forward/extent.h"
+#include "layers/forward/scratch.h"
+#include "layers/search/trial.h"
+
+bool awq_module_has(const awq_layer_spec *spec, int group)
+{
+    return spec->group[group].producer.by == AWQ_BY_NORM;
+}
+
+/* The half whose norm's output a group reads. */
+static awq_half half_of(const awq_quantizer *quantizer, int group)
+{
+    return quantizer->spec->half[AWQ_HALF_MLP].group == group ? AWQ_HALF_MLP : AWQ_HALF_ATTENTION;
+}
+
+/* ---- memory ---- */
+
+/* Gives a group's consumers their places, by linear; NULL: measures. */
+static void place_weights(awq_arena *arena, const awq_layer_spec *spec, int group,
+                          size_t compute_bytes, void **weight)
+{
+    for (int i = 0; i < spec->group[group].count; i++) {
+        int linear = awq_group_reader(spec, &spec->group[group], i);
+        awq_extent extent = awq_linear_extent(&spec->linear[linear]);
+        void *place = awq_arena_take(arena, (uint64_t)awq_extent_elements(extent) * compute_bytes);
+        if (weight) weight[linear] = place;
+    }
+}
+
+/* Of the module that takes the most. */
+static uint64_t weights_bytes(const awq_model *model, size_t compute_bytes)
+{
+    uint64_t most = 0;
+    for (int kind = 0; kind < model->kinds; kind++)
+        for (int half = 0; half < AWQ_HALVES; half++) {
+            awq_arena measure = {0};
+            const awq_layer_spec *spec = &model->kind[kind];
+            place_weights(&measure, spec, spec->half[half].group, compute_bytes, NULL);
+            if (measure.used > most) most = measure.used;
+        }
+    return most;
+}
+
+static void place(awq_arena *arena, const awq_model *model, int64_t kept, int64_t rows,
+                  size_t compute_bytes, awq_module_loss *to)
+{
+    uint64_t row = (uint64_t)model->residual * sizeof(float);
+    to->weights = awq_arena_take(arena, weights_bytes(model, compute_bytes));
+    to->norm = awq_arena_take(arena, row);
+    to->input = awq_arena_take(arena, row * (uint64_t)kept);
+    to->output = awq_arena_take(arena, row * (uint64_t)kept);
+    to->trial = awq_arena_take(arena, row * (uint64_t)rows);
+    to->mask = awq_arena_take(arena, (uint64_t)kept);
+}
+
+uint64_t awq_module_loss_bytes(const awq_model *model, int64_t kept, int64_t rows,
+                               size_t compute_bytes)
+{
+    awq_arena measure = {0};
+    awq_module_loss module;
+    place(&measure, model, kept, rows, compute_bytes, &module);
+    return measure.used;
+}
+
+static int64_t kept_rows(const awq_quantizer *quantizer)
+{
+    return quantizer->kept->sequences * quantizer->kept->length;
+}
+
+static awq_status load_mask(awq_quantizer *quantizer, awq_error *err)
+{
+    awq_module_loss *module = &quantizer->module;
+    const uint8_t *mask = quantizer->kept->mask;
+    int64_t rows = kept_rows(quantizer);
+    module->tokens = mask ? 0 : rows;
+    for (int64_t i = 0; mask && i < rows; i++) module->tokens += mask[i] != 0;
+    if (module->tokens <= 0)
+        return awq_fail(err, AWQ_ERR_INPUT,
+                        "none of the %lld tokens of the module objective counts: the mask leaves "
+                        "none",
+                        (long long)rows);
+    if (mask)
+        quantizer->be->upload(quantizer->device, module->mask, mask, (size_t)rows);
+    else
+        module->mask = NULL;
+    return AWQ_OK;
+}
+
+awq_status awq_module_loss_open(awq_quantizer *quantizer, awq_error *err)
+{
+    const awq_backend *be = quantizer->be;
+    awq_module_loss *module = &quantizer->module;
+    int64_t kept = kept_rows(quantizer), rows = quantizer->scratch->size.rows;
+    uint64_t bytes = awq_module_loss_bytes(quantizer->model, kept, rows, be->compute_bytes);
+    if (quantizer->kept->length != quantizer->scratch->size.length)
+        return awq_fail(err, AWQ_ERR_INTERNAL, "kept sequences of another length than a tile's");
+    if (be->alloc(quantizer->device, bytes, "the module objective", &module->arena, err))
+        return err->status;
+    place(&(awq_arena){.base = module->arena}, quantizer->model, kept, rows, be->compute_bytes,
+          module);
+    return load_mask(quantizer, err);
+}
+
+void awq_module_loss_close(awq_quantizer *quantizer)
+{
+    quantizer->device->backend->release(quantizer->device, quantizer->module.arena);
+    free(quantizer->module.original);
+    free(quantizer->module.weight);
+    quantizer->module = (awq_module_loss){0};
+}
+
+/* ---- tiles of the kept tokens ---- */
+
+typedef struct kept_tile {
+    int64_t sequences, rows;
+    int64_t row;    /* the first among the kept tokens */
+    int64_t offset; /* of its first element in [kept tokens, hidden] */
+} kept_tile;
+
+/* The tile that begins at sequence `first`; false: there is none. */
+static bool tile_at(const awq_quantizer *quantizer, int64_t first, kept_tile *tile)
+{
+    int64_t length = quantizer->kept->length, most = quantizer->scratch->size.rows / length;
+    int64_t left = quantizer->kept->sequences - first;
+    tile->sequences = left < most ? left : most;
+    tile->rows = tile->sequences * length;
+    tile->row = first * length;
+    tile->offset = tile->row * quantizer->model->residual;
+    return left > 0;
+}
+
+static size_t tile_bytes(const awq_quantizer *quantizer, const kept_tile *tile)
+{
+    return (size_t)(tile->rows * quantizer->model->residual) * sizeof(float);
+}
+
+/* What the group's module reads of a tile. */
+static const float *tile_input(const awq_quantizer *quantizer, awq_half half, const kept_tile *tile)
+{
+    const float *input =
+        half == AWQ_HALF_ATTENTION ? quantizer->kept->input : quantizer->module.input;
+    return input + tile->offset;
+}
+
+/* ---- the module as it is ---- */
+
+static awq_status run_half(awq_quantizer *quantizer, const awq_decoder *decoder, awq_half half,
+                           const float *input, float *sum, const kept_tile *tile, awq_error *err)
+{
+    return awq_decoder_half(quantizer->device, quantizer->model, decoder, quantizer->scratch, half,
+                            input, sum, tile->sequences, err);
+}
+
+/* The attention's output added to its input: what the MLP reads. */
+static awq_status run_attention(awq_quantizer *quantizer, const kept_tile *tile, awq_error *err)
+{
+    float *hidden = quantizer->module.input + tile->offset;
+    quantizer->be->copy(quantizer->device, hidden, quantizer->kept->input + tile->offset,
+                        tile_bytes(quantizer, tile));
+    return run_half(quantizer, quantizer->decoder, AWQ_HALF_ATTENTION, hidden, hidden, tile, err);
+}
+
+static awq_status run_module(awq_quantizer *quantizer, awq_half half, const kept_tile *tile,
+                             awq_error *err)
+{
+    float *output = quantizer->module.output + tile->offset;
+    if (half == AWQ_HALF_MLP && run_attention(quantizer, tile, err)) return err->status;
+    quantizer->be->zero(quantizer->device, output, tile_bytes(quantizer, tile));
+    return run_half(quantizer, quantizer->decoder, half, tile_input(quantizer, half, tile), output,
+                    tile, err);
+}
+
+/* A copy of the layer, with places for what is on trial. */
+static awq_status make_trial(awq_quantizer *quantizer, int group, awq_error *err)
+{
+    awq_module_loss *module = &quantizer->module;
+    const awq_layer_spec *spec = quantizer->spec;
+    int norm = spec->group[group].producer.norm;
+    size_t bytes = (size_t)spec->linears * sizeof *module->weight;
+    if (!module->weight && !(module->weight = awq_allocate(bytes, "a list of weights", err)))
+        return err->status;
+    module->decoder = *quantizer->decoder;
+    memcpy(module->weight, quantizer->decoder->weight, bytes);
+    module->decoder.weight = module->weight;
+    place_weights(&(awq_arena){.base = module->weights}, spec, group, quantizer->be->compute_bytes,
+                  module->weight);
+    module->decoder.norm[norm] = module->norm;
+    free(module->original);
+    module->original = awq_vector_download(quantizer->device, quantizer->decoder->norm[norm],
+                                           spec->norm[norm].width, err);
+    return module->original ? AWQ_OK : err->status;
+}
+
+/* Of one pass of the kept tokens through a module. */
+static double pass_flops(const awq_quantizer *quantizer, awq_half half)
+{
+    const awq_layer_spec *spec = quantizer->spec;
+    double a_token = 0;
+    for (int i = 0; i < spec->linears; i++)
+        if (spec->linear[i].half == half)
+            a_token += 2.0 * (double)awq_extent_elements(awq_linear_extent(&spec->linear[i]));
+    if (half == AWQ_HALF_ATTENTION)
+        a_token += 2.0 * (double)(awq_attention_channels(spec) * quantizer->kept->length);
+    return a_token * (double)kept_rows(quantizer);
+}
+
+awq_status awq_module_loss_begin(awq_quantizer *quantizer, int group, awq_error *err)
+{
+    awq_half half = half_of(quantizer, group);
+    kept_tile tile;
+    if (make_trial(quantizer, group, err)) return err->status;
+    for (int64_t first = 0; tile_at(quantizer, first, &tile); first += tile.sequences)
+        if (run_module(quantizer, half, &tile, err)) return err->status;
+    return awq_quantizer_step(quantizer, AWQ_PHASE_SEARCH, pass_flops(quantizer, half), err);
+}
+
+/* ---- the module on trial ---- */
+
+/* n / s: where the consumers' scales come from. */
+static awq_status divide_norm(awq_quantizer *quantizer, const awq_group_record *group,
+                              awq_error *err)
+{
+    awq_module_loss *module = &quantizer->module;
+    size_t bytes = (size_t)group->channels * sizeof *group->scales;
+    float *divided = awq_allocate(bytes, "a norm", err);
+    if (!divided) return err->status;
+    for (int64_t i = 0; i < group->channels; i++)
+        divided[i] = module->original[i] / group->scales[i];
+    quantizer->be->upload(quantizer->device, module->norm, divided, bytes);
+    free(divided);
+    return AWQ_OK;
+}
+
+/* W s, unquantized: of a linear that is kept in full precision. */
+static void scale_weight(awq_quantizer *quantizer, int linear, void *weight)
+{
+    awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
+    quantizer->be->fold(quantizer->device, quantizer->folded, quantizer->decoder->weight[linear],
+                        quantizer->columns, NULL, extent);
+    quantizer->be->narrow(quantizer->device, weight, quantizer->folded,
+                          (size_t)awq_extent_elements(extent));
+}
+
+static void quantize_consumers(awq_quantizer *quantizer, const awq_group_spec *group, bool clipped,
+                               double *flops)
+{
+    for (int i = 0; i < group->count; i++) {
+        int linear = awq_group_reader(quantizer->spec, group, i);
+        awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
+        awq_grid grid = awq_quantizer_grid(quantizer, linear);
+        void *weight = quantizer->module.decoder.weight[linear];
+        if (awq_quantizer_keeps(quantizer, linear)) {
+            scale_weight(quantizer, linear, weight);
+            continue;
+        }
+        awq_trial_codes(quantizer, linear, clipped && awq_is_clipped(quantizer, linear), flops);
+        quantizer->be->dequantize(quantizer->device, weight, quantizer->codes, quantizer->steps,
+                                  quantizer->zeros, extent, &grid);
+    }
+}
+
+static awq_status tile_error(awq_quantizer *quantizer, awq_half half, const kept_tile *tile,
+                             double *error, awq_error *err)
+{
+    const awq_module_loss *module = &quantizer->module;
+    const uint8_t *mask = module->mask ? module->mask + tile->row : NULL;
+    quantizer->be->zero(quantizer->device, module->trial, tile_bytes(quantizer, tile));
+    if (run_half(quantizer, &module->decoder, half, tile_input(quantizer, half, tile),
+                 module->trial, tile, err))
+        return err->status;
+    return quantizer->be->squared_error(quantizer->device, module->trial,
+                                        module->output + tile->offset, mask, tile->rows,
+                                        quantizer->model->residual, error, err);
+}
+
+awq_status awq_module_loss_measure(awq_quantizer *quantizer, int group, bool clipped, double *loss,
+                                   awq_error *err)
+{
+    awq_half half = half_of(quantizer, group);
+    double sum = 0, flops = pass_flops(quantizer, half);
+    kept_tile tile;
+    if (divide_norm(quantizer, &quantizer->out->record.group[group], err)) return err->status;
+    quantize_consumers(quantizer, &quantizer->spec->group[group], clipped, &flops);
+    for (int64_t first = 0; tile_at(quantizer, first, &tile); first += tile.sequences) {
+        double error;
+        if (tile_error(quantizer, half, &tile, &error, err)) return err->status;
+        sum += error;
+    }
+    *loss = sum / ((double)quantizer->module.tokens * (double)quantizer->model->residual);
+    return awq_quantizer_step(quantizer, AWQ_PHASE_SEARCH, flops, err);
+}

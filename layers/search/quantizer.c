@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include "layers/search/quantizer.h"
+
+#include <stdlib.h>
+
+#include "io/core/clock.h"
+#include "layers/forward/extent.h"
+
+awq_grid awq_quantizer_grid(const awq_quantizer *quantizer, int linear)
+{
+    return awq_recipe_grid(quantizer->recipe, quantizer->model, quantizer->spec->linear[linear].in);
+}
+
+bool awq_is_clipped(const awq_quantizer *quantizer, int linear)
+{
+    return quantizer->recipe->clip != AWQ_CLIP_OFF && quantizer->spec->linear[linear].clipped;
+}
+
+double awq_clip_flops(awq_clip_shape shape, awq_extent extent, const awq_grid *grid)
+{
+    return 2.0 * awq_clip_trials(shape) * (double)awq_extent_elements(extent) *
+           (double)grid->group_size;
+}
+
+bool awq_quantizer_keeps(const awq_quantizer *quantizer, int linear)
+{
+    return awq_model_keeps(quantizer->model, quantizer->decoder->index, linear);
+}
+
+bool awq_quantizer_keeps_group(const awq_quantizer *quantizer, int index)
+{
+    const awq_group_spec *group = &quantizer->spec->group[index];
+    for (int i = 0; i < group->count; i++)
+        if (!awq_quantizer_keeps(quantizer, awq_group_reader(quantizer->spec, group, i)))
+            return false;
+    return true;
+}
+
+awq_status awq_quantizer_step(awq_quantizer *quantizer, awq_phase phase, double flops,
+                              awq_error *err)
+{
+    const awq_quantize_watch *watch = quantizer->watch;
+    if (quantizer->be->sync(quantizer->device, err)) return err->status;
+    awq_clock_lap(&quantizer->mark, &quantizer->out->record.seconds[phase]);
+    if (watch && watch->step && !watch->step(watch->context, phase, flops))
+        return awq_fail(err, AWQ_ERR_INTERRUPTED, "stopped while quantizing, as asked");
+    return AWQ_OK;
+}
+
+void *awq_allocate(size_t bytes, const char *what, awq_error *err)
+{
+    void *memory = malloc(bytes + !bytes);
+    if (!memory) awq_fail(err, AWQ_ERR_MEMORY, "no memory for %s: %zu bytes", what, bytes);
+    return memory;
+}
+
+float *awq_vector_download(awq_device *device, const float *from, int64_t count, awq_error *err)
+{
+    size_t bytes = (size_t)count * sizeof(float);
+    float *host = awq_allocate(bytes, "a vector", err);
+    if (host && device->backend->download(device, host, from, bytes, err)) {
+        free(host);
+        return NULL;
+    }
+    return host;
+}

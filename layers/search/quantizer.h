@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ * layers/search/quantizer.h - what the steps of quantizing a layer share (layers/quantize/steps.h
+ * lists them): the layer, its statistics, device work space, and what was decided so far. Internal.
+ */
+#ifndef AWQ_LAYERS_SEARCH_QUANTIZER_H
+#define AWQ_LAYERS_SEARCH_QUANTIZER_H
+
+#include "layers/search/module_loss.h"
+#include "layers/search/result.h"
+
+typedef struct awq_quantizer {
+    awq_device *device;
+    const awq_backend *be;
+    const awq_model *model;
+    const awq_layer_spec *spec; /* the decoder's */
+    awq_decoder *decoder;
+    awq_statistics *statistics;
+    awq_scratch *scratch;
+    const awq_kept_tokens *kept;
+    const awq_recipe *recipe;
+    const awq_quantize_watch *watch;
+    awq_quantized_layer *out; /* its record's scales are what consumers are multiplied by */
+    double mark;              /* when the running phase began */
+
+    /* Device work space, for the largest linear. */
+    void *arena;
+    void *d;         /* compute type [out, in] */
+    float *folded;   /* [out, in] */
+    uint8_t *codes;  /* [out, in] */
+    uint8_t *zeros;  /* [out, groups] */
+    uint16_t *steps; /* group scales, float16 bits [out, groups] */
+    awq_clip clip;   /* steps [AWQ_CLIP_SHAPES, out, groups] */
+    float *columns;  /* [in] */
+    float *rows;     /* [out] */
+    float *factor;   /* error feedback: [in, in], of `factored`; NULL without */
+    int32_t *order;  /* likewise: [in] */
+
+    const float *factored; /* the Gram matrix that factor and order are of; NULL: none yet */
+    double damp;           /* that the factor took; 0: there is none of it */
+
+    awq_module_loss module; /* closed without the module objective */
+
+    /* Host, owned: of each linear, what its rows are divided by [out]; NULL: ones. */
+    float **row_divisors;
+    float **original_bias; /* of each linear, before folding [out]; NULL: none */
+    /* What a norm that absorbs scales multiplies by, before and after [width]. */
+    float *original_norm[AWQ_MAX_NORMS], *folded_norm[AWQ_MAX_NORMS];
+} awq_quantizer;
+
+/* Chooses the scales of one group, on the original weights (search.c), to its record. */
+awq_status awq_search_group(awq_quantizer *quantizer, int group, awq_error *err);
+
+/* ---- what the steps share ---- */
+
+/* Books time and flops since the last call on a phase; AWQ_ERR_INTERRUPTED when asked to stop. */
+awq_status awq_quantizer_step(awq_quantizer *quantizer, awq_phase phase, double flops,
+                              awq_error *err);
+/* The grid of a linear: group size -1 resolved. */
+awq_grid awq_quantizer_grid(const awq_quantizer *quantizer, int linear);
+/* Whether a clip is searched for this linear. */
+bool awq_is_clipped(const awq_quantizer *quantizer, int linear);
+/* Floating-point operations of a clip search. */
+double awq_clip_flops(awq_clip_shape shape, awq_extent extent, const awq_grid *grid);
+/* Whether a linear is kept in full precision; whether all that read a group's input are. */
+bool awq_quantizer_keeps(const awq_quantizer *quantizer, int linear);
+bool awq_quantizer_keeps_group(const awq_quantizer *quantizer, int group);
+/* The squared error of plain rounding or of a folding is not finite: says why. `d` still holds
+ * the linear's error. */
+awq_status awq_blame_nonfinite(awq_quantizer *quantizer, int linear, awq_error *err);
+
+/* A copy of a device vector on the heap; NULL and *err set: failed. */
+float *awq_vector_download(awq_device *device, const float *from, int64_t count, awq_error *err);
+/* Heap memory; NULL and *err, which names `what`: there is none. */
+void *awq_allocate(size_t bytes, const char *what, awq_error *err);
+
+#endif
