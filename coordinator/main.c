@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "coordinator/commands.h"
-#include "coordinator/interrupt.h"
+#include "coordinator/commands/commands.h"
+#include "coordinator/crew/interrupt.h"
 #include "io/core/log.h"
 #include "worker/worker.h"
 
@@ -41,10 +41,6 @@ static const command commands[] = {
      AWQ_COMMAND_COMPLETION, false, awq_command_completion},
     {NULL, NULL, NULL, 0, false, NULL},
 };
-
-static const awq_worker_half worker_half = {
-    awq_worker_start, awq_worker_receive, awq_worker_tick, awq_worker_free,
-    awq_worker_needs, awq_worker_library, awq_worker_gpus};
 
 /* Workers have so long to say goodbye; what is durable does not depend on it. */
 static const double goodbye_seconds = 4;
@@ -120,7 +116,7 @@ static int run_command(const command *c, int argc, char **argv, awq_crew *crew)
                                                         : options.verbose ? AWQ_LOG_VERBOSE
                                                                           : AWQ_LOG_INFO);
     awq_log_set_json(options.log_json);
-    awq_call call = {&options, crew, &worker_half, commands};
+    awq_call call = {&options, crew, commands};
     if (help)
         print_help(c);
     else if (problems.count)
@@ -137,7 +133,7 @@ static ending coordinate(const command *c, int argc, char **argv, awq_mail *mail
     awq_crew crew;
     awq_error err;
     ending end = {.silent = true};
-    if (awq_crew_open(mail, &worker_half, &crew, &err)) {
+    if (awq_crew_open(mail, &crew, &err)) {
         end.code = awq_exit_failed(&err);
         return end;
     }
@@ -170,13 +166,25 @@ static awq_status check_ranks(const awq_mail *mail, awq_error *err)
                     wanted, awq_mail_size(mail));
 }
 
+/* Of all threads the main one alone calls MPI. */
+static awq_status start_mpi(awq_error *err)
+{
+    int provided = MPI_THREAD_SINGLE;
+    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided))
+        return awq_fail(err, AWQ_ERR_MPI, "MPI_Init_thread failed: MPI cannot be used here");
+    if (provided >= MPI_THREAD_FUNNELED) return AWQ_OK;
+    MPI_Finalize();
+    return awq_fail(err, AWQ_ERR_MPI,
+                    "this MPI library does not let a process have threads "
+                    "(MPI_THREAD_FUNNELED); take one that does");
+}
+
 static int run_distributed(const command *c, int argc, char **argv)
 {
     awq_mail *mail;
     awq_error err;
-    int provided;
     awq_interrupt_install(0); /* before MPI takes its time: a signal then is not lost */
-    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided)) return AWQ_EXIT_FAILED;
+    if (start_mpi(&err)) return awq_exit_failed(&err);
     if (awq_mail_open(MPI_COMM_WORLD, awq_worker_cores(), awq_worker_processor(), &mail, &err) ||
         check_ranks(mail, &err)) {
         awq_report_error(&err);

@@ -175,6 +175,14 @@ const char *awq_worker_library(int index)
     return NULL;
 }
 
+int awq_worker_gpus(awq_device_facts *out, int most, awq_error *err)
+{
+    for (const awq_backend *const *backend = awq_backends(); *backend; backend++)
+        if ((*backend)->survey) return (*backend)->survey(out, most, err);
+    awq_fail(err, AWQ_ERR_DEVICE, "this build has no CUDA backend; build it where nvcc is");
+    return 0;
+}
+
 /* Of the first GPU here; where there is none, such as on a login node, what the options say. */
 static awq_status gpu_bytes(const awq_backend *backend, const awq_options *options, uint64_t *out,
                             awq_error *err)

@@ -11,10 +11,10 @@
 
 #include "io/checkpoint/checkpoint.h"
 #include "io/text/tokens.h"
-#include "jobs/mail/gpu.h"
 #include "jobs/mail/letters.h"
 #include "jobs/mail/mail.h"
 #include "jobs/options/options.h"
+#include "kernels/backend.h"
 
 typedef struct awq_worker awq_worker;
 
@@ -47,6 +47,6 @@ const char *awq_worker_library(int index);
 
 /* The GPUs that this build could run on here, the first `most` of them; returns how many there are.
  * 0: *err says what is missing. */
-int awq_worker_gpus(awq_gpu *out, int most, awq_error *err);
+int awq_worker_gpus(awq_device_facts *out, int most, awq_error *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "io/checkpoint/claims.h"
+#include "io/checkpoint/expected.h"
 #include "io/checkpoint/shard_files.h"
 #include "io/checkpoint/tensors.h"
 #include "io/files/crc.h"
@@ -130,6 +131,12 @@ awq_checkpoint *awq_checkpoint_survey(const char *directory, awq_problems *probl
                                  checkpoint->described ? &checkpoint->model : NULL, directory,
                                  AWQ_NAME_ALL, &checkpoint->tensors, problems);
     return checkpoint;
+}
+
+bool awq_checkpoint_calls_for(const awq_checkpoint *checkpoint, const char *name)
+{
+    return json_object_get(checkpoint->files.weight_map, name) ||
+           (checkpoint->described && awq_expected_has(&checkpoint->model, name));
 }
 
 void awq_checkpoint_close(awq_checkpoint *checkpoint)

@@ -31,6 +31,9 @@ void awq_checkpoint_close(awq_checkpoint *checkpoint);
  * config.json does not describe a model, awq_checkpoint_model is NULL and none are. NULL: there are
  * no weights to look at. Close the result. */
 awq_checkpoint *awq_checkpoint_survey(const char *directory, awq_problems *problems);
+/* Whether config.json or the index call for a tensor of this name: where it is missing, opening has
+ * made that a problem (as far as the shards could be opened). */
+bool awq_checkpoint_calls_for(const awq_checkpoint *checkpoint, const char *name);
 /* Files that are no part of the checkpoint and that a loader would read. */
 void awq_checkpoint_find_leftovers(const awq_checkpoint *checkpoint, awq_problems *problems);
 /* The index's total_size, where there is one. */

@@ -67,6 +67,20 @@ void awq_expected_visit(const awq_model *model,
     if (!model->tied) visit_weight(&v, AWQ_HEAD_NAME, model->vocab, model->hidden);
 }
 
+/* A name, until it is found. */
+static void forget_found(const awq_expected *expected, void *context)
+{
+    const char **name = context;
+    if (*name && !strcmp(*name, expected->tensor.name)) *name = NULL;
+}
+
+bool awq_expected_has(const awq_model *model, const char *name)
+{
+    const char *sought = name;
+    awq_expected_visit(model, forget_found, &sought);
+    return !sought;
+}
+
 bool awq_expected_dtype_fits(const awq_expected *expected, awq_dtype dtype)
 {
     switch (expected->type) {

@@ -20,6 +20,9 @@ typedef struct awq_expected {
 void awq_expected_visit(const awq_model *model,
                         void (*visit)(const awq_expected *expected, void *context), void *context);
 
+/* Whether the model has a tensor of this name: a visit of them all. */
+bool awq_expected_has(const awq_model *model, const char *name);
+
 bool awq_expected_dtype_fits(const awq_expected *expected, awq_dtype dtype);
 /* "F32, F16 or BF16" */
 const char *awq_expected_dtype_text(const awq_expected *expected);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/core/log.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 2048, BAR_BYTES = 512 };
+enum { LINE_BYTES = 2048, VALUE_BYTES = 64, BAR_BYTES = 512 };
 
 #define ERASE_LINE "\r\033[K"
 
@@ -87,47 +87,29 @@ static int line_prefix(char *line, size_t room, awq_log_level level)
     return snprintf(line, room, "%s %-5s [%s%s] ", clock, level_name(level), rank, state.host);
 }
 
+/* A number as people read it. */
+static void value_text(char *out, size_t room, const awq_log_pair *pair)
+{
+    if (pair->type == AWQ_LOG_WHOLE)
+        snprintf(out, room, "%lld", pair->whole);
+    else
+        snprintf(out, room, pair->type == AWQ_LOG_SHORT ? "%.*g%s" : "%.*f%s", pair->digits,
+                 pair->real, pair->type == AWQ_LOG_PERCENT ? "%" : "");
+}
+
+/* Appends " key=value" to a line, as far as there is room. */
+static void append_pair(char line[LINE_BYTES], const awq_log_pair *pair)
+{
+    char number[VALUE_BYTES];
+    size_t used = strlen(line);
+    bool text = pair->type == AWQ_LOG_TEXT || pair->type == AWQ_LOG_QUOTED;
+    const char *quote = pair->type == AWQ_LOG_QUOTED ? "'" : "";
+    if (!text) value_text(number, sizeof number, pair);
+    snprintf(line + used, LINE_BYTES - used, " %s=%s%s%s", pair->key, quote,
+             text ? pair->text : number, quote);
+}
+
 /* ---- as JSON ---- */
-
-/* Where " key=" begins; NULL: nowhere. */
-static const char *find_pair(const char *text)
-{
-    for (const char *c = text; (c = strchr(c, ' ')); c++) {
-        size_t letters = strspn(c + 1, "abcdefghijklmnopqrstuvwxyz_");
-        if (letters && c[1 + letters] == '=') return c;
-    }
-    return NULL;
-}
-
-static json_t *value_object(const char *text, size_t bytes)
-{
-    char number[32], *end;
-    if (bytes > 1 && *text == '\'' && text[bytes - 1] == '\'') /* quoted for people */
-        return json_stringn(text + 1, bytes - 2);
-    if (bytes == 0 || bytes >= sizeof number || !(isdigit((unsigned char)*text) || *text == '-'))
-        return json_stringn(text, bytes);
-    snprintf(number, sizeof number, "%.*s", (int)bytes, text);
-    long long whole = strtoll(number, &end, 10);
-    if (!*end) return json_integer(whole);
-    double value = strtod(number, &end);
-    return *end ? json_stringn(text, bytes) : json_real(value);
-}
-
-/* "phrase key=value key=value" to members; a value ends where the next key begins. */
-static void add_members(json_t *object, const char *text)
-{
-    const char *pair = find_pair(text);
-    size_t phrase = pair ? (size_t)(pair - text) : strlen(text);
-    json_object_set_new(object, "message", json_stringn(text, phrase));
-    while (pair) {
-        char key[64];
-        const char *equals = strchr(pair, '='), *next = find_pair(equals);
-        size_t bytes = next ? (size_t)(next - equals - 1) : strlen(equals + 1);
-        snprintf(key, sizeof key, "%.*s", (int)(equals - pair - 1), pair + 1);
-        json_object_set_new(object, key, value_object(equals + 1, bytes));
-        pair = next;
-    }
-}
 
 /* JSON holds UTF-8 only, and a sentence may quote a file or be cut inside of a character. */
 static void make_utf8(char *text)
@@ -138,22 +120,38 @@ static void make_utf8(char *text)
     json_decref(probe);
 }
 
-/* The mutex is held. */
-static void write_json(const char *level, char *text, bool has_members)
+static json_t *json_text(const char *text)
+{
+    char clean[LINE_BYTES];
+    snprintf(clean, sizeof clean, "%s", text ? text : "");
+    replace_controls(clean);
+    make_utf8(clean);
+    return json_string(clean);
+}
+
+/* The digits that people see, and no more. */
+static json_t *json_pair(const awq_log_pair *pair)
+{
+    char text[VALUE_BYTES];
+    if (pair->type == AWQ_LOG_TEXT || pair->type == AWQ_LOG_QUOTED) return json_text(pair->text);
+    value_text(text, sizeof text, pair);
+    if (pair->type == AWQ_LOG_WHOLE) return json_integer(pair->whole);
+    if (pair->type != AWQ_LOG_PERCENT && isfinite(pair->real)) return json_real(strtod(text, NULL));
+    return json_string(text);
+}
+
+/* pairs NULL: none. The mutex is held. */
+static void write_json(const char *level, const char *phrase, const awq_log_pair *pairs)
 {
     char clock[32] = "";
-    replace_controls(text);
-    make_utf8(text);
     struct tm utc;
     time_t now = time(NULL);
     if (gmtime_r(&now, &utc)) strftime(clock, sizeof clock, "%FT%TZ", &utc);
     json_t *object =
         json_pack("{s:s, s:s, s:s}", "time", clock, "level", level, "host", state.host);
     if (state.rank >= 0) json_object_set_new(object, "rank", json_integer(state.rank));
-    if (has_members)
-        add_members(object, text);
-    else
-        json_object_set_new(object, "message", json_string(text));
+    json_object_set_new(object, "message", json_text(phrase));
+    for (; pairs && pairs->key; pairs++) json_object_set_new(object, pairs->key, json_pair(pairs));
     char *line = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(15));
     json_decref(object);
     if (line) write_line(line);
@@ -178,22 +176,29 @@ void awq_log_init(int rank, awq_log_level level)
     pthread_mutex_unlock(&state.mutex);
 }
 
-void awq_log(awq_log_level level, const char *format, ...)
+void awq_log_pairs(awq_log_level level, const char *phrase, const awq_log_pair *pairs)
 {
     char line[LINE_BYTES];
-    va_list args;
-    va_start(args, format);
     pthread_mutex_lock(&state.mutex);
     if (level <= state.level && state.json) {
-        vsnprintf(line, sizeof line, format, args);
-        write_json(level_name(level), line, true);
+        write_json(level_name(level), phrase, pairs);
     } else if (level <= state.level) {
         int used = line_prefix(line, sizeof line, level);
-        vsnprintf(line + used, sizeof line - (size_t)used, format, args);
+        snprintf(line + used, sizeof line - (size_t)used, "%s", phrase);
+        for (; pairs && pairs->key; pairs++) append_pair(line, pairs);
         write_line(line);
     }
     pthread_mutex_unlock(&state.mutex);
+}
+
+void awq_log(awq_log_level level, const char *format, ...)
+{
+    char sentence[LINE_BYTES];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
+    awq_log_pairs(level, sentence, NULL);
 }
 
 /* `kind` NULL: a note. */
@@ -203,8 +208,7 @@ static void report(const char *kind, const char *sentence)
     pthread_mutex_lock(&state.mutex);
     fill_host();
     if (state.json) {
-        snprintf(line, sizeof line, "%s", sentence);
-        write_json(kind ? kind : level_name(AWQ_LOG_QUIET), line, false);
+        write_json(kind ? kind : level_name(AWQ_LOG_QUIET), sentence, NULL);
     } else {
         snprintf(line, sizeof line, "awqrun: %s%s%s", kind ? kind : "", kind ? ": " : "", sentence);
         write_line(line);

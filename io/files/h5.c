@@ -13,21 +13,28 @@
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static char first_error[256]; /* under the mutex; empty: none */
-static bool started;          /* under the mutex */
+static int first_errno;       /* likewise: of the system call that failed; 0: none did */
+static bool started;          /* likewise */
 
-static herr_t keep_description(unsigned n, const H5E_error2_t *error, void *unused)
+static herr_t keep_description(unsigned n, const H5E_error2_t *error, void *context)
 {
     (void)n;
-    (void)unused;
     if (error->desc) snprintf(first_error, sizeof first_error, "%s", error->desc);
+    *(bool *)context = error->maj_num == H5E_IO || error->maj_num == H5E_FILE;
     return 0;
 }
 
 /* The library calls this when one of its functions fails. Walked from the outside in, the
- * innermost description is what stays. */
+ * innermost description is what stays. When that one is about a file, errno is as the file's driver
+ * left it. */
 static herr_t remember_error(hid_t stack, void *unused)
 {
-    if (!first_error[0]) H5Ewalk2(stack, H5E_WALK_DOWNWARD, keep_description, unused);
+    int errnum = errno;
+    bool of_a_file = false;
+    (void)unused;
+    if (first_error[0]) return 0;
+    H5Ewalk2(stack, H5E_WALK_DOWNWARD, keep_description, &of_a_file);
+    first_errno = of_a_file ? errnum : 0;
     return 0;
 }
 
@@ -38,6 +45,7 @@ void awq_h5_lock(void)
     if (!started) H5dont_atexit();
     started = true;
     first_error[0] = '\0';
+    first_errno = errno = 0;
     H5Eset_auto2(H5E_DEFAULT, remember_error, NULL); /* a setting of each thread */
 }
 
@@ -54,9 +62,7 @@ awq_status awq_h5_fail_read(awq_error *err, const char *path)
 
 awq_status awq_h5_fail_write(awq_error *err, const char *path, uint64_t needed)
 {
-    const char *number = strstr(first_error, "errno = ");
-    long errnum = number ? strtol(number + strlen("errno = "), NULL, 10) : 0;
-    if (errnum > 0) return awq_publish_fail(err, path, (int)errnum, needed);
+    if (first_errno) return awq_publish_fail(err, path, first_errno, needed);
     return awq_fail(err, AWQ_ERR_IO, "cannot write '%s': %s", path,
                     first_error[0] ? first_error : "the HDF5 library failed");
 }

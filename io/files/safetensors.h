@@ -13,26 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "io/core/dtype.h"
 #include "io/core/error.h"
-
-enum { AWQ_MAX_DIMS = 8 };
-
-typedef struct awq_tensor {
-    const char *name; /* owned by the file or list it came from */
-    awq_dtype dtype;
-    int dims;
-    int64_t shape[AWQ_MAX_DIMS]; /* outermost first */
-    uint64_t offset;             /* bytes from the start of the data section */
-    uint64_t bytes;
-    const void *data; /* in the mapping when read; unused when written */
-} awq_tensor;
-
-/* Elements: the product of the shape. */
-int64_t awq_tensor_elements(const awq_tensor *tensor);
-/* "[4096, 11008]" into out; returns out. */
-enum { AWQ_SHAPE_TEXT_BYTES = 8 * 22 + 4 };
-char *awq_tensor_shape_text(char out[AWQ_SHAPE_TEXT_BYTES], const awq_tensor *tensor);
+#include "io/files/tensor.h"
 
 typedef struct awq_safetensors awq_safetensors;
 

@@ -6,7 +6,8 @@
 
 #include <jansson.h>
 
-#include "io/files/safetensors.h"
+#include "io/core/error.h"
+#include "io/files/tensor.h"
 
 #define AWQ_SAFETENSORS_MAX_HEADER 100000000u
 #define AWQ_SAFETENSORS_METADATA   "__metadata__"

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "io/records/layout.h"
+#include "io/records/tensor_sums_layout.h"
 
 static awq_status fail_layer(awq_error *err, const char *path, int64_t layer)
 {

@@ -34,8 +34,7 @@
 
 #define AWQ_CLIP_COUNTS_NAME "clip_counts"
 
-#define AWQ_RECORD_EXPECTED     "the record of a layer"
-#define AWQ_STATISTICS_EXPECTED "the statistics of a checkpoint"
+#define AWQ_RECORD_EXPECTED "the record of a layer"
 
 /* Reads what hangs below a record's root group; false: it is not as it should be, and what has been
  * read is the caller's to release. */

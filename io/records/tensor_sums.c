@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/records/layout.h"
 #include "io/records/tensor_sums_layout.h"
 
 enum { MAX_TENSORS = 1 << 24, MAX_NAME_BYTES = 4096 };

@@ -7,6 +7,8 @@
 #include "io/files/h5.h"
 #include "io/records/tensor_sums.h"
 
+#define AWQ_STATISTICS_EXPECTED "the statistics of a checkpoint"
+
 /* Writes /tensors into an open file. */
 bool awq_tensor_sums_put(hid_t file, const awq_tensor_sums *sums);
 

@@ -15,7 +15,7 @@
 #include <jansson.h>
 
 #include "io/core/buffer.h"
-#include "io/tokenizer/tokenizer.h"
+#include "io/tokenizer/ids.h"
 
 /* ---- text under way ---- */
 
@@ -186,7 +186,7 @@ awq_added_match awq_added_next(const awq_added *added, const awq_piece *piece,
 
 /* ---- the whole ---- */
 
-struct awq_tokenizer {
+typedef struct awq_tokenizer {
     awq_steps normalizer;
     awq_steps pre_tokenizer;
     awq_bpe *bpe;
@@ -199,7 +199,7 @@ struct awq_tokenizer {
     int32_t *after; /* [after_count], owned */
     size_t after_count;
     awq_buffer normalized, normalized_marks, shadow; /* of the stretch under way */
-};
+} awq_tokenizer;
 
 /* Fills in all but the buffers. */
 awq_status awq_tokenizer_read(const json_t *json, const char *name, awq_tokenizer *out,

@@ -12,17 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "io/core/error.h"
+#include "io/tokenizer/ids.h"
 
 typedef struct awq_tokenizer awq_tokenizer;
-
-/* Token ids; grows at the end. Start with a zeroed struct. */
-typedef struct awq_ids {
-    int32_t *ids;    /* [count], owned */
-    uint8_t *marked; /* [count], owned: whether the token's last byte was marked */
-    size_t count;
-    size_t room;
-} awq_ids;
 
 /* Reads a tokenizer.json. Close the result. */
 awq_status awq_tokenizer_open(const char *path, awq_tokenizer **out, awq_error *err);
@@ -42,8 +34,5 @@ bool awq_tokenizer_is_added(const awq_tokenizer *tokenizer, int32_t id);
 int32_t awq_tokenizer_last_special(const awq_tokenizer *tokenizer);
 /* The largest id that can come out. */
 int32_t awq_tokenizer_largest(const awq_tokenizer *tokenizer);
-
-awq_status awq_ids_append(awq_ids *ids, int32_t id, bool marked, awq_error *err);
-void awq_ids_release(awq_ids *ids);
 
 #endif

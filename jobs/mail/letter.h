@@ -14,12 +14,13 @@ enum { AWQ_LETTER_UNIT = 64 }; /* bytes */
 
 typedef struct awq_letter {
     int32_t kind;            /* awq_letter_kind, jobs/mail/letters.h */
-    int32_t from;            /* rank */
+    int32_t from;            /* rank of the sender */
     int64_t a, b;            /* meaning by kind */
     uint64_t bytes;          /* of payload */
     struct awq_letter *next; /* the mail's own; means nothing on the wire */
     atomic_int users;        /* likewise */
-    unsigned char pad[20];
+    int32_t to;              /* rank; likewise */
+    unsigned char pad[16];
     unsigned char payload[];
 } awq_letter;
 

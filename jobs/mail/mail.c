@@ -132,7 +132,8 @@ void awq_mail_post(awq_mail *mail, int to, awq_letter *letter)
 {
     pthread_mutex_lock(&mail->mutex);
     if (letter) {
-        letter->from = to; /* the address until it leaves, then the sender */
+        letter->from = mail->rank;
+        letter->to = to;
         letter->next = NULL;
         *mail->outbox_end = letter;
         mail->outbox_end = &letter->next;
@@ -188,8 +189,7 @@ static int letter_units(const awq_letter *letter)
 
 static awq_status begin_send(awq_mail *mail, awq_letter *letter, awq_error *err)
 {
-    int to = letter->from;
-    letter->from = mail->rank;
+    int to = letter->to;
     if (to == mail->rank) {
         deliver(mail, letter);
         count_sent(mail);
@@ -321,7 +321,7 @@ static bool all_sent(awq_mail *mail, int to)
     bool idle = true;
     pthread_mutex_lock(&mail->mutex);
     for (const awq_letter *letter = mail->outbox; letter; letter = letter->next)
-        idle = idle && to >= 0 && letter->from != to;
+        idle = idle && to >= 0 && letter->to != to;
     pthread_mutex_unlock(&mail->mutex);
     for (const transfer *t = mail->sending; t; t = t->next) idle = idle && to >= 0 && t->to != to;
     return idle;

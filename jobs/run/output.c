@@ -1,21 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "jobs/run/output.h"
 
-#include <fnmatch.h>
 #include <stdlib.h>
 
 #include "jobs/run/run_directory.h"
-
-bool awq_output_is_companion(const char *name)
-{
-    static const char *const patterns[] = {
-        "generation_config.json", "tokenizer*", "special_tokens_map.json",
-        "added_tokens.json",      "vocab.json", "merges.txt",
-        "chat_template*",         NULL};
-    for (int i = 0; patterns[i]; i++)
-        if (!fnmatch(patterns[i], name, 0)) return true;
-    return false;
-}
 
 static awq_status open_records(const char *run, awq_output *output, size_t *tensors, awq_error *err)
 {

@@ -24,8 +24,4 @@ awq_status awq_output_open(const char *run, const awq_checkpoint *checkpoint,
                            uint64_t max_shard_bytes, awq_output *out, awq_error *err);
 void awq_output_release(awq_output *output);
 
-/* Whether a file of a source checkpoint belongs beside the weights of the new one: tokenizer,
- * generation settings, chat template. */
-bool awq_output_is_companion(const char *name);
-
 #endif

@@ -14,7 +14,6 @@
 #include "io/files/publish.h"
 #include "io/records/layer_record.h"
 #include "jobs/plan/job.h"
-#include "jobs/run/output.h"
 
 static awq_status path_of(char out[AWQ_PATH_BYTES], const char *run, const char *folder,
                           int64_t layer, const char *extension, awq_error *err)
@@ -38,6 +37,17 @@ awq_status awq_run_boundary_path(char out[AWQ_PATH_BYTES], const char *run, int6
 
 /* ---- what an output directory is ---- */
 
+bool awq_output_is_companion(const char *name)
+{
+    static const char *const patterns[] = {
+        "generation_config.json", "tokenizer*", "special_tokens_map.json",
+        "added_tokens.json",      "vocab.json", "merges.txt",
+        "chat_template*",         NULL};
+    for (int i = 0; patterns[i]; i++)
+        if (!fnmatch(patterns[i], name, 0)) return true;
+    return false;
+}
+
 /* What awqrun itself puts into an output directory; ".*.tmp" are unpublished temporaries. */
 static bool is_ours(const char *name)
 {
@@ -60,6 +70,14 @@ static bool has(const char *directory, const char *name)
     char path[AWQ_PATH_BYTES];
     awq_error ignored;
     return !awq_path_join(path, directory, name, &ignored) && awq_path_exists(path);
+}
+
+awq_status awq_out_require(const char *out, awq_error *err)
+{
+    errno = 0;
+    if (awq_path_is_directory(out)) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_INPUT, "cannot open '%s': %s", out,
+                    strerror(errno ? errno : ENOTDIR));
 }
 
 awq_status awq_out_inspect(const char *out, awq_out_state *state, char foreign[256], awq_error *err)
@@ -189,7 +207,8 @@ static awq_status make_folder(const char *run, const char *name, awq_error *err)
     int removed = 0;
     if (awq_publish_sweep(path, &removed, err)) return err->status;
     if (removed)
-        awq_log(AWQ_LOG_INFO, "stale temporaries removed directory=%s files=%d", path, removed);
+        AWQ_LOG(AWQ_LOG_INFO, "stale temporaries removed", AWQ_TEXT("directory", path),
+                AWQ_WHOLE("files", removed));
     return AWQ_OK;
 }
 

@@ -32,6 +32,10 @@ awq_status awq_run_layer_path(char out[AWQ_PATH_BYTES], const char *run, int64_t
 awq_status awq_run_boundary_path(char out[AWQ_PATH_BYTES], const char *run, int64_t layer,
                                  awq_error *err);
 
+/* Whether a file of a source checkpoint belongs beside the weights of the new one: tokenizer,
+ * generation settings, chat template. */
+bool awq_output_is_companion(const char *name);
+
 /* What an output directory is, by what lies in it. */
 typedef enum awq_out_state {
     AWQ_OUT_FREE,     /* missing or empty */
@@ -44,6 +48,9 @@ typedef enum awq_out_state {
 /* Finds out; `foreign` is set to the first name that is not ours. */
 awq_status awq_out_inspect(const char *out, awq_out_state *state, char foreign[256],
                            awq_error *err);
+
+/* AWQ_ERR_INPUT where there is no such directory: for commands that read one. */
+awq_status awq_out_require(const char *out, awq_error *err);
 
 /* The awq_hello.kind of the workers that began the run; "" where there is none, or it is damaged.
  */

@@ -45,13 +45,13 @@ static void tell_unseen(const awq_quantizer *quantizer)
         if (unseen++ < UNSEEN_SHOWN)
             snprintf(list + used, sizeof list - used, "%s%lld", used ? "," : "",
                      (long long)group->expert);
+        else if (unseen == UNSEEN_SHOWN + 1)
+            snprintf(list + used, sizeof list - used, ",..");
     }
     if (unseen)
-        awq_log(AWQ_LOG_INFO,
-                "experts without calibration tokens, their down is rounded plainly layer=%lld "
-                "count=%lld experts=%s%s",
-                (long long)quantizer->decoder->index, (long long)unseen, list,
-                unseen > UNSEEN_SHOWN ? ",.." : "");
+        AWQ_LOG(AWQ_LOG_INFO, "experts without calibration tokens, their down is rounded plainly",
+                AWQ_WHOLE("layer", quantizer->decoder->index), AWQ_WHOLE("count", unseen),
+                AWQ_TEXT("experts", list));
 }
 
 static awq_status take_steps(awq_quantizer *quantizer, awq_error *err)

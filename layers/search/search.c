@@ -260,8 +260,9 @@ static awq_status run(group_search *search, awq_error *err)
     record->candidates = skipped ? 0 : search->count;
     record->chosen = skipped ? -1 : chosen;
     if (chosen < 0)
-        awq_log(AWQ_LOG_INFO, "no candidate is finite, identity kept layer=%lld group=%s",
-                (long long)search->quantizer->decoder->index, record->name);
+        AWQ_LOG(AWQ_LOG_INFO, "no candidate is finite, identity kept",
+                AWQ_WHOLE("layer", search->quantizer->decoder->index),
+                AWQ_TEXT("group", record->name));
     set_scales(search, chosen < 0 ? 0 : chosen);
     return AWQ_OK;
 }

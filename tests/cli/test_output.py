@@ -192,7 +192,8 @@ class RunDirectory(Case):
     def test_a_directory_that_is_no_job_has_no_status(self):
         shutil.copytree(DEMO, self.out)
         self.fails_with(run("status", self.out), "holds no awqrun job")
-        self.fails_with(run("status", self.folder / "nowhere"), "holds no awqrun job")
+        self.fails_with(run("status", self.folder / "nowhere"),
+                        "cannot open '.*/nowhere': No such file or directory")
 
 
 if __name__ == "__main__":

@@ -237,7 +237,9 @@ class Unfinished(Quantized):
 
 class Refused(Quantized):
     def test_a_directory_without_a_job_is_refused(self):
-        for out in (self.folder, DEMO, self.folder / "missing"):
+        self.fails_with(run("report", self.folder / "missing"),
+                        "cannot open '.*/missing': No such file or directory")
+        for out in (self.folder, DEMO):
             self.fails_with(run("report", out), "holds no awqrun job")
 
     def test_a_command_line_that_says_two_things_is_refused(self):

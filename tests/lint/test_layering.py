@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Folders include downwards only, and each of what is dangerous has one place."""
 
+import pathlib
 import re
 import unittest
 
@@ -15,12 +16,71 @@ ARROWS = {
     "worker": ("layers", "kernels", "jobs", "io"),
     "coordinator": ("jobs", "io"),
 }
-EXCEPTIONS = {("coordinator/main.c", "worker/worker.h")}
-KERNELS_MAY_INCLUDE = ("io/core/activation.h", "io/core/clip.h", "io/core/dtype.h", "io/core/error.h")
+# Of other folders a folder may include these headers, and nothing else.
+HEADERS = {
+    "coordinator": ("worker/worker.h", "layers/quantize/cost.h"),
+}
+# What a room may include of the other rooms of its folder. Files that lie in no room, such as
+# worker/worker.c, are held by the folder's arrows alone.
+ROOMS = {
+    "io": {
+        "core": (),
+        "files": ("core",),
+        "model": ("files", "core"),
+        "tokenizer": ("files", "core"),
+        "formats": ("model", "files", "core"),
+        "checkpoint": ("formats", "model", "files", "core"),
+        "records": ("model", "files", "core"),
+        "text": ("tokenizer", "files", "core"),
+    },
+    "kernels": {"cpu": (), "cuda": ()},
+    "layers": {
+        "forward": (),
+        "search": ("forward",),
+        "fold": ("search", "forward"),
+        "quantize": ("fold", "search", "forward"),
+    },
+    "jobs": {
+        "options": (),
+        "mail": (),
+        "plan": ("mail", "options"),
+        "run": ("plan", "mail", "options"),
+    },
+    "worker": {"flow": ("results",), "results": ()},
+    "coordinator": {
+        "check": (),
+        "report": (),
+        "crew": ("check",),
+        "estimate": ("check",),
+        "assemble": ("crew", "check"),
+        "verify": ("crew", "check"),
+        "slurm": ("estimate", "check"),
+        "commands": ("assemble", "check", "crew", "estimate", "report", "slurm", "verify"),
+    },
+}
+# Files that include each other: a header and the private one that its files share, and knots that
+# are there. No more of them.
+CIRCLES = (
+    {"io/formats/format", "io/formats/layouts"},
+    {"io/records/layer_record", "io/records/layout"},
+    {"io/records/tensor_sums", "io/records/tensor_sums_layout"},
+    {"kernels/cpu/device", "kernels/cpu/verbs"},
+    {"kernels/cuda/blas", "kernels/cuda/device"},
+    {"layers/forward/decoder", "layers/forward/decoder_load"},
+    {"layers/search/module_loss", "layers/search/quantizer", "layers/search/trial"},
+    {"worker/hidden", "worker/inlet", "worker/outlet", "worker/port", "worker/publisher",
+     "worker/reader", "worker/state", "worker/worker"},
+)
+# A folder is read as a whole; but a verb a file is one file, many times.
+MOST_FILES = 16
+LARGE_FOLDERS = ("kernels/cpu", "kernels/cuda", "worker")
+KERNELS_MAY_INCLUDE = ("io/core/activation.h", "io/core/clip.h", "io/core/dtype.h",
+                       "io/core/error.h")
+INCLUDE = r'\s*#\s*include\s+"([^"]+)"'
 MPI_FOLDERS = ("jobs", "worker", "coordinator")
 # What ends a process, and who may: main, a second interrupt, and an injected fault.
 ENDING = re.compile(r"\b(_?exit|_Exit|quick_exit|abort|MPI_Abort)\s*\(")
-MAY_END = ("coordinator/main.c", "coordinator/interrupt.c", "io/core/fault.c")
+MAY_END = ("coordinator/main.c", "coordinator/crew/interrupt.c", "io/core/fault.c")
 
 
 def code_lines():
@@ -29,6 +89,31 @@ def code_lines():
         if path.parts[0] in ARROWS:
             for number, line in enumerate(lines_of(path), 1):
                 yield path, number, line
+
+
+def circles(graph):
+    """Sets of files that reach each other: Tarjan's strongly connected components."""
+    order, lowest, stack, found = {}, {}, [], []
+
+    def visit(file):
+        order[file] = lowest[file] = len(order)
+        stack.append(file)
+        for other in graph.get(file, ()):
+            if other not in order:
+                visit(other)
+            if other in stack:
+                lowest[file] = min(lowest[file], lowest[other])
+        if lowest[file] == order[file]:
+            circle = {stack.pop()}
+            while file not in circle:
+                circle.add(stack.pop())
+            if len(circle) > 1:
+                found.append(circle)
+
+    for file in sorted(graph):
+        if file not in order:
+            visit(file)
+    return found
 
 
 class Layering(unittest.TestCase):
@@ -47,14 +132,48 @@ class Layering(unittest.TestCase):
 
     def test_folders_include_downwards_only(self):
         wrong = []
-        for path, where, included in self.includes(r'\s*#\s*include\s+"([^"]+)"'):
+        for path, where, included in self.includes(INCLUDE):
             folder, _, rest = included.partition("/")
             if not rest or folder not in ARROWS:
                 wrong.append(f'{where}: "{included}" is not given from the root')
             elif folder != path.parts[0] and folder not in ARROWS[path.parts[0]] and \
-                    (str(path), included) not in EXCEPTIONS:
+                    included not in HEADERS.get(path.parts[0], ()):
                 wrong.append(f"{where}: {path.parts[0]} may not include {included}")
         self.none(wrong)
+
+    def test_rooms_of_a_folder_include_downwards_only(self):
+        wrong = []
+        for path, where, included in self.includes(INCLUDE):
+            to = pathlib.PurePath(included)
+            if len(path.parts) < 3 or len(to.parts) < 3 or path.parts[0] != to.parts[0]:
+                continue
+            room, other = path.parts[1], to.parts[1]
+            rooms = ROOMS[path.parts[0]]
+            if room not in rooms:
+                wrong.append(f"{path}: no room of {path.parts[0]} is called {room}")
+            elif other not in (room, *rooms[room]):
+                wrong.append(f"{where}: {room} may not include {included}")
+        self.none(wrong)
+
+    def test_no_files_include_each_other_in_a_circle(self):
+        graph = {}
+        for path, _, included in self.includes(INCLUDE):
+            stem, other = str(path.with_suffix("")), str(pathlib.PurePath(included).with_suffix(""))
+            if stem != other:
+                graph.setdefault(stem, set()).add(other)
+        known = [circle for circle in circles(graph) if circle in CIRCLES]
+        self.none([" <-> ".join(sorted(circle)) for circle in circles(graph)
+                   if circle not in CIRCLES])
+        self.none([f"{sorted(circle)} is no circle any more; take it out of CIRCLES"
+                   for circle in CIRCLES if circle not in known])
+
+    def test_no_folder_holds_too_many_files(self):
+        folders = {}
+        for path in sources(".c", ".h", ".cu", ".cuh"):
+            if path.parts[0] in ARROWS:
+                folders.setdefault(str(path.parent), set()).add(path.stem)
+        self.none([f"{folder} holds {len(stems)} files" for folder, stems in folders.items()
+                   if len(stems) > MOST_FILES and folder not in LARGE_FOLDERS])
 
     def test_kernels_know_only_errors_and_types_of_io(self):
         self.none([f"{where}: {included}"

@@ -2,7 +2,7 @@
  * Llama-3.1-70B's shapes; the bytes are worked out by hand. */
 #include <stdio.h>
 
-#include "coordinator/serving.h"
+#include "coordinator/estimate/serving.h"
 #include "tests/unit/io/model_of.h"
 #include "tests/unit/io/scratch.h"
 

@@ -27,7 +27,7 @@ static char *captured(void **state, void (*say)(void))
 static void say_info(void)
 {
     awq_log_init(3, AWQ_LOG_INFO);
-    awq_log(AWQ_LOG_INFO, "layer done layer=%d alpha=%.2f", 17, 0.55);
+    AWQ_LOG(AWQ_LOG_INFO, "layer done", AWQ_WHOLE("layer", 17), AWQ_REAL("alpha", 0.55, 2));
     awq_log(AWQ_LOG_VERBOSE, "not shown");
 }
 
@@ -47,8 +47,10 @@ static void say_json(void)
     awq_error err;
     awq_log_init(3, AWQ_LOG_INFO);
     awq_log_set_json(true);
-    awq_log(AWQ_LOG_INFO, "worker ready worker=%d device='%s' share=%.1f done=34%% left=%s", 2,
-            "CPU, 8 \"fast\" threads", 0.5, "1h02m");
+    AWQ_LOG(AWQ_LOG_INFO, "worker ready", AWQ_WHOLE("worker", 2),
+            AWQ_QUOTED("device", "CPU, 8 \"fast\" threads with b=2"), AWQ_REAL("share", 0.5, 1),
+            AWQ_PERCENT("done", 0.34, 0), AWQ_TEXT("left", "1h02m"), AWQ_TEXT("experts", "3"),
+            AWQ_SHORT("qkv", 0.25, 3));
     awq_log(AWQ_LOG_VERBOSE, "not shown");
     awq_fail(&err, AWQ_ERR_IO, "cannot open 'a=b \xff\n': x=%d", 1);
     awq_report_error(&err);
@@ -62,7 +64,8 @@ static void json_lines_are_objects_of_what_the_text_says(void **state)
     const char *const expected[] = {
         "{\"level\": \"info\", \"rank\": 3, \"message\": \"worker ready\", \"worker\": 2, "
         "\"device\": "
-        "\"CPU, 8 \\\"fast\\\" threads\", \"share\": 0.5, \"done\": \"34%\", \"left\": \"1h02m\"}",
+        "\"CPU, 8 \\\"fast\\\" threads with b=2\", \"share\": 0.5, \"done\": \"34%\", "
+        "\"left\": \"1h02m\", \"experts\": \"3\", \"qkv\": 0.25}",
         "{\"level\": \"error\", \"rank\": 3, \"message\": \"cannot open 'a=b ?\?': x=1\"}",
         "{\"level\": \"note\", \"rank\": 3, \"message\": \"resumable\"}"};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/assemble/merge.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "coordinator/assemble/companions.h"
+#include "io/core/fault.h"
+#include "io/core/log.h"
+#include "io/files/json.h"
+#include "io/files/publish.h"
+#include "io/formats/format.h"
+#include "io/records/layer_record.h"
+#include "jobs/options/amounts.h"
+#include "jobs/options/skip.h"
+#include "jobs/run/output.h"
+
+/* ---- shards, by the workers ---- */
+
+static void give_shard(awq_run *run, int worker, size_t *next, const awq_output *output)
+{
+    if (*next >= output->shards.count) return;
+    awq_crew_send(run->crew, worker, awq_letter_create(AWQ_LETTER_SHARD, (int64_t)(*next)++, 0, 0));
+}
+
+/* A finished shard: the crc32 of each of its tensors. */
+static awq_status take_sums(const awq_letter *letter, const awq_output *output,
+                            awq_tensor_sums *sums, awq_error *err)
+{
+    const awq_shard *shard = &output->shards.items[letter->a];
+    if (letter->bytes != shard->count * sizeof *sums->crc)
+        return awq_fail(err, AWQ_ERR_INTERNAL, "shard %lld came with %llu bytes of checksums",
+                        (long long)letter->a, (unsigned long long)letter->bytes);
+    memcpy(sums->crc + shard->first, letter->payload, letter->bytes);
+    return AWQ_OK;
+}
+
+static awq_status write_shards(awq_run *run, const awq_output *output, awq_tensor_sums *sums,
+                               awq_error *err)
+{
+    size_t next = 0, done = 0;
+    for (int i = 0; i < run->crew->count; i++) give_shard(run, i, &next, output);
+    while (done < output->shards.count) {
+        awq_letter *letter;
+        int worker;
+        if (awq_run_next(run, AWQ_RUN_MERGING, &letter, &worker, err)) return err->status;
+        awq_status status = AWQ_OK;
+        if (letter && letter->kind == AWQ_LETTER_SHARD_DONE) {
+            status = take_sums(letter, output, sums, err);
+            done++;
+            give_shard(run, worker, &next, output);
+        }
+        awq_run_read(run, letter);
+        awq_letter_free(letter);
+        if (status) return status;
+    }
+    return AWQ_OK;
+}
+
+/* ---- the small files, here ---- */
+
+static awq_status out_path(const awq_run *run, const char *name, char path[AWQ_PATH_BYTES],
+                           awq_error *err)
+{
+    return awq_path_join(path, run->options->out, name, err);
+}
+
+/* One shard needs no index; one of an earlier attempt must not stay. */
+static awq_status write_index(const awq_run *run, const awq_output *output, awq_error *err)
+{
+    char path[AWQ_PATH_BYTES];
+    if (out_path(run, "model.safetensors.index.json", path, err)) return err->status;
+    if (output->shards.count == 1) return AWQ_OK;
+    json_t *index = awq_shards_index(&output->shards, output->tensors);
+    if (!index) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);
+    awq_status status = awq_json_write(path, index, err);
+    json_decref(index);
+    return status;
+}
+
+static awq_status gather_statistics(const awq_run *run, const awq_tensor_sums *sums, awq_error *err)
+{
+    char layers[AWQ_PATH_BYTES], path[AWQ_PATH_BYTES];
+    if (awq_path_join(layers, run->directory, "layers", err) ||
+        out_path(run, AWQ_STATISTICS_NAME, path, err))
+        return err->status;
+    json_t *job = awq_job_fingerprint(run->options, run->inputs.model, &run->inputs.tokens,
+                                      run->crew->members[0].hello.kind);
+    char *text = job ? json_dumps(job, JSON_COMPACT) : NULL;
+    json_decref(job);
+    if (!text) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);
+    awq_gathered head = {
+        .layers = run->plan.layers, .version = AWQ_VERSION, .job = text, .sums = sums};
+    awq_status status = awq_layer_records_gather(layers, &head, path, err);
+    free(text);
+    return status;
+}
+
+static awq_status write_config(const awq_run *run, awq_error *err)
+{
+    char path[AWQ_PATH_BYTES];
+    if (out_path(run, "config.json", path, err)) return err->status;
+    const awq_model *model = awq_checkpoint_model(run->inputs.model);
+    awq_quantization quantization = awq_recipe_quantization(&run->options->recipe, model->dtype);
+    json_t *config =
+        awq_format_config(awq_checkpoint_config(run->inputs.model), model, &quantization);
+    if (!config) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);
+    awq_status status = awq_json_write(path, config, err);
+    json_decref(config);
+    return status;
+}
+
+static awq_status merge(awq_run *run, const awq_output *output, awq_tensor_sums *sums,
+                        awq_error *err)
+{
+    if (write_shards(run, output, sums, err)) return err->status;
+    AWQ_FAULT_POINT("merge-after-shards");
+    if (write_index(run, output, err) ||
+        awq_companions_copy(run->options->model, run->options->out, err) ||
+        gather_statistics(run, sums, err))
+        return err->status;
+    AWQ_FAULT_POINT("merge-before-config");
+    return write_config(run, err);
+}
+
+awq_status awq_run_merge(awq_run *run, awq_error *err)
+{
+    awq_output output;
+    int removed;
+    awq_run_tell(run, AWQ_RUN_MERGING, NULL);
+    if (awq_publish_sweep(run->options->out, &removed, err) ||
+        awq_output_open(run->directory, run->inputs.model, (uint64_t)run->options->max_shard_size,
+                        &output, err))
+        return err->status;
+    AWQ_LOG(AWQ_LOG_INFO, "merging", AWQ_WHOLE("shards", output.shards.count));
+    awq_tensor_sums sums = {0};
+    awq_status status = awq_tensor_sums_create(output.tensors, output.count, &sums, err);
+    if (!status) status = merge(run, &output, &sums, err);
+    awq_tensor_sums_release(&sums);
+    awq_output_release(&output);
+    return status;
+}
+
+/* ---- what was written ---- */
+
+/* Means over the layers. */
+static awq_status mean_errors(const awq_run *run, double *error, double *rounding, awq_error *err)
+{
+    double errors = 0, roundings = 0;
+    for (int64_t layer = 0; layer < run->plan.layers; layer++) {
+        char path[AWQ_PATH_BYTES];
+        awq_layer_record record;
+        if (awq_run_layer_path(path, run->directory, layer, "h5", err) ||
+            awq_layer_record_read(path, run->fingerprint, &record, err))
+            return err->status;
+        errors += awq_layer_record_relative_error(&record);
+        roundings += awq_layer_record_rounding_error(&record);
+        awq_layer_record_release(&record);
+    }
+    *error = errors / (double)run->plan.layers;
+    *rounding = roundings / (double)run->plan.layers;
+    return AWQ_OK;
+}
+
+awq_status awq_run_summary(const awq_run *run, awq_error *err)
+{
+    awq_output output;
+    double error, rounding;
+    char elapsed[32];
+    if (mean_errors(run, &error, &rounding, err) ||
+        awq_output_open(run->directory, run->inputs.model, (uint64_t)run->options->max_shard_size,
+                        &output, err))
+        return err->status;
+    awq_format_seconds(elapsed, awq_progress_elapsed(&run->view));
+    printf("%s: AWQ checkpoint of %lld layers, %lld bits, groups of %lld, in %s\n",
+           run->options->out, (long long)run->plan.layers, (long long)run->options->recipe.bits,
+           (long long)run->options->recipe.group_size, elapsed);
+    for (size_t i = 0; i < output.shards.count; i++) {
+        char bytes[32];
+        awq_format_bytes(bytes, (double)output.shards.items[i].bytes);
+        printf("  %-34s %10s\n", output.shards.items[i].name, bytes);
+    }
+    printf("  mean relative error of a layer's linears: %.2f%% (plain rounding: %.2f%%)\n",
+           100 * error, 100 * rounding);
+    awq_output_release(&output);
+    return AWQ_OK;
+}

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/check/check.h"
+#include "coordinator/check/calibration.h"
+#include "io/core/buffer.h"
+#include "io/core/log.h"
+#include "jobs/options/skip.h"
+#include "jobs/plan/job.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void resolve(char **path, awq_problems *problems)
+{
+    char resolved[AWQ_PATH_BYTES];
+    awq_error err;
+    if (!*path) return;
+    if (awq_path_resolve(resolved, *path, &err)) {
+        awq_problems_add_error(problems, &err);
+        return;
+    }
+    char *copy = strdup(resolved);
+    if (!copy) return;
+    free(*path);
+    *path = copy;
+}
+
+/* Each path of a list, one a line. */
+static void resolve_list(char **paths, awq_problems *problems)
+{
+    char resolved[AWQ_PATH_BYTES];
+    awq_buffer all = {0};
+    awq_error err;
+    if (!*paths) return;
+    for (char *path = *paths, *end; path; path = end ? end + 1 : NULL) {
+        if ((end = strchr(path, '\n'))) *end = '\0';
+        if (awq_path_resolve(resolved, path, &err) ||
+            (all.bytes && awq_buffer_append(&all, "\n", 1, &err)) ||
+            awq_buffer_append(&all, resolved, strlen(resolved), &err)) {
+            awq_problems_add_error(problems, &err);
+            awq_buffer_release(&all);
+            return;
+        }
+    }
+    all.data[all.bytes] = '\0'; /* a buffer has room for it */
+    free(*paths);
+    *paths = all.data;
+}
+
+void awq_check_paths(awq_options *options, awq_problems *problems)
+{
+    resolve(&options->model, problems);
+    resolve(&options->tokens, problems);
+    resolve_list(&options->text, problems);
+    resolve(&options->against, problems);
+    resolve(&options->out, problems);
+}
+
+/* A tile is one chunk of an HDF5 dataset, and those are below 4 GiB. */
+static const int64_t MAX_TILE_FLOATS = ((int64_t)1 << 30) - 1;
+
+/* Of the tokens that the module objective is measured on, one must count. */
+static void check_objective(const awq_options *options, const awq_tokens *tokens,
+                            awq_problems *problems)
+{
+    int64_t scored = awq_job_objective_sequences(options, tokens) * tokens->length;
+    if (!tokens->mask || !scored) return;
+    for (int64_t i = 0; i < scored; i++)
+        if (tokens->mask[i]) return;
+    awq_problems_add(problems, AWQ_ERR_INPUT,
+                     "'%s': /mask leaves none of the first %lld tokens, on which the module "
+                     "objective is measured; raise --objective-tokens, or set it to 0",
+                     options->tokens, (long long)scored);
+}
+
+static void check_tokens(const awq_options *options, const awq_inputs *inputs,
+                         awq_problems *problems)
+{
+    const awq_model *model = inputs->model ? awq_checkpoint_model(inputs->model) : NULL;
+    if (!model || !inputs->tokens.ids || !inputs->tokens.length) return;
+    const char *name = options->tokens ? options->tokens : "the text";
+    awq_tokens_check(&inputs->tokens, name, model->vocab, model->max_positions,
+                     problems); /* of text, only the length can be wrong by now */
+    int64_t rows = awq_job_tile_sequences(options, &inputs->tokens) * inputs->tokens.length;
+    if (rows > MAX_TILE_FLOATS / model->residual)
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "a tile of %lld tokens times %lld channels is 4 GiB or more, which a "
+                         "boundary file cannot hold; lower --tile-tokens or use "
+                         "shorter sequences",
+                         (long long)rows, (long long)model->residual);
+    check_objective(options, &inputs->tokens, problems);
+}
+
+/* What two models must have in common. */
+typedef struct fact {
+    const char *name;
+    int64_t a, b;
+} fact;
+
+/* The first that is not. */
+static const fact *find_difference(const fact *facts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (facts[i].a != facts[i].b) return &facts[i];
+    return NULL;
+}
+
+static bool layers_differ(const awq_layer_spec *a, const awq_layer_spec *b, fact *out)
+{
+    const fact facts[] = {
+        {"MLP channels", a->mlps.intermediate, b->mlps.intermediate},
+        {"experts", a->mlps.experts, b->mlps.experts},
+        {"experts a token", a->mlps.active, b->mlps.active},
+        {"channels of the shared expert", a->mlps.shared, b->mlps.shared},
+        {"heads", a->attention.heads, b->attention.heads},
+        {"kv heads", a->attention.kv_heads, b->attention.kv_heads},
+        {"channels a head", a->attention.head_dim, b->attention.head_dim},
+        {"linears", a->linears, b->linears},
+    };
+    const fact *found = find_difference(facts, sizeof facts / sizeof *facts);
+    if (found) *out = *found;
+    return found;
+}
+
+static bool models_differ(const awq_model *a, const awq_model *b, fact *out)
+{
+    const fact facts[] = {{"layers", a->layers, b->layers},
+                          {"channels", a->hidden, b->hidden},
+                          {"tokens in the vocabulary", a->vocab, b->vocab}};
+    const fact *found = find_difference(facts, sizeof facts / sizeof *facts);
+    if (found) *out = *found;
+    for (int64_t i = 0; !found && i < a->layers; i++)
+        if (layers_differ(awq_model_layer(a, i), awq_model_layer(b, i), out)) return true;
+    return found;
+}
+
+bool awq_models_differ(const awq_model *a, const awq_model *b, char *what, size_t bytes)
+{
+    fact found;
+    if (!models_differ(a, b, &found)) return false;
+    snprintf(what, bytes, "%s: %lld, not %lld", found.name, (long long)found.b, (long long)found.a);
+    return true;
+}
+
+/* Two models can be compared token by token when these agree. */
+static void check_comparable(const awq_options *options, const awq_inputs *inputs,
+                             awq_problems *problems)
+{
+    if (!inputs->model || !inputs->against) return;
+    const awq_model *a = awq_checkpoint_model(inputs->model);
+    const awq_model *b = awq_checkpoint_model(inputs->against);
+    char what[128];
+    if (awq_models_differ(a, b, what, sizeof what))
+        awq_problems_add(problems, AWQ_ERR_INPUT, "--against '%s' is another model than '%s': %s",
+                         options->against, options->model, what);
+}
+
+/* What a tokenizer.json says cannot be checked against a model that is wrong itself. */
+static void make_tokens(const awq_options *options, awq_inputs *out, awq_problems *problems)
+{
+    awq_calibration calibration;
+    awq_error err;
+    size_t before = problems->count;
+    awq_calibration_check(options, problems);
+    if (problems->count > before || !out->model) return;
+    int64_t vocab = awq_checkpoint_model(out->model)->vocab;
+    if (awq_calibration_make(options, vocab, &out->tokens, &calibration, &err))
+        awq_problems_add_error(problems, &err);
+    else
+        AWQ_LOG(
+            AWQ_LOG_INFO, "tokenized", AWQ_WHOLE("documents", calibration.text.documents),
+            AWQ_WHOLE("tokens", calibration.tokens), AWQ_WHOLE("left_over", calibration.left_over),
+            AWQ_WHOLE("sequences", out->tokens.sequences), AWQ_WHOLE("length", out->tokens.length));
+}
+
+void awq_check_source(awq_options *options, awq_inputs *out, awq_problems *problems)
+{
+    *out = (awq_inputs){0};
+    awq_check_paths(options, problems);
+    out->model = awq_checkpoint_open(options->model, problems);
+}
+
+void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *problems)
+{
+    awq_error err;
+    awq_check_source(options, out, problems);
+    if (options->against) out->against = awq_checkpoint_open(options->against, problems);
+    if (options->text)
+        make_tokens(options, out, problems);
+    else if (awq_tokens_read(options->tokens, options->sequences, &out->tokens, &err))
+        awq_problems_add_error(problems, &err);
+    check_tokens(options, out, problems);
+    check_comparable(options, out, problems);
+}
+
+void awq_inputs_release(awq_inputs *inputs)
+{
+    awq_checkpoint_close(inputs->model);
+    awq_checkpoint_close(inputs->against);
+    awq_tokens_release(&inputs->tokens);
+    *inputs = (awq_inputs){0};
+}
+
+/* ---- sizes ---- */
+
+static uint64_t linear_bytes(const awq_quantization *quantization, const awq_model *model,
+                             int64_t layer, int linear)
+{
+    const awq_linear_spec *spec = &awq_model_layer(model, layer)->linear[linear];
+    uint64_t bytes = awq_model_keeps(model, layer, linear)
+                         ? (uint64_t)(spec->out * spec->in) * awq_dtype_bytes(model->dtype)
+                         : awq_format_bytes_of(quantization, spec->out, spec->in);
+    return bytes + (spec->bias ? 4 * (uint64_t)spec->out : 0);
+}
+
+/* Of experts' statistics: some 4 kB an expert, and mean|x| and scales of its input. */
+static uint64_t experts_bytes(const awq_layer_spec *spec)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; spec->mlps.experts && i < spec->mlps.count; i++) {
+        const awq_linear_spec *down = &spec->linear[spec->mlps.mlp[i].down];
+        bytes += 4096 + 8 * (uint64_t)down->in;
+    }
+    return bytes;
+}
+
+/* The layers' linears; norms and biases as they are. */
+static uint64_t records_bytes(const awq_options *options, const awq_model *model)
+{
+    awq_quantization quantization = awq_recipe_quantization(&options->recipe, model->dtype);
+    uint64_t bytes = 0;
+    for (int64_t layer = 0; layer < model->layers; layer++) {
+        const awq_layer_spec *spec = awq_model_layer(model, layer);
+        bytes += 64 * 1024 + experts_bytes(spec); /* header and statistics */
+        for (int linear = 0; linear < spec->linears; linear++)
+            bytes += linear_bytes(&quantization, model, layer, linear);
+        for (int norm = 0; norm < spec->norms; norm++)
+            bytes += 4 * (uint64_t)spec->norm[norm].width;
+    }
+    return bytes;
+}
+
+uint64_t awq_output_bytes(const awq_options *options, const awq_checkpoint *model)
+{
+    const awq_model *m = awq_checkpoint_model(model);
+    uint64_t bytes = awq_checkpoint_find(model, AWQ_EMBEDDING_NAME)->bytes +
+                     awq_checkpoint_find(model, AWQ_FINAL_NORM_NAME)->bytes;
+    if (!m->tied) bytes += awq_checkpoint_head(model)->bytes;
+    return bytes + records_bytes(options, m);
+}
+
+uint64_t awq_run_bytes(const awq_options *options, const awq_inputs *inputs, int64_t boundaries)
+{
+    const awq_model *model = awq_checkpoint_model(inputs->model);
+    uint64_t boundary = (uint64_t)(inputs->tokens.sequences * inputs->tokens.length) *
+                        (uint64_t)model->residual * sizeof(float);
+    return records_bytes(options, model) + (uint64_t)boundaries * boundary;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT
+ * What a quantization asks of its model: that the format can hold it, and what --skip keeps. */
+#include <stdio.h>
+#include <string.h>
+
+#include "coordinator/check/check.h"
+#include "io/core/log.h"
+#include "jobs/options/skip.h"
+
+/* ---- what the format can hold ---- */
+
+static int64_t group_of(const awq_quantization *quantization, int64_t in)
+{
+    return quantization->group_size < 0 ? in : quantization->group_size;
+}
+
+/* A list of what was said, of which each is said once. */
+typedef struct said {
+    char reason[16][AWQ_REASON_BYTES];
+    int count;
+} said;
+
+static bool is_said(said *list, const char *reason)
+{
+    for (int i = 0; i < list->count; i++)
+        if (!strcmp(list->reason[i], reason)) return true;
+    if (list->count < (int)(sizeof list->reason / sizeof *list->reason))
+        snprintf(list->reason[list->count++], AWQ_REASON_BYTES, "%s", reason);
+    return false;
+}
+
+static void check_linear(const awq_linear_spec *linear, const awq_quantization *quantization,
+                         said *list, awq_problems *problems)
+{
+    char reason[AWQ_REASON_BYTES];
+    if (linear->in % group_of(quantization, linear->in)) {
+        snprintf(reason, sizeof reason, "--group-size %lld does not divide the %lld inputs of ",
+                 (long long)quantization->group_size, (long long)linear->in);
+        if (!is_said(list, reason))
+            awq_problems_add(problems, AWQ_ERR_INPUT, "%s%s; use one that does, or -1", reason,
+                             linear->name);
+    }
+    if (!awq_format_holds_linear(quantization, linear->out, linear->in, reason) &&
+        !is_said(list, reason))
+        awq_problems_add(problems, AWQ_ERR_INPUT, "%s %s", linear->name, reason);
+}
+
+/* One line for each width that does not fit, with the first linear that has it. */
+static void check_linears(const awq_model *model, const awq_quantization *quantization,
+                          awq_problems *problems)
+{
+    said list = {.count = 0};
+    for (int kind = 0; kind < model->kinds; kind++)
+        for (int i = 0; i < model->kind[kind].linears; i++)
+            if (!awq_model_keeps_all(model, kind, i))
+                check_linear(&model->kind[kind].linear[i], quantization, &list, problems);
+}
+
+static bool check_group_size(const awq_options *options, awq_problems *problems)
+{
+    static const int64_t sizes[] = {-1, 32, 64, 128, 256};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (options->recipe.group_size == sizes[i]) return true;
+    awq_problems_add(problems, AWQ_ERR_USAGE, "--group-size takes 32, 64, 128, 256 or -1, not %lld",
+                     (long long)options->recipe.group_size);
+    return false;
+}
+
+static bool check_bits(const awq_options *options, awq_problems *problems)
+{
+    char reason[AWQ_REASON_BYTES];
+    awq_quantization quantization = {.format = options->recipe.format,
+                                     .bits = (int)options->recipe.bits};
+    if (awq_format_holds(&quantization, reason)) return true;
+    awq_problems_add(problems, AWQ_ERR_USAGE, "--bits %lld: %s", (long long)options->recipe.bits,
+                     reason);
+    return false;
+}
+
+/* ---- what --skip keeps in full precision ---- */
+
+/* Whether of the linears that engines load as this one some are kept in a layer and others not. */
+static bool is_split(const awq_model *model, int64_t layer, const char *fused)
+{
+    const awq_layer_spec *spec = awq_model_layer(model, layer);
+    bool kept = false, quantized = false;
+    for (int i = 0; i < spec->linears; i++) {
+        if (spec->linear[i].fused != fused) continue;
+        kept = kept || awq_model_keeps(model, layer, i);
+        quantized = quantized || !awq_model_keeps(model, layer, i);
+    }
+    return kept && quantized;
+}
+
+static void warn_of_split(const awq_model *model, const char *fused)
+{
+    for (int64_t layer = 0; layer < model->layers; layer++) {
+        if (!is_split(model, layer, fused)) continue;
+        awq_report_warning("--skip keeps some of %s of layer %lld in full precision and not "
+                           "others; vLLM loads these as one linear, and cannot load that",
+                           fused, (long long)layer);
+        return;
+    }
+}
+
+/* The first layer of each. */
+static void warn_of_fused(const awq_model *model)
+{
+    const char *told[8];
+    int count = 0;
+    for (int kind = 0; kind < model->kinds; kind++)
+        for (int i = 0; i < model->kind[kind].linears && count < 8; i++) {
+            const char *fused = model->kind[kind].linear[i].fused;
+            int at = 0;
+            while (at < count && told[at] != fused) at++;
+            if (!fused || at < count) continue;
+            told[count++] = fused;
+            warn_of_split(model, fused);
+        }
+}
+
+static bool is_kept_altogether(const awq_model *model)
+{
+    for (int kind = 0; kind < model->kinds; kind++)
+        for (int i = 0; i < model->kind[kind].linears; i++)
+            if (!awq_model_keeps_all(model, kind, i)) return false;
+    return true;
+}
+
+static void check_skip(const awq_options *options, awq_checkpoint *checkpoint,
+                       awq_problems *problems)
+{
+    const awq_model *model = awq_checkpoint_model(checkpoint);
+    int64_t kept;
+    awq_error err;
+    if (awq_job_skip(options, checkpoint, &kept, &err))
+        awq_problems_add_error(problems, &err);
+    else if (options->skip && !kept)
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "--skip '%.200s' matches no linear of '%s'; they have names such as "
+                         "model.layers.0.mlp.down_proj",
+                         options->skip, options->model);
+    else if (is_kept_altogether(model))
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "--skip '%.200s' matches every linear of '%s': nothing would be quantized",
+                         options->skip, options->model);
+    else
+        warn_of_fused(model);
+}
+
+void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
+                           awq_problems *problems)
+{
+    bool known = check_group_size(options, problems);
+    known = check_bits(options, problems) && known;
+    if (!inputs->model) return;
+    const awq_model *model = awq_checkpoint_model(inputs->model);
+    if (model->quantized) {
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "model '%s' is already quantized to %d bits; give the full-precision one",
+                         options->model, model->quantization.bits);
+        return;
+    }
+    check_skip(options, inputs->model, problems);
+    if (options->recipe.objective == AWQ_OBJECTIVE_MODULE && awq_model_experts(model))
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "--objective module is not for a mixture of experts, such as '%s': the "
+                         "experts' outputs depend on where the router sends each token; use "
+                         "--objective linear",
+                         options->model);
+    awq_quantization quantization = awq_recipe_quantization(&options->recipe, model->dtype);
+    if (known) check_linears(model, &quantization, problems);
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT
+ * awqrun verify: whether a checkpoint is what it should be. Headers, config and index are looked at
+ * here, the bytes layer by layer by the workers. Nothing is written. */
+#include "coordinator/verify/verify.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/check/check.h"
+#include "coordinator/commands/commands.h"
+#include "coordinator/crew/assign.h"
+#include "io/core/clock.h"
+#include "io/core/log.h"
+#include "io/files/json.h"
+#include "io/files/path.h"
+#include "io/records/layer_record.h"
+#include "io/records/tensor_sums.h"
+#include "jobs/plan/job.h"
+#include "jobs/run/run_directory.h"
+
+static void unchecked(awq_verification *v, const char *sentence)
+{
+    awq_problems_add(&v->unchecked, AWQ_OK, "%s", sentence);
+}
+
+/* ---- what can be refused ---- */
+
+static void check_options(const awq_options *options, awq_problems *problems)
+{
+    if (options->layer >= 0 && (!options->model || !options->tokens))
+        awq_problems_add(problems, AWQ_ERR_USAGE,
+                         "--layer needs --model and --tokens, which the checkpoint was made of");
+    if (options->tokens && options->layer < 0)
+        awq_problems_add(problems, AWQ_ERR_USAGE,
+                         "--tokens is for a --layer that is made again; give both or neither");
+}
+
+/* A job that is not finished has nothing to verify; whatever else lies there is looked at. */
+static void check_finished(const char *out, awq_problems *problems)
+{
+    char foreign[256];
+    awq_out_state state;
+    awq_error err;
+    if (awq_out_require(out, &err)) {
+        awq_problems_add_error(problems, &err);
+        return;
+    }
+    if (awq_out_inspect(out, &state, foreign, &err) || state != AWQ_OUT_STARTED) return;
+    awq_problems_add(problems, AWQ_ERR_INPUT,
+                     "'%s' is not finished ('awqrun status' says how far it is); run the same "
+                     "'awqrun quantize' again first",
+                     out);
+}
+
+/* ---- the structure ---- */
+
+static void check_files(awq_verification *v)
+{
+    awq_checkpoint_check_index(v->made, &v->structure);
+    awq_checkpoint_find_leftovers(v->made, &v->structure);
+    if (!v->model) {
+        unchecked(v, "tensors against config.json, which does not describe a model");
+        return;
+    }
+    if (v->model->quantized) return;
+    awq_problems_add(&v->structure, AWQ_ERR_INPUT,
+                     "'%s' is not quantized: its config.json has no quantization_config, and no "
+                     "tensor is packed",
+                     v->options->out);
+}
+
+static bool is_there(const awq_verification *v, const char *name)
+{
+    for (size_t i = 0; i < awq_checkpoint_shard_count(v->made); i++) {
+        const awq_safetensors *file = awq_checkpoint_shard(v->made, i);
+        if (file && awq_safetensors_find(file, name)) return true;
+    }
+    return false;
+}
+
+static bool all_are_open(const awq_verification *v)
+{
+    for (size_t i = 0; i < awq_checkpoint_shard_count(v->made); i++)
+        if (!awq_checkpoint_shard(v->made, i)) return false;
+    return true;
+}
+
+/* Tensors that were written and are gone, unless config.json or the index call for them: then it
+ * was said. */
+static void check_recorded_names(awq_verification *v, const awq_tensor_sums *sums)
+{
+    for (size_t i = 0; all_are_open(v) && i < sums->count; i++) {
+        const char *name = awq_tensor_sums_name(sums, i);
+        if (!is_there(v, name) && !awq_checkpoint_calls_for(v->made, name))
+            awq_problems_add(&v->structure, AWQ_ERR_INPUT,
+                             "'%s' lacks tensor '%s', which was written", v->options->out, name);
+    }
+}
+
+static awq_status read_job(const char *path, json_t **job, awq_error *err)
+{
+    char *text;
+    if (awq_layer_records_job(path, &text, err)) return err->status;
+    awq_status status = awq_json_parse(text, strlen(text), path, job, err);
+    free(text);
+    return status;
+}
+
+static void read_statistics(awq_verification *v)
+{
+    char path[AWQ_PATH_BYTES];
+    awq_tensor_sums sums = {0};
+    awq_error err;
+    if (awq_path_join(path, v->options->out, AWQ_STATISTICS_NAME, &err) || !awq_path_exists(path)) {
+        unchecked(v, "tensors against their crc32: there is no " AWQ_STATISTICS_NAME
+                     ", which awqrun writes beside a checkpoint");
+        return;
+    }
+    if (awq_tensor_sums_read(path, &sums, &err) || read_job(path, &v->job, &err)) {
+        awq_problems_add_error(&v->structure, &err);
+        unchecked(v, "tensors against their crc32: " AWQ_STATISTICS_NAME " is damaged");
+    } else {
+        v->recorded = true;
+        v->sums = sums.count;
+        check_recorded_names(v, &sums);
+        if (!sums.count)
+            unchecked(v, "tensors against their crc32: this version of " AWQ_STATISTICS_NAME
+                         " holds none");
+    }
+    awq_tensor_sums_release(&sums);
+}
+
+static void drop_source(awq_verification *v)
+{
+    awq_checkpoint_close(v->source);
+    v->source = NULL;
+    free(v->options->model);
+    v->options->model = NULL;
+}
+
+/* The source must be sound itself; another model is a finding, and not compared with. */
+static void open_source(awq_verification *v, awq_problems *problems)
+{
+    char what[128];
+    if (!v->options->model) return;
+    v->source = awq_checkpoint_open(v->options->model, problems);
+    if (!v->source) return;
+    const awq_model *source = awq_checkpoint_model(v->source);
+    if (source->quantized)
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "--model '%s' is quantized; give the full-precision model",
+                         v->options->model);
+    if (v->model && !awq_models_differ(v->model, source, what, sizeof what)) {
+        if (!v->recorded)
+            unchecked(v, "folded weights against the source: without the scales in a "
+                         "sound " AWQ_STATISTICS_NAME " the folding cannot be undone");
+        return;
+    }
+    if (v->model)
+        awq_problems_add(&v->structure, AWQ_ERR_INPUT, "the source '%s' is another model: %s",
+                         v->options->model, what);
+    unchecked(v, v->model ? "weights against the source, which is another model"
+                          : "weights against the source: config.json does not describe a model");
+    drop_source(v);
+}
+
+/* false: there is nothing to look at, or the command cannot be carried out as it was given. */
+static bool open_all(awq_verification *v, awq_problems *problems)
+{
+    check_options(v->options, problems);
+    awq_check_paths(v->options, problems);
+    check_finished(v->options->out, problems);
+    if (problems->count) return false;
+    v->made = awq_checkpoint_survey(v->options->out, &v->structure);
+    for (size_t i = 0; !v->made && i < v->structure.count; i++)
+        awq_problems_add_error(problems, &v->structure.items[i]);
+    if (!v->made) return false;
+    v->model = awq_checkpoint_model(v->made);
+    v->parts = 1 + (v->model ? v->model->layers : 0);
+    check_files(v);
+    read_statistics(v);
+    open_source(v, problems);
+    if (!problems->count && v->options->layer >= 0) awq_verify_check_again(v, problems);
+    return !problems->count;
+}
+
+/* ---- the bytes, by the workers ---- */
+
+static void give_part(awq_verification *v, int worker, int64_t *next)
+{
+    if (*next < v->parts)
+        awq_crew_send(v->crew, worker, awq_letter_create(AWQ_LETTER_VERIFY, (*next)++ - 1, 0, 0));
+}
+
+static void take_part(awq_verification *v, const awq_letter *letter)
+{
+    int64_t part = letter->a + 1;
+    awq_layer_checks *checks = &v->checks[part];
+    memcpy(checks, letter->payload, sizeof *checks);
+    size_t distances = (size_t)checks->linears * sizeof **v->linears;
+    const unsigned char *after = letter->payload + sizeof *checks;
+    const awq_error *findings = (const awq_error *)(const void *)(after + distances);
+    v->linears[part] = malloc(distances + 1);
+    if (v->linears[part])
+        memcpy(v->linears[part], after, distances);
+    else
+        checks->linears = 0;
+    for (int64_t i = 0; i < letter->b; i++)
+        awq_problems_add_error(&v->findings[part], &findings[i]);
+}
+
+static awq_status check_parts(awq_verification *v, awq_error *err)
+{
+    int64_t next = 0, done = 0;
+    for (int i = 0; i < v->crew->count; i++) give_part(v, i, &next);
+    while (done < v->parts) {
+        awq_letter *letter;
+        int worker;
+        if (awq_crew_next(v->crew, 0.2, &letter, &worker, err)) return err->status;
+        if (letter && letter->kind == AWQ_LETTER_VERIFIED) {
+            take_part(v, letter);
+            done++;
+            give_part(v, worker, &next);
+        }
+        awq_letter_free(letter);
+        awq_progress now = awq_progress_parts(done);
+        awq_progress_show(&v->view, &(awq_count){"parts", done, v->parts}, 1, &now);
+    }
+    return AWQ_OK;
+}
+
+static awq_status work(awq_verification *v, awq_error *err)
+{
+    awq_job job = {.command = AWQ_COMMAND_VERIFY, .options = *v->options};
+    const char *kind = json_string_value(json_object_get(v->job, "backend"));
+    snprintf(job.kind, sizeof job.kind, "%s", kind ? kind : "");
+    v->findings = calloc((size_t)v->parts, sizeof *v->findings);
+    v->checks = calloc((size_t)v->parts, sizeof *v->checks);
+    v->linears = calloc((size_t)v->parts, sizeof *v->linears);
+    if (!v->findings || !v->checks || !v->linears)
+        return awq_fail(err, AWQ_ERR_MEMORY, "no memory to verify");
+    if (awq_path_join(job.run_directory, v->options->out, AWQ_RUN_DIRECTORY_NAME, err) ||
+        awq_crew_hire(v->crew, &job, err))
+        return err->status;
+    awq_progress_begin_parts(&v->view, v->parts, v->options);
+    awq_status status = check_parts(v, err);
+    awq_progress_end(&v->view);
+    if (status) return status;
+    awq_verify_find_outliers(v);
+    return v->options->layer >= 0 ? awq_verify_make_again(v, err) : AWQ_OK;
+}
+
+/* ---- the whole ---- */
+
+static void release(awq_verification *v)
+{
+    for (int64_t i = 0; v->findings && i < v->parts; i++) awq_problems_release(&v->findings[i]);
+    free(v->findings);
+    for (int64_t i = 0; v->linears && i < v->parts; i++) free(v->linears[i]);
+    free(v->linears);
+    free(v->checks);
+    awq_problems_release(&v->structure);
+    awq_problems_release(&v->outliers);
+    awq_problems_release(&v->again);
+    awq_problems_release(&v->unchecked);
+    awq_tokens_release(&v->tokens);
+    awq_checkpoint_close(v->made);
+    awq_checkpoint_close(v->source);
+    json_decref(v->job);
+}
+
+static int verify(awq_verification *v, awq_problems *problems)
+{
+    awq_error err;
+    if (!open_all(v, problems)) return awq_exit_problems(problems);
+    if (work(v, &err) || awq_verify_print(v, &err)) {
+        /* an interrupted one too: there is nothing to go on with */
+        return awq_exit_failed(&err) == AWQ_EXIT_USAGE ? AWQ_EXIT_USAGE : AWQ_EXIT_FAILED;
+    }
+    return awq_verify_count(v) ? AWQ_EXIT_FAILED : AWQ_EXIT_DONE;
+}
+
+int awq_command_verify(const awq_call *call)
+{
+    awq_verification v = {.options = call->options, .crew = call->crew};
+    awq_problems problems;
+    awq_problems_init(&problems);
+    int code = verify(&v, &problems);
+    awq_problems_release(&problems);
+    release(&v);
+    return code;
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/estimate/plan_facts.h"
+
+#include <string.h>
+
+#include "jobs/options/amounts.h"
+#include "jobs/plan/job.h"
+#include "layers/quantize/cost.h"
+
+static void add_sizes(awq_plan_facts *facts)
+{
+    const awq_options *options = facts->options;
+    const awq_inputs *inputs = facts->inputs;
+    int64_t boundaries = awq_plan_boundaries(&facts->plan, facts->workers, options->keep_run);
+    double tokens = (double)(inputs->tokens.sequences * inputs->tokens.length);
+    awq_error ignored;
+    facts->worker_bytes =
+        facts->needs->fixed_bytes + (uint64_t)facts->plan.stage_layers * facts->needs->layer_bytes;
+    facts->checkpoint_bytes = awq_output_bytes(options, inputs->model);
+    facts->run_bytes = awq_run_bytes(options, inputs, boundaries);
+    facts->network_bytes = (double)(facts->plan.stage_count - 1) * tokens *
+                           (double)awq_checkpoint_model(inputs->model)->residual * sizeof(float);
+    if (!options->out || awq_path_free_bytes(options->out, &facts->free_bytes, &ignored))
+        facts->free_bytes = 0;
+}
+
+static void add_work(awq_plan_facts *facts)
+{
+    const awq_model *model = awq_checkpoint_model(facts->inputs->model);
+    int64_t length = facts->inputs->tokens.length;
+    int64_t tokens = facts->inputs->tokens.sequences * length;
+    double layers = (double)model->layers;
+    facts->forward = layers * awq_work_forward(model, tokens, length);
+    facts->gram = layers * awq_work_gram(model, tokens);
+    int64_t scored = awq_job_objective_sequences(facts->options, &facts->inputs->tokens) * length;
+    facts->search = layers * awq_work_search(model, &facts->options->recipe, scored, length);
+}
+
+awq_status awq_plan_facts_make(const awq_options *options, const awq_inputs *inputs,
+                               const awq_hello *needs, int64_t workers, int64_t cores,
+                               awq_plan_facts *out, awq_error *err)
+{
+    awq_plan_facts facts = {
+        .options = options, .inputs = inputs, .needs = needs, .workers = workers};
+    if (awq_estimate_plan(options, inputs, needs, workers, &facts.plan, err)) return err->status;
+    if (awq_estimate_make(options, inputs, needs, &facts.plan, workers, cores, &facts.estimate,
+                          err)) {
+        awq_plan_release(&facts.plan);
+        return err->status;
+    }
+    add_sizes(&facts);
+    add_work(&facts);
+    facts.serving = awq_serving_make(awq_checkpoint_model(inputs->model), facts.checkpoint_bytes,
+                                     options->recipe.group_size, options->context, options->batch);
+    *out = facts;
+    return AWQ_OK;
+}
+
+void awq_plan_facts_release(awq_plan_facts *facts)
+{
+    awq_plan_release(&facts->plan);
+}
+
+/* ---- as text ---- */
+
+static void print_model(FILE *file, const awq_plan_facts *facts)
+{
+    const awq_inputs *inputs = facts->inputs;
+    const awq_model *model = awq_checkpoint_model(inputs->model);
+    char parameters[32], active[64] = "", bytes[32];
+    awq_format_count(parameters, (double)awq_model_parameters(model));
+    awq_format_bytes(bytes, (double)awq_checkpoint_bytes(inputs->model));
+    if (awq_model_experts(model)) {
+        char count[32];
+        awq_format_count(count, (double)awq_model_active_parameters(model));
+        snprintf(active, sizeof active, " (%s for each token)", count);
+    }
+    fprintf(file, "model      %s: %s, %s parameters%s, %lld layers, %s\n", facts->options->model,
+            model->family, parameters, active, (long long)model->layers, bytes);
+    int64_t tile = awq_job_tile_sequences(facts->options, &inputs->tokens);
+    fprintf(file, "tokens     %s: %lld sequences of %lld, %lld tiles of %lld sequences\n",
+            facts->options->tokens ? facts->options->tokens : "of the text",
+            (long long)inputs->tokens.sequences, (long long)inputs->tokens.length,
+            (long long)awq_job_tiles(facts->options, &inputs->tokens), (long long)tile);
+}
+
+static void print_stages(FILE *file, const awq_plan_facts *facts)
+{
+    const awq_plan *plan = &facts->plan;
+    fprintf(file, "stages     %lld of at most %lld layers, stage i on worker i mod %lld\n",
+            (long long)plan->stage_count, (long long)plan->stage_layers, (long long)facts->workers);
+    for (int64_t i = 0; i < plan->stage_count; i++) {
+        if (plan->stage_count > 16 && i == 8) {
+            fprintf(file, "  ...\n");
+            i = plan->stage_count - 4;
+        }
+        const awq_stage *stage = &plan->stages[i];
+        fprintf(file, "  stage %-4lld layers %lld-%lld  worker %d\n", (long long)i,
+                (long long)stage->first, (long long)(stage->first + stage->count - 1),
+                stage->worker + 1);
+    }
+}
+
+static void print_memory(FILE *file, const awq_plan_facts *facts)
+{
+    const awq_hello *needs = facts->needs;
+    char all[32], other[32];
+    awq_format_bytes(all, (double)facts->worker_bytes);
+    if (needs->budget_bytes == AWQ_BUDGET_UNKNOWN) {
+        awq_format_bytes(other, (double)(needs->fixed_bytes + needs->layer_bytes));
+        fprintf(file, "memory     %s for each worker, at the very least %s (%s backend)\n", all,
+                other, needs->backend);
+    } else if (needs->host_bytes) {
+        awq_format_bytes(other, (double)needs->budget_bytes);
+        fprintf(file, "memory     %s for each worker, of %s (%s backend)", all, other,
+                needs->backend);
+        awq_format_bytes(other, (double)needs->host_bytes);
+        fprintf(file, "; %s of its node's\n", other);
+    } else {
+        awq_format_bytes(other, (double)needs->budget_bytes);
+        fprintf(file, "memory     %s for each worker, of %s (%s backend, %lld threads)\n", all,
+                other, needs->backend, (long long)needs->threads);
+    }
+}
+
+static void print_sizes(FILE *file, const awq_plan_facts *facts)
+{
+    char end[32], now[32], free_bytes[32], network[32];
+    awq_format_bytes(end, (double)facts->checkpoint_bytes);
+    awq_format_bytes(now, (double)facts->run_bytes);
+    awq_format_bytes(free_bytes, (double)facts->free_bytes);
+    awq_format_bytes(network, facts->network_bytes);
+    fprintf(file, "disk       %s for the checkpoint, %s beside it while the job runs%s%s%s\n", end,
+            now, facts->free_bytes ? ", of " : "", facts->free_bytes ? free_bytes : "",
+            facts->free_bytes ? " free" : "");
+    fprintf(file, "network    %s of hidden states between stages\n", network);
+    fprintf(file, "arithmetic %.4g TFLOP: forward %.4g, Gram %.4g, search and clip %.4g\n",
+            1e-12 * (facts->forward + facts->gram + facts->search), 1e-12 * facts->forward,
+            1e-12 * facts->gram, 1e-12 * facts->search);
+}
+
+void awq_plan_facts_print(FILE *file, const awq_plan_facts *facts)
+{
+    print_model(file, facts);
+    print_stages(file, facts);
+    print_memory(file, facts);
+    print_sizes(file, facts);
+    awq_estimate_print(file, &facts->estimate);
+    awq_serving_print(file, &facts->serving);
+}
+
+/* ---- as JSON ---- */
+
+static json_t *stages_json(const awq_plan *plan)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; i < plan->stage_count; i++)
+        json_array_append_new(list, json_pack("{s:I, s:I, s:i}", "first",
+                                              (json_int_t)plan->stages[i].first, "layers",
+                                              (json_int_t)plan->stages[i].count, "worker",
+                                              (int)plan->stages[i].worker + 1));
+    return list;
+}
+
+static json_t *model_json(const awq_plan_facts *facts)
+{
+    const awq_model *model = awq_checkpoint_model(facts->inputs->model);
+    json_t *object = json_pack("{s:s, s:s, s:I, s:I, s:I}", "path", facts->options->model, "family",
+                               model->family, "parameters", (json_int_t)awq_model_parameters(model),
+                               "layers", (json_int_t)model->layers, "bytes",
+                               (json_int_t)awq_checkpoint_bytes(facts->inputs->model));
+    if (object && awq_model_experts(model))
+        json_object_set_new(object, "active_parameters",
+                            json_integer((json_int_t)awq_model_active_parameters(model)));
+    return object;
+}
+
+static json_t *inputs_json(const awq_plan_facts *facts, const char *which)
+{
+    const awq_inputs *inputs = facts->inputs;
+    if (!strcmp(which, "model")) return model_json(facts);
+    return json_pack("{s:s?, s:I, s:I, s:I}", "path", facts->options->tokens, "sequences",
+                     (json_int_t)inputs->tokens.sequences, "length",
+                     (json_int_t)inputs->tokens.length, "tiles",
+                     (json_int_t)awq_job_tiles(facts->options, &inputs->tokens));
+}
+
+/* What a CPU worker computes in is the host's memory. */
+static json_t *memory_json(const awq_plan_facts *facts)
+{
+    const awq_hello *needs = facts->needs;
+    bool on_cpu = !strcmp(needs->backend, "cpu");
+    json_t *object =
+        json_pack("{s:s, s:I, s:I, s:I, s:I}", "backend", needs->backend, "device_bytes",
+                  (json_int_t)(on_cpu ? 0 : facts->worker_bytes), "host_bytes",
+                  (json_int_t)(on_cpu ? facts->worker_bytes : needs->host_bytes), "layer_bytes",
+                  (json_int_t)needs->layer_bytes, "fixed_bytes", (json_int_t)needs->fixed_bytes);
+    if (object && needs->budget_bytes != AWQ_BUDGET_UNKNOWN)
+        json_object_set_new(object, "budget_bytes", json_integer((json_int_t)needs->budget_bytes));
+    return object;
+}
+
+static json_t *disk_json(const awq_plan_facts *facts)
+{
+    json_t *object =
+        json_pack("{s:I, s:I}", "checkpoint_bytes", (json_int_t)facts->checkpoint_bytes,
+                  "run_bytes", (json_int_t)facts->run_bytes);
+    if (object && facts->free_bytes)
+        json_object_set_new(object, "free_bytes", json_integer((json_int_t)facts->free_bytes));
+    return object;
+}
+
+static json_t *estimate_json(const awq_estimate *e)
+{
+    return json_pack("{s:f, s:f, s:f, s:f, s:f}", "seconds", e->compute + e->storage,
+                     "compute_seconds", e->compute, "storage_seconds", e->storage,
+                     "assumed_flops_of_a_worker", e->rate, "assumed_storage_bytes_per_second",
+                     e->storage_rate);
+}
+
+json_t *awq_plan_facts_json(const awq_plan_facts *facts)
+{
+    return json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:f, s:{s:f, s:f, s:f}, s:o, s:o}", "model",
+                     inputs_json(facts, "model"), "tokens", inputs_json(facts, "tokens"), "workers",
+                     (json_int_t)facts->workers, "stages", stages_json(&facts->plan), "memory",
+                     memory_json(facts), "disk", disk_json(facts), "network_bytes",
+                     facts->network_bytes, "flops", "forward", facts->forward, "gram", facts->gram,
+                     "search", facts->search, "estimate", estimate_json(&facts->estimate),
+                     "serving", awq_serving_json(&facts->serving));
+}

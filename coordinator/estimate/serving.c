@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#include "coordinator/estimate/serving.h"
+
+#include "jobs/options/amounts.h"
+
+enum { MOST_GPUS = 8, USUAL_CONTEXT = 8192, CACHE_ELEMENT_BYTES = 2 };
+static const double usable_share = 0.9, overhead_bytes = 1.5e9;
+
+static const struct {
+    double bytes;
+    const char *models;
+} gpus[] = {{16e9, "T4, V100, RTX 4080"},
+            {24e9, "L4, A10, RTX 3090, RTX 4090"},
+            {48e9, "L40S, A6000"},
+            {80e9, "A100, H100"},
+            {141e9, "H200"},
+            {180e9, "B200"}};
+enum { GPUS = sizeof gpus / sizeof *gpus };
+
+/* Bytes of keys and values on `count` GPUs: heads are repeated when there are too few. */
+static double cache_bytes(const awq_serving *serving, int count)
+{
+    const awq_model *model = serving->model;
+    int64_t channels = 0;
+    for (int64_t layer = 0; layer < model->layers; layer++) {
+        const awq_attention_spec *attention = &awq_model_layer(model, layer)->attention;
+        int64_t heads = attention->kv_heads > count ? attention->kv_heads : count;
+        channels += heads * attention->head_dim;
+    }
+    return 2.0 * CACHE_ELEMENT_BYTES * (double)channels * (double)serving->context *
+           (double)serving->batch;
+}
+
+awq_serving awq_serving_make(const awq_model *model, uint64_t weight_bytes, int64_t group_size,
+                             int64_t context, int64_t batch)
+{
+    if (!context) context = USUAL_CONTEXT;
+    if (context > model->max_positions) context = model->max_positions;
+    awq_serving serving = {weight_bytes, 0, context, batch, model, group_size};
+    serving.cache_bytes = (uint64_t)cache_bytes(&serving, 1);
+    return serving;
+}
+
+/* Inputs that a linear puts out are split with its rows, into whole groups. */
+static bool splits(int64_t channels, int64_t group, int count)
+{
+    return channels % count == 0 && (group < 0 || channels / count % group == 0);
+}
+
+/* Heads are whole, kv heads are split or repeated, and every expert is split like a dense MLP. */
+static bool divides(const awq_serving *serving, int count)
+{
+    for (int kind = 0; kind < serving->model->kinds; kind++) {
+        const awq_layer_spec *spec = &serving->model->kind[kind];
+        int64_t heads = spec->attention.heads, kv_heads = spec->attention.kv_heads;
+        bool kv = kv_heads % count == 0 || count % kv_heads == 0;
+        if (heads % count || !kv || (count > 1 && serving->group_size < 0)) return false;
+        for (int i = 0; i < spec->groups; i++)
+            if (spec->group[i].producer.by == AWQ_BY_ROWS &&
+                !splits(spec->group[i].channels, serving->group_size, count))
+                return false;
+    }
+    return true;
+}
+
+int awq_serving_gpus(const awq_serving *serving, double gpu_bytes)
+{
+    double room = usable_share * gpu_bytes - overhead_bytes;
+    for (int count = 1; count <= MOST_GPUS; count *= 2) {
+        double bytes = (double)serving->weight_bytes + cache_bytes(serving, count);
+        if (divides(serving, count) && bytes <= room * count) return count;
+    }
+    return 0;
+}
+
+void awq_serving_print(FILE *file, const awq_serving *serving)
+{
+    char weights[32], cache[32];
+    const char *between = "held by ";
+    int fewest = MOST_GPUS + 1;
+    awq_format_bytes(weights, (double)serving->weight_bytes);
+    awq_format_bytes(cache, (double)serving->cache_bytes);
+    fprintf(file, "served     %s of weights, %s of keys and values (context %lld, batch %lld)\n",
+            weights, cache, (long long)serving->context, (long long)serving->batch);
+    for (int i = 0; i < GPUS; i++) { /* larger ones only where fewer of them do */
+        int count = awq_serving_gpus(serving, gpus[i].bytes);
+        if (!count || count >= fewest) continue;
+        fprintf(file, "           %s%d x %.0f GB (%s)\n", between, count, 1e-9 * gpus[i].bytes,
+                gpus[i].models);
+        between = "or ";
+        fewest = count;
+    }
+    if (fewest > MOST_GPUS) fprintf(file, "           %d GPUs do not hold it\n", MOST_GPUS);
+}
+
+json_t *awq_serving_json(const awq_serving *serving)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < GPUS; i++)
+        json_array_append_new(list, json_pack("{s:I, s:s, s:i}", "memory_bytes",
+                                              (json_int_t)gpus[i].bytes, "models", gpus[i].models,
+                                              "count", awq_serving_gpus(serving, gpus[i].bytes)));
+    return json_pack("{s:I, s:I, s:I, s:I, s:o}", "weight_bytes", (json_int_t)serving->weight_bytes,
+                     "kv_cache_bytes", (json_int_t)serving->cache_bytes, "context",
+                     (json_int_t)serving->context, "batch", (json_int_t)serving->batch, "gpus",
+                     list);
+}

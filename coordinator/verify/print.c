@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "coordinator/verify/verify.h"
+
+/* ---- the findings, one list ---- */
+
+/* Calls `visit` for each, in the order that they are told. */
+static void visit_findings(const awq_verification *v,
+                           void (*visit)(const awq_error *finding, void *context), void *context)
+{
+    for (size_t i = 0; i < v->structure.count; i++) visit(&v->structure.items[i], context);
+    for (int64_t part = 0; v->findings && part < v->parts; part++)
+        for (size_t i = 0; i < v->findings[part].count; i++)
+            visit(&v->findings[part].items[i], context);
+    for (size_t i = 0; i < v->outliers.count; i++) visit(&v->outliers.items[i], context);
+    for (size_t i = 0; i < v->again.count; i++) visit(&v->again.items[i], context);
+}
+
+static void count_one(const awq_error *finding, void *context)
+{
+    (void)finding;
+    ++*(size_t *)context;
+}
+
+size_t awq_verify_count(const awq_verification *v)
+{
+    size_t count = 0;
+    visit_findings(v, count_one, &count);
+    return count;
+}
+
+static const char *kind_of(const awq_error *finding)
+{
+    if (finding->status == AWQ_ERR_CORRUPT) return "bytes";
+    return finding->status == AWQ_ERR_NUMERIC ? "values" : "structure";
+}
+
+/* ---- what was looked at ---- */
+
+typedef struct totals {
+    int64_t tensors, summed, compared, linears;
+    double largest_steps, largest_relative;
+} totals;
+
+static totals add_up(const awq_verification *v)
+{
+    totals sum = {0};
+    for (int64_t part = 0; v->checks && part < v->parts; part++) {
+        const awq_layer_checks *checks = &v->checks[part];
+        sum.tensors += checks->tensors;
+        sum.summed += checks->summed;
+        sum.compared += checks->compared;
+        for (int64_t i = 0; part && i < checks->linears; i++) {
+            const awq_linear_checks *linear = &v->linears[part][i];
+            if (linear->steps == -1) continue;
+            sum.linears++;
+            sum.largest_steps = fmax(sum.largest_steps, linear->steps);
+            sum.largest_relative = fmax(sum.largest_relative, linear->relative);
+        }
+    }
+    return sum;
+}
+
+/* ---- text ---- */
+
+static void print_finding(const awq_error *finding, void *context)
+{
+    (void)context;
+    printf("%s\n", finding->text);
+}
+
+static void print_what_it_is(const awq_verification *v)
+{
+    const awq_model *model = v->model;
+    printf("%s: ", v->options->out);
+    if (model && model->quantized) {
+        const awq_quantization *how = &model->quantization;
+        printf("%s checkpoint of %lld layers, %d bits, ", awq_format_title(how->format),
+               (long long)model->layers, how->bits);
+        if (how->group_size > 0)
+            printf("groups of %lld: ", (long long)how->group_size);
+        else
+            printf("a group a row: ");
+    }
+    size_t count = awq_verify_count(v);
+    if (count)
+        printf("%zu finding%s\n", count, count > 1 ? "s" : "");
+    else
+        printf("nothing is wrong\n");
+}
+
+static void print_distances(const totals *sum)
+{
+    printf("  beside the source: ");
+    if (sum->linears)
+        printf("%lld linears at most %.2f steps off (root mean square), relative error at most "
+               "%.1f%%; ",
+               (long long)sum->linears, sum->largest_steps, 100 * sum->largest_relative);
+    printf("%lld tensors that are not quantized\n", (long long)sum->compared);
+}
+
+static void print_checked(const awq_verification *v)
+{
+    totals sum = add_up(v);
+    printf("  looked at %lld tensors: names, shapes, types, values; the crc32 of %lld\n",
+           (long long)sum.tensors, (long long)sum.summed);
+    if (v->source) print_distances(&sum);
+    if (v->options->layer >= 0)
+        printf("  layer %lld made again: %lld of %lld tensors have the same bytes\n",
+               (long long)v->options->layer, (long long)v->made_again.compared,
+               (long long)v->made_again.tensors);
+    for (size_t i = 0; i < v->unchecked.count; i++)
+        printf("  not checked: %s\n", v->unchecked.items[i].text);
+}
+
+static void print_text(const awq_verification *v)
+{
+    visit_findings(v, print_finding, NULL);
+    print_what_it_is(v);
+    print_checked(v);
+}
+
+/* ---- JSON ---- */
+
+static void append_finding(const awq_error *finding, void *context)
+{
+    json_array_append_new(context,
+                          json_pack("{s:s, s:s}", "kind", kind_of(finding), "text", finding->text));
+}
+
+static json_t *number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *list_linears(const awq_verification *v)
+{
+    json_t *list = json_array();
+    for (int64_t part = 1; v->checks && part < v->parts; part++)
+        for (int64_t i = 0; i < v->checks[part].linears; i++) {
+            const awq_linear_checks *linear = &v->linears[part][i];
+            if (linear->steps == -1) continue;
+            const char *name = awq_model_layer(v->model, part - 1)->linear[i].name;
+            json_array_append_new(list, json_pack("{s:I, s:s, s:o, s:o}", "layer",
+                                                  (json_int_t)(part - 1), "linear", name,
+                                                  "relative_error", number(linear->relative),
+                                                  "steps", number(linear->steps)));
+        }
+    return list;
+}
+
+static json_t *list_unchecked(const awq_verification *v)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < v->unchecked.count; i++)
+        json_array_append_new(list, json_string(v->unchecked.items[i].text));
+    return list;
+}
+
+static json_t *describe_made_again(const awq_verification *v)
+{
+    if (v->options->layer < 0) return json_null();
+    return json_pack("{s:I, s:I, s:I}", "layer", (json_int_t)v->options->layer, "tensors",
+                     (json_int_t)v->made_again.tensors, "same", (json_int_t)v->made_again.compared);
+}
+
+static awq_status print_json(const awq_verification *v, awq_error *err)
+{
+    totals sum = add_up(v);
+    json_t *findings = json_array();
+    visit_findings(v, append_finding, findings);
+    json_t *object =
+        json_pack("{s:s, s:b, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "checkpoint", v->options->out,
+                  "clean", awq_verify_count(v) == 0, "findings", findings, "tensors",
+                  (json_int_t)sum.tensors, "tensors_with_crc32", (json_int_t)sum.summed,
+                  "tensors_compared", (json_int_t)sum.compared, "linears", list_linears(v),
+                  "made_again", describe_made_again(v), "not_checked", list_unchecked(v));
+    char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
+    json_decref(object);
+    if (!text) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the result");
+    puts(text);
+    free(text);
+    return AWQ_OK;
+}
+
+awq_status awq_verify_print(const awq_verification *v, awq_error *err)
+{
+    if (v->options->json) return print_json(v, err);
+    print_text(v);
+    return AWQ_OK;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ * coordinator/verify/verify.h - a verification under way, shared by its files: verify.c (the
+ * command and the layers), verify_outliers.c (linears that stand out), verify_again.c (--layer),
+ * verify_print.c (the result). */
+#ifndef AWQ_COORDINATOR_VERIFY_VERIFY_H
+#define AWQ_COORDINATOR_VERIFY_VERIFY_H
+
+#include "coordinator/crew/crew.h"
+#include "coordinator/crew/progress.h"
+#include "io/checkpoint/checkpoint.h"
+#include "io/core/problems.h"
+#include "io/text/tokens.h"
+#include "jobs/options/options.h"
+
+/* A sentence's status says what kind of finding it is: AWQ_ERR_INPUT the structure (files, config,
+ * index, names, shapes), AWQ_ERR_CORRUPT bytes, AWQ_ERR_NUMERIC values. */
+typedef struct awq_verification {
+    awq_options *options;   /* borrowed; set to those of the recorded job to make a layer again */
+    awq_crew *crew;         /* borrowed */
+    awq_checkpoint *made;   /* right or wrong */
+    const awq_model *model; /* NULL: config.json describes none */
+    awq_checkpoint *source; /* NULL: none to compare with */
+    awq_tokens tokens;
+    json_t *job;                 /* the recorded fingerprint; NULL: none */
+    size_t sums;                 /* tensors whose crc32 is recorded */
+    bool recorded;               /* there is an awqrun.h5 that can be trusted */
+    awq_problems structure;      /* found before the workers are asked */
+    int64_t parts;               /* layers, and what is in none: the first */
+    awq_problems *findings;      /* [parts] */
+    awq_layer_checks *checks;    /* [parts] */
+    awq_linear_checks **linears; /* [parts][checks.linears], owned; NULL: not told */
+    awq_problems outliers;
+    awq_problems again; /* --layer */
+    awq_layer_checks made_again;
+    awq_problems unchecked; /* sentences: what could not be checked, and why */
+    awq_progress_view view; /* of making a layer again */
+} awq_verification;
+
+/* Looks at the distances of all linears; adds to outliers. */
+void awq_verify_find_outliers(awq_verification *v);
+
+/* Whether options->layer can be made again: what is wrong with that goes to `problems`. Sets the
+ * options that the checkpoint was made with. */
+void awq_verify_check_again(awq_verification *v, awq_problems *problems);
+/* Makes it again on the crew, and collects what differs. */
+awq_status awq_verify_make_again(awq_verification *v, awq_error *err);
+
+/* All findings, in the order that they are printed in: an index below the count gives one. */
+size_t awq_verify_count(const awq_verification *v);
+awq_status awq_verify_print(const awq_verification *v, awq_error *err);
+
+#endif
