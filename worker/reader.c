@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "io/core/clock.h"
-#include "layers/forward/decoder_load.h"
+#include "layers/forward/tensor_load.h"
 #include "worker/state.h"
 
 /* What there is to read: a layer of a model; or layer ENDS, what passes through no layer. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * One output shard, assembled from layer records and the source checkpoint. */
-#include "io/files/crc.h"
+#include "io/files/file.h"
 #include "io/files/path.h"
 #include "jobs/run/output.h"
 #include "jobs/run/run_directory.h"

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/files/crc.h"
+#include "io/files/file.h"
 #include "io/files/path.h"
 #include "jobs/run/run_directory.h"
-#include "layers/forward/decoder_load.h"
+#include "layers/forward/tensor_load.h"
 #include "worker/state.h"
 #include "worker/verify_source.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "jobs/run/run_directory.h"
-#include "layers/forward/decoder_load.h"
+#include "layers/forward/tensor_load.h"
 
 typedef struct layer_run {
     awq_worker *worker;

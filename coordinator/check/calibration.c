@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/files/crc.h"
+#include "io/files/file.h"
 #include "io/files/json.h"
 #include "io/files/path.h"
 #include "io/tokenizer/tokenizer.h"

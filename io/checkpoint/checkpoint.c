@@ -9,7 +9,6 @@
 #include "io/checkpoint/expected.h"
 #include "io/checkpoint/shard_files.h"
 #include "io/checkpoint/tensors.h"
-#include "io/files/crc.h"
 #include "io/files/file.h"
 #include "io/files/json.h"
 #include "io/files/path.h"

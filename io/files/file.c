@@ -7,8 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "io/files/crc.h"
+#include <zlib.h>
 
 enum { BLOCK_BYTES = 1 << 20 };
 
@@ -96,4 +95,9 @@ awq_status awq_file_crc32(const char *path, uint32_t *crc, uint64_t *bytes, awq_
     *crc = sum;
     *bytes = size;
     return AWQ_OK;
+}
+
+uint32_t awq_crc32(uint32_t crc, const void *data, size_t bytes)
+{
+    return (uint32_t)crc32_z(crc, data, bytes);
 }

@@ -16,4 +16,7 @@ awq_status awq_file_read(const char *path, size_t max_bytes, char **data, size_t
 /* crc32 and size of a file's content. */
 awq_status awq_file_crc32(const char *path, uint32_t *crc, uint64_t *bytes, awq_error *err);
 
+/* crc32 (zlib's) of memory of any size. Start with crc 0. */
+uint32_t awq_crc32(uint32_t crc, const void *data, size_t bytes);
+
 #endif

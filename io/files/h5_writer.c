@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/files/crc.h"
 #include "io/files/file.h"
 #include "io/files/h5.h"
 #include "io/files/publish.h"

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "io/core/fault.h"
-#include "io/files/crc.h"
+#include "io/files/file.h"
 
 enum { MAX_WRITE_BYTES = 1 << 30 };
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "io/files/crc.h"
+#include "io/files/file.h"
 #include "io/files/json.h"
 #include "io/files/safetensors_header.h"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/files/crc.h"
+#include "io/files/file.h"
 #include "io/files/h5.h"
 
 #define IDS_NAME  "input_ids"

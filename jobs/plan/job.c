@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/files/crc.h"
+#include "io/files/file.h"
 #include "io/files/json.h"
 
 json_t *awq_job_fingerprint(const awq_options *options, const awq_checkpoint *checkpoint,

@@ -13,7 +13,7 @@
  *
  * A sparse layer is run with the experts that were chosen before: of two logits that are nearly
  * equal the other may be larger now, which would change a token's output altogether. That the
- * choice is still right, up to such ties, is checked by itself (fold_check_routing.c). */
+ * choice is still right, up to such ties, is checked by itself. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +26,81 @@ enum {
     CHECK_TOKENS = 512,
     CHECK_ROWS = 64 /* that come to the host at a time */
 };
+
+/* ---- routing: the folded router must ask for the experts that the original one asked for.
+ * Rounding moves its logits a little, so that an expert may be passed by another that is as good as
+ * equal; by more than that none may. ---- */
+
+/* Of the largest logit of a row, times the tolerance of the layer's output: what a single logit,
+ * which is not averaged over channels and tokens as that is, may be off by. */
+enum { LOGIT_SLACK = 10 };
+
+static bool is_held(const awq_quantizer *quantizer, int64_t rows)
+{
+    const awq_statistics *statistics = quantizer->statistics;
+    return quantizer->spec->mlps.experts && statistics->choice && statistics->choice_rows >= rows;
+}
+
+static void hold_routing(const awq_quantizer *quantizer, int64_t rows)
+{
+    if (is_held(quantizer, rows)) quantizer->scratch->routing.held = quantizer->statistics->choice;
+}
+
+/* By how much the largest logit that was not chosen is above the least that was. */
+static float passed_by(const float *logits, int64_t experts, const int32_t *chosen, int64_t active)
+{
+    float least = INFINITY, largest = -INFINITY;
+    for (int64_t k = 0; k < active; k++) least = fminf(least, logits[chosen[k]]);
+    for (int64_t e = 0; e < experts; e++) {
+        bool held = false;
+        for (int64_t k = 0; k < active; k++) held = held || chosen[k] == e;
+        if (!held) largest = fmaxf(largest, logits[e]);
+    }
+    return largest - least;
+}
+
+static float largest_logit(const float *logits, int64_t experts)
+{
+    float largest = 0;
+    for (int64_t e = 0; e < experts; e++) largest = fmaxf(largest, fabsf(logits[e]));
+    return largest;
+}
+
+static awq_status check_routes(const awq_quantizer *quantizer, const float *logits, int64_t rows,
+                               double tolerance, awq_error *err)
+{
+    const awq_mlps_spec *mlps = &quantizer->spec->mlps;
+    int group = quantizer->spec->linear[mlps->router].group;
+    for (int64_t row = 0; row < rows; row++) {
+        const float *of_row = logits + row * mlps->experts;
+        const int32_t *chosen = quantizer->statistics->choice + row * mlps->active;
+        double slack = LOGIT_SLACK * tolerance * (double)largest_logit(of_row, mlps->experts);
+        double by = (double)passed_by(of_row, mlps->experts, chosen, mlps->active);
+        if (by > slack)
+            return awq_fail(err, AWQ_ERR_NUMERIC,
+                            "scale group '%s': folding sends token %lld to another expert, "
+                            "whose logit is larger by %.1e (at most %.0e); the router may not have "
+                            "been folded",
+                            quantizer->spec->group[group].name, (long long)row, by, slack);
+    }
+    return AWQ_OK;
+}
+
+static awq_status check_routing(const awq_quantizer *quantizer, int64_t rows, double tolerance,
+                                awq_error *err)
+{
+    size_t bytes = (size_t)(rows * quantizer->spec->mlps.experts) * sizeof(float);
+    if (!is_held(quantizer, rows)) return AWQ_OK;
+    float *logits = awq_allocate(bytes, "router logits", err);
+    if (!logits) return err->status;
+    awq_status status = quantizer->be->download(quantizer->device, logits,
+                                                quantizer->scratch->routing.logits, bytes, err);
+    if (!status) status = check_routes(quantizer, logits, rows, tolerance, err);
+    free(logits);
+    return status;
+}
+
+/* ---- the output ---- */
 
 typedef struct difference {
     double error; /* sum of (new output - output)^2 */
@@ -91,7 +166,7 @@ static awq_status run_layer(const awq_quantizer *quantizer, const awq_kept_token
         check->sequences * check->length > quantizer->scratch->size.checked)
         return awq_fail(err, AWQ_ERR_INTERNAL, "the folding check does not fit the scratch");
     quantizer->be->copy(quantizer->device, out, check->input, (size_t)elements * sizeof *out);
-    awq_routing_hold(quantizer, check->sequences * check->length);
+    hold_routing(quantizer, check->sequences * check->length);
     awq_status status =
         awq_decoder_forward(quantizer->device, quantizer->model, quantizer->decoder,
                             quantizer->scratch, out, check->sequences, NULL, NULL, NULL, err);
@@ -173,7 +248,7 @@ awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens 
     if (awq_fold_proof_vectors(quantizer, err) || relative_error(quantizer, check, &error, err))
         return err->status;
     quantizer->out->record.fold_error = error;
-    if (awq_routing_check(quantizer, check->sequences * check->length, tolerance, err))
+    if (check_routing(quantizer, check->sequences * check->length, tolerance, err))
         return err->status;
     if (!(error <= tolerance)) return name_culprit(quantizer, check, tolerance, error, err);
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);

@@ -18,17 +18,8 @@ awq_status awq_fold_check_begin(awq_quantizer *quantizer, const awq_kept_tokens 
 awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens *first_tile,
                                 awq_error *err);
 
-/* The folded layer's routing (fold_check_routing.c). The first `rows` rows go to the experts that
- * statistics saw them go to, until scratch->routing.held is NULL again; nothing of a dense layer.
- */
-void awq_routing_hold(const awq_quantizer *quantizer, int64_t rows);
-/* Whether the router's logits of the run before ask for these experts; else an error that names the
- * scale group. */
-awq_status awq_routing_check(const awq_quantizer *quantizer, int64_t rows, double tolerance,
-                             awq_error *err);
-
-/* The layer that the folding check runs (fold_proof.c). decoder->weight of a linear, from `folded`;
- * uses columns and rows. Then the norms and biases, from those in `out`. And all of a group's
+/* The layer that the folding check runs (fold_proof.c). decoder->weight of a linear, from `folded`.
+ * Then the norms and biases, from those in `out`. And all of a group's
  * scales taken back: weights, norm or bias are the original ones. */
 awq_status awq_fold_proof_linear(awq_quantizer *quantizer, int linear, awq_error *err);
 awq_status awq_fold_proof_vectors(awq_quantizer *quantizer, awq_error *err);

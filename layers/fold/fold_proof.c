@@ -85,14 +85,15 @@ awq_status awq_fold_proof_linear(awq_quantizer *quantizer, int linear, awq_error
     const awq_linear_spec *spec = &quantizer->spec->linear[linear];
     float *columns = excess_columns(quantizer, spec->group, NULL, err);
     if (!columns) return err->status;
-    upload(quantizer, quantizer->columns, columns, spec->in);
+    upload(quantizer, quantizer->excess_columns, columns, spec->in);
     if (spec->feeds >= 0) {
         float *rows = excess_rows(quantizer, linear, err);
         if (!rows) return err->status;
-        upload(quantizer, quantizer->rows, rows, spec->out);
+        upload(quantizer, quantizer->excess_rows, rows, spec->out);
     }
     quantizer->be->unfold(quantizer->device, quantizer->decoder->weight[linear], quantizer->folded,
-                          quantizer->columns, spec->feeds >= 0 ? quantizer->rows : NULL,
+                          quantizer->excess_columns,
+                          spec->feeds >= 0 ? quantizer->excess_rows : NULL,
                           awq_linear_extent(spec));
     return AWQ_OK;
 }
@@ -163,10 +164,11 @@ static awq_status scale_weight(awq_quantizer *quantizer, int linear, float *colu
     awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
     const awq_backend *be = quantizer->be;
     void *weight = quantizer->decoder->weight[linear];
-    if (columns) upload(quantizer, quantizer->columns, columns, extent.in);
-    if (rows) upload(quantizer, quantizer->rows, rows, extent.out);
-    be->fold(quantizer->device, quantizer->folded, weight, columns ? quantizer->columns : NULL,
-             rows ? quantizer->rows : NULL, extent);
+    if (columns) upload(quantizer, quantizer->excess_columns, columns, extent.in);
+    if (rows) upload(quantizer, quantizer->excess_rows, rows, extent.out);
+    be->fold(quantizer->device, quantizer->folded, weight,
+             columns ? quantizer->excess_columns : NULL, rows ? quantizer->excess_rows : NULL,
+             extent);
     be->narrow(quantizer->device, weight, quantizer->folded, (size_t)awq_extent_elements(extent));
     return be->sync(quantizer->device, err);
 }

@@ -6,8 +6,8 @@
 
 #include "layers/fold/fold.h"
 #include "layers/forward/arena.h"
-#include "layers/forward/decoder_load.h"
 #include "layers/forward/extent.h"
+#include "layers/forward/tensor_load.h"
 
 struct awq_unfolder {
     awq_device *device;

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "layers/forward/arena.h"
-#include "layers/forward/decoder_load.h"
 #include "layers/forward/extent.h"
+#include "layers/forward/tensor_load.h"
 
 static uint64_t max_bytes(uint64_t a, uint64_t b)
 {
@@ -81,6 +81,38 @@ awq_status awq_decoder_init(awq_decoder *decoder, const awq_model *model, int64_
     return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the list of a layer's weights");
 }
 
+static awq_status read_linear(awq_device *device, const awq_checkpoint *checkpoint,
+                              const awq_decoder *decoder, const awq_staging *staging, int linear,
+                              awq_error *err)
+{
+    int64_t layer = decoder->index;
+    void *weight = decoder->weight[linear];
+    if (awq_model_packs(awq_checkpoint_model(checkpoint), layer, linear)) {
+        if (awq_packed_load(device, checkpoint, layer, linear, staging, weight, err))
+            return err->status;
+    } else {
+        const awq_tensor *tensor = awq_checkpoint_linear(checkpoint, layer, linear, "weight");
+        if (awq_matrix_load(device, tensor, weight, err)) return err->status;
+    }
+    if (!decoder->bias[linear]) return AWQ_OK;
+    const awq_tensor *bias = awq_checkpoint_linear(checkpoint, layer, linear, "bias");
+    return awq_vector_load(device, bias, 0, decoder->bias[linear], err);
+}
+
+/* Fills the arrays of a placed decoder. Waits. */
+static awq_status read_layer(awq_device *device, const awq_checkpoint *checkpoint,
+                             const awq_decoder *decoder, const awq_staging *staging, awq_error *err)
+{
+    const awq_layer_spec *spec = decoder->spec;
+    for (int linear = 0; linear < spec->linears; linear++)
+        if (read_linear(device, checkpoint, decoder, staging, linear, err)) return err->status;
+    for (int norm = 0; norm < spec->norms; norm++)
+        if (awq_vector_load(device, awq_checkpoint_norm(checkpoint, decoder->index, norm),
+                            spec->norm[norm].offset, decoder->norm[norm], err))
+            return err->status;
+    return device->backend->sync(device, err);
+}
+
 static awq_status fill(awq_device *device, const awq_checkpoint *checkpoint, awq_decoder *decoder,
                        awq_error *err)
 {
@@ -94,7 +126,7 @@ static awq_status fill(awq_device *device, const awq_checkpoint *checkpoint, awq
           &staging);
     for (int norm = 0; norm < decoder->spec->norms; norm++)
         decoder->norm_dtype[norm] = awq_checkpoint_norm(checkpoint, decoder->index, norm)->dtype;
-    return awq_decoder_read(device, checkpoint, decoder, &staging, err);
+    return read_layer(device, checkpoint, decoder, &staging, err);
 }
 
 awq_status awq_decoder_load(awq_device *device, const awq_checkpoint *checkpoint, int64_t index,

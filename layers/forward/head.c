@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "layers/forward/arena.h"
-#include "layers/forward/decoder_load.h"
+#include "layers/forward/tensor_load.h"
 
 enum { EMBED_ROWS = 256, HEAD_ROWS = 128 };
 

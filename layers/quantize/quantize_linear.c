@@ -9,6 +9,53 @@
 #include "layers/forward/extent.h"
 #include "layers/quantize/steps.h"
 
+/* ---- error feedback (docs/awq.md 2.9). Linears that read the same input share the factor of its
+ * scaled Gram matrix: it is made for the first of them. What rows of producers are divided by
+ * scales whole rows, targets and errors alike, and changes nothing here. ---- */
+
+/* Starts at 1 % of the mean diagonal element, as GPTQ does, and grows to all of it. */
+static const double damps[] = {0.01, 0.1, 1};
+enum { DAMPS = sizeof damps / sizeof *damps };
+
+/* The factor at the least damping that makes it; quantizer->damp is 0 where none does. */
+static awq_status factor_gram(awq_quantizer *quantizer, const float *gram, double in,
+                              awq_error *err)
+{
+    bool positive = false;
+    quantizer->factored = gram;
+    quantizer->damp = 0;
+    for (int i = 0; i < DAMPS && !positive; i++) {
+        if (quantizer->be->feedback_factor(quantizer->device, quantizer->factor, quantizer->order,
+                                           gram, quantizer->columns, (int64_t)in, damps[i],
+                                           &positive, err) ||
+            awq_quantizer_step(quantizer, AWQ_PHASE_FEEDBACK, in * in * in / 3, err))
+            return err->status;
+        if (positive) quantizer->damp = damps[i];
+    }
+    return AWQ_OK;
+}
+
+/* Codes once more, of a folded, quantized linear: `columns` are its input's scales, and the group's
+ * other linears follow at once or not at all. record->damp says whether it could be done. */
+static awq_status feed_back(awq_quantizer *quantizer, int linear, awq_error *err)
+{
+    awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
+    awq_grid grid = awq_quantizer_grid(quantizer, linear);
+    const float *gram = awq_statistics_gram(quantizer->statistics, linear);
+    if (awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err)) return err->status;
+    if (gram != quantizer->factored && factor_gram(quantizer, gram, (double)extent.in, err))
+        return err->status;
+    quantizer->out->record.linear[linear].damp = quantizer->damp;
+    if (quantizer->damp == 0) return AWQ_OK;
+    quantizer->be->feedback(quantizer->device, quantizer->codes, quantizer->d, quantizer->folded,
+                            quantizer->factor, quantizer->order, quantizer->steps, quantizer->zeros,
+                            extent, &grid);
+    double flops = (double)awq_extent_elements(extent) * (double)extent.in;
+    return awq_quantizer_step(quantizer, AWQ_PHASE_FEEDBACK, flops, err);
+}
+
+/* ---- the linear ---- */
+
 typedef struct linear_job {
     awq_quantizer *quantizer;
     int linear;
@@ -109,7 +156,7 @@ static awq_status quantize(const linear_job *job, bool clipped, awq_error *err)
                             quantizer->folded, clipped ? &quantizer->clip : NULL, job->extent,
                             &job->grid);
     if (quantizer->recipe->rounding == AWQ_ROUNDING_FEEDBACK &&
-        awq_feedback_linear(quantizer, job->linear, err))
+        feed_back(quantizer, job->linear, err))
         return err->status;
     if (download_codes(job, err)) return err->status;
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
@@ -185,6 +232,5 @@ awq_status awq_quantize_linear(awq_quantizer *quantizer, int linear, awq_error *
     fold(&job);
     if (kept ? keep(&job, err) : code(&job, err)) return err->status;
     if (awq_fold_proof_linear(quantizer, linear, err)) return err->status;
-    upload_scales(&job);
     return kept ? AWQ_OK : measure_loss(&job, err);
 }

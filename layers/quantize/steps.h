@@ -5,8 +5,7 @@
  *   awq_fold_check_begin      what the layer gives as it is, for the proof at the end
  *   awq_search_group          each scale group, on the original weights
  *   awq_fold_plan             norms and rows that absorb the scales
- *   awq_quantize_linear       each linear: fold, clip, quantize, measure (quantize_linear.c,
- *                             feedback.c)
+ *   awq_quantize_linear       each linear: fold, clip, quantize, measure (quantize_linear.c)
  *   awq_fold_check_layer      the layer with folded weights gives the old output
  *   awq_quantizer_close
  *
@@ -23,10 +22,5 @@ awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err);
 void awq_quantizer_close(awq_quantizer *quantizer);
 
 awq_status awq_quantize_linear(awq_quantizer *quantizer, int linear, awq_error *err);
-
-/* Codes of a folded, quantized linear once more, with error feedback (feedback.c): `columns` are
- * its input's scales, and the group's other linears follow at once or not at all. record->damp
- * says whether it could be done. */
-awq_status awq_feedback_linear(awq_quantizer *quantizer, int linear, awq_error *err);
 
 #endif

@@ -8,6 +8,7 @@
 #include "layers/forward/extent.h"
 #include "layers/quantize/quantize.h"
 #include "layers/quantize/steps.h"
+#include "layers/search/module_loss.h"
 
 static uint64_t larger(uint64_t a, int64_t b)
 {
@@ -48,6 +49,9 @@ static void place(awq_arena *arena, const extremes *most, const awq_recipe *reci
     to->clip.steps = awq_arena_take(arena, AWQ_CLIP_SHAPES * most->groups);
     to->columns = awq_arena_take(arena, most->columns * sizeof *to->columns);
     to->rows = awq_arena_take(arena, most->rows * sizeof *to->rows);
+    to->excess_columns = awq_arena_take(arena, most->columns * sizeof *to->excess_columns);
+    to->excess_rows = awq_arena_take(arena, most->rows * sizeof *to->excess_rows);
+    to->sums = awq_arena_take(arena, most->columns * sizeof *to->sums);
     if (recipe->rounding != AWQ_ROUNDING_FEEDBACK) return;
     to->factor = awq_arena_take(arena, most->columns * most->columns * sizeof *to->factor);
     to->order = awq_arena_take(arena, most->columns * sizeof *to->order);

@@ -42,7 +42,7 @@ awq_status awq_mean_weight(awq_quantizer *quantizer, int index, float *w, awq_er
     const awq_group_spec *group = &spec->group[index];
     int64_t rows = 0;
     size_t bytes = (size_t)group->channels * sizeof(double);
-    double *sum = awq_allocate(bytes, "the mean weights", err), *on_device = quantizer->d;
+    double *sum = awq_allocate(bytes, "the mean weights", err), *on_device = quantizer->sums;
     if (!sum) return err->status;
     quantizer->be->zero(quantizer->device, on_device, bytes);
     for (int i = 0; i < group->count; i++) {

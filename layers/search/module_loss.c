@@ -7,7 +7,7 @@
 #include "layers/forward/arena.h"
 #include "layers/forward/extent.h"
 #include "layers/forward/scratch.h"
-#include "layers/search/trial.h"
+#include "layers/search/quantizer.h"
 
 bool awq_module_has(const awq_layer_spec *spec, int group)
 {

@@ -7,24 +7,7 @@
 #ifndef AWQ_LAYERS_SEARCH_MODULE_LOSS_H
 #define AWQ_LAYERS_SEARCH_MODULE_LOSS_H
 
-#include "layers/forward/decoder.h"
-#include "layers/search/result.h"
-
-struct awq_quantizer;
-
-typedef struct awq_module_loss {
-    void *arena;         /* the one device array that the next five point into; NULL: closed */
-    void *weights;       /* compute type: those of the largest module's consumers */
-    float *norm;         /* [hidden] */
-    float *input;        /* [kept tokens, hidden]: what the MLP reads */
-    float *output;       /* [kept tokens, hidden]: what the module puts out unquantized */
-    float *trial;        /* [tile's rows, hidden]: the same on trial */
-    uint8_t *mask;       /* [kept tokens], device; NULL: all count */
-    int64_t tokens;      /* that count */
-    float *original;     /* [hidden], host, owned: the norm's weight */
-    awq_decoder decoder; /* the layer, with weights and norm of its own where it is on trial */
-    void **weight;       /* [linears], owned: decoder.weight */
-} awq_module_loss;
+#include "layers/search/quantizer.h"
 
 /* Whether a group's consumers are scored by a module's output. */
 bool awq_module_has(const awq_layer_spec *spec, int group);
@@ -33,14 +16,14 @@ bool awq_module_has(const awq_layer_spec *spec, int group);
 uint64_t awq_module_loss_bytes(const awq_model *model, int64_t kept, int64_t rows,
                                size_t compute_bytes);
 /* quantizer->module; close it also after a failure. */
-awq_status awq_module_loss_open(struct awq_quantizer *quantizer, awq_error *err);
-void awq_module_loss_close(struct awq_quantizer *quantizer);
+awq_status awq_module_loss_open(awq_quantizer *quantizer, awq_error *err);
+void awq_module_loss_close(awq_quantizer *quantizer);
 
 /* Runs the unquantized module of a group that has one. */
-awq_status awq_module_loss_begin(struct awq_quantizer *quantizer, int group, awq_error *err);
+awq_status awq_module_loss_begin(awq_quantizer *quantizer, int group, awq_error *err);
 /* The loss at the scales in the group's record, which are also in quantizer->columns; `clipped`:
  * consumers are clipped first, as far as they are clipped at all. */
-awq_status awq_module_loss_measure(struct awq_quantizer *quantizer, int group, bool clipped,
-                                   double *loss, awq_error *err);
+awq_status awq_module_loss_measure(awq_quantizer *quantizer, int group, bool clipped, double *loss,
+                                   awq_error *err);
 
 #endif

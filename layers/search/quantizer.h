@@ -5,8 +5,23 @@
 #ifndef AWQ_LAYERS_SEARCH_QUANTIZER_H
 #define AWQ_LAYERS_SEARCH_QUANTIZER_H
 
-#include "layers/search/module_loss.h"
+#include "layers/forward/scratch.h"
 #include "layers/search/result.h"
+
+/* The module objective's (layers/search/module_loss.h). */
+typedef struct awq_module_loss {
+    void *arena;         /* the one device array that the next five point into; NULL: closed */
+    void *weights;       /* compute type: those of the largest module's consumers */
+    float *norm;         /* [hidden] */
+    float *input;        /* [kept tokens, hidden]: what the MLP reads */
+    float *output;       /* [kept tokens, hidden]: what the module puts out unquantized */
+    float *trial;        /* [tile's rows, hidden]: the same on trial */
+    uint8_t *mask;       /* [kept tokens], device; NULL: all count */
+    int64_t tokens;      /* that count */
+    float *original;     /* [hidden], host, owned: the norm's weight */
+    awq_decoder decoder; /* the layer, with weights and norm of its own where it is on trial */
+    void **weight;       /* [linears], owned: decoder.weight */
+} awq_module_loss;
 
 typedef struct awq_quantizer {
     awq_device *device;
@@ -24,16 +39,18 @@ typedef struct awq_quantizer {
 
     /* Device work space, for the largest linear. */
     void *arena;
-    void *d;         /* compute type [out, in] */
-    float *folded;   /* [out, in] */
-    uint8_t *codes;  /* [out, in] */
-    uint8_t *zeros;  /* [out, groups] */
-    uint16_t *steps; /* group scales, float16 bits [out, groups] */
-    awq_clip clip;   /* steps [AWQ_CLIP_SHAPES, out, groups] */
-    float *columns;  /* [in] */
-    float *rows;     /* [out] */
-    float *factor;   /* error feedback: [in, in], of `factored`; NULL without */
-    int32_t *order;  /* likewise: [in] */
+    void *d;                             /* compute type [out, in] */
+    float *folded;                       /* [out, in] */
+    uint8_t *codes;                      /* [out, in] */
+    uint8_t *zeros;                      /* [out, groups] */
+    uint16_t *steps;                     /* group scales, float16 bits [out, groups] */
+    awq_clip clip;                       /* steps [AWQ_CLIP_SHAPES, out, groups] */
+    float *columns;                      /* [in]: the scales on trial, or a linear's own */
+    float *rows;                         /* [out]: what its rows are divided by */
+    float *excess_columns, *excess_rows; /* likewise, of the folding's proof */
+    double *sums;                        /* [in] */
+    float *factor;                       /* error feedback: [in, in], of `factored`; NULL without */
+    int32_t *order;                      /* likewise: [in] */
 
     const float *factored; /* the Gram matrix that factor and order are of; NULL: none yet */
     double damp;           /* that the factor took; 0: there is none of it */
@@ -72,5 +89,15 @@ awq_status awq_blame_nonfinite(awq_quantizer *quantizer, int linear, awq_error *
 float *awq_vector_download(awq_device *device, const float *from, int64_t count, awq_error *err);
 /* Heap memory; NULL and *err, which names `what`: there is none. */
 void *awq_allocate(size_t bytes, const char *what, awq_error *err);
+
+/* ---- what a candidate's scales, in `columns`, would do to one linear: quantized on trial, rounded
+ * to the nearest ---- */
+
+/* quantizer->folded, codes, steps and zeros of Q(W s); `clipped`: of the ranges that a clip search
+ * leaves (docs/awq.md 2.8). Adds what is executed to *flops. */
+void awq_trial_codes(awq_quantizer *quantizer, int linear, bool clipped, double *flops);
+
+/* quantizer->d = W - Q(W s) / s, likewise. */
+void awq_trial_error(awq_quantizer *quantizer, int linear, bool clipped, double *flops);
 
 #endif

@@ -10,8 +10,8 @@
 #include "layers/forward/extent.h"
 #include "layers/search/candidates.h"
 #include "layers/search/channel_means.h"
-#include "layers/search/refine.h"
-#include "layers/search/trial.h"
+#include "layers/search/module_loss.h"
+#include "layers/search/quantizer.h"
 
 typedef struct group_search {
     awq_quantizer *quantizer;
@@ -50,7 +50,6 @@ static awq_status load_means(group_search *search, awq_error *err)
 {
     awq_quantizer *quantizer = search->quantizer;
     const awq_group_spec *group = search->group;
-    float *all = search->record->scales; /* not in use yet */
     size_t bytes = sizeof(float) * (size_t)awq_free_channels(group);
     if (awq_mean_abs(quantizer, search->index, search->record->mean_abs, err) ||
         !(search->m = awq_allocate(bytes, "mean|x|", err)) ||
@@ -59,12 +58,15 @@ static awq_status load_means(group_search *search, awq_error *err)
         return err->status;
     awq_tie_channels(group, search->record->mean_abs, search->m);
     awq_smooth_means(search->m, awq_free_channels(group), quantizer->recipe->smooth);
+    float *all;
     if (quantizer->recipe->duo == AWQ_DUO_OFF || is_skipped(search)) return AWQ_OK;
     if (!(search->w = awq_allocate(bytes, "mean weights", err)) ||
-        awq_mean_weight(quantizer, search->index, all, err))
+        !(all = awq_allocate((size_t)group->channels * sizeof *all, "mean weights", err)))
         return err->status;
-    awq_tie_channels(group, all, search->w);
-    return AWQ_OK;
+    awq_status status = awq_mean_weight(quantizer, search->index, all, err);
+    if (!status) awq_tie_channels(group, all, search->w);
+    free(all);
+    return status;
 }
 
 static awq_status allocate_record(awq_group_record *record, int64_t channels, int candidates,

@@ -49,8 +49,8 @@ def describe(title, paths):
                 once += len(re.findall(rf"\b{name}\b", text)) == 2
     lines = [len(text) for text in texts.values()]
     print(f"{title:12} {len(lines):5} {sum(lines):7} {statistics.median(lines):7.0f} "
-          f"{max(lines):5} {len(found):7} {statistics.median(found):7.0f} {percentile(found, .9):5} "
-          f"{max(found):5} {once:6} of {len(uses)}")
+          f"{max(lines):5} {len(found):7} {statistics.median(found):7.0f} "
+          f"{percentile(found, .9):5} {max(found):5} {once:6} of {len(uses)}")
 
 
 def main():

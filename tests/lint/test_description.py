@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A layer is data (io/model/layer.h): what its linears, norms and scale groups are called, and
-which family has which, is said in io/model, and what is in an attention or MLP of a kind in the files of
-that kind. Code elsewhere walks the arrays."""
+which family has which, is said in io/model, and what is in an attention or MLP of a kind in the
+files of that kind. Code elsewhere walks the arrays."""
 
 import re
 import unittest
@@ -13,7 +13,7 @@ FOLDERS = ("coordinator", "io", "jobs", "kernels", "layers", "worker")
 HOME = ("io/model/",)
 TEXTS = {
     "jobs/options/option_table.c": ("model.layers.7.mlp.down_proj", "o_proj's scales"),
-    "coordinator/check/check_format.c": ("model.layers.0.mlp.down_proj",),
+    "coordinator/check/format.c": ("model.layers.0.mlp.down_proj",),
 }
 FAMILIES = set(re.findall(r'\.model_type = "(\w+)"',
                           "\n".join(lines_of("io/model/families.c"))))

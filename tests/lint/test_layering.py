@@ -66,8 +66,6 @@ CIRCLES = (
     {"io/records/tensor_sums", "io/records/tensor_sums_layout"},
     {"kernels/cpu/device", "kernels/cpu/verbs"},
     {"kernels/cuda/blas", "kernels/cuda/device"},
-    {"layers/forward/decoder", "layers/forward/decoder_load"},
-    {"layers/search/module_loss", "layers/search/quantizer", "layers/search/trial"},
     {"worker/hidden", "worker/inlet", "worker/outlet", "worker/port", "worker/publisher",
      "worker/reader", "worker/state", "worker/worker"},
 )

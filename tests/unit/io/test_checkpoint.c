@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "io/checkpoint/checkpoint.h"
-#include "io/files/crc.h"
+#include "io/files/file.h"
 #include "model_of.h"
 #include "scratch.h"
 #include "tiny_model.h"

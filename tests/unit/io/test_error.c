@@ -3,7 +3,7 @@
 
 #include "io/core/error.h"
 #include "io/core/problems.h"
-#include "io/files/crc.h"
+#include "io/files/file.h"
 #include "scratch.h"
 
 static void fail_sets_status_and_sentence(void **state)

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/files/crc.h"
+#include "io/files/file.h"
 #include "io/files/safetensors.h"
 #include "scratch.h"
 

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io/files/crc.h"
+#include "io/files/file.h"
 #include "io/text/tokens.h"
 #include "scratch.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "layers/fold/fold_check.h"
-#include "layers/forward/decoder_load.h"
+#include "layers/forward/tensor_load.h"
 #include "layers/forward/extent.h"
 #include "tests/unit/layers/check.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/layers/refine.c - golden section search against functions whose least value is known.
  */
-#include "layers/search/refine.h"
+#include "layers/search/candidates.h"
 
 #include <math.h>
 

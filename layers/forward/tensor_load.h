@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * layers/forward/decoder_load.h - from a checkpoint's tensors to a layer's device arrays. */
-#ifndef AWQ_LAYERS_FORWARD_DECODER_LOAD_H
-#define AWQ_LAYERS_FORWARD_DECODER_LOAD_H
+ * layers/forward/tensor_load.h - from a checkpoint's tensors to device arrays. */
+#ifndef AWQ_LAYERS_FORWARD_TENSOR_LOAD_H
+#define AWQ_LAYERS_FORWARD_TENSOR_LOAD_H
 
-#include "layers/forward/decoder.h"
+#include "io/checkpoint/checkpoint.h"
+#include "kernels/backend.h"
 
 /* Device arrays for one linear of a quantized checkpoint on its way to weights. */
 typedef struct awq_staging {
@@ -11,10 +12,6 @@ typedef struct awq_staging {
     uint8_t *zeros;   /* [out, groups] */
     uint16_t *scales; /* [out, groups] */
 } awq_staging;
-
-/* Fills the arrays of a placed decoder. Waits. */
-awq_status awq_decoder_read(awq_device *device, const awq_checkpoint *checkpoint,
-                            const awq_decoder *decoder, const awq_staging *staging, awq_error *err);
 
 /* A quantized linear's weight to a device matrix of the compute type, refused if a scale is not
  * finite. */

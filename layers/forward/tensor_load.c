@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "layers/forward/decoder_load.h"
+#include "layers/forward/tensor_load.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -88,35 +88,4 @@ awq_status awq_vector_load(awq_device *device, const awq_tensor *tensor, float o
         device->backend->upload(device, to, host, (size_t)count * sizeof *host);
     free(host);
     return status;
-}
-
-static awq_status read_linear(awq_device *device, const awq_checkpoint *checkpoint,
-                              const awq_decoder *decoder, const awq_staging *staging, int linear,
-                              awq_error *err)
-{
-    int64_t layer = decoder->index;
-    void *weight = decoder->weight[linear];
-    if (awq_model_packs(awq_checkpoint_model(checkpoint), layer, linear)) {
-        if (awq_packed_load(device, checkpoint, layer, linear, staging, weight, err))
-            return err->status;
-    } else {
-        const awq_tensor *tensor = awq_checkpoint_linear(checkpoint, layer, linear, "weight");
-        if (awq_matrix_load(device, tensor, weight, err)) return err->status;
-    }
-    if (!decoder->bias[linear]) return AWQ_OK;
-    const awq_tensor *bias = awq_checkpoint_linear(checkpoint, layer, linear, "bias");
-    return awq_vector_load(device, bias, 0, decoder->bias[linear], err);
-}
-
-awq_status awq_decoder_read(awq_device *device, const awq_checkpoint *checkpoint,
-                            const awq_decoder *decoder, const awq_staging *staging, awq_error *err)
-{
-    const awq_layer_spec *spec = decoder->spec;
-    for (int linear = 0; linear < spec->linears; linear++)
-        if (read_linear(device, checkpoint, decoder, staging, linear, err)) return err->status;
-    for (int norm = 0; norm < spec->norms; norm++)
-        if (awq_vector_load(device, awq_checkpoint_norm(checkpoint, decoder->index, norm),
-                            spec->norm[norm].offset, decoder->norm[norm], err))
-            return err->status;
-    return device->backend->sync(device, err);
 }

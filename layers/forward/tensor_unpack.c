@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * layers/forward/decoder_unpack.c - a linear of a quantized checkpoint, in any format, to weights
+ * layers/forward/tensor_unpack.c - a linear of a quantized checkpoint, in any format, to weights
  * on the device: (code - zero) * scale. */
 #include <stdlib.h>
 
-#include "layers/forward/decoder_load.h"
 #include "layers/forward/extent.h"
+#include "layers/forward/tensor_load.h"
 
 static awq_status check_scales(const awq_checkpoint *checkpoint, int64_t layer, int linear,
                                awq_error *err)
