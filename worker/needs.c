@@ -8,8 +8,7 @@
 #include "layers/forward/head.h"
 #include "layers/quantize/quantize.h"
 #include "worker/cores.h"
-#include "worker/port.h"
-#include "worker/worker.h"
+#include "worker/flow/port.h"
 
 /* The process itself: MPI, libraries, BLAS buffers of each thread. Measured by tests/bench. */
 enum { PROCESS_BYTES = 16 << 20, THREAD_BYTES = 8 << 20 };

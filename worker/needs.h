@@ -4,6 +4,7 @@
 #ifndef AWQ_WORKER_NEEDS_H
 #define AWQ_WORKER_NEEDS_H
 
+#include "io/checkpoint/checkpoint.h"
 #include "io/text/tokens.h"
 #include "jobs/mail/letters.h"
 #include "jobs/plan/job.h"
@@ -35,5 +36,17 @@ void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *
  * has none. */
 awq_status awq_needs_backend(const awq_options *options, const awq_backend **out, awq_error *why,
                              awq_error *err);
+
+/* What a worker on this machine would say in its HELLO: for `awqrun plan`. */
+awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *checkpoint,
+                            const awq_tokens *tokens, awq_hello *out, awq_error *err);
+
+/* The libraries that the backends of this build stand on, "NAME VERSION": the index-th, or NULL
+ * past the last. */
+const char *awq_worker_library(int index);
+
+/* The GPUs that this build could run on here, the first `most` of them; returns how many there are.
+ * 0: *err says what is missing. */
+int awq_worker_gpus(awq_device_facts *out, int most, awq_error *err);
 
 #endif

@@ -6,155 +6,117 @@
 
 #include "io/core/clock.h"
 #include "io/core/log.h"
-#include "kernels/backend.h"
+#include "layers/quantize/quantize.h"
+#include "worker/context.h"
 #include "worker/cores.h"
-#include "worker/state.h"
+#include "worker/flow/inlet.h"
+#include "worker/flow/keeper.h"
+#include "worker/flow/outlet.h"
+#include "worker/flow/reader.h"
+#include "worker/flow/stage.h"
+#include "worker/results/check_layer.h"
+#include "worker/results/publisher.h"
+#include "worker/results/shard.h"
+#include "worker/setup.h"
 
 static const double heartbeat_seconds = 1;
-static const long look_nanoseconds = 50000000;
 /* How long a compute thread may take to notice STOP before it is left behind. Whatever it was
  * writing is not published, so nothing durable depends on it. */
 static const double patience_seconds = 2;
 
-awq_status awq_worker_check(awq_worker *worker, awq_error *err)
+/* ---- a plan; the compute thread ---- */
+
+/* The PLAN letter. */
+typedef struct given_plan {
+    const awq_plan_head *head;
+    const awq_stage *stages; /* [count] */
+    int64_t count;
+    const bool *done; /* by layer */
+    bool mine;        /* a stage is this worker's */
+} given_plan;
+
+static given_plan plan_of(const awq_worker *worker, const awq_letter *letter)
 {
-    if (!atomic_load(&worker->stop) && !atomic_load(&worker->wind_down)) return AWQ_OK;
-    return awq_fail(err, AWQ_ERR_INTERRUPTED, "told to stop");
+    given_plan plan = {.head = (const awq_plan_head *)(const void *)letter->payload,
+                       .count = letter->a};
+    plan.stages = (const awq_stage *)(const void *)(plan.head + 1);
+    plan.done = (const bool *)(plan.stages + plan.count);
+    for (int64_t i = 0; i < plan.count; i++)
+        if (plan.stages[i].worker == awq_worker_number(worker) - 1) plan.mine = true;
+    return plan;
 }
 
-void awq_worker_progress(awq_worker *worker, int64_t stage, int64_t layer, int64_t tile,
-                         awq_phase phase, double flops)
+static void boundary_done(void *context, int64_t layer)
 {
-    pthread_mutex_lock(&worker->mutex);
-    awq_progress *progress = &worker->progress;
-    awq_work work = phase == AWQ_PHASE_FORWARD ? AWQ_WORK_FLOW : AWQ_WORK_SEARCH;
-    double now = awq_clock_seconds();
-    progress->stage = stage;
-    progress->layer = layer;
-    progress->tile = tile;
-    progress->phase = phase;
-    progress->flops[work] += flops;
-    if (flops > 0) progress->seconds[work] += now - worker->resumed;
-    worker->resumed = now;
-    pthread_mutex_unlock(&worker->mutex);
+    awq_worker_tell(context, awq_letter_create(AWQ_LETTER_BOUNDARY_DONE, layer, 0, 0));
 }
 
-void awq_worker_resume(awq_worker *worker)
+static void boundary_failed(void *context, const awq_error *err)
 {
-    pthread_mutex_lock(&worker->mutex);
-    worker->resumed = awq_clock_seconds();
-    pthread_mutex_unlock(&worker->mutex);
+    awq_worker_fail(context, err);
 }
 
-void awq_worker_count_tile(awq_worker *worker)
+static awq_status start_helpers(awq_worker *worker, const given_plan *plan, awq_error *err)
 {
-    pthread_mutex_lock(&worker->mutex);
-    worker->progress.tiles++;
-    pthread_mutex_unlock(&worker->mutex);
-}
-
-void awq_worker_count_stage(awq_worker *worker)
-{
-    pthread_mutex_lock(&worker->mutex);
-    worker->progress.stages++;
-    pthread_mutex_unlock(&worker->mutex);
-}
-
-void awq_worker_wait(pthread_cond_t *changed, pthread_mutex_t *mutex)
-{
-    struct timespec end;
-    clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_nsec += look_nanoseconds;
-    end.tv_sec += end.tv_nsec / 1000000000;
-    end.tv_nsec %= 1000000000;
-    pthread_cond_timedwait(changed, mutex, &end);
-}
-
-void awq_worker_fail(awq_worker *worker, const awq_error *err)
-{
-    if (atomic_exchange(&worker->failed, true)) return;
-    awq_mail_post(worker->mail, AWQ_COORDINATOR,
-                  awq_letter_write(AWQ_LETTER_ERROR, 0, 0, err, sizeof *err));
-}
-
-/* ---- the compute thread ---- */
-
-static awq_status run_stages(awq_worker *worker, const awq_stage *stages, int64_t count,
-                             const bool *done, awq_error *err)
-{
-    int self = awq_worker_number(worker) - 1;
-    awq_status status = AWQ_OK;
-    for (int64_t i = 0; !status && i < count; i++)
-        if (stages[i].worker == self)
-            status = worker->job.command == AWQ_COMMAND_EVAL
-                         ? awq_eval_stage(worker, stages, i, err)
-                         : awq_quantize_stage(worker, stages, i, done, err);
-    if (!status) awq_worker_progress(worker, -1, -1, -1, AWQ_PHASE_WRITE, 0);
-    return status;
-}
-
-static bool has_stage(const awq_worker *worker, const awq_stage *stages, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++)
-        if (stages[i].worker == awq_worker_number(worker) - 1) return true;
-    return false;
-}
-
-/* Before links are open: it may wait for all of the GPU. */
-static awq_status take_result_memory(awq_worker *worker, awq_error *err)
-{
-    const awq_model *model = awq_checkpoint_model(worker->checkpoint[0]);
-    size_t bytes = awq_quantized_codes_bytes(model, &worker->job.options.recipe);
-    return awq_result_memory_create(worker->device, bytes, &worker->result_memory, err);
-}
-
-/* The threads beside the compute thread, while it works on a plan, and what they hand over. */
-static awq_status start_helpers(awq_worker *worker, const awq_stage *stages, int64_t count,
-                                bool linked, awq_error *err)
-{
-    if (worker->job.command != AWQ_COMMAND_EVAL && has_stage(worker, stages, count) &&
-        take_result_memory(worker, err))
+    const awq_purpose *purpose = worker->purpose;
+    awq_told *told = &worker->told;
+    awq_helpers *helpers = &worker->helpers;
+    awq_keeper_options kept = {.run = told->job.run_directory,
+                               .fingerprint = told->fingerprint,
+                               .shape = awq_tile_boundary(told, 0),
+                               .done = boundary_done,
+                               .failed = boundary_failed,
+                               .context = worker};
+    size_t codes =
+        awq_quantized_codes_bytes(awq_worker_model(worker, 0), &told->job.options.recipe);
+    /* before links are open: it may wait for all of the GPU */
+    if (purpose->gathers && plan->mine &&
+        awq_result_memory_create(worker->has.device, codes, &worker->has.results, err))
         return err->status;
-    if (worker->job.command == AWQ_COMMAND_QUANTIZE &&
-        (awq_worker_start_keeper(worker, err) ||
-         awq_publisher_start(worker, &worker->publisher, err)))
+    if (purpose->keeps && awq_keeper_start(&kept, worker->inbox.to_keep, &helpers->keeper, err))
         return err->status;
-    if (awq_reader_start(worker, stages, count, &worker->reader, err)) return err->status;
-    if (!linked) return AWQ_OK;
-    return awq_outlet_start(worker, stages, count, &worker->outlet, err)
+    if (purpose->gathers && !purpose->compares &&
+        awq_publisher_start(worker, &helpers->publisher, err))
+        return err->status;
+    if (awq_reader_start(worker, plan->stages, plan->count, &helpers->reader, err))
+        return err->status;
+    if (!plan->head->linked) return AWQ_OK;
+    return awq_outlet_open(worker, plan->stages, plan->count, &helpers->outlet, err)
                ? err->status
-               : awq_inlet_start(worker, stages, count, &worker->inlet, err);
+               : awq_inlet_open(worker, plan->stages, plan->count, &helpers->inlet, err);
 }
 
+/* All but the keeper, which may wait for more tiles. */
 static void end_helpers(awq_worker *worker)
 {
-    awq_outlet_free(worker->outlet);
-    awq_inlet_free(worker->inlet);
-    awq_reader_free(worker->reader);
-    worker->outlet = NULL;
-    worker->inlet = NULL;
-    worker->reader = NULL;
+    awq_helpers *helpers = &worker->helpers;
+    awq_port_close(helpers->outlet);
+    awq_port_close(helpers->inlet);
+    awq_reader_free(helpers->reader);
+    *helpers = (awq_helpers){.keeper = helpers->keeper};
 }
 
 static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_error *err)
 {
-    const awq_plan_head *head = (const awq_plan_head *)(const void *)letter->payload;
-    const awq_stage *stages = (const awq_stage *)(const void *)(head + 1);
-    const bool *done = (const bool *)(stages + letter->a);
-    memcpy(worker->fingerprint, head->fingerprint, sizeof worker->fingerprint);
-    awq_unfolder_free(worker->unfolder); /* a stage counts on all of the memory */
-    worker->unfolder = NULL;
-    awq_status status = start_helpers(worker, stages, letter->a, head->linked, err);
-    if (!status) status = run_stages(worker, stages, letter->a, done, err);
-    awq_publisher_free(worker->publisher); /* an error does not lose what is made */
-    worker->publisher = NULL;
-    awq_result_memory_free(worker->result_memory);
-    worker->result_memory = NULL;
+    given_plan plan = plan_of(worker, letter);
+    memcpy(worker->told.fingerprint, plan.head->fingerprint, sizeof worker->told.fingerprint);
+    awq_unfolder_free(worker->examined.unfolder); /* a stage counts on all of the memory */
+    worker->examined.unfolder = NULL;
+    awq_status status = start_helpers(worker, &plan, err);
+    for (int64_t i = 0; !status && i < plan.count; i++)
+        if (plan.stages[i].worker == awq_worker_number(worker) - 1)
+            status = awq_stage_run(worker, plan.stages, i, plan.done, err);
+    if (!status) awq_worker_progress(worker, -1, -1, -1, AWQ_PHASE_WRITE, 0);
+    awq_publisher_free(worker->helpers.publisher); /* an error does not lose what is made */
+    awq_result_memory_free(worker->has.results);
+    worker->has.results = NULL;
     if (status && status != AWQ_ERR_INTERRUPTED)
         awq_worker_fail(worker, err); /* before waiting for threads that wait for other workers */
     end_helpers(worker);
     return status;
 }
+
+/* ---- the compute thread ---- */
 
 static awq_status run_task(awq_worker *worker, const awq_letter *letter, awq_error *err)
 {
@@ -168,8 +130,7 @@ static awq_status run_task(awq_worker *worker, const awq_letter *letter, awq_err
     case AWQ_LETTER_VERIFY:
         return awq_worker_verify(worker, letter->a, err);
     case AWQ_LETTER_WIND_DOWN:
-        awq_mail_post(worker->mail, AWQ_COORDINATOR,
-                      awq_letter_create(AWQ_LETTER_WOUND_DOWN, 0, 0, 0));
+        awq_worker_tell(worker, awq_letter_create(AWQ_LETTER_WOUND_DOWN, 0, 0, 0));
         return AWQ_OK;
     default:
         return awq_fail(err, AWQ_ERR_INTERNAL, "a letter of kind %d came to a worker",
@@ -181,12 +142,14 @@ static void *compute(void *argument)
 {
     awq_worker *worker = argument;
     awq_error err;
-    for (awq_letter *letter; (letter = awq_queue_take(worker->tasks));) {
+    awq_letter *letter;
+    while (!awq_lane_take(worker->inbox.tasks, &letter, &err)) {
         if (!atomic_load(&worker->failed) && run_task(worker, letter, &err) &&
             err.status != AWQ_ERR_INTERRUPTED)
             awq_worker_fail(worker, &err);
         awq_letter_free(letter);
     }
+    awq_keeper_free(worker->helpers.keeper);
     awq_worker_teardown(worker);
     atomic_store(&worker->finished, true);
     return NULL;
@@ -194,14 +157,40 @@ static void *compute(void *argument)
 
 /* ---- the main thread ---- */
 
+/* Any number of letters, so that the main thread never waits. NULL: no memory. */
+static awq_lane *letters_until(awq_worker *worker, awq_until until)
+{
+    return worker->lanes ? awq_lane_create(worker->lanes, until, 0, sizeof(awq_letter *)) : NULL;
+}
+
+static bool open_inbox(awq_worker *worker)
+{
+    worker->lanes = awq_lanes_create();
+    worker->inbox = (awq_inbox){.tasks = letters_until(worker, AWQ_UNTIL_STOP),
+                                .tiles = letters_until(worker, AWQ_UNTIL_WIND_DOWN),
+                                .to_keep = letters_until(worker, AWQ_UNTIL_STOP),
+                                .announced = letters_until(worker, AWQ_UNTIL_WIND_DOWN),
+                                .link_ids = letters_until(worker, AWQ_UNTIL_WIND_DOWN)};
+    const awq_inbox *inbox = &worker->inbox;
+    return inbox->tasks && inbox->tiles && inbox->to_keep && inbox->announced && inbox->link_ids;
+}
+
+static void free_letters(awq_lane *lane)
+{
+    awq_letter *letter;
+    while (awq_lane_drain(lane, &letter)) awq_letter_free(letter);
+    awq_lane_free(lane);
+}
+
 static void release(awq_worker *worker)
 {
-    awq_queue_free(worker->tasks);
-    awq_queue_free(worker->tiles);
-    awq_queue_free(worker->link_ids);
-    awq_queue_free(worker->announced);
-    awq_queue_free(worker->to_keep);
-    pthread_mutex_destroy(&worker->mutex);
+    free_letters(worker->inbox.tasks);
+    free_letters(worker->inbox.tiles);
+    free_letters(worker->inbox.to_keep);
+    free_letters(worker->inbox.announced);
+    free_letters(worker->inbox.link_ids);
+    awq_lanes_free(worker->lanes);
+    pthread_mutex_destroy(&worker->tally.mutex);
     free(worker);
 }
 
@@ -210,15 +199,9 @@ awq_status awq_worker_start(awq_mail *mail, awq_worker **out, awq_error *err)
     awq_worker *worker = calloc(1, sizeof *worker);
     if (!worker) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a worker");
     worker->mail = mail;
-    worker->progress = (awq_progress){.stage = -1, .layer = -1, .tile = -1};
-    pthread_mutex_init(&worker->mutex, NULL);
-    worker->tasks = awq_queue_create();
-    worker->tiles = awq_queue_create();
-    worker->link_ids = awq_queue_create();
-    worker->announced = awq_queue_create();
-    worker->to_keep = awq_queue_create();
-    if (!worker->tasks || !worker->tiles || !worker->link_ids || !worker->announced ||
-        !worker->to_keep || pthread_create(&worker->compute, NULL, compute, worker)) {
+    worker->tally.progress = (awq_progress){.stage = -1, .layer = -1, .tile = -1};
+    pthread_mutex_init(&worker->tally.mutex, NULL);
+    if (!open_inbox(worker) || pthread_create(&worker->compute, NULL, compute, worker)) {
         release(worker);
         return awq_fail(err, AWQ_ERR_MEMORY, "cannot start the compute thread");
     }
@@ -226,105 +209,83 @@ awq_status awq_worker_start(awq_mail *mail, awq_worker **out, awq_error *err)
     return AWQ_OK;
 }
 
-static void stop(awq_worker *worker, const awq_letter *letter)
+/* Wakes whoever waits for a lane or for its sends. */
+static void give_order(awq_worker *worker, awq_order order)
 {
-    worker->exit_code = (int)letter->a;
-    worker->stopped = awq_clock_seconds();
-    atomic_store(&worker->stop, true);
-    awq_queue_close(worker->tasks);
-    awq_queue_close(worker->tiles);
-    awq_queue_close(worker->link_ids);
-    awq_queue_close(worker->announced);
-    awq_queue_close(worker->to_keep);
+    awq_lanes_close(worker->lanes, order);
     awq_mail_release_waiters(worker->mail);
 }
 
-/* Nothing new begins; who waits for tiles waits in vain. The answer at once tells that this rank
- * is alive; the task behind the others tells that nothing is under way any more. */
-static bool wind_down(awq_worker *worker, awq_letter *letter)
+static awq_status receive_tile(awq_worker *worker, awq_letter *letter, awq_error *err)
 {
-    worker->last_heartbeat = 0;
-    atomic_store(&worker->wind_down, true);
-    awq_queue_close(worker->tiles);
-    awq_queue_close(worker->link_ids);
-    awq_queue_close(worker->announced);
-    awq_mail_release_waiters(worker->mail);
-    return awq_queue_put(worker->tasks, letter);
+    awq_status status = AWQ_OK;
+    if (!letter->bytes) return awq_worker_hand(worker->inbox.announced, letter, err);
+    if (worker->purpose->keeps)
+        status = awq_worker_hand(worker->inbox.to_keep, awq_letter_share(letter), err);
+    return awq_worker_hand(worker->inbox.tiles, letter, err) ? err->status : status;
 }
 
-static bool receive_tile(awq_worker *worker, awq_letter *letter)
-{
-    bool kept = true;
-    if (!letter->bytes) return awq_queue_put(worker->announced, letter);
-    if (worker->command == AWQ_COMMAND_QUANTIZE)
-        kept = awq_queue_put(worker->to_keep, awq_letter_share(letter));
-    return awq_queue_put(worker->tiles, letter) && kept;
-}
-
-static bool receive_job(awq_worker *worker, awq_letter *letter)
-{
-    worker->command = (awq_command)letter->a;
-    worker->timeout = (double)letter->b;
-    return awq_queue_put(worker->tasks, letter);
-}
-
-static bool receive(awq_worker *worker, awq_letter *letter)
+static awq_status receive(awq_worker *worker, awq_letter *letter, awq_error *err)
 {
     switch (letter->kind) {
     case AWQ_LETTER_STOP:
-        stop(worker, letter);
+        worker->main.exit_code = (int)letter->a;
+        worker->main.stopped = awq_clock_seconds();
+        give_order(worker, AWQ_STOP);
         awq_letter_free(letter);
-        return true;
+        return AWQ_OK;
     case AWQ_LETTER_PING:
         awq_letter_free(letter);
-        return true;
-    case AWQ_LETTER_WIND_DOWN:
-        return wind_down(worker, letter);
+        return AWQ_OK;
+    case AWQ_LETTER_WIND_DOWN: /* an answer at once tells that this rank is alive; the task behind
+                                  the others tells that nothing is under way any more */
+        worker->main.last_heartbeat = 0;
+        give_order(worker, AWQ_WIND_DOWN);
+        return awq_worker_hand(worker->inbox.tasks, letter, err);
     case AWQ_LETTER_LINK:
-        return awq_queue_put(worker->link_ids, letter);
+        return awq_worker_hand(worker->inbox.link_ids, letter, err);
     case AWQ_LETTER_TILE:
-        return receive_tile(worker, letter);
+        return receive_tile(worker, letter, err);
     case AWQ_LETTER_JOB:
-        return receive_job(worker, letter);
+        worker->purpose = awq_purpose_of((awq_command)letter->a);
+        worker->main.timeout = (double)letter->b;
+        return awq_worker_hand(worker->inbox.tasks, letter, err);
     default:
-        return awq_queue_put(worker->tasks, letter);
+        return awq_worker_hand(worker->inbox.tasks, letter, err);
     }
 }
 
 void awq_worker_receive(awq_worker *worker, awq_letter *letter)
 {
-    if (letter->from == AWQ_COORDINATOR) worker->last_heard = awq_clock_seconds();
-    if (receive(worker, letter)) return;
     awq_error err;
-    awq_fail(&err, AWQ_ERR_MEMORY, "no memory for a letter that arrived");
-    awq_worker_fail(worker, &err);
+    if (letter->from == AWQ_COORDINATOR) worker->main.last_heard = awq_clock_seconds();
+    if (receive(worker, letter, &err) && err.status != AWQ_ERR_INTERRUPTED)
+        awq_worker_fail(worker, &err);
 }
 
 static void heartbeat(awq_worker *worker)
 {
     double now = awq_clock_seconds();
-    if (!worker->command || now - worker->last_heartbeat < heartbeat_seconds) return;
-    worker->last_heartbeat = now;
-    pthread_mutex_lock(&worker->mutex);
-    awq_progress progress = worker->progress;
-    pthread_mutex_unlock(&worker->mutex);
-    awq_mail_post(worker->mail, AWQ_COORDINATOR,
-                  awq_letter_write(AWQ_LETTER_ALIVE, 0, 0, &progress, sizeof progress));
+    if (!worker->purpose || now - worker->main.last_heartbeat < heartbeat_seconds) return;
+    worker->main.last_heartbeat = now;
+    pthread_mutex_lock(&worker->tally.mutex);
+    awq_progress progress = worker->tally.progress;
+    pthread_mutex_unlock(&worker->tally.mutex);
+    awq_worker_tell(worker, awq_letter_write(AWQ_LETTER_ALIVE, 0, 0, &progress, sizeof progress));
 }
 
 bool awq_worker_tick(awq_worker *worker, int *exit_code)
 {
     bool finished = atomic_load(&worker->finished);
-    bool left_behind = worker->stopped && worker->exit_code &&
-                       awq_clock_seconds() - worker->stopped > patience_seconds;
-    if (!worker->said_goodbye) heartbeat(worker);
-    if (!worker->said_goodbye && (finished || left_behind)) {
-        worker->said_goodbye = true;
-        awq_mail_post(worker->mail, AWQ_COORDINATOR,
-                      awq_letter_create(AWQ_LETTER_BYE, worker->exit_code, 0, 0));
+    bool left_behind = worker->main.stopped && worker->main.exit_code &&
+                       awq_clock_seconds() - worker->main.stopped > patience_seconds;
+    if (!worker->main.said_goodbye) heartbeat(worker);
+    if (!worker->main.said_goodbye && (finished || left_behind)) {
+        worker->main.said_goodbye = true;
+        awq_worker_tell(worker, awq_letter_create(AWQ_LETTER_BYE, worker->main.exit_code, 0, 0));
     }
-    *exit_code = worker->exit_code;
-    return worker->said_goodbye;
+    *exit_code = worker->main.exit_code;
+    return worker->main.said_goodbye;
 }
 
 bool awq_worker_free(awq_worker *worker)
@@ -340,11 +301,11 @@ bool awq_worker_free(awq_worker *worker)
  * did not run (it was stopped, or the node suspended) is not the coordinator's silence. */
 static awq_status check_coordinator(awq_worker *worker, awq_error *err)
 {
-    double now = awq_clock_seconds(), away = now - worker->last_turn;
-    worker->last_turn = now;
-    if (away > heartbeat_seconds) worker->last_heard = now;
-    double silent = now - worker->last_heard;
-    if (!worker->timeout || silent < worker->timeout) return AWQ_OK;
+    double now = awq_clock_seconds(), away = now - worker->main.last_turn;
+    worker->main.last_turn = now;
+    if (away > heartbeat_seconds) worker->main.last_heard = now;
+    double silent = now - worker->main.last_heard;
+    if (!worker->main.timeout || silent < worker->main.timeout) return AWQ_OK;
     return awq_fail(err, AWQ_ERR_MPI,
                     "the coordinator has been silent for %.0f s; look at its node, then run the "
                     "same command again",

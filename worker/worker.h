@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT
  * worker/worker.h - the half of awqrun that computes: one GPU, or one share of the CPU cores.
  *
- * Three threads. The main one moves letters and never computes, so a worker always answers. The
- * compute thread does one task after another: the job, the plan's stages, output shards. The
- * keeper writes boundaries to the run directory as they arrive. */
+ * Its threads: the main one moves letters and never computes, so a worker always answers; the
+ * compute thread does one task after another (the job, the plan's stages, output shards), on the
+ * CPU backend with a pool of its own; the keeper writes boundaries to the run directory as they
+ * arrive. While a plan is worked on, the reader reads layers before they are used, the publisher
+ * makes searched ones durable, and where there are links (kernels/link.h) the inlet receives tiles
+ * and the outlet sends them. */
 #ifndef AWQ_WORKER_WORKER_H
 #define AWQ_WORKER_WORKER_H
 
 #include <stdbool.h>
 
-#include "io/checkpoint/checkpoint.h"
-#include "io/text/tokens.h"
-#include "jobs/mail/letters.h"
 #include "jobs/mail/mail.h"
-#include "jobs/options/options.h"
 #include "kernels/backend.h"
+#include "worker/needs.h"
 
 typedef struct awq_worker awq_worker;
 
@@ -36,17 +36,5 @@ int awq_worker_processor(void);
 /* A rank that is nothing but a worker: runs until the coordinator says stop; returns the exit code
  * that it gave. *left_behind: as awq_worker_free. */
 awq_status awq_worker_run(awq_mail *mail, int *exit_code, bool *left_behind, awq_error *err);
-
-/* What a worker on this machine would say in its HELLO: for `awqrun plan`. */
-awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *checkpoint,
-                            const awq_tokens *tokens, awq_hello *out, awq_error *err);
-
-/* The libraries that the backends of this build stand on, "NAME VERSION": the index-th, or NULL
- * past the last. */
-const char *awq_worker_library(int index);
-
-/* The GPUs that this build could run on here, the first `most` of them; returns how many there are.
- * 0: *err says what is missing. */
-int awq_worker_gpus(awq_device_facts *out, int most, awq_error *err);
 
 #endif

@@ -5,10 +5,11 @@
 #include <time.h>
 
 #include "io/files/path.h"
+#include "jobs/mail/letter.h"
 #include "jobs/mail/letters.h"
 #include "jobs/run/run_directory.h"
 #include "tests/unit/io/scratch.h"
-#include "worker/keeper.h"
+#include "worker/flow/keeper.h"
 
 enum { SEQUENCES = 7, TILE = 3, TILES = 3, LENGTH = 4, HIDDEN = 5, VALUES = LENGTH * HIDDEN };
 
@@ -59,37 +60,41 @@ static void wait_for(words *told, int done, int failed)
 }
 
 typedef struct keeper_desk {
-    awq_queue *queue;
+    char run[AWQ_PATH_BYTES];
+    awq_lanes *lanes;
+    awq_lane *tiles;
     awq_keeper *keeper;
     words told;
 } keeper_desk;
 
 static void open_desk(keeper_desk *desk, const char *run)
 {
-    char transient[AWQ_PATH_BYTES], name[] = "job"; /* copied by the keeper */
     awq_error err;
     memset(desk, 0, sizeof *desk);
     pthread_mutex_init(&desk->told.mutex, NULL);
     pthread_cond_init(&desk->told.changed, NULL);
-    snprintf(transient, sizeof transient, "%s", run);
-    awq_keeper_options options = {.run = transient,
-                                  .fingerprint = name,
+    snprintf(desk->run, sizeof desk->run, "%s", run);
+    awq_keeper_options options = {.run = desk->run,
+                                  .fingerprint = "job",
                                   .shape = shape,
                                   .done = tell_done,
                                   .failed = tell_failed,
                                   .context = &desk->told};
-    desk->queue = awq_queue_create();
-    assert_non_null(desk->queue);
-    assert_int_equal(awq_keeper_start(&options, desk->queue, &desk->keeper, &err), AWQ_OK);
-    memset(transient, 'x', sizeof transient - 1);
-    memset(name, 'x', sizeof name - 1);
+    desk->lanes = awq_lanes_create();
+    assert_non_null(desk->lanes);
+    desk->tiles = awq_lane_create(desk->lanes, AWQ_UNTIL_STOP, 0, sizeof(awq_letter *));
+    assert_non_null(desk->tiles);
+    assert_int_equal(awq_keeper_start(&options, desk->tiles, &desk->keeper, &err), AWQ_OK);
 }
 
 static void close_desk(keeper_desk *desk)
 {
-    awq_queue_close(desk->queue);
+    awq_letter *left;
+    awq_lanes_close(desk->lanes, AWQ_STOP);
     awq_keeper_free(desk->keeper);
-    awq_queue_free(desk->queue);
+    while (awq_lane_drain(desk->tiles, &left)) awq_letter_free(left);
+    awq_lane_free(desk->tiles);
+    awq_lanes_free(desk->lanes);
     pthread_cond_destroy(&desk->told.changed);
     pthread_mutex_destroy(&desk->told.mutex);
 }
@@ -108,7 +113,8 @@ static void hand_in(keeper_desk *desk, int64_t layer, int64_t tile)
     assert_non_null(letter);
     float *states = (float *)(void *)letter->payload;
     for (int64_t i = first; i < end; i++) states[i - first] = value_of(layer, i);
-    assert_true(awq_queue_put(desk->queue, letter));
+    awq_error err;
+    assert_int_equal(awq_lane_put(desk->tiles, layer, tile, &letter, &err), AWQ_OK);
 }
 
 static void expect_boundary(const char *run, int64_t layer)

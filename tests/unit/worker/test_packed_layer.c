@@ -7,7 +7,7 @@
 
 #include "tests/unit/io/model_of.h"
 #include "tests/unit/layers/check.h"
-#include "worker/packed_layer.h"
+#include "worker/results/packed_layer.h"
 
 enum { GROUP = 128 };
 

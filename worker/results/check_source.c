@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/results/check_source.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "jobs/run/run_directory.h"
+#include "layers/forward/tensor_load.h"
+
+typedef struct layer_run {
+    awq_worker *worker;
+    const awq_model *model;
+    const awq_layer_spec *spec; /* NULL: what is in no layer */
+    int64_t layer;
+    const awq_layer_record *record; /* NULL: none, so that folding cannot be undone */
+    awq_layer_checks *checks;
+    awq_linear_checks *linears;
+    awq_problems *problems;
+} layer_run;
+
+/* ---- tensors that are not quantized ---- */
+
+static bool same_kind(const awq_tensor *a, const awq_tensor *b)
+{
+    return a->dtype == b->dtype && awq_tensor_elements(a) == awq_tensor_elements(b);
+}
+
+static void must_be_equal(const layer_run *run, const char *name)
+{
+    const awq_tensor *made = awq_checkpoint_find(run->worker->examined.made, name);
+    const awq_tensor *source = awq_checkpoint_find(run->worker->has.checkpoint[0], name);
+    if (!made || !source) return;
+    run->checks->compared++;
+    if (!same_kind(made, source) || memcmp(made->data, source->data, made->bytes))
+        awq_problems_add(run->problems, AWQ_ERR_CORRUPT,
+                         "tensor '%s' is not the source's, bit for bit", name);
+    awq_safetensors_dont_need(source);
+}
+
+/* divisors: what the folding divided the vector by, plus 1 if `offset`. */
+static void must_be_folded(const layer_run *run, const char *name, bool offset,
+                           const float *divisors)
+{
+    const awq_tensor *made = awq_checkpoint_find(run->worker->examined.made, name);
+    const awq_tensor *source = awq_checkpoint_find(run->worker->has.checkpoint[0], name);
+    if (!made || !source) return;
+    run->checks->compared++;
+    int64_t first =
+        same_kind(made, source) ? awq_unfold_mismatch(made, source, offset, divisors) : 0;
+    if (first >= 0)
+        awq_problems_add(run->problems, AWQ_ERR_CORRUPT,
+                         "tensor '%s' is not the source's divided by the layer's scales, first at "
+                         "element %lld",
+                         name, (long long)first);
+}
+
+static void check_norms(const layer_run *run)
+{
+    for (int i = 0; i < run->spec->norms; i++) {
+        char name[AWQ_NAME_BYTES];
+        const awq_norm_spec *norm = &run->spec->norm[i];
+        awq_norm_tensor_name(name, run->model, run->layer, i);
+        if (norm->feeds < 0)
+            must_be_equal(run, name);
+        else if (run->record)
+            must_be_folded(run, name, norm->offset, run->record->group[norm->feeds].scales);
+    }
+}
+
+static awq_status check_bias(const layer_run *run, int linear, awq_error *err)
+{
+    char name[AWQ_NAME_BYTES];
+    const awq_linear_spec *spec = &run->spec->linear[linear];
+    awq_linear_tensor_name(name, run->model, run->layer, linear, "bias");
+    bool divided = spec->feeds >= 0;
+    if (!divided) must_be_equal(run, name);
+    if (!divided || !run->record) return AWQ_OK;
+    float *rows = malloc((size_t)spec->out * sizeof *rows);
+    if (!rows) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to check '%s'", name);
+    awq_status status = awq_unfold_rows(run->spec, run->record, linear, rows, err);
+    if (!status) must_be_folded(run, name, false, rows);
+    free(rows);
+    return status;
+}
+
+/* ---- quantized ones ---- */
+
+/* A linear kept in full precision is folded and rounded to its type, no more. */
+static const double most_of_rounding = 0x1p-8;
+
+/* Whether all tensors of a linear are there, and its numbers finite: else it was said already. */
+static bool is_whole(const layer_run *run, int linear)
+{
+    awq_part parts[AWQ_MAX_PARTS] = {{.suffix = "weight", .scales = true}};
+    const awq_linear_spec *spec = &run->spec->linear[linear];
+    int count = 1;
+    awq_error ignored;
+    if (awq_model_packs(run->model, run->layer, linear))
+        count = awq_format_parts(&run->model->quantization, spec->out, spec->in, parts);
+    for (int i = 0; i < count; i++) {
+        const awq_tensor *tensor =
+            awq_checkpoint_linear(run->worker->examined.made, run->layer, linear, parts[i].suffix);
+        if (!tensor || (parts[i].scales && awq_tensor_check_finite(tensor, &ignored))) return false;
+    }
+    return awq_checkpoint_linear(run->worker->has.checkpoint[0], run->layer, linear, "weight");
+}
+
+static void take_distance(const layer_run *run, int linear, const awq_distance *distance)
+{
+    char name[AWQ_NAME_BYTES];
+    if (awq_model_packs(run->model, run->layer, linear)) {
+        run->linears[linear] = (awq_linear_checks){distance->relative, distance->steps};
+        return;
+    }
+    run->checks->compared++;
+    if (!(distance->folded <= most_of_rounding))
+        awq_problems_add(run->problems, AWQ_ERR_NUMERIC,
+                         "tensor '%s', which is kept in full precision, is not the source's folded "
+                         "and rounded: its relative error is %.2g",
+                         awq_linear_tensor_name(name, run->model, run->layer, linear, "weight"),
+                         distance->folded);
+}
+
+static awq_status measure_linear(const layer_run *run, int linear, awq_error *err)
+{
+    awq_worker *worker = run->worker;
+    awq_distance distance;
+    if (!run->record || !is_whole(run, linear)) return AWQ_OK;
+    if (!worker->examined.unfolder &&
+        awq_unfolder_create(worker->has.device, run->model, &worker->examined.unfolder, err))
+        return err->status;
+    if (awq_worker_check(worker, err)) return err->status;
+    awq_status status = awq_unfold_measure(worker->examined.unfolder, worker->examined.made,
+                                           worker->has.checkpoint[0], run->layer, linear,
+                                           run->record, &distance, err);
+    if (status == AWQ_ERR_INPUT || status == AWQ_ERR_NUMERIC) return AWQ_OK; /* said already */
+    if (status) return status;
+    take_distance(run, linear, &distance);
+    awq_safetensors_dont_need(
+        awq_checkpoint_linear(worker->has.checkpoint[0], run->layer, linear, "weight"));
+    return AWQ_OK;
+}
+
+static awq_status check_layer(const layer_run *run, awq_error *err)
+{
+    check_norms(run);
+    for (int linear = 0; linear < run->spec->linears; linear++) {
+        if (run->spec->linear[linear].bias && check_bias(run, linear, err)) return err->status;
+        if (measure_linear(run, linear, err)) return err->status;
+    }
+    return AWQ_OK;
+}
+
+/* ---- */
+
+/* The layer's scales, if they are recorded for a model of these sizes. */
+static bool read_record(const layer_run *run, awq_layer_record *record)
+{
+    char path[AWQ_PATH_BYTES];
+    awq_error ignored;
+    awq_layer_record_init(record);
+    if (!run->worker->examined.recorded ||
+        awq_path_join(path, run->worker->told.job.options.out, AWQ_STATISTICS_NAME, &ignored) ||
+        awq_layer_records_read(path, run->layer, record, &ignored))
+        return false;
+    bool fits = record->groups == run->spec->groups;
+    for (int group = 0; fits && group < record->groups; group++)
+        fits = record->group[group].channels == run->spec->group[group].channels;
+    return fits;
+}
+
+awq_status awq_verify_source(awq_worker *worker, int64_t layer, awq_layer_checks *checks,
+                             awq_linear_checks *linears, awq_problems *problems, awq_error *err)
+{
+    layer_run run = {.worker = worker,
+                     .model = awq_checkpoint_model(worker->examined.made),
+                     .layer = layer,
+                     .checks = checks,
+                     .linears = linears,
+                     .problems = problems};
+    awq_layer_record record;
+    if (layer < 0) {
+        must_be_equal(&run, AWQ_EMBEDDING_NAME);
+        must_be_equal(&run, AWQ_FINAL_NORM_NAME);
+        must_be_equal(&run, AWQ_HEAD_NAME);
+        return AWQ_OK;
+    }
+    run.spec = awq_model_layer(run.model, layer);
+    if (read_record(&run, &record)) run.record = &record;
+    awq_status status = check_layer(&run, err);
+    awq_layer_record_release(&record);
+    return status;
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/results/packed_layer.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/formats/format.h"
+
+enum { MOST_THREADS = 16 }; /* of a layer's packing, beside the one that asks for it */
+
+/* What a layer is packed with. First all tensors are listed, in the order of the file; then each
+ * linear's are filled, by whichever thread comes to it: bytes depend on the linear alone. */
+typedef struct packing {
+    awq_packed_layer packed;
+    const awq_checkpoint *checkpoint;
+    const awq_model *model;
+    const awq_layer_spec *spec;
+    awq_quantization quantization;
+    const awq_quantized_layer *result;
+    int64_t layer;
+    atomic_int next;       /* linear that no thread has come to */
+    pthread_mutex_t mutex; /* guards the next two */
+    bool failed;
+    awq_error error; /* the first */
+} packing;
+
+static awq_status no_memory(awq_error *err)
+{
+    return awq_fail(err, AWQ_ERR_MEMORY, "no memory to pack a layer");
+}
+
+/* Release it also after a failure. */
+static awq_status init(packing *job, const awq_checkpoint *checkpoint,
+                       const awq_quantization *quantization, const awq_quantized_layer *result,
+                       awq_error *err)
+{
+    const awq_model *model = awq_checkpoint_model(checkpoint);
+    const awq_layer_spec *spec = awq_model_layer(model, result->record.layer);
+    size_t linears = (size_t)spec->linears;
+    size_t most = (size_t)(AWQ_MAX_PARTS + 1) * linears + (size_t)spec->norms;
+    *job = (packing){.packed = {.tensor = calloc(most, sizeof *job->packed.tensor),
+                                .name = calloc(most, sizeof *job->packed.name),
+                                .data = calloc(most, sizeof *job->packed.data),
+                                .first = calloc(linears + 1, sizeof *job->packed.first)},
+                     .checkpoint = checkpoint,
+                     .model = model,
+                     .spec = spec,
+                     .quantization = *quantization,
+                     .result = result,
+                     .layer = result->record.layer};
+    const awq_packed_layer *packed = &job->packed;
+    return packed->tensor && packed->name && packed->data && packed->first ? AWQ_OK
+                                                                           : no_memory(err);
+}
+
+void awq_packed_layer_release(awq_packed_layer *packed)
+{
+    for (size_t i = 0; i < packed->count; i++) free(packed->data[i]);
+    free(packed->tensor);
+    free(packed->name);
+    free(packed->data);
+    free(packed->first);
+}
+
+/* ---- the list ---- */
+
+/* Adds a tensor of one or two dimensions (cols 0: one) with room for its data; returns room for its
+ * name. NULL: no memory. */
+static char *add(awq_packed_layer *packed, awq_dtype dtype, int64_t rows, int64_t cols)
+{
+    awq_tensor *tensor = &packed->tensor[packed->count];
+    *tensor = (awq_tensor){.name = packed->name[packed->count],
+                           .dtype = dtype,
+                           .dims = cols ? 2 : 1,
+                           .shape = {rows, cols}};
+    tensor->bytes = (uint64_t)awq_tensor_elements(tensor) * awq_dtype_bytes(dtype);
+    packed->data[packed->count] = malloc(tensor->bytes + !tensor->bytes);
+    return packed->data[packed->count] ? packed->name[packed->count++] : NULL;
+}
+
+/* In the type and shape of the source's tensor of this name. */
+static awq_status list_like(packing *job, int linear, const char *suffix, awq_error *err)
+{
+    const awq_tensor *source = awq_checkpoint_linear(job->checkpoint, job->layer, linear, suffix);
+    char *name =
+        add(&job->packed, source->dtype, source->shape[0], source->dims > 1 ? source->shape[1] : 0);
+    if (!name) return no_memory(err);
+    awq_linear_tensor_name(name, job->model, job->layer, linear, suffix);
+    return AWQ_OK;
+}
+
+static awq_status list_codes(packing *job, int linear, awq_error *err)
+{
+    const awq_linear_spec *spec = &job->spec->linear[linear];
+    awq_part parts[AWQ_MAX_PARTS];
+    int count = awq_format_parts(&job->quantization, spec->out, spec->in, parts);
+    for (int i = 0; i < count; i++) {
+        char *name = add(&job->packed, parts[i].dtype, parts[i].shape[0],
+                         parts[i].dims > 1 ? parts[i].shape[1] : 0);
+        if (!name) return no_memory(err);
+        awq_linear_tensor_name(name, job->model, job->layer, linear, parts[i].suffix);
+    }
+    return AWQ_OK;
+}
+
+static awq_status list_tensors(packing *job, awq_error *err)
+{
+    for (int linear = 0; linear < job->spec->linears; linear++) {
+        const awq_quantized_linear *result = &job->result->linear[linear];
+        job->packed.first[linear] = job->packed.count;
+        if (result->weight ? list_like(job, linear, "weight", err) : list_codes(job, linear, err))
+            return err->status;
+        if (result->bias && list_like(job, linear, "bias", err)) return err->status;
+    }
+    job->packed.first[job->spec->linears] = job->packed.count;
+    return AWQ_OK;
+}
+
+/* ---- their data ---- */
+
+static awq_status fill_codes(const packing *job, int linear, awq_error *err)
+{
+    const awq_linear_spec *spec = &job->spec->linear[linear];
+    const awq_quantized_linear *result = &job->result->linear[linear];
+    awq_linear_codes codes = {.out = spec->out,
+                              .in = spec->in,
+                              .groups = awq_quantization_groups(&job->quantization, spec->in),
+                              .codes = result->codes,
+                              .zeros = result->zeros};
+    size_t groups = (size_t)(codes.out * codes.groups);
+    codes.scales = malloc(groups * sizeof *codes.scales + 1);
+    if (!codes.scales) return no_memory(err);
+    awq_widen(codes.scales, result->scales, AWQ_F16, groups);
+    awq_status status = awq_format_pack(&job->quantization, &codes,
+                                        job->packed.data + job->packed.first[linear], err);
+    free(codes.scales);
+    return status ? awq_error_wrap(err, "%s", spec->name) : AWQ_OK;
+}
+
+static void fill_values(const awq_packed_layer *packed, size_t index, const float *values)
+{
+    const awq_tensor *tensor = &packed->tensor[index];
+    awq_narrow(packed->data[index], values, tensor->dtype, (size_t)awq_tensor_elements(tensor));
+}
+
+static awq_status fill_linear(const packing *job, int linear, awq_error *err)
+{
+    const awq_packed_layer *packed = &job->packed;
+    const awq_quantized_linear *result = &job->result->linear[linear];
+    size_t first = packed->first[linear], end = packed->first[linear + 1];
+    if (result->bias) fill_values(packed, end - 1, result->bias);
+    if (!result->weight) return fill_codes(job, linear, err);
+    fill_values(packed, first, result->weight);
+    return AWQ_OK;
+}
+
+/* One of the threads. */
+static void *fill_linears(void *context)
+{
+    packing *job = context;
+    awq_error err;
+    for (int linear; (linear = atomic_fetch_add(&job->next, 1)) < job->spec->linears;) {
+        if (!fill_linear(job, linear, &err)) continue;
+        pthread_mutex_lock(&job->mutex);
+        if (!job->failed) job->error = err;
+        job->failed = true;
+        pthread_mutex_unlock(&job->mutex);
+    }
+    return NULL;
+}
+
+/* A thread that cannot be started is done without. */
+static awq_status fill_tensors(packing *job, int threads, awq_error *err)
+{
+    pthread_t thread[MOST_THREADS];
+    int count = 0;
+    while (count < threads - 1 && count < MOST_THREADS &&
+           !pthread_create(&thread[count], NULL, fill_linears, job))
+        count++;
+    fill_linears(job);
+    while (count) pthread_join(thread[--count], NULL);
+    if (job->failed) *err = job->error;
+    return job->failed ? err->status : AWQ_OK;
+}
+
+static awq_status pack_norms(packing *job, awq_error *err)
+{
+    for (int norm = 0; norm < job->spec->norms; norm++) {
+        const awq_tensor *source = awq_checkpoint_norm(job->checkpoint, job->layer, norm);
+        char *name = add(&job->packed, source->dtype, source->shape[0], 0);
+        if (!name) return no_memory(err);
+        awq_norm_tensor_name(name, job->model, job->layer, norm);
+        size_t index = job->packed.count - 1;
+        if (job->result->norm[norm])
+            fill_values(&job->packed, index, job->result->norm[norm]);
+        else
+            memcpy(job->packed.data[index], source->data, source->bytes);
+    }
+    return AWQ_OK;
+}
+
+awq_status awq_pack_layer(const awq_checkpoint *checkpoint, const awq_quantization *quantization,
+                          const awq_quantized_layer *result, int threads, awq_packed_layer *out,
+                          awq_error *err)
+{
+    packing job;
+    awq_status status = init(&job, checkpoint, quantization, result, err);
+    pthread_mutex_init(&job.mutex, NULL);
+    if (!status) status = list_tensors(&job, err);
+    if (!status) status = fill_tensors(&job, threads, err);
+    if (!status) status = pack_norms(&job, err);
+    pthread_mutex_destroy(&job.mutex);
+    *out = job.packed;
+    return status;
+}

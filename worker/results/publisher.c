@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/results/publisher.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "jobs/options/skip.h"
+#include "worker/results/record.h"
+
+struct awq_publisher {
+    awq_worker *worker;
+    awq_lane *layers; /* awq_quantized_layer, one at a time; done when it is durable */
+    pthread_t thread;
+};
+
+/* ---- the thread ---- */
+
+/* The mean alpha of the groups of each name, as many names as there is room for. */
+static void take_alphas(awq_layer_summary *summary, const awq_layer_record *record)
+{
+    int count[AWQ_MOST_ALPHAS] = {0};
+    for (int i = 0; i < record->groups; i++) {
+        const awq_group_record *group = &record->group[i];
+        const char *dot = strrchr(group->name, '.'), *name = dot ? dot + 1 : group->name;
+        int64_t at = 0;
+        while (at < summary->groups && strcmp(summary->group[at].name, name) != 0) at++;
+        if (at == AWQ_MOST_ALPHAS) continue;
+        awq_group_alpha *alpha = &summary->group[at];
+        if (at == summary->groups) {
+            summary->groups++;
+            snprintf(alpha->name, sizeof alpha->name, "%.15s", name);
+        }
+        if (group->candidates <= 0 || group->chosen < 0) continue;
+        alpha->alpha += group->alpha[group->chosen];
+        count[at]++;
+    }
+    for (int64_t i = 0; i < summary->groups; i++)
+        summary->group[i].alpha = count[i] ? summary->group[i].alpha / count[i] : -1;
+}
+
+static void tell_layer_done(const awq_worker *worker, const awq_layer_record *record)
+{
+    awq_layer_summary summary = {
+        .relative_error = awq_layer_record_relative_error(record),
+        .rounding_error = awq_layer_record_rounding_error(record),
+    };
+    take_alphas(&summary, record);
+    for (int phase = 0; phase < AWQ_PHASES; phase++) summary.seconds += record->seconds[phase];
+    awq_worker_tell(worker, awq_letter_write(AWQ_LETTER_LAYER_DONE, record->layer, 0, &summary,
+                                             sizeof summary));
+}
+
+static awq_status publish(const awq_worker *worker, awq_quantized_layer *layer, awq_error *err)
+{
+    const awq_told *told = &worker->told;
+    awq_quantization quantization =
+        awq_recipe_quantization(&told->job.options.recipe, awq_worker_model(worker, 0)->dtype);
+    /* the CPU backend's threads search the next layer meanwhile; beside a GPU they have nothing to
+     * do */
+    int threads = worker->has.device->threads ? 1 : worker->has.device_options.threads;
+    if (awq_record_publish(told->job.run_directory, told->fingerprint, worker->has.checkpoint[0],
+                           &quantization, threads, layer, err))
+        return awq_error_wrap(err, "layer %lld", (long long)layer->record.layer);
+    tell_layer_done(worker, &layer->record);
+    return AWQ_OK;
+}
+
+static void *run(void *argument)
+{
+    awq_publisher *publisher = argument;
+    awq_quantized_layer layer;
+    awq_error err;
+    while (!awq_lane_take(publisher->layers, &layer, &err)) {
+        if (publish(publisher->worker, &layer, &err)) {
+            awq_worker_fail(publisher->worker, &err);
+            awq_fail(&err, AWQ_ERR_INTERRUPTED, "the layer before cannot be written");
+            awq_lane_fail(publisher->layers, &err);
+        }
+        awq_quantized_layer_release(&layer);
+        awq_lane_done(publisher->layers);
+    }
+    return NULL;
+}
+
+/* ---- for the compute thread ---- */
+
+awq_status awq_publisher_start(awq_worker *worker, awq_publisher **out, awq_error *err)
+{
+    awq_publisher *publisher = calloc(1, sizeof *publisher);
+    if (!publisher) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a publisher");
+    publisher->worker = worker;
+    publisher->layers =
+        awq_lane_create(worker->lanes, AWQ_UNTIL_EMPTY, 1, sizeof(awq_quantized_layer));
+    if (!publisher->layers || pthread_create(&publisher->thread, NULL, run, publisher)) {
+        awq_lane_free(publisher->layers);
+        free(publisher);
+        return awq_fail(err, AWQ_ERR_INTERNAL, "cannot start the publisher's thread");
+    }
+    *out = publisher;
+    return AWQ_OK;
+}
+
+awq_status awq_publisher_put(awq_publisher *publisher, awq_quantized_layer *layer, awq_error *err)
+{
+    if (awq_lane_put(publisher->layers, 0, 0, layer, err)) return err->status;
+    awq_quantized_layer_init(layer);
+    return AWQ_OK;
+}
+
+void awq_publisher_free(awq_publisher *publisher)
+{
+    if (!publisher) return;
+    awq_lane_end(publisher->layers);
+    pthread_join(publisher->thread, NULL);
+    awq_lane_free(publisher->layers);
+    free(publisher);
+}
