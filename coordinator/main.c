@@ -18,28 +18,29 @@ typedef awq_command_row command;
 
 static const command commands[] = {
     {"quantize", "--model DIR (--tokens FILE | --text FILE...) --out DIR [options]",
-     "quantize a checkpoint, or go on with it", AWQ_COMMAND_QUANTIZE, true, awq_command_quantize},
+     "quantize a checkpoint, or resume", AWQ_COMMAND_QUANTIZE, true, true, awq_command_quantize},
     {"plan", "--model DIR (--tokens FILE | --text FILE...) [options]",
-     "check a job and say what it would do", AWQ_COMMAND_PLAN, false, awq_command_plan},
-    {"status", "OUT [options]", "say how a job is doing", AWQ_COMMAND_STATUS, false,
+     "check a job and say what it would do", AWQ_COMMAND_PLAN, false, true, awq_command_plan},
+    {"status", "OUT [options]", "say how a job is doing", AWQ_COMMAND_STATUS, false, false,
      awq_command_status},
     {"report", "OUT [options]", "a page about a quantization: errors, alphas, times",
-     AWQ_COMMAND_REPORT, false, awq_command_report},
+     AWQ_COMMAND_REPORT, false, false, awq_command_report},
     {"eval", "--model DIR --tokens FILE [options]",
-     "perplexity of a checkpoint, how far it is from another", AWQ_COMMAND_EVAL, true,
+     "perplexity of a checkpoint, how far it is from another", AWQ_COMMAND_EVAL, true, true,
      awq_command_eval},
     {"verify", "OUT [options]", "say whether a checkpoint is what it should be", AWQ_COMMAND_VERIFY,
-     true, awq_command_verify},
+     true, true, awq_command_verify},
     {"submit", "[options] -- --model DIR --tokens FILE --out DIR [options of quantize]",
-     "quantize as a SLURM job", AWQ_COMMAND_SUBMIT, false, awq_command_submit},
+     "quantize as a SLURM job", AWQ_COMMAND_SUBMIT, false, true, awq_command_submit},
     {"tokenize", "--model DIR --text FILE... --out FILE [options]",
-     "turn text into calibration tokens", AWQ_COMMAND_TOKENIZE, false, awq_command_tokenize},
+     "turn text into calibration tokens", AWQ_COMMAND_TOKENIZE, false, false, awq_command_tokenize},
     {"convert", "CHECKPOINT --out DIR [options]", "put a quantized checkpoint into another format",
-     AWQ_COMMAND_CONVERT, false, awq_command_convert},
-    {"version", "[--json]", "print versions", AWQ_COMMAND_VERSION, false, awq_command_version},
+     AWQ_COMMAND_CONVERT, false, true, awq_command_convert},
+    {"version", "[--json]", "print versions", AWQ_COMMAND_VERSION, false, false,
+     awq_command_version},
     {"completion", "--shell bash|zsh", "print a script that completes command lines",
-     AWQ_COMMAND_COMPLETION, false, awq_command_completion},
-    {NULL, NULL, NULL, 0, false, NULL},
+     AWQ_COMMAND_COMPLETION, false, false, awq_command_completion},
+    {NULL, NULL, NULL, 0, false, false, NULL},
 };
 
 /* Workers have so long to say goodbye; what is durable does not depend on it. */
@@ -59,12 +60,6 @@ static void print_usage(FILE *file)
         fprintf(file, "  awqrun %-10s %s\n", c->name, c->summary);
     fprintf(file, "\n'awqrun COMMAND --help' lists a command's options. To use several workers:\n"
                   "  mpirun -n 9 awqrun quantize ...    one coordinator and eight workers\n");
-}
-
-static void print_help(const command *c)
-{
-    printf("usage: awqrun %s %s\n\n%s\n\n", c->name, c->arguments, c->summary);
-    awq_options_print_help(stdout, c->bit);
 }
 
 static const command *find(const char *name)
@@ -110,16 +105,21 @@ static int run_command(const command *c, int argc, char **argv, awq_crew *crew)
     awq_error err;
     int code = AWQ_EXIT_DONE;
     awq_problems_init(&problems);
-    if (awq_options_init(&options, &err)) return awq_exit_failed(&err);
+    if (awq_options_init(&options, &err)) {
+        awq_options_release(&options);
+        return awq_exit_failed(&err);
+    }
     bool help = parse(c, &options, argc, argv, &problems);
+    if (c->resolves && !help && !problems.count) awq_options_resolve(&options, &problems);
     awq_log_init(crew ? awq_mail_rank(crew->mail) : -1, options.quiet     ? AWQ_LOG_QUIET
                                                         : options.verbose ? AWQ_LOG_VERBOSE
                                                                           : AWQ_LOG_INFO);
     awq_log_set_json(options.log_json);
     awq_call call = {&options, crew, commands};
-    if (help)
-        print_help(c);
-    else if (problems.count)
+    if (help) {
+        printf("usage: awqrun %s %s\n\n%s\n\n", c->name, c->arguments, c->summary);
+        awq_options_print_help(stdout, c->bit);
+    } else if (problems.count)
         code = awq_exit_problems(&problems);
     else
         code = c->run(&call);

@@ -208,7 +208,7 @@ awq_status awq_worker_needs(const awq_options *options, const awq_checkpoint *ch
     awq_job_size size = {.options = options,
                          .model = awq_checkpoint_model(checkpoint),
                          .tokens = tokens,
-                         .workers = (int)options->workers,
+                         .workers = (int)options->plan.workers,
                          .workers_on_node = 1};
     if (backend->survey && gpu_bytes(backend, options, &size.gpu_bytes, err)) return err->status;
     *out = (awq_hello){.threads = options->threads ? options->threads : awq_cores_allowed()};

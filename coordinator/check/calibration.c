@@ -22,9 +22,9 @@ typedef struct packing {
     awq_calibration *out;
 } packing;
 
-void awq_calibration_check(const awq_options *options, awq_problems *problems)
+void awq_calibration_check(const awq_calibration_options *options, awq_problems *problems)
 {
-    if (options->mask_prompt && !options->chat_template)
+    if (options->mask_prompt && !options->chat)
         awq_problems_add(problems, AWQ_ERR_USAGE,
                          "--mask-prompt needs a --chat-template: other text has no prompt");
 }
@@ -52,7 +52,7 @@ static awq_status find_end(packing *p, awq_error *err)
 {
     const char *model = p->options->model;
     p->end = -1;
-    if (p->options->chat_template) return AWQ_OK;
+    if (p->options->text.chat) return AWQ_OK;
     char *token = end_of(model, "tokenizer_config.json");
     if (!token) token = end_of(model, "special_tokens_map.json");
     if (!token)
@@ -70,7 +70,7 @@ static awq_status find_end(packing *p, awq_error *err)
 
 static awq_status check_chat_tokens(const packing *p, awq_error *err)
 {
-    awq_chat chat = p->options->chat_template;
+    awq_chat chat = p->options->text.chat;
     for (const char *const *token = awq_chat_tokens(chat); *token; token++) {
         int32_t id = awq_tokenizer_find(p->tokenizer, *token);
         if (id >= 0 && awq_tokenizer_is_added(p->tokenizer, id)) continue;
@@ -113,22 +113,13 @@ static awq_status add_document(packing *p, const char *text, const uint8_t *mark
     return check_vocabulary(p, from, err);
 }
 
-/* Whether there is more text than was needed. */
-static awq_status look_ahead(awq_text *text, bool *more, awq_error *err)
-{
-    const char *document;
-    const uint8_t *marks;
-    size_t bytes;
-    return awq_text_next(text, more, &document, &marks, &bytes, err);
-}
-
 static awq_status add_documents(packing *p, awq_text *text, int64_t wanted, awq_error *err)
 {
     bool more = true;
+    const char *document;
+    const uint8_t *marks;
+    size_t bytes;
     while ((int64_t)p->ids.count < wanted) {
-        const char *document;
-        const uint8_t *marks;
-        size_t bytes;
         char place[AWQ_PATH_BYTES + 32];
         if (awq_text_next(text, &more, &document, &marks, &bytes, err)) return err->status;
         if (!more) break;
@@ -137,7 +128,7 @@ static awq_status add_documents(packing *p, awq_text *text, int64_t wanted, awq_
         return awq_error_wrap(err, "%s", place);
     }
     p->out->text = awq_text_count(text);
-    if (more && look_ahead(text, &more, err)) return err->status;
+    if (more && awq_text_next(text, &more, &document, &marks, &bytes, err)) return err->status;
     p->out->all_read = !more;
     p->out->tokens = (int64_t)p->ids.count;
     return AWQ_OK;
@@ -149,7 +140,7 @@ static awq_status cut_mask(const packing *p, awq_tokens *tokens, awq_error *err)
 {
     size_t count = (size_t)(tokens->sequences * tokens->length);
     p->out->assistant = -1;
-    if (!p->options->mask_prompt) return AWQ_OK;
+    if (!p->options->text.mask_prompt) return AWQ_OK;
     tokens->mask = malloc(count);
     if (!tokens->mask) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the mask");
     memcpy(tokens->mask, p->ids.marked, count);
@@ -163,7 +154,7 @@ static awq_status cut_mask(const packing *p, awq_tokens *tokens, awq_error *err)
 
 static awq_status cut(packing *p, int64_t wanted, awq_tokens *tokens, awq_error *err)
 {
-    int64_t length = p->options->length, whole = (int64_t)p->ids.count / length;
+    int64_t length = p->options->text.length, whole = (int64_t)p->ids.count / length;
     if (!whole)
         return awq_fail(err, AWQ_ERR_INPUT,
                         "the text has %lld tokens in %lld documents, too few for one sequence of "
@@ -190,19 +181,19 @@ awq_status awq_calibration_make(const awq_options *options, int64_t vocab, awq_t
                                 awq_calibration *out, awq_error *err)
 {
     packing p = {.options = options, .vocab = vocab, .out = out};
-    awq_chat chat = options->chat_template;
+    awq_chat chat = options->text.chat;
     const char *usual_field = chat ? "messages" : "text";
-    awq_text_options reading = {.split = options->split,
-                                .field = options->field ? options->field : usual_field,
+    awq_text_options reading = {.split = options->text.split,
+                                .field = options->text.field ? options->text.field : usual_field,
                                 .chat = chat,
-                                .replace = options->invalid_utf8 == AWQ_INVALID_REPLACE};
+                                .replace = options->text.invalid_utf8 == AWQ_INVALID_REPLACE};
     awq_text *text = NULL;
     awq_tokens made = {0};
     int64_t wanted = options->sequences ? options->sequences : default_sequences;
     *out = (awq_calibration){0};
     awq_status status = open_tokenizer(&p, err);
-    if (!status) status = awq_text_open(options->text, &reading, &text, err);
-    if (!status) status = add_documents(&p, text, wanted * options->length, err);
+    if (!status) status = awq_text_open(options->text.files, &reading, &text, err);
+    if (!status) status = add_documents(&p, text, wanted * options->text.length, err);
     if (!status) status = cut(&p, wanted, &made, err);
     awq_text_close(text);
     awq_tokenizer_close(p.tokenizer);

@@ -25,10 +25,10 @@ typedef struct awq_calibration {
 } awq_calibration;
 
 /* The options of --text that contradict each other: problems of status AWQ_ERR_USAGE. */
-void awq_calibration_check(const awq_options *options, awq_problems *problems);
+void awq_calibration_check(const awq_calibration_options *options, awq_problems *problems);
 
-/* Tokenizes options->text by the tokenizer.json of options->model, whose vocabulary has `vocab`
- * tokens. Release *tokens. */
+/* Tokenizes options->text.files by the tokenizer.json of options->model, whose vocabulary has
+ * `vocab` tokens. Release *tokens. */
 awq_status awq_calibration_make(const awq_options *options, int64_t vocab, awq_tokens *tokens,
                                 awq_calibration *out, awq_error *err);
 

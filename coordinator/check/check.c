@@ -1,59 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/check/check.h"
 #include "coordinator/check/calibration.h"
-#include "io/core/buffer.h"
 #include "io/core/log.h"
 #include "jobs/options/skip.h"
 #include "jobs/plan/job.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static void resolve(char **path, awq_problems *problems)
-{
-    char resolved[AWQ_PATH_BYTES];
-    awq_error err;
-    if (!*path) return;
-    if (awq_path_resolve(resolved, *path, &err)) {
-        awq_problems_add_error(problems, &err);
-        return;
-    }
-    char *copy = strdup(resolved);
-    if (!copy) return;
-    free(*path);
-    *path = copy;
-}
-
-/* Each path of a list, one a line. */
-static void resolve_list(char **paths, awq_problems *problems)
-{
-    char resolved[AWQ_PATH_BYTES];
-    awq_buffer all = {0};
-    awq_error err;
-    if (!*paths) return;
-    for (char *path = *paths, *end; path; path = end ? end + 1 : NULL) {
-        if ((end = strchr(path, '\n'))) *end = '\0';
-        if (awq_path_resolve(resolved, path, &err) ||
-            (all.bytes && awq_buffer_append(&all, "\n", 1, &err)) ||
-            awq_buffer_append(&all, resolved, strlen(resolved), &err)) {
-            awq_problems_add_error(problems, &err);
-            awq_buffer_release(&all);
-            return;
-        }
-    }
-    all.data[all.bytes] = '\0'; /* a buffer has room for it */
-    free(*paths);
-    *paths = all.data;
-}
-
-void awq_check_paths(awq_options *options, awq_problems *problems)
-{
-    resolve(&options->model, problems);
-    resolve(&options->tokens, problems);
-    resolve_list(&options->text, problems);
-    resolve(&options->against, problems);
-    resolve(&options->out, problems);
-}
 
 /* A tile is one chunk of an HDF5 dataset, and those are below 4 GiB. */
 static const int64_t MAX_TILE_FLOATS = ((int64_t)1 << 30) - 1;
@@ -96,15 +49,15 @@ typedef struct fact {
     int64_t a, b;
 } fact;
 
-/* The first that is not. */
-static const fact *find_difference(const fact *facts, size_t count)
+/* The first that is not; its name is NULL when all are. */
+static fact find_difference(const fact *facts, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (facts[i].a != facts[i].b) return &facts[i];
-    return NULL;
+        if (facts[i].a != facts[i].b) return facts[i];
+    return (fact){0};
 }
 
-static bool layers_differ(const awq_layer_spec *a, const awq_layer_spec *b, fact *out)
+static fact layers_differ(const awq_layer_spec *a, const awq_layer_spec *b)
 {
     const fact facts[] = {
         {"MLP channels", a->mlps.intermediate, b->mlps.intermediate},
@@ -116,27 +69,18 @@ static bool layers_differ(const awq_layer_spec *a, const awq_layer_spec *b, fact
         {"channels a head", a->attention.head_dim, b->attention.head_dim},
         {"linears", a->linears, b->linears},
     };
-    const fact *found = find_difference(facts, sizeof facts / sizeof *facts);
-    if (found) *out = *found;
-    return found;
-}
-
-static bool models_differ(const awq_model *a, const awq_model *b, fact *out)
-{
-    const fact facts[] = {{"layers", a->layers, b->layers},
-                          {"channels", a->hidden, b->hidden},
-                          {"tokens in the vocabulary", a->vocab, b->vocab}};
-    const fact *found = find_difference(facts, sizeof facts / sizeof *facts);
-    if (found) *out = *found;
-    for (int64_t i = 0; !found && i < a->layers; i++)
-        if (layers_differ(awq_model_layer(a, i), awq_model_layer(b, i), out)) return true;
-    return found;
+    return find_difference(facts, sizeof facts / sizeof *facts);
 }
 
 bool awq_models_differ(const awq_model *a, const awq_model *b, char *what, size_t bytes)
 {
-    fact found;
-    if (!models_differ(a, b, &found)) return false;
+    const fact facts[] = {{"layers", a->layers, b->layers},
+                          {"channels", a->hidden, b->hidden},
+                          {"tokens in the vocabulary", a->vocab, b->vocab}};
+    fact found = find_difference(facts, sizeof facts / sizeof *facts);
+    for (int64_t i = 0; !found.name && i < a->layers; i++)
+        found = layers_differ(awq_model_layer(a, i), awq_model_layer(b, i));
+    if (!found.name) return false;
     snprintf(what, bytes, "%s: %lld, not %lld", found.name, (long long)found.b, (long long)found.a);
     return true;
 }
@@ -160,7 +104,7 @@ static void make_tokens(const awq_options *options, awq_inputs *out, awq_problem
     awq_calibration calibration;
     awq_error err;
     size_t before = problems->count;
-    awq_calibration_check(options, problems);
+    awq_calibration_check(&options->text, problems);
     if (problems->count > before || !out->model) return;
     int64_t vocab = awq_checkpoint_model(out->model)->vocab;
     if (awq_calibration_make(options, vocab, &out->tokens, &calibration, &err))
@@ -172,19 +116,18 @@ static void make_tokens(const awq_options *options, awq_inputs *out, awq_problem
             AWQ_WHOLE("sequences", out->tokens.sequences), AWQ_WHOLE("length", out->tokens.length));
 }
 
-void awq_check_source(awq_options *options, awq_inputs *out, awq_problems *problems)
+void awq_check_source(const awq_options *options, awq_inputs *out, awq_problems *problems)
 {
     *out = (awq_inputs){0};
-    awq_check_paths(options, problems);
     out->model = awq_checkpoint_open(options->model, problems);
 }
 
-void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *problems)
+void awq_check_inputs(const awq_options *options, awq_inputs *out, awq_problems *problems)
 {
     awq_error err;
     awq_check_source(options, out, problems);
     if (options->against) out->against = awq_checkpoint_open(options->against, problems);
-    if (options->text)
+    if (options->text.files)
         make_tokens(options, out, problems);
     else if (awq_tokens_read(options->tokens, options->sequences, &out->tokens, &err))
         awq_problems_add_error(problems, &err);

@@ -19,13 +19,10 @@ typedef struct awq_inputs {
     awq_tokens tokens;
 } awq_inputs;
 
-/* Makes --model, --tokens, --against and --out absolute. */
-void awq_check_paths(awq_options *options, awq_problems *problems);
-/* That, and opens the inputs and checks that the tokens fit the models. Release *out in any case.
- */
-void awq_check_inputs(awq_options *options, awq_inputs *out, awq_problems *problems);
+/* Opens the inputs and checks that the tokens fit the models. Release *out in any case. */
+void awq_check_inputs(const awq_options *options, awq_inputs *out, awq_problems *problems);
 /* The same for a command that reads a model and nothing else. */
-void awq_check_source(awq_options *options, awq_inputs *out, awq_problems *problems);
+void awq_check_source(const awq_options *options, awq_inputs *out, awq_problems *problems);
 void awq_inputs_release(awq_inputs *inputs);
 
 /* Whether two models differ in sizes, so that their weights cannot be compared; `what` then says

@@ -9,11 +9,6 @@
 
 /* ---- what the format can hold ---- */
 
-static int64_t group_of(const awq_quantization *quantization, int64_t in)
-{
-    return quantization->group_size < 0 ? in : quantization->group_size;
-}
-
 /* A list of what was said, of which each is said once. */
 typedef struct said {
     char reason[16][AWQ_REASON_BYTES];
@@ -33,7 +28,7 @@ static void check_linear(const awq_linear_spec *linear, const awq_quantization *
                          said *list, awq_problems *problems)
 {
     char reason[AWQ_REASON_BYTES];
-    if (linear->in % group_of(quantization, linear->in)) {
+    if (quantization->group_size > 0 && linear->in % quantization->group_size) {
         snprintf(reason, sizeof reason, "--group-size %lld does not divide the %lld inputs of ",
                  (long long)quantization->group_size, (long long)linear->in);
         if (!is_said(list, reason))

@@ -20,12 +20,13 @@ typedef struct awq_command_row {
     const char *summary;
     awq_command bit;
     bool computes; /* on the workers */
+    bool resolves; /* paths are absolute in what it says and writes */
     int (*run)(const struct awq_call *call);
 } awq_command_row;
 
 /* What a command gets: its options, and the workers when it computes (else NULL). */
 typedef struct awq_call {
-    awq_options *options;
+    const awq_options *options;
     awq_crew *crew;
     const awq_command_row *commands; /* all there are */
 } awq_call;

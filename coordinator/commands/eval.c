@@ -11,10 +11,9 @@
 #include "coordinator/crew/progress.h"
 #include "io/core/log.h"
 #include "jobs/plan/plan.h"
-#include "layers/quantize/cost.h"
 
 typedef struct eval {
-    awq_options *options;
+    const awq_options *options;
     awq_crew *crew;
     awq_inputs inputs;
     awq_plan plan;
@@ -32,16 +31,12 @@ static awq_status plan(eval *e, awq_error *err)
 
 static awq_status begin_progress(eval *e, awq_error *err)
 {
-    const awq_model *model = awq_checkpoint_model(e->inputs.model);
-    int64_t length = e->inputs.tokens.length, tokens = e->inputs.tokens.sequences * length;
-    double models = e->inputs.against ? 2 : 1;
-    awq_workload load = {.plan = &e->plan,
-                         .done = calloc((size_t)model->layers, sizeof *load.done),
-                         .workers = e->crew->count,
-                         .tiles = e->tiles,
-                         .tokens = tokens,
-                         .forward = models * awq_work_forward(model, tokens, length)};
-    if (!load.done) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to tell the progress");
+    awq_workload load;
+    if (awq_workload_make(e->options, awq_checkpoint_model(e->inputs.model), &e->inputs.tokens,
+                          &e->plan, e->crew->count, &load, err))
+        return err->status;
+    load.gram = load.search = 0;
+    if (e->inputs.against) load.forward *= 2;
     awq_progress_begin(&e->view, &load, 0, e->options);
     return AWQ_OK;
 }
@@ -62,14 +57,6 @@ static awq_status collect(eval *e, awq_error *err)
     return AWQ_OK;
 }
 
-/* In tile order, whoever scored them and whenever. */
-static awq_score total(const eval *e)
-{
-    awq_score sum = {0};
-    for (int64_t i = 0; i < e->tiles; i++) awq_score_add(&sum, &e->scores[i]);
-    return sum;
-}
-
 static awq_status run(eval *e, awq_error *err)
 {
     awq_job job = {.command = AWQ_COMMAND_EVAL, .options = *e->options};
@@ -82,7 +69,8 @@ static awq_status run(eval *e, awq_error *err)
     awq_status status = collect(e, err);
     awq_progress_end(&e->view);
     if (status) return status;
-    awq_score sum = total(e);
+    awq_score sum = {0}; /* in tile order, whoever scored them and whenever */
+    for (int64_t i = 0; i < e->tiles; i++) awq_score_add(&sum, &e->scores[i]);
     awq_eval_result result = {.model = e->options->model,
                               .against = e->options->against,
                               .length = e->inputs.tokens.length,
@@ -92,18 +80,13 @@ static awq_status run(eval *e, awq_error *err)
     return AWQ_OK;
 }
 
-/* Whether a token that another one predicts counts. */
-static bool any_predicted_counts(const awq_tokens *tokens)
-{
-    for (int64_t i = 0; i < tokens->sequences * tokens->length; i++)
-        if (i % tokens->length && (!tokens->mask || tokens->mask[i])) return true;
-    return false;
-}
-
 static void check_scorable(const eval *e, awq_problems *problems)
 {
     const awq_tokens *tokens = &e->inputs.tokens;
-    if (tokens->ids && tokens->length >= 2 && !any_predicted_counts(tokens))
+    bool counts = !tokens->mask; /* a token that another one predicts */
+    for (int64_t i = 0; !counts && i < tokens->sequences * tokens->length; i++)
+        counts = i % tokens->length && tokens->mask[i];
+    if (tokens->ids && tokens->length >= 2 && !counts)
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "'%s': /mask leaves no token but the first of a sequence, which nothing "
                          "predicts",
@@ -129,7 +112,7 @@ int awq_command_eval(const awq_call *call)
     check_scorable(&e, &problems);
     if (problems.count)
         code = awq_exit_problems(&problems);
-    else if (run(&e, &err)) /* an interrupted one too: there is nothing to go on with */
+    else if (run(&e, &err)) /* an interrupted one too: there is nothing to resume */
         code = awq_exit_failed(&err) == AWQ_EXIT_USAGE ? AWQ_EXIT_USAGE : AWQ_EXIT_FAILED;
     awq_problems_release(&problems);
     awq_inputs_release(&e.inputs);

@@ -2,16 +2,11 @@
 #include "coordinator/commands/commands.h"
 #include "io/core/log.h"
 
-static int exit_code(awq_status status)
-{
-    if (status == AWQ_ERR_INTERRUPTED) return AWQ_EXIT_RESUMABLE;
-    return status == AWQ_ERR_USAGE ? AWQ_EXIT_USAGE : AWQ_EXIT_FAILED;
-}
-
 int awq_exit_failed(const awq_error *err)
 {
     awq_report_error(err);
-    return exit_code(err->status);
+    if (err->status == AWQ_ERR_INTERRUPTED) return AWQ_EXIT_RESUMABLE;
+    return err->status == AWQ_ERR_USAGE ? AWQ_EXIT_USAGE : AWQ_EXIT_FAILED;
 }
 
 int awq_exit_problems(const awq_problems *problems)

@@ -19,13 +19,14 @@ static awq_status print_json(const awq_plan_facts *facts, awq_error *err)
     return AWQ_OK;
 }
 
-static awq_status print_plan(const awq_call *call, const awq_inputs *inputs, awq_error *err)
+static awq_status print_plan(const awq_options *options, const awq_inputs *inputs, awq_error *err)
 {
-    const awq_options *options = call->options;
     awq_plan_facts facts;
     awq_hello needs;
     if (awq_worker_needs(options, inputs->model, &inputs->tokens, &needs, err) ||
-        awq_plan_facts_make(options, inputs, &needs, options->workers, needs.threads, &facts, err))
+        awq_plan_facts_make(
+            &(awq_sizing){options, inputs, &needs, options->plan.workers, needs.threads}, &facts,
+            err))
         return err->status;
     awq_status status = AWQ_OK;
     if (options->json)
@@ -47,39 +48,32 @@ static void print_state(const awq_options *options, awq_out_state state)
                options->out, options->out);
 }
 
-static int print_job(awq_options *options, awq_problems *problems)
+static int print_job(const awq_options *options)
 {
     awq_error err;
-    awq_check_paths(options, problems);
-    if (problems->count) return awq_exit_problems(problems);
     return awq_job_file_print(stdout, options, &err) ? awq_exit_failed(&err) : AWQ_EXIT_DONE;
-}
-
-static int plan(const awq_call *call, awq_problems *problems)
-{
-    awq_inputs inputs;
-    awq_out_state state = AWQ_OUT_FREE;
-    awq_error err;
-    int code = AWQ_EXIT_DONE;
-    awq_check_inputs(call->options, &inputs, problems);
-    awq_check_quantizable(call->options, &inputs, problems);
-    if (call->options->out) awq_check_output(call->options, &inputs, &state, problems);
-    if (problems->count) {
-        code = awq_exit_problems(problems);
-    } else {
-        print_state(call->options, state);
-        if (print_plan(call, &inputs, &err)) code = awq_exit_failed(&err);
-    }
-    awq_inputs_release(&inputs);
-    return code;
 }
 
 int awq_command_plan(const awq_call *call)
 {
+    const awq_options *options = call->options;
     awq_problems problems;
+    awq_inputs inputs;
+    awq_out_state state = AWQ_OUT_FREE;
+    awq_error err;
+    int code = AWQ_EXIT_DONE;
+    if (options->plan.print_job) return print_job(options);
     awq_problems_init(&problems);
-    int code =
-        call->options->print_job ? print_job(call->options, &problems) : plan(call, &problems);
+    awq_check_inputs(options, &inputs, &problems);
+    awq_check_quantizable(options, &inputs, &problems);
+    if (options->out) awq_check_output(options, &inputs, &state, &problems);
+    if (problems.count) {
+        code = awq_exit_problems(&problems);
+    } else {
+        print_state(options, state);
+        if (print_plan(options, &inputs, &err)) code = awq_exit_failed(&err);
+    }
     awq_problems_release(&problems);
+    awq_inputs_release(&inputs);
     return code;
 }

@@ -14,7 +14,6 @@
 #include "io/core/fault.h"
 #include "io/core/log.h"
 #include "jobs/options/amounts.h"
-#include "layers/quantize/cost.h"
 
 static const double least_lock_wait = 3; /* seconds */
 
@@ -36,6 +35,27 @@ static awq_status check_backends(const awq_run *run, awq_error *err)
     return AWQ_OK;
 }
 
+/* Workers read tokens from a file: those of --text lie in the run directory, written anew each time
+ * (the same, or the fingerprint says so). */
+static awq_status write_tokens(awq_run *run, awq_error *err)
+{
+    run->told = *run->options;
+    if (!run->options->text.files) return AWQ_OK;
+    if (awq_path_join(run->tokens, run->directory, "tokens.h5", err) ||
+        awq_tokens_write(run->tokens, &run->inputs.tokens, err))
+        return err->status;
+    run->told.tokens = run->tokens;
+    return AWQ_OK;
+}
+
+static awq_status hire(awq_run *run, awq_error *err)
+{
+    awq_job job = {.command = AWQ_COMMAND_QUANTIZE, .options = run->told};
+    memcpy(job.run_directory, run->directory, sizeof job.run_directory);
+    if (!run->options->restart) awq_run_kind(run->directory, job.kind);
+    return awq_crew_hire(run->crew, &job, err) ? err->status : check_backends(run, err);
+}
+
 static awq_status prepare_directory(awq_run *run, awq_problems *problems, awq_error *err)
 {
     json_t *fingerprint = awq_job_fingerprint(run->options, run->inputs.model, &run->inputs.tokens,
@@ -43,7 +63,7 @@ static awq_status prepare_directory(awq_run *run, awq_problems *problems, awq_er
     if (!fingerprint) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the job's fingerprint");
     awq_status status = awq_job_fingerprint_text(fingerprint, run->fingerprint, err);
     if (!status && run->options->restart) status = awq_run_discard(run->directory, err);
-    if (!status) status = awq_run_prepare(run->directory, fingerprint, run->options, problems, err);
+    if (!status) status = awq_run_prepare(run->directory, fingerprint, &run->told, problems, err);
     json_decref(fingerprint);
     if (!status && problems->count)
         awq_problems_add(problems, AWQ_ERR_INPUT,
@@ -95,71 +115,13 @@ static awq_status plan(awq_run *run, awq_error *err)
 
 static awq_status begin_progress(awq_run *run, awq_error *err)
 {
-    const awq_model *model = awq_checkpoint_model(run->inputs.model);
-    int64_t length = run->inputs.tokens.length, tokens = run->inputs.tokens.sequences * length;
-    size_t bytes = (size_t)run->plan.layers * sizeof *run->plan.done;
-    int64_t scored = awq_job_objective_sequences(run->options, &run->inputs.tokens) * length;
-    awq_workload load = {.plan = &run->plan,
-                         .done = malloc(bytes),
-                         .workers = run->crew->count,
-                         .tiles = awq_job_tiles(run->options, &run->inputs.tokens),
-                         .tokens = tokens,
-                         .forward = awq_work_forward(model, tokens, length),
-                         .gram = awq_work_gram(model, tokens),
-                         .search = awq_work_search(model, &run->options->recipe, scored, length)};
-    if (!load.done) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to tell the progress");
-    memcpy(load.done, run->plan.done, bytes);
+    awq_workload load;
+    if (awq_workload_make(run->options, awq_checkpoint_model(run->inputs.model),
+                          &run->inputs.tokens, &run->plan, run->crew->count, &load, err))
+        return err->status;
     run->layers_done = run->layers_at_start = run->plan.layers - run->plan.layers_left;
     awq_progress_begin(&run->view, &load, run->layers_done, run->options);
     return AWQ_OK;
-}
-
-static awq_status work(awq_run *run, awq_error *err)
-{
-    while (run->layers_done < run->plan.layers) {
-        awq_letter *letter;
-        if (awq_run_next(run, AWQ_RUN_RUNNING, &letter, NULL, err)) return err->status;
-        awq_run_read(run, letter);
-        awq_letter_free(letter);
-    }
-    return AWQ_OK;
-}
-
-/* ---- the whole ---- */
-
-static void announce(const awq_run *run)
-{
-    const awq_plan *p = &run->plan;
-    AWQ_LOG(AWQ_LOG_INFO, "quantizing", AWQ_WHOLE("layers", p->layers),
-            AWQ_WHOLE("done", p->layers - p->layers_left),
-            AWQ_WHOLE("forward_only", p->forward_only), AWQ_WHOLE("stages", p->stage_count),
-            AWQ_WHOLE("stage_layers", p->stage_layers), AWQ_WHOLE("workers", run->crew->count),
-            AWQ_WHOLE("sequences", run->inputs.tokens.sequences),
-            AWQ_WHOLE("length", run->inputs.tokens.length),
-            AWQ_QUOTED("backend", run->crew->members[0].hello.kind));
-}
-
-/* Workers read tokens from a file: those of --text lie in the run directory, written anew each time
- * (the same, or the fingerprint says so). */
-static awq_status write_tokens(awq_run *run, awq_error *err)
-{
-    char path[AWQ_PATH_BYTES];
-    if (!run->options->text) return AWQ_OK;
-    if (awq_path_join(path, run->directory, "tokens.h5", err) ||
-        awq_tokens_write(path, &run->inputs.tokens, err))
-        return err->status;
-    free(run->options->tokens);
-    run->options->tokens = strdup(path);
-    if (run->options->tokens) return AWQ_OK;
-    return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the name of the tokens");
-}
-
-static awq_status hire(awq_run *run, awq_error *err)
-{
-    awq_job job = {.command = AWQ_COMMAND_QUANTIZE, .options = *run->options};
-    memcpy(job.run_directory, run->directory, sizeof job.run_directory);
-    if (!run->options->restart) awq_run_kind(run->directory, job.kind);
-    return awq_crew_hire(run->crew, &job, err) ? err->status : check_backends(run, err);
 }
 
 /* A job that was ended by force could not say so itself; its status can. */
@@ -178,30 +140,48 @@ static void tell_of_last_run(const awq_run *run)
     json_decref(status);
 }
 
-/* With the lock held. Problems are found only where a job.json is of another job. */
-static awq_status go(awq_run *run, awq_problems *problems, awq_error *err)
+static void announce(const awq_run *run)
+{
+    const awq_plan *p = &run->plan;
+    AWQ_LOG(AWQ_LOG_INFO, "quantizing", AWQ_WHOLE("layers", p->layers),
+            AWQ_WHOLE("done", p->layers - p->layers_left),
+            AWQ_WHOLE("forward_only", p->forward_only), AWQ_WHOLE("stages", p->stage_count),
+            AWQ_WHOLE("stage_layers", p->stage_layers), AWQ_WHOLE("workers", run->crew->count),
+            AWQ_WHOLE("sequences", run->inputs.tokens.sequences),
+            AWQ_WHOLE("length", run->inputs.tokens.length),
+            AWQ_QUOTED("backend", run->crew->members[0].hello.kind));
+}
+
+/* With the lock held: all but the work. Problems are found only where a job.json is of another job,
+ * or the disk is too small. */
+static awq_status begin(awq_run *run, awq_problems *problems, awq_error *err)
 {
     tell_of_last_run(run);
+    if (run->options->restart && awq_out_discard(run->options->out, err)) return err->status;
     if (write_tokens(run, err) || hire(run, err) || prepare_directory(run, problems, err))
         return err->status;
     if (problems->count) return AWQ_OK;
     if (plan(run, err)) return err->status;
     int64_t boundaries = awq_plan_boundaries(&run->plan, run->crew->count, run->options->keep_run);
     awq_check_disk(run->options, &run->inputs, boundaries, problems);
-    if (problems->count) return AWQ_OK;
-    if (begin_progress(run, err)) return err->status;
+    if (problems->count || begin_progress(run, err)) return problems->count ? AWQ_OK : err->status;
     if (run->options->time_limit > 0)
         run->crew->deadline = awq_clock_seconds() + run->options->time_limit;
     announce(run);
-    awq_run_tell(run, AWQ_RUN_RUNNING, NULL);
-    awq_crew_send_plan(run->crew, &run->plan, run->fingerprint);
-    awq_status status = work(run, err) ? err->status : awq_run_merge(run, err);
-    awq_progress_end(&run->view);
-    if (!status) return awq_run_summary(run, err);
-    if (status == AWQ_ERR_INTERRUPTED) awq_run_wind_down(run, err);
-    awq_run_tell(run, err->status == AWQ_ERR_INTERRUPTED ? AWQ_RUN_INTERRUPTED : AWQ_RUN_FAILED,
-                 err->text);
-    return err->status;
+    return AWQ_OK;
+}
+
+/* ---- the work ---- */
+
+static awq_status quantize_layers(awq_run *run, awq_error *err)
+{
+    while (run->layers_done < run->plan.layers) {
+        awq_letter *letter;
+        if (awq_run_next(run, AWQ_RUN_RUNNING, &letter, NULL, err)) return err->status;
+        awq_run_read(run, letter);
+        awq_letter_free(letter);
+    }
+    return AWQ_OK;
 }
 
 static awq_status finish_directory(awq_run *run, awq_error *err)
@@ -213,6 +193,22 @@ static awq_status finish_directory(awq_run *run, awq_error *err)
     AWQ_FAULT_POINT("finish-before-removal");
     return awq_path_remove_tree(run->directory, err);
 }
+
+/* From the plan to the checkpoint, or to a run directory that says why not. */
+static awq_status carry_out(awq_run *run, awq_error *err)
+{
+    awq_run_tell(run, AWQ_RUN_RUNNING, NULL);
+    awq_crew_send_plan(run->crew, &run->plan, run->fingerprint);
+    awq_status status = quantize_layers(run, err) ? err->status : awq_run_merge(run, err);
+    awq_progress_end(&run->view);
+    if (!status) return awq_run_summary(run, err) ? err->status : finish_directory(run, err);
+    if (status == AWQ_ERR_INTERRUPTED) awq_run_wind_down(run, err);
+    awq_run_tell(run, err->status == AWQ_ERR_INTERRUPTED ? AWQ_RUN_INTERRUPTED : AWQ_RUN_FAILED,
+                 err->text);
+    return err->status;
+}
+
+/* ---- the output ---- */
 
 /* A run directory beside a complete checkpoint is what a job killed at its very end has left,
  * unless --keep-run left it. */
@@ -230,7 +226,7 @@ static void remove_leftover(const char *run)
     awq_run_lock_release(lock);
 }
 
-static int complete(const awq_run *run, awq_problems *problems)
+static int end_complete(const awq_run *run, awq_problems *problems)
 {
     awq_check_complete(run->options, &run->inputs, problems);
     if (problems->count) return awq_exit_problems(problems);
@@ -270,64 +266,58 @@ static bool is_complete(const awq_options *options)
            state == AWQ_OUT_COMPLETE;
 }
 
+/* The exit code of a run that was not carried out, and what is left of it. */
+static int end_unfinished(const awq_run *run, const awq_error *err)
+{
+    int code = err->status == AWQ_ERR_INTERRUPTED ? AWQ_EXIT_RESUMABLE : awq_exit_failed(err);
+    if (run->plan.layers || code == AWQ_EXIT_RESUMABLE)
+        awq_report_note("%lld of %lld layers are done and kept in '%s'; run the same command again "
+                        "to resume",
+                        (long long)run->layers_done,
+                        (long long)awq_checkpoint_model(run->inputs.model)->layers, run->directory);
+    if (code == AWQ_EXIT_RESUMABLE && run->layers_done == run->layers_at_start)
+        awq_report_warning(
+            "no layer was finished this time; if that repeats itself, allow more time, or "
+            "give a smaller --stage-layers or more workers");
+    return code;
+}
+
 static int quantize(awq_run *run, awq_problems *problems)
 {
     awq_error err;
     awq_status status = take_lock(run, &err);
-    if (!status && is_complete(run->options)) {
-        awq_run_lock_release(run->lock);
-        return complete(run, problems);
-    }
-    if (!status && run->options->restart) status = awq_out_discard(run->options->out, &err);
-    if (!status) status = go(run, problems, &err);
-    if (!status && !problems->count) status = finish_directory(run, &err);
+    bool complete = !status && is_complete(run->options);
+    if (!status && !complete) status = begin(run, problems, &err);
+    if (!status && !complete && !problems->count) status = carry_out(run, &err);
     awq_run_lock_release(run->lock);
+    if (complete) return end_complete(run, problems);
     if (problems->count) return awq_exit_problems(problems);
-    if (!status) return AWQ_EXIT_DONE;
-    int code = err.status == AWQ_ERR_INTERRUPTED ? AWQ_EXIT_RESUMABLE : awq_exit_failed(&err);
-    if (run->plan.layers || code == AWQ_EXIT_RESUMABLE)
-        awq_report_note("%lld of %lld layers are done and kept in '%s'; run the same command again "
-                        "to go on",
-                        (long long)run->layers_done,
-                        (long long)awq_checkpoint_model(run->inputs.model)->layers, run->directory);
-    if (code == AWQ_EXIT_RESUMABLE && run->layers_done == run->layers_at_start)
-        awq_report_warning("no layer was finished this time; if that goes on, allow more time, or "
-                           "give a smaller --stage-layers or more workers");
-    return code;
-}
-
-static void release(awq_run *run)
-{
-    awq_inputs_release(&run->inputs);
-    awq_plan_release(&run->plan);
-    free(run->boundary);
-    free(run->workers);
+    return status ? end_unfinished(run, &err) : AWQ_EXIT_DONE;
 }
 
 int awq_command_quantize(const awq_call *call)
 {
-    awq_run *run = calloc(1, sizeof *run);
+    awq_run run = {.options = call->options, .crew = call->crew};
     awq_out_state state;
     awq_problems problems;
     awq_error err;
-    int code = AWQ_EXIT_FAILED;
-    if (!run) return AWQ_EXIT_FAILED;
+    int code;
     awq_problems_init(&problems);
-    run->options = call->options;
-    run->crew = call->crew;
-    awq_check_inputs(run->options, &run->inputs, &problems);
-    awq_check_quantizable(run->options, &run->inputs, &problems);
-    awq_check_output(run->options, &run->inputs, &state, &problems);
+    awq_check_inputs(run.options, &run.inputs, &problems);
+    awq_check_quantizable(run.options, &run.inputs, &problems);
+    awq_check_output(run.options, &run.inputs, &state, &problems);
+    if (awq_path_join(run.directory, run.options->out, AWQ_RUN_DIRECTORY_NAME, &err))
+        awq_problems_add_error(&problems, &err);
     if (problems.count)
         code = awq_exit_problems(&problems);
-    else if (awq_path_join(run->directory, run->options->out, AWQ_RUN_DIRECTORY_NAME, &err))
-        code = awq_exit_failed(&err);
-    else if (state == AWQ_OUT_COMPLETE && !run->options->restart)
-        code = complete(run, &problems);
+    else if (state == AWQ_OUT_COMPLETE && !run.options->restart)
+        code = end_complete(&run, &problems);
     else
-        code = quantize(run, &problems);
+        code = quantize(&run, &problems);
     awq_problems_release(&problems);
-    release(run);
-    free(run);
+    awq_inputs_release(&run.inputs);
+    awq_plan_release(&run.plan);
+    free(run.boundary);
+    free(run.workers);
     return code;
 }

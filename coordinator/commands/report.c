@@ -15,7 +15,7 @@ static awq_status write_html(const awq_options *options, const awq_report_source
     json_t *data = awq_report_json(source, err);
     if (!data) return err->status;
     long long shown = (long long)json_array_size(json_object_get(data, "records"));
-    const char *file = options->html ? options->html : path;
+    const char *file = options->report.html ? options->report.html : path;
     awq_status status = awq_report_write_page(file, data, &bytes, err);
     json_decref(data);
     if (status) return status;
@@ -30,13 +30,13 @@ int awq_command_report(const awq_call *call)
     const awq_options *options = call->options;
     awq_report_source source;
     awq_error err;
-    if (options->csv && options->html) {
+    if (options->report.csv && options->report.html) {
         awq_fail(&err, AWQ_ERR_USAGE, "--csv prints, --html writes a page: give one of them");
         return awq_exit_failed(&err);
     }
     if (awq_report_open(options->out, &source, &err)) return awq_exit_failed(&err);
-    awq_status status = options->csv ? awq_report_print_csv(stdout, &source, &err)
-                                     : write_html(options, &source, &err);
+    awq_status status = options->report.csv ? awq_report_print_csv(stdout, &source, &err)
+                                            : write_html(options, &source, &err);
     awq_report_close(&source);
     return status ? awq_exit_failed(&err) : AWQ_EXIT_DONE;
 }

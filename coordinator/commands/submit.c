@@ -97,76 +97,70 @@ static awq_status submit(const awq_options *options, const char *run, const char
 
 /* ---- the whole ---- */
 
-/* A job that asks for GPUs computes on them, or fails in its first second: not on the CPUs beside
- * them. */
-static void take_gpus(awq_options *options, awq_problems *problems)
+/* The options of the job. One that asks for GPUs computes on them, or fails in its first second:
+ * not on the CPUs beside them. Strings are borrowed. */
+static awq_options options_of_job(const awq_options *options)
 {
-    if (!options->gpus_per_node || strcmp(options->backend, "auto")) return;
-    char *cuda = strdup("cuda");
-    if (!cuda) {
-        awq_problems_add(problems, AWQ_ERR_MEMORY, "no memory for the options");
-        return;
-    }
-    free(options->backend);
-    options->backend = cuda;
+    static char cuda[] = "cuda";
+    awq_options job = *options;
+    if (options->submit.gpus_per_node && !strcmp(options->backend, "auto")) job.backend = cuda;
+    return job;
 }
 
 /* What a worker needs on the nodes. A share of a node's or a GPU's memory is known there only; an
  * amount is known here. --program may have a backend that this build lacks, and is then estimated
  * by what there is. */
-static awq_status find_needs(const awq_call *call, const awq_inputs *inputs, awq_hello *needs,
+static awq_status find_needs(const awq_options *options, const awq_inputs *inputs, awq_hello *needs,
                              awq_error *err)
 {
     static char any[] = "auto";
-    awq_options there = *call->options;
+    awq_options there = *options;
     bool unknown = there.device_memory.percent, cuda = !strcmp(there.backend, "cuda");
     if (unknown && cuda) there.device_memory = (awq_memory){.amount = 1e15};
     awq_status status = awq_worker_needs(&there, inputs->model, &inputs->tokens, needs, err);
-    if (status == AWQ_ERR_USAGE && cuda && there.program) {
-        there = *call->options;
+    if (status == AWQ_ERR_USAGE && cuda && there.submit.program) {
+        there = *options;
         there.backend = any;
         status = awq_worker_needs(&there, inputs->model, &inputs->tokens, needs, err);
-    } else if (status == AWQ_ERR_USAGE && cuda && there.gpus_per_node) {
+    } else if (status == AWQ_ERR_USAGE && cuda && there.submit.gpus_per_node) {
         awq_error_wrap(err, "--gpus-per-node needs a build with CUDA, such as --program may name");
     }
     if (unknown) needs->budget_bytes = AWQ_BUDGET_UNKNOWN;
     return status;
 }
 
-static awq_status show(FILE *file, const awq_call *call, const awq_inputs *inputs,
+static awq_status show(FILE *file, const awq_options *options, const awq_inputs *inputs,
                        awq_request *request, awq_problems *problems, awq_error *err)
 {
-    const awq_options *options = call->options;
     awq_hello needs;
-    if (find_needs(call, inputs, &needs, err)) return err->status;
+    if (find_needs(options, inputs, &needs, err)) return err->status;
     if (awq_request_make(options, inputs, &needs, request, problems, err)) return err->status;
     if (problems->count) return AWQ_OK;
     awq_plan_facts facts;
-    if (awq_plan_facts_make(options, inputs, &needs, request->nodes * request->workers_per_node,
-                            request->cores, &facts, err))
-        return err->status;
+    awq_sizing job = {options, inputs, &needs, request->nodes * request->workers_per_node,
+                      request->cores};
+    if (awq_plan_facts_make(&job, &facts, err)) return err->status;
     awq_plan_facts_print(file, &facts);
     awq_plan_facts_release(&facts);
-    awq_request_print(file, options, request);
-    if (options->gpus_per_node && !strcmp(options->backend, "cpu"))
+    awq_request_print(file, &options->submit, request);
+    if (options->submit.gpus_per_node && !strcmp(options->backend, "cpu"))
         awq_report_warning("the job asks for GPUs, and computes with the cpu backend: they would "
                            "be idle");
     return AWQ_OK;
 }
 
 /* A dry run keeps stdout for the script. */
-static awq_status go(const awq_call *call, const awq_inputs *inputs, const char *run,
+static awq_status go(const awq_options *options, const awq_inputs *inputs, const char *run,
                      awq_problems *problems, awq_error *err)
 {
-    const awq_options *options = call->options;
     awq_request request;
-    if (show(options->dry_run ? stderr : stdout, call, inputs, &request, problems, err))
+    if (show(options->submit.dry_run ? stderr : stdout, options, inputs, &request, problems, err))
         return err->status;
     if (problems->count) return AWQ_OK;
     char *text = awq_script_make(options, &request);
     if (!text) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the batch script");
     awq_status status = AWQ_OK;
-    if (options->dry_run)
+    if (options->submit.dry_run)
         fputs(text, stdout);
     else
         status = submit(options, run, text, err);
@@ -174,26 +168,18 @@ static awq_status go(const awq_call *call, const awq_inputs *inputs, const char 
     return status;
 }
 
-static void check(awq_options *options, awq_inputs *inputs, awq_out_state *state,
-                  char run[AWQ_PATH_BYTES], awq_problems *problems)
+static void check_earlier_jobs(const awq_options *options, const awq_inputs *inputs,
+                               awq_out_state state, const char *run, awq_problems *problems)
 {
-    awq_error err;
-    take_gpus(options, problems);
-    awq_script_check(options, problems);
-    awq_check_inputs(options, inputs, problems);
-    awq_check_quantizable(options, inputs, problems);
-    awq_check_output(options, inputs, state, problems);
-    if (awq_path_join(run, options->out, AWQ_RUN_DIRECTORY_NAME, &err))
-        awq_problems_add_error(problems, &err);
-    if (problems->count) return;
-    if (*state == AWQ_OUT_COMPLETE && !options->restart)
+    if (state == AWQ_OUT_COMPLETE && !options->restart)
         awq_check_complete(options, inputs, problems);
     check_earlier(options, inputs, run, problems);
-    if (!options->dry_run) check_queue(options, run, problems);
+    if (!options->submit.dry_run) check_queue(options, run, problems);
 }
 
 int awq_command_submit(const awq_call *call)
 {
+    const awq_options options = options_of_job(call->options);
     awq_inputs inputs;
     awq_out_state state;
     awq_problems problems;
@@ -201,13 +187,17 @@ int awq_command_submit(const awq_call *call)
     char run[AWQ_PATH_BYTES];
     awq_status status = AWQ_OK;
     awq_problems_init(&problems);
-    check(call->options, &inputs, &state, run, &problems);
-    bool complete = state == AWQ_OUT_COMPLETE && !call->options->restart;
-    if (!problems.count && complete)
-        printf("%s: complete already; nothing to do (--restart makes it anew)\n",
-               call->options->out);
+    awq_script_check(&options.submit, &problems);
+    awq_check_inputs(&options, &inputs, &problems);
+    awq_check_quantizable(&options, &inputs, &problems);
+    awq_check_output(&options, &inputs, &state, &problems);
+    if (awq_path_join(run, options.out, AWQ_RUN_DIRECTORY_NAME, &err))
+        awq_problems_add_error(&problems, &err);
+    if (!problems.count) check_earlier_jobs(&options, &inputs, state, run, &problems);
+    if (!problems.count && state == AWQ_OUT_COMPLETE && !options.restart)
+        printf("%s: complete already; nothing to do (--restart makes it anew)\n", options.out);
     else if (!problems.count)
-        status = go(call, &inputs, run, &problems, &err);
+        status = go(&options, &inputs, run, &problems, &err);
     int code = problems.count ? awq_exit_problems(&problems)
                : status       ? awq_exit_failed(&err)
                               : AWQ_EXIT_DONE;

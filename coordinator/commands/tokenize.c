@@ -47,7 +47,7 @@ int awq_command_tokenize(const awq_call *call)
     awq_error err;
     awq_status status = AWQ_OK;
     awq_problems_init(&problems);
-    awq_calibration_check(call->options, &problems);
+    awq_calibration_check(&call->options->text, &problems);
     if (!problems.count) status = tokenize(call->options, &problems, &err);
     int code = problems.count ? awq_exit_problems(&problems)
                : status       ? awq_exit_failed(&err)

@@ -28,10 +28,10 @@ static void unchecked(awq_verification *v, const char *sentence)
 
 static void check_options(const awq_options *options, awq_problems *problems)
 {
-    if (options->layer >= 0 && (!options->model || !options->tokens))
+    if (options->verify_layer >= 0 && (!options->model || !options->tokens))
         awq_problems_add(problems, AWQ_ERR_USAGE,
                          "--layer needs --model and --tokens, which the checkpoint was made of");
-    if (options->tokens && options->layer < 0)
+    if (options->tokens && options->verify_layer < 0)
         awq_problems_add(problems, AWQ_ERR_USAGE,
                          "--tokens is for a --layer that is made again; give both or neither");
 }
@@ -131,14 +131,6 @@ static void read_statistics(awq_verification *v)
     awq_tensor_sums_release(&sums);
 }
 
-static void drop_source(awq_verification *v)
-{
-    awq_checkpoint_close(v->source);
-    v->source = NULL;
-    free(v->options->model);
-    v->options->model = NULL;
-}
-
 /* The source must be sound itself; another model is a finding, and not compared with. */
 static void open_source(awq_verification *v, awq_problems *problems)
 {
@@ -162,14 +154,14 @@ static void open_source(awq_verification *v, awq_problems *problems)
                          v->options->model, what);
     unchecked(v, v->model ? "weights against the source, which is another model"
                           : "weights against the source: config.json does not describe a model");
-    drop_source(v);
+    awq_checkpoint_close(v->source);
+    v->source = NULL;
 }
 
 /* false: there is nothing to look at, or the command cannot be carried out as it was given. */
 static bool open_all(awq_verification *v, awq_problems *problems)
 {
     check_options(v->options, problems);
-    awq_check_paths(v->options, problems);
     check_finished(v->options->out, problems);
     if (problems->count) return false;
     v->made = awq_checkpoint_survey(v->options->out, &v->structure);
@@ -181,7 +173,7 @@ static bool open_all(awq_verification *v, awq_problems *problems)
     check_files(v);
     read_statistics(v);
     open_source(v, problems);
-    if (!problems->count && v->options->layer >= 0) awq_verify_check_again(v, problems);
+    if (!problems->count && v->layer >= 0) awq_verify_check_again(v, problems);
     return !problems->count;
 }
 
@@ -232,9 +224,10 @@ static awq_status check_parts(awq_verification *v, awq_error *err)
 
 static awq_status work(awq_verification *v, awq_error *err)
 {
-    awq_job job = {.command = AWQ_COMMAND_VERIFY, .options = *v->options};
+    awq_job job = {.command = AWQ_COMMAND_VERIFY, .options = v->job_options};
     const char *kind = json_string_value(json_object_get(v->job, "backend"));
     snprintf(job.kind, sizeof job.kind, "%s", kind ? kind : "");
+    if (!v->source) job.options.model = NULL; /* workers compare with none */
     v->findings = calloc((size_t)v->parts, sizeof *v->findings);
     v->checks = calloc((size_t)v->parts, sizeof *v->checks);
     v->linears = calloc((size_t)v->parts, sizeof *v->linears);
@@ -248,7 +241,7 @@ static awq_status work(awq_verification *v, awq_error *err)
     awq_progress_end(&v->view);
     if (status) return status;
     awq_verify_find_outliers(v);
-    return v->options->layer >= 0 ? awq_verify_make_again(v, err) : AWQ_OK;
+    return v->layer >= 0 ? awq_verify_make_again(v, err) : AWQ_OK;
 }
 
 /* ---- the whole ---- */
@@ -265,6 +258,7 @@ static void release(awq_verification *v)
     awq_problems_release(&v->again);
     awq_problems_release(&v->unchecked);
     awq_tokens_release(&v->tokens);
+    awq_options_release(&v->job_options);
     awq_checkpoint_close(v->made);
     awq_checkpoint_close(v->source);
     json_decref(v->job);
@@ -273,9 +267,10 @@ static void release(awq_verification *v)
 static int verify(awq_verification *v, awq_problems *problems)
 {
     awq_error err;
+    if (awq_options_copy(&v->job_options, v->options, &err)) return awq_exit_failed(&err);
     if (!open_all(v, problems)) return awq_exit_problems(problems);
     if (work(v, &err) || awq_verify_print(v, &err)) {
-        /* an interrupted one too: there is nothing to go on with */
+        /* an interrupted one too: there is nothing to resume */
         return awq_exit_failed(&err) == AWQ_EXIT_USAGE ? AWQ_EXIT_USAGE : AWQ_EXIT_FAILED;
     }
     return awq_verify_count(v) ? AWQ_EXIT_FAILED : AWQ_EXIT_DONE;
@@ -283,7 +278,8 @@ static int verify(awq_verification *v, awq_problems *problems)
 
 int awq_command_verify(const awq_call *call)
 {
-    awq_verification v = {.options = call->options, .crew = call->crew};
+    awq_verification v = {
+        .options = call->options, .crew = call->crew, .layer = call->options->verify_layer};
     awq_problems problems;
     awq_problems_init(&problems);
     int code = verify(&v, &problems);

@@ -19,30 +19,24 @@ static void tell(json_t *versions, const char *name, const char *version)
     json_object_set_new(versions, name, json_string(version));
 }
 
-static void tell_mpi(json_t *versions)
+static void tell_libraries(json_t *versions)
 {
     char text[MPI_MAX_LIBRARY_VERSION_STRING];
     int length;
+    unsigned major, minor, patch;
     MPI_Get_library_version(text, &length);
     text[strcspn(text, ",\n")] = '\0';
     tell(versions, "MPI", text);
-}
-
-static void tell_hdf5(json_t *versions)
-{
-    char text[64];
-    unsigned major, minor, patch;
     H5get_libversion(&major, &minor, &patch);
     snprintf(text, sizeof text, "%u.%u.%u", major, minor, patch);
     tell(versions, "HDF5", text);
-}
-
-static void tell_pcre2(json_t *versions)
-{
-    char text[64]; /* "10.42 2022-12-11" */
-    if (pcre2_config(PCRE2_CONFIG_VERSION, NULL) > (int)sizeof text) return;
-    pcre2_config(PCRE2_CONFIG_VERSION, text);
-    tell(versions, "PCRE2", text);
+    tell(versions, "zlib", zlibVersion());
+    tell(versions, "jansson", jansson_version_str());
+    if (pcre2_config(PCRE2_CONFIG_VERSION, NULL) <= (int)sizeof text) { /* "10.42 2022-12-11" */
+        pcre2_config(PCRE2_CONFIG_VERSION, text);
+        tell(versions, "PCRE2", text);
+    }
+    tell(versions, "utf8proc", utf8proc_version());
 }
 
 /* "OpenBLAS 0.3.21 ...": a name, and what is said of it. */
@@ -71,22 +65,16 @@ static const struct serving_kernel {
     int capability;
 } kernels[] = {{"GEMM", 75}, {"Marlin", 80}};
 
-static json_t *serving_kernels(const awq_device_facts *gpu)
+static json_t *describe(const awq_device_facts *gpu)
 {
+    char capability[32];
     json_t *names = json_array();
     for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
         if (10 * gpu->major + gpu->minor >= kernels[i].capability)
             json_array_append_new(names, json_string(kernels[i].name));
-    return names;
-}
-
-static json_t *describe(const awq_device_facts *gpu)
-{
-    char capability[32];
     snprintf(capability, sizeof capability, "%d.%d", gpu->major, gpu->minor);
     return json_pack("{s:s, s:s, s:I, s:o}", "name", gpu->name, "compute_capability", capability,
-                     "memory_bytes", (json_int_t)gpu->memory_bytes, "awq_kernels",
-                     serving_kernels(gpu));
+                     "memory_bytes", (json_int_t)gpu->memory_bytes, "awq_kernels", names);
 }
 
 /* Adds "driver" (null: none), "GPUs" and, where there are none, "no_GPU": why. */
@@ -152,12 +140,7 @@ int awq_command_version(const awq_call *call)
 {
     json_t *versions = json_object();
     tell(versions, "awqrun", AWQ_VERSION);
-    tell_mpi(versions);
-    tell_hdf5(versions);
-    tell(versions, "zlib", zlibVersion());
-    tell(versions, "jansson", jansson_version_str());
-    tell_pcre2(versions);
-    tell(versions, "utf8proc", utf8proc_version());
+    tell_libraries(versions);
     tell_backends(versions);
     add_gpus(versions);
     char *text = call->options->json ? json_dumps(versions, JSON_INDENT(2)) : NULL;

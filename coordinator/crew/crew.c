@@ -123,20 +123,16 @@ static awq_status read_letter(awq_crew *crew, awq_letter *letter, awq_letter **o
     return status;
 }
 
-static void ping(awq_crew *crew)
-{
-    double now = awq_clock_seconds();
-    if (!crew->timeout || now - crew->pinged < ping_seconds) return;
-    crew->pinged = now;
-    awq_crew_broadcast(crew, AWQ_LETTER_PING, 0, 0, NULL, 0);
-}
-
 /* One turn of the mail: at most one letter, for whichever half it is. */
 static awq_status turn(awq_crew *crew, awq_letter **out, int *worker, awq_error *err)
 {
     awq_letter *letter;
+    double now = awq_clock_seconds();
     int ignored;
-    ping(crew);
+    if (crew->timeout && now - crew->pinged >= ping_seconds) {
+        crew->pinged = now;
+        awq_crew_broadcast(crew, AWQ_LETTER_PING, 0, 0, NULL, 0);
+    }
     if (awq_mail_pump(crew->mail, &letter, err)) return err->status;
     if (crew->own) awq_worker_tick(crew->own, &ignored);
     if (!letter) return AWQ_OK;

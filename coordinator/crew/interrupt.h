@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * coordinator/crew/interrupt.h - signals that ask a job to stop in order: USR1 (which mpirun
+ * coordinator/crew/interrupt.h - signals that ask a job for a graceful stop: USR1 (which mpirun
  * forwards and SLURM sends before a limit), TERM, INT. */
 #ifndef AWQ_COORDINATOR_CREW_INTERRUPT_H
 #define AWQ_COORDINATOR_CREW_INTERRUPT_H

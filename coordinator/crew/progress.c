@@ -12,6 +12,8 @@
 #include "io/core/log.h"
 #include "jobs/options/amounts.h"
 #include "jobs/plan/forecast.h"
+#include "jobs/plan/job.h"
+#include "layers/quantize/cost.h"
 
 static const double bar_seconds = 0.2;
 static const double line_seconds = 10, line_share = 0.02, longest_line_seconds = 300;
@@ -29,6 +31,27 @@ static bool parent_stderr_is_terminal(void)
     if (length < 0) return false;
     target[length] = '\0';
     return !strncmp(target, "/dev/pts/", 9) || !strncmp(target, "/dev/tty", 8);
+}
+
+awq_status awq_workload_make(const awq_options *options, const awq_model *model,
+                             const awq_tokens *tokens, const awq_plan *plan, int workers,
+                             awq_workload *out, awq_error *err)
+{
+    int64_t length = tokens->length, count = tokens->sequences * length;
+    int64_t scored = awq_job_objective_sequences(options, tokens) * length;
+    size_t bytes = (size_t)plan->layers * sizeof *plan->done;
+    awq_workload load = {.plan = plan,
+                         .done = malloc(bytes),
+                         .workers = workers,
+                         .tiles = awq_job_tiles(options, tokens),
+                         .tokens = count,
+                         .forward = awq_work_forward(model, count, length),
+                         .gram = awq_work_gram(model, count),
+                         .search = awq_work_search(model, &options->recipe, scored, length)};
+    if (!load.done) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to tell the progress");
+    memcpy(load.done, plan->done, bytes);
+    *out = load;
+    return AWQ_OK;
 }
 
 static void begin(awq_progress_view *view, double total, const awq_options *options)

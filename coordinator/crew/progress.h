@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "io/model/model.h"
+#include "io/text/tokens.h"
 #include "jobs/mail/letters.h"
 #include "jobs/options/options.h"
 #include "jobs/plan/plan.h"
@@ -24,6 +26,11 @@ typedef struct awq_workload {
     /* floating-point operations of one layer, all tiles */
     double forward, gram, search;
 } awq_workload;
+
+/* The work of quantizing what the plan says is left. awq_progress_begin takes it over. */
+awq_status awq_workload_make(const awq_options *options, const awq_model *model,
+                             const awq_tokens *tokens, const awq_plan *plan, int workers,
+                             awq_workload *out, awq_error *err);
 
 typedef struct awq_progress_view {
     awq_workload load;

@@ -12,8 +12,10 @@
 #include "jobs/run/run_lock.h"
 
 typedef struct awq_run {
-    awq_options *options; /* borrowed */
-    awq_crew *crew;       /* borrowed */
+    const awq_options *options;  /* borrowed */
+    awq_options told;            /* as workers and job.json have them: strings are borrowed */
+    char tokens[AWQ_PATH_BYTES]; /* of told, when they are made of text */
+    awq_crew *crew;              /* borrowed */
     awq_inputs inputs;
     char directory[AWQ_PATH_BYTES]; /* OUT/.awqrun */
     char fingerprint[AWQ_FINGERPRINT_BYTES];

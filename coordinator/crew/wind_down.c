@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Stopping in order: finish the layers that are being searched, as far as the grace period allows,
- * and leave a run directory to go on from. */
+ * A graceful stop: finish the layers that are being searched, as far as the grace period allows,
+ * and leave a run directory to resume from. */
 #include <stdio.h>
 
 #include "coordinator/crew/interrupt.h"
@@ -27,21 +27,16 @@ static void name_the_lost(awq_run *run, double since)
     awq_run_tell(run, AWQ_RUN_FAILED, err.text);
 }
 
-static void say(const awq_run *run, const awq_error *reason)
-{
-    char grace[32];
-    awq_format_seconds(grace, run->options->grace);
-    awq_report_note("%s; finishing the layers being searched, for at most %s (a second signal ends "
-                    "at once)",
-                    reason->text, grace);
-}
-
 void awq_run_wind_down(awq_run *run, const awq_error *err)
 {
     double start = awq_clock_seconds();
     bool asked = false;
+    char grace[32];
     awq_error ignored;
-    say(run, err);
+    awq_format_seconds(grace, run->options->grace);
+    awq_report_note("%s; finishing the layers being searched, for at most %s (a second signal ends "
+                    "at once)",
+                    err->text, grace);
     awq_run_tell(run, AWQ_RUN_INTERRUPTED, err->text);
     awq_crew_wind_down(run->crew);
     while (!awq_crew_wound_down(run->crew) && awq_clock_seconds() - start < run->options->grace) {

@@ -11,33 +11,35 @@
 static const double core_rate = 30e9, gpu_rate = 100e12; /* FLOP/s */
 static const double storage_rate = 1e9;                  /* bytes/s, all nodes together */
 
-awq_status awq_estimate_plan(const awq_options *options, const awq_inputs *inputs,
-                             const awq_hello *needs, int64_t workers, awq_plan *out, awq_error *err)
+awq_status awq_estimate_plan(const awq_sizing *job, awq_plan *out, awq_error *err)
 {
-    int64_t layers = awq_checkpoint_model(inputs->model)->layers, stage_layers;
-    if (awq_plan_stage_layers(layers, (int)workers, options->stage_layers, needs->budget_bytes,
+    const awq_hello *needs = job->needs;
+    int64_t layers = awq_checkpoint_model(job->inputs->model)->layers, stage_layers;
+    int workers = (int)job->workers;
+    if (awq_plan_stage_layers(layers, workers, job->options->stage_layers, needs->budget_bytes,
                               needs->layer_bytes, needs->fixed_bytes, &stage_layers, err))
         return err->status;
-    return awq_plan_create(layers, NULL, NULL, stage_layers, (int)workers, out, err);
+    return awq_plan_create(layers, NULL, NULL, stage_layers, workers, out, err);
 }
 
-awq_status awq_estimate_make(const awq_options *options, const awq_inputs *inputs,
-                             const awq_hello *needs, const awq_plan *plan, int64_t workers,
-                             int64_t cores, awq_estimate *out, awq_error *err)
+awq_status awq_estimate_make(const awq_sizing *job, const awq_plan *plan, awq_estimate *out,
+                             awq_error *err)
 {
+    const awq_options *options = job->options;
+    const awq_inputs *inputs = job->inputs;
     const awq_model *model = awq_checkpoint_model(inputs->model);
     int64_t length = inputs->tokens.length, tokens = inputs->tokens.sequences * length;
-    bool on_cpu = !strcmp(needs->backend, "cpu");
-    awq_estimate e = {.workers = workers,
-                      .cores = on_cpu ? cores : 0,
-                      .rate = on_cpu ? core_rate * (double)cores : gpu_rate,
+    bool on_cpu = !strcmp(job->needs->backend, "cpu");
+    awq_estimate e = {.workers = job->workers,
+                      .cores = on_cpu ? job->cores : 0,
+                      .rate = on_cpu ? core_rate * (double)job->cores : gpu_rate,
                       .storage_rate = storage_rate};
     double forward = awq_work_forward(model, tokens, length);
     int64_t scored = awq_job_objective_sequences(options, &inputs->tokens) * length;
     awq_pace pace = {.forward = forward / e.rate,
                      .flow = (forward + awq_work_gram(model, tokens)) / e.rate,
                      .search = awq_work_search(model, &options->recipe, scored, length) / e.rate};
-    e.compute = awq_forecast_seconds(plan, plan->done, (int)workers,
+    e.compute = awq_forecast_seconds(plan, plan->done, (int)job->workers,
                                      awq_job_tiles(options, &inputs->tokens), &pace);
     if (e.compute < 0)
         return awq_fail(err, AWQ_ERR_MEMORY, "no memory to estimate the time of a job");

@@ -10,6 +10,15 @@
 #include "jobs/mail/letters.h"
 #include "jobs/plan/plan.h"
 
+/* A job, and the workers that it would run on. */
+typedef struct awq_sizing {
+    const awq_options *options; /* these three borrowed */
+    const awq_inputs *inputs;
+    const awq_hello *needs; /* what a worker would say of itself */
+    int64_t workers;
+    int64_t cores; /* of each, where the backend is the CPU */
+} awq_sizing;
+
 /* A budget of workers whose nodes are not known yet. */
 #define AWQ_BUDGET_UNKNOWN UINT64_MAX
 
@@ -22,15 +31,11 @@ typedef struct awq_estimate {
     double storage;      /* seconds */
 } awq_estimate;
 
-/* The plan of the whole job, as if nothing were done. `needs` is what a worker would say of itself.
- * AWQ_ERR_MEMORY when its budget does not hold a layer. Release *out. */
-awq_status awq_estimate_plan(const awq_options *options, const awq_inputs *inputs,
-                             const awq_hello *needs, int64_t workers, awq_plan *out,
+/* The plan of the whole job, as if nothing were done. AWQ_ERR_MEMORY when the budget in `needs`
+ * does not hold a layer. Release *out. */
+awq_status awq_estimate_plan(const awq_sizing *job, awq_plan *out, awq_error *err);
+awq_status awq_estimate_make(const awq_sizing *job, const awq_plan *plan, awq_estimate *out,
                              awq_error *err);
-/* `cores` of each worker, where the backend is the CPU. */
-awq_status awq_estimate_make(const awq_options *options, const awq_inputs *inputs,
-                             const awq_hello *needs, const awq_plan *plan, int64_t workers,
-                             int64_t cores, awq_estimate *out, awq_error *err);
 void awq_estimate_print(FILE *file, const awq_estimate *estimate);
 
 #endif

@@ -9,13 +9,13 @@
 
 static void add_sizes(awq_plan_facts *facts)
 {
-    const awq_options *options = facts->options;
-    const awq_inputs *inputs = facts->inputs;
-    int64_t boundaries = awq_plan_boundaries(&facts->plan, facts->workers, options->keep_run);
+    const awq_options *options = facts->job.options;
+    const awq_inputs *inputs = facts->job.inputs;
+    int64_t boundaries = awq_plan_boundaries(&facts->plan, facts->job.workers, options->keep_run);
     double tokens = (double)(inputs->tokens.sequences * inputs->tokens.length);
     awq_error ignored;
-    facts->worker_bytes =
-        facts->needs->fixed_bytes + (uint64_t)facts->plan.stage_layers * facts->needs->layer_bytes;
+    facts->worker_bytes = facts->job.needs->fixed_bytes +
+                          (uint64_t)facts->plan.stage_layers * facts->job.needs->layer_bytes;
     facts->checkpoint_bytes = awq_output_bytes(options, inputs->model);
     facts->run_bytes = awq_run_bytes(options, inputs, boundaries);
     facts->network_bytes = (double)(facts->plan.stage_count - 1) * tokens *
@@ -26,32 +26,30 @@ static void add_sizes(awq_plan_facts *facts)
 
 static void add_work(awq_plan_facts *facts)
 {
-    const awq_model *model = awq_checkpoint_model(facts->inputs->model);
-    int64_t length = facts->inputs->tokens.length;
-    int64_t tokens = facts->inputs->tokens.sequences * length;
+    const awq_model *model = awq_checkpoint_model(facts->job.inputs->model);
+    int64_t length = facts->job.inputs->tokens.length;
+    int64_t tokens = facts->job.inputs->tokens.sequences * length;
     double layers = (double)model->layers;
     facts->forward = layers * awq_work_forward(model, tokens, length);
     facts->gram = layers * awq_work_gram(model, tokens);
-    int64_t scored = awq_job_objective_sequences(facts->options, &facts->inputs->tokens) * length;
-    facts->search = layers * awq_work_search(model, &facts->options->recipe, scored, length);
+    int64_t scored =
+        awq_job_objective_sequences(facts->job.options, &facts->job.inputs->tokens) * length;
+    facts->search = layers * awq_work_search(model, &facts->job.options->recipe, scored, length);
 }
 
-awq_status awq_plan_facts_make(const awq_options *options, const awq_inputs *inputs,
-                               const awq_hello *needs, int64_t workers, int64_t cores,
-                               awq_plan_facts *out, awq_error *err)
+awq_status awq_plan_facts_make(const awq_sizing *job, awq_plan_facts *out, awq_error *err)
 {
-    awq_plan_facts facts = {
-        .options = options, .inputs = inputs, .needs = needs, .workers = workers};
-    if (awq_estimate_plan(options, inputs, needs, workers, &facts.plan, err)) return err->status;
-    if (awq_estimate_make(options, inputs, needs, &facts.plan, workers, cores, &facts.estimate,
-                          err)) {
+    awq_plan_facts facts = {.job = *job};
+    if (awq_estimate_plan(job, &facts.plan, err)) return err->status;
+    if (awq_estimate_make(job, &facts.plan, &facts.estimate, err)) {
         awq_plan_release(&facts.plan);
         return err->status;
     }
     add_sizes(&facts);
     add_work(&facts);
-    facts.serving = awq_serving_make(awq_checkpoint_model(inputs->model), facts.checkpoint_bytes,
-                                     options->recipe.group_size, options->context, options->batch);
+    facts.serving = awq_serving_make(awq_checkpoint_model(job->inputs->model),
+                                     facts.checkpoint_bytes, job->options->recipe.group_size,
+                                     job->options->plan.context, job->options->plan.batch);
     *out = facts;
     return AWQ_OK;
 }
@@ -65,7 +63,7 @@ void awq_plan_facts_release(awq_plan_facts *facts)
 
 static void print_model(FILE *file, const awq_plan_facts *facts)
 {
-    const awq_inputs *inputs = facts->inputs;
+    const awq_inputs *inputs = facts->job.inputs;
     const awq_model *model = awq_checkpoint_model(inputs->model);
     char parameters[32], active[64] = "", bytes[32];
     awq_format_count(parameters, (double)awq_model_parameters(model));
@@ -75,20 +73,22 @@ static void print_model(FILE *file, const awq_plan_facts *facts)
         awq_format_count(count, (double)awq_model_active_parameters(model));
         snprintf(active, sizeof active, " (%s for each token)", count);
     }
-    fprintf(file, "model      %s: %s, %s parameters%s, %lld layers, %s\n", facts->options->model,
-            model->family, parameters, active, (long long)model->layers, bytes);
-    int64_t tile = awq_job_tile_sequences(facts->options, &inputs->tokens);
+    fprintf(file, "model      %s: %s, %s parameters%s, %lld layers, %s\n",
+            facts->job.options->model, model->family, parameters, active, (long long)model->layers,
+            bytes);
+    int64_t tile = awq_job_tile_sequences(facts->job.options, &inputs->tokens);
     fprintf(file, "tokens     %s: %lld sequences of %lld, %lld tiles of %lld sequences\n",
-            facts->options->tokens ? facts->options->tokens : "of the text",
+            facts->job.options->tokens ? facts->job.options->tokens : "of the text",
             (long long)inputs->tokens.sequences, (long long)inputs->tokens.length,
-            (long long)awq_job_tiles(facts->options, &inputs->tokens), (long long)tile);
+            (long long)awq_job_tiles(facts->job.options, &inputs->tokens), (long long)tile);
 }
 
 static void print_stages(FILE *file, const awq_plan_facts *facts)
 {
     const awq_plan *plan = &facts->plan;
     fprintf(file, "stages     %lld of at most %lld layers, stage i on worker i mod %lld\n",
-            (long long)plan->stage_count, (long long)plan->stage_layers, (long long)facts->workers);
+            (long long)plan->stage_count, (long long)plan->stage_layers,
+            (long long)facts->job.workers);
     for (int64_t i = 0; i < plan->stage_count; i++) {
         if (plan->stage_count > 16 && i == 8) {
             fprintf(file, "  ...\n");
@@ -103,7 +103,7 @@ static void print_stages(FILE *file, const awq_plan_facts *facts)
 
 static void print_memory(FILE *file, const awq_plan_facts *facts)
 {
-    const awq_hello *needs = facts->needs;
+    const awq_hello *needs = facts->job.needs;
     char all[32], other[32];
     awq_format_bytes(all, (double)facts->worker_bytes);
     if (needs->budget_bytes == AWQ_BUDGET_UNKNOWN) {
@@ -164,31 +164,29 @@ static json_t *stages_json(const awq_plan *plan)
 
 static json_t *model_json(const awq_plan_facts *facts)
 {
-    const awq_model *model = awq_checkpoint_model(facts->inputs->model);
-    json_t *object = json_pack("{s:s, s:s, s:I, s:I, s:I}", "path", facts->options->model, "family",
-                               model->family, "parameters", (json_int_t)awq_model_parameters(model),
-                               "layers", (json_int_t)model->layers, "bytes",
-                               (json_int_t)awq_checkpoint_bytes(facts->inputs->model));
+    const awq_model *model = awq_checkpoint_model(facts->job.inputs->model);
+    json_t *object = json_pack(
+        "{s:s, s:s, s:I, s:I, s:I}", "path", facts->job.options->model, "family", model->family,
+        "parameters", (json_int_t)awq_model_parameters(model), "layers", (json_int_t)model->layers,
+        "bytes", (json_int_t)awq_checkpoint_bytes(facts->job.inputs->model));
     if (object && awq_model_experts(model))
         json_object_set_new(object, "active_parameters",
                             json_integer((json_int_t)awq_model_active_parameters(model)));
     return object;
 }
 
-static json_t *inputs_json(const awq_plan_facts *facts, const char *which)
+static json_t *tokens_json(const awq_plan_facts *facts)
 {
-    const awq_inputs *inputs = facts->inputs;
-    if (!strcmp(which, "model")) return model_json(facts);
-    return json_pack("{s:s?, s:I, s:I, s:I}", "path", facts->options->tokens, "sequences",
-                     (json_int_t)inputs->tokens.sequences, "length",
-                     (json_int_t)inputs->tokens.length, "tiles",
-                     (json_int_t)awq_job_tiles(facts->options, &inputs->tokens));
+    const awq_tokens *tokens = &facts->job.inputs->tokens;
+    return json_pack("{s:s?, s:I, s:I, s:I}", "path", facts->job.options->tokens, "sequences",
+                     (json_int_t)tokens->sequences, "length", (json_int_t)tokens->length, "tiles",
+                     (json_int_t)awq_job_tiles(facts->job.options, tokens));
 }
 
 /* What a CPU worker computes in is the host's memory. */
 static json_t *memory_json(const awq_plan_facts *facts)
 {
-    const awq_hello *needs = facts->needs;
+    const awq_hello *needs = facts->job.needs;
     bool on_cpu = !strcmp(needs->backend, "cpu");
     json_t *object =
         json_pack("{s:s, s:I, s:I, s:I, s:I}", "backend", needs->backend, "device_bytes",
@@ -221,8 +219,8 @@ static json_t *estimate_json(const awq_estimate *e)
 json_t *awq_plan_facts_json(const awq_plan_facts *facts)
 {
     return json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:f, s:{s:f, s:f, s:f}, s:o, s:o}", "model",
-                     inputs_json(facts, "model"), "tokens", inputs_json(facts, "tokens"), "workers",
-                     (json_int_t)facts->workers, "stages", stages_json(&facts->plan), "memory",
+                     model_json(facts), "tokens", tokens_json(facts), "workers",
+                     (json_int_t)facts->job.workers, "stages", stages_json(&facts->plan), "memory",
                      memory_json(facts), "disk", disk_json(facts), "network_bytes",
                      facts->network_bytes, "flops", "forward", facts->forward, "gram", facts->gram,
                      "search", facts->search, "estimate", estimate_json(&facts->estimate),

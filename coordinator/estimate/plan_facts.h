@@ -8,10 +8,7 @@
 #include "coordinator/estimate/serving.h"
 
 typedef struct awq_plan_facts {
-    const awq_options *options; /* these three borrowed */
-    const awq_inputs *inputs;
-    const awq_hello *needs; /* what a worker would say of itself */
-    int64_t workers;
+    awq_sizing job;
     awq_plan plan;                /* owned */
     uint64_t worker_bytes;        /* what the fullest worker takes */
     uint64_t checkpoint_bytes;    /* that will be written */
@@ -23,11 +20,8 @@ typedef struct awq_plan_facts {
     awq_serving serving;
 } awq_plan_facts;
 
-/* For a job on so many workers of so many cores. AWQ_ERR_MEMORY when the budget in `needs` does not
- * hold a layer. Release *out. */
-awq_status awq_plan_facts_make(const awq_options *options, const awq_inputs *inputs,
-                               const awq_hello *needs, int64_t workers, int64_t cores,
-                               awq_plan_facts *out, awq_error *err);
+/* AWQ_ERR_MEMORY when the budget in job->needs does not hold a layer. Release *out. */
+awq_status awq_plan_facts_make(const awq_sizing *job, awq_plan_facts *out, awq_error *err);
 void awq_plan_facts_release(awq_plan_facts *facts);
 
 void awq_plan_facts_print(FILE *file, const awq_plan_facts *facts);

@@ -23,26 +23,21 @@ static int larger_first(const void *a, const void *b)
     return (x->index > y->index) - (x->index < y->index);
 }
 
-static json_t *quantiles_of(const channel *sorted, int64_t count)
+/* "largest" is [index, mean|x|, scale, index, ...] */
+static json_t *describe(const channel *sorted, const awq_group_record *group)
 {
-    json_t *list = json_array();
+    json_t *marks = json_array(), *largest = json_array();
     for (size_t i = 0; i < sizeof quantiles / sizeof *quantiles; i++) {
-        int64_t rank = (int64_t)ceil((1 - quantiles[i]) * (double)(count - 1));
-        json_array_append_new(list, json_real((double)sorted[rank].mean_abs));
+        int64_t rank = (int64_t)ceil((1 - quantiles[i]) * (double)(group->channels - 1));
+        json_array_append_new(marks, json_real((double)sorted[rank].mean_abs));
     }
-    return list;
-}
-
-/* [index, mean|x|, scale, index, ...] */
-static json_t *largest_of(const channel *sorted, const awq_group_record *group)
-{
-    json_t *list = json_array();
     for (int64_t i = 0; i < group->channels && i < LARGEST; i++) {
-        json_array_append_new(list, json_integer(sorted[i].index));
-        json_array_append_new(list, json_real((double)sorted[i].mean_abs));
-        json_array_append_new(list, json_real((double)group->scales[sorted[i].index]));
+        json_array_append_new(largest, json_integer(sorted[i].index));
+        json_array_append_new(largest, json_real((double)sorted[i].mean_abs));
+        json_array_append_new(largest, json_real((double)group->scales[sorted[i].index]));
     }
-    return list;
+    return json_pack("{s:I, s:o, s:o}", "count", (json_int_t)group->channels, "quantiles", marks,
+                     "largest", largest);
 }
 
 json_t *awq_report_channels(const awq_group_record *group)
@@ -51,11 +46,7 @@ json_t *awq_report_channels(const awq_group_record *group)
     if (!sorted) return NULL;
     for (int64_t i = 0; i < group->channels; i++) sorted[i] = (channel){group->mean_abs[i], i};
     qsort(sorted, (size_t)group->channels, sizeof *sorted, larger_first);
-    json_t *channels =
-        group->channels
-            ? json_pack("{s:I, s:o, s:o}", "count", (json_int_t)group->channels, "quantiles",
-                        quantiles_of(sorted, group->channels), "largest", largest_of(sorted, group))
-            : json_object();
+    json_t *channels = group->channels ? describe(sorted, group) : json_object();
     free(sorted);
     return channels;
 }

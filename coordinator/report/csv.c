@@ -6,17 +6,6 @@
 #include "coordinator/report/report.h"
 #include "io/model/model.h"
 
-static void print_header(FILE *file)
-{
-    fputs("layer,linear,scale_group,alpha,duo,group_loss,group_loss_identity,relative_error,"
-          "relative_error_rounding,loss,loss_rounding,energy,weight_groups,clipped_groups,damp,"
-          "tokens,worker",
-          file);
-    for (int phase = 0; phase < AWQ_PHASES; phase++)
-        fprintf(file, ",%s_s", awq_phase_name((awq_phase)phase));
-    fputc('\n', file);
-}
-
 static void print_number(FILE *file, double value)
 {
     if (isfinite(value))
@@ -25,22 +14,16 @@ static void print_number(FILE *file, double value)
         fputc(',', file);
 }
 
-static void print_group(FILE *file, const awq_group_record *group)
-{
-    bool chosen = group->chosen >= 0;
-    fprintf(file, ",%s", group->name);
-    print_number(file, chosen ? group->alpha[group->chosen] : NAN);
-    fprintf(file, chosen ? ",%d" : ",", chosen ? group->duo[group->chosen] : 0);
-    print_number(file, chosen ? group->loss[group->chosen] : NAN);
-    print_number(file, group->candidates ? group->loss[0] : NAN);
-}
-
 static void print_linear(FILE *file, const awq_layer_record *record, int index)
 {
     const awq_linear_record *linear = &record->linear[index];
     const awq_group_record *group = &record->group[linear->group];
-    fprintf(file, "%lld,%s", (long long)record->layer, linear->name);
-    print_group(file, group);
+    bool chosen = group->chosen >= 0;
+    fprintf(file, "%lld,%s,%s", (long long)record->layer, linear->name, group->name);
+    print_number(file, chosen ? group->alpha[group->chosen] : NAN);
+    fprintf(file, chosen ? ",%d" : ",", chosen ? group->duo[group->chosen] : 0);
+    print_number(file, chosen ? group->loss[group->chosen] : NAN);
+    print_number(file, group->candidates ? group->loss[0] : NAN);
     print_number(file, sqrt(linear->loss / linear->energy));
     print_number(file, sqrt(linear->loss_rounding / linear->energy));
     print_number(file, linear->loss);
@@ -62,6 +45,12 @@ static awq_status print_layer(void *context, const awq_layer_record *record, awq
 
 awq_status awq_report_print_csv(FILE *file, const awq_report_source *source, awq_error *err)
 {
-    print_header(file);
+    fputs("layer,linear,scale_group,alpha,duo,group_loss,group_loss_identity,relative_error,"
+          "relative_error_rounding,loss,loss_rounding,energy,weight_groups,clipped_groups,damp,"
+          "tokens,worker",
+          file);
+    for (int phase = 0; phase < AWQ_PHASES; phase++)
+        fprintf(file, ",%s_s", awq_phase_name((awq_phase)phase));
+    fputc('\n', file);
     return awq_report_each(source, print_layer, file, err);
 }

@@ -28,17 +28,11 @@ static void add(awq_linear_record *sum, const awq_linear_record *linear)
             sum->clip_counts[shape][step] += linear->clip_counts[shape][step];
 }
 
-/* The which-th linear of the first expert; NULL: it has fewer. */
-static const awq_linear_record *find_type(const awq_layer_record *record, int which)
-{
-    for (int i = 0; i < record->linears; i++)
-        if (record->linear[i].expert == 0 && !which--) return &record->linear[i];
-    return NULL;
-}
-
 bool awq_report_sum_experts(const awq_layer_record *record, int which, awq_linear_record *out)
 {
-    const awq_linear_record *first = find_type(record, which);
+    const awq_linear_record *first = NULL; /* the which-th of the first expert */
+    for (int i = 0; !first && i < record->linears; i++)
+        if (record->linear[i].expert == 0 && !which--) first = &record->linear[i];
     *out = (awq_linear_record){0};
     if (!first) return false;
     snprintf(out->name, sizeof out->name, "experts.%.20s", type_of(first));
@@ -56,13 +50,6 @@ static json_t *millionths(double loss, double energy)
     return isfinite(error) ? json_integer((json_int_t)llround(1e6 * error)) : json_null();
 }
 
-/* Thousandths of the alpha that was chosen for a group. */
-static json_t *alpha_json(const awq_group_record *group)
-{
-    if (group->chosen < 0) return json_null();
-    return json_integer((json_int_t)llround(1e3 * group->alpha[group->chosen]));
-}
-
 typedef struct expert_lists {
     json_t *error, *rounding, *alpha, *tokens;
 } expert_lists;
@@ -72,12 +59,15 @@ static void append(const expert_lists *lists, const awq_layer_record *record,
                    const awq_group_record *group, int *next)
 {
     awq_linear_record sum = {0};
+    double alpha = group->chosen < 0 ? NAN : group->alpha[group->chosen];
     while (*next < record->linears && record->linear[*next].expert != group->expert) ++*next;
     while (*next < record->linears && record->linear[*next].expert == group->expert)
         add(&sum, &record->linear[(*next)++]);
     json_array_append_new(lists->error, millionths(sum.loss, sum.energy));
     json_array_append_new(lists->rounding, millionths(sum.loss_rounding, sum.energy));
-    json_array_append_new(lists->alpha, alpha_json(group));
+    json_array_append_new(lists->alpha, isfinite(alpha)
+                                            ? json_integer((json_int_t)llround(1e3 * alpha))
+                                            : json_null());
     json_array_append_new(lists->tokens, json_integer((json_int_t)group->tokens));
 }
 

@@ -35,13 +35,6 @@ static json_t *grid_of(json_t *grids, const awq_group_record *group)
     return json_integer((json_int_t)index);
 }
 
-static json_t *group_json(json_t *grids, const awq_group_record *group)
-{
-    return json_pack("{s:I, s:o, s:o, s:o}", "chosen", (json_int_t)group->chosen, "grid",
-                     grid_of(grids, group), "loss", numbers(group->loss, group->candidates),
-                     "channels", awq_report_channels(group));
-}
-
 /* [[groups by step], for each end]; empty where nothing was cut. */
 static json_t *clip_counts(const awq_linear_record *linear)
 {
@@ -90,10 +83,15 @@ typedef struct collection {
 static json_t *groups_json(json_t *grids, const awq_layer_record *record)
 {
     json_t *groups = json_object();
-    for (int i = 0; i < record->groups; i++)
-        if (record->group[i].expert < 0)
-            json_object_set_new(groups, record->group[i].name,
-                                group_json(grids, &record->group[i]));
+    for (int i = 0; i < record->groups; i++) {
+        const awq_group_record *group = &record->group[i];
+        if (group->expert >= 0) continue;
+        json_t *object =
+            json_pack("{s:I, s:o, s:o, s:o}", "chosen", (json_int_t)group->chosen, "grid",
+                      grid_of(grids, group), "loss", numbers(group->loss, group->candidates),
+                      "channels", awq_report_channels(group));
+        json_object_set_new(groups, group->name, object);
+    }
     return groups;
 }
 
@@ -127,30 +125,18 @@ static awq_status collect(void *context, const awq_layer_record *record, awq_err
     return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the report");
 }
 
-/* The names in the order of the arrays. */
-static json_t *phase_names(void)
-{
-    json_t *list = json_array();
-    for (int i = 0; i < AWQ_PHASES; i++)
-        json_array_append_new(list, json_string(awq_phase_name((awq_phase)i)));
-    return list;
-}
-
-static json_t *span_names(void)
-{
-    json_t *list = json_array();
-    for (int i = 0; i < AWQ_SPANS; i++)
-        json_array_append_new(list, json_string(awq_span_name((awq_span)i)));
-    return list;
-}
-
 json_t *awq_report_json(const awq_report_source *source, awq_error *err)
 {
     json_t *data = json_copy(source->about);
     collection all = {json_array(), json_array()};
+    json_t *phases = json_array(), *spans = json_array(); /* names, in the order of the arrays */
+    for (int i = 0; i < AWQ_PHASES; i++)
+        json_array_append_new(phases, json_string(awq_phase_name((awq_phase)i)));
+    for (int i = 0; i < AWQ_SPANS; i++)
+        json_array_append_new(spans, json_string(awq_span_name((awq_span)i)));
     json_object_set_new(data, "layers", json_integer((json_int_t)source->layers));
-    json_object_set_new(data, "phases", phase_names());
-    json_object_set_new(data, "spans", span_names());
+    json_object_set_new(data, "phases", phases);
+    json_object_set_new(data, "spans", spans);
     json_object_set_new(data, "grids", all.grids);
     json_object_set_new(data, "records", all.records);
     if (awq_report_each(source, collect, &all, err)) {

@@ -40,15 +40,6 @@ static void tell_config(awq_report_source *source, const char *directory)
 
 /* ---- a finished one ---- */
 
-static awq_status list_all(awq_report_source *source, awq_error *err)
-{
-    source->layer = calloc((size_t)source->layers, sizeof *source->layer);
-    if (!source->layer) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the report");
-    for (int64_t i = 0; i < source->layers; i++) source->layer[i] = i;
-    source->present = source->layers;
-    return AWQ_OK;
-}
-
 static awq_status open_complete(awq_report_source *source, const char *out, awq_error *err)
 {
     awq_layer_records records;
@@ -63,7 +54,10 @@ static awq_status open_complete(awq_report_source *source, const char *out, awq_
         tell(source, "fingerprint", json_string(records.fingerprint));
         tell(source, "job", job);
         tell_config(source, out);
-        status = list_all(source, err);
+        source->layer = calloc((size_t)source->layers, sizeof *source->layer);
+        if (!source->layer) status = awq_fail(err, AWQ_ERR_MEMORY, "no memory for the report");
+        for (int64_t i = 0; source->layer && i < source->layers; i++) source->layer[i] = i;
+        source->present = source->layer ? source->layers : 0;
     }
     awq_layer_records_release(&records);
     return status;

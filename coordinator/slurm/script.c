@@ -50,8 +50,8 @@ static void put_program(FILE *file, const script *s)
 {
     char self[AWQ_PATH_BYTES];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (s->options->program) {
-        fputs(s->options->program, file);
+    if (s->options->submit.program) {
+        fputs(s->options->submit.program, file);
     } else if (length > 0) {
         self[length] = '\0';
         put_quoted(file, self);
@@ -78,7 +78,8 @@ static void put_size(FILE *file, const script *s)
     const awq_request *r = s->request;
     put_number(file, "nodes", r->nodes);
     put_number(file, "ntasks-per-node", r->workers_per_node);
-    if (s->options->gpus_per_node) put_number(file, "gpus-per-node", s->options->gpus_per_node);
+    if (s->options->submit.gpus_per_node)
+        put_number(file, "gpus-per-node", s->options->submit.gpus_per_node);
     if (r->cpus_per_worker)
         put_number(file, "cpus-per-task", r->cpus_per_worker);
     else
@@ -87,11 +88,11 @@ static void put_size(FILE *file, const script *s)
 
 static void put_directives(FILE *file, const script *s)
 {
-    const awq_options *o = s->options;
+    const awq_submit_options *o = &s->options->submit;
     char limit[32];
     awq_slurm_format_time(limit, s->request->seconds);
     fputs("#SBATCH --job-name=awqrun-", file);
-    put_name(file, o->model);
+    put_name(file, s->options->model);
     fputc('\n', file);
     put_size(file, s);
     put_text(file, "time", limit);
@@ -107,7 +108,7 @@ static void put_directives(FILE *file, const script *s)
     if (o->sbatch) fprintf(file, "#SBATCH %s\n", o->sbatch);
 }
 
-void awq_script_check(const awq_options *options, awq_problems *problems)
+void awq_script_check(const awq_submit_options *options, awq_problems *problems)
 {
     const char *const words[][2] = {{"partition", options->partition},
                                     {"account", options->account},
@@ -169,14 +170,9 @@ static void put_options(FILE *file, const script *s)
 
 /* ---- the whole ---- */
 
-static const char *launcher_name(const awq_options *options)
-{
-    static const char *const names[] = {"auto", "srun", "mpirun"};
-    return names[options->launcher];
-}
-
 static void put_value(FILE *file, const char *name, const script *s)
 {
+    static const char *const launchers[] = {"auto", "srun", "mpirun"};
     if (!strcmp(name, "VERSION"))
         fputs(AWQ_VERSION, file);
     else if (!strcmp(name, "MODEL"))
@@ -194,9 +190,9 @@ static void put_value(FILE *file, const char *name, const script *s)
     else if (!strcmp(name, "WORKERS_PER_NODE"))
         fprintf(file, "%lld", (long long)s->request->workers_per_node);
     else if (!strcmp(name, "LAUNCHER"))
-        fputs(launcher_name(s->options), file);
+        fputs(launchers[s->options->submit.launcher], file);
     else if (!strcmp(name, "MAX_REQUEUES"))
-        fprintf(file, "%lld", (long long)s->options->max_requeues);
+        fprintf(file, "%lld", (long long)s->options->submit.max_requeues);
 }
 
 /* A name is capital letters between two @; any other @ stands for itself. */

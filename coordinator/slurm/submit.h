@@ -23,10 +23,10 @@ awq_status awq_request_make(const awq_options *options, const awq_inputs *inputs
                             const awq_hello *needs, awq_request *out, awq_problems *problems,
                             awq_error *err);
 /* Nodes and time, and why. */
-void awq_request_print(FILE *file, const awq_options *options, const awq_request *request);
+void awq_request_print(FILE *file, const awq_submit_options *asked, const awq_request *request);
 
 /* Options that a line "#SBATCH --option=value" cannot hold are problems of status AWQ_ERR_USAGE. */
-void awq_script_check(const awq_options *options, awq_problems *problems);
+void awq_script_check(const awq_submit_options *options, awq_problems *problems);
 /* The batch script: slurm/job.sbatch.in filled in. NULL: no memory. The caller frees. */
 char *awq_script_make(const awq_options *options, const awq_request *request);
 

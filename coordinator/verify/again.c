@@ -10,7 +10,6 @@
 #include "coordinator/verify/verify.h"
 #include "jobs/plan/job.h"
 #include "jobs/run/run_directory.h"
-#include "layers/quantize/cost.h"
 
 /* Options as the recorded job had them: those that change the result, the backend, and how many of
  * the token file's sequences. */
@@ -18,14 +17,14 @@ static awq_status set_options(awq_verification *v, awq_error *err)
 {
     const json_t *tokens = json_object_get(v->job, "tokens");
     const char *backend = json_string_value(json_object_get(v->job, "backend"));
-    awq_options *options = v->options;
+    awq_options *options = &v->job_options;
     if (awq_options_from_json(options, json_object_get(v->job, "options"), err)) return err->status;
     options->sequences = json_integer_value(json_object_get(tokens, "sequences"));
     char *copy = backend ? strndup(backend, strcspn(backend, " ")) : NULL;
     if (!copy)
         return awq_fail(err, AWQ_ERR_CORRUPT,
                         "'%s/" AWQ_STATISTICS_NAME "' does not say which backend made it",
-                        options->out);
+                        v->options->out);
     free(options->backend);
     options->backend = copy;
     return AWQ_OK;
@@ -35,7 +34,7 @@ static void compare_jobs(const awq_verification *v, awq_problems *problems)
 {
     size_t before = problems->count;
     const char *kind = json_string_value(json_object_get(v->job, "backend"));
-    json_t *now = awq_job_fingerprint(v->options, v->source, &v->tokens, kind);
+    json_t *now = awq_job_fingerprint(&v->job_options, v->source, &v->tokens, kind);
     if (now)
         awq_job_fingerprint_compare(v->job, now, problems);
     else
@@ -45,28 +44,27 @@ static void compare_jobs(const awq_verification *v, awq_problems *problems)
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "layer %lld cannot be made again: '%s' was made of other inputs "
                          "(differences above)",
-                         (long long)v->options->layer, v->options->out);
+                         (long long)v->layer, v->options->out);
 }
 
 void awq_verify_check_again(awq_verification *v, awq_problems *problems)
 {
     awq_error err;
     if (!v->source || !v->recorded) {
-        awq_problems_add(&v->unchecked, AWQ_OK, "layer %lld, by making it again: %s",
-                         (long long)v->options->layer,
-                         v->recorded ? "there is no source to make it of"
-                                     : "there is no sound " AWQ_STATISTICS_NAME
-                                       " to say which options made it");
-        v->options->layer = -1;
+        awq_problems_add(
+            &v->unchecked, AWQ_OK, "layer %lld, by making it again: %s", (long long)v->layer,
+            v->recorded ? "there is no source to make it of"
+                        : "there is no sound " AWQ_STATISTICS_NAME " to say which options made it");
+        v->layer = -1;
         return;
     }
-    if (v->options->layer >= v->model->layers) {
+    if (v->layer >= v->model->layers) {
         awq_problems_add(problems, AWQ_ERR_USAGE, "--layer %lld: the layers are 0 to %lld",
-                         (long long)v->options->layer, (long long)v->model->layers - 1);
+                         (long long)v->layer, (long long)v->model->layers - 1);
         return;
     }
     if (set_options(v, &err) ||
-        awq_tokens_read(v->options->tokens, v->options->sequences, &v->tokens, &err))
+        awq_tokens_read(v->options->tokens, v->job_options.sequences, &v->tokens, &err))
         awq_problems_add_error(problems, &err);
     else
         compare_jobs(v, problems);
@@ -78,9 +76,10 @@ void awq_verify_check_again(awq_verification *v, awq_problems *problems)
  * 0: the embedding. */
 static int64_t find_start(const awq_verification *v, const char *run, const char *fingerprint)
 {
-    awq_boundary_shape shape = {.layer = v->options->layer,
+    awq_boundary_shape shape = {.layer = v->layer,
                                 .sequences = v->tokens.sequences,
-                                .tile_sequences = awq_job_tile_sequences(v->options, &v->tokens),
+                                .tile_sequences =
+                                    awq_job_tile_sequences(&v->job_options, &v->tokens),
                                 .length = v->tokens.length,
                                 .hidden = v->model->residual};
     for (; shape.layer > 0; shape.layer--) {
@@ -98,7 +97,7 @@ static int64_t find_start(const awq_verification *v, const char *run, const char
 
 static awq_status plan(const awq_verification *v, int64_t start, awq_plan *out, awq_error *err)
 {
-    int64_t count, layer = v->options->layer, layers = v->model->layers;
+    int64_t count, layer = v->layer, layers = v->model->layers;
     bool *done = calloc((size_t)layers, sizeof *done);
     bool *boundary = calloc((size_t)layers, sizeof *boundary);
     awq_status status = AWQ_OK;
@@ -135,33 +134,15 @@ static awq_status collect(awq_verification *v, awq_error *err)
     return AWQ_OK;
 }
 
-/* The other layers, which are done, are no part of this. */
-static awq_status begin_progress(awq_verification *v, const awq_plan *p, awq_error *err)
-{
-    int64_t tokens = v->tokens.sequences * v->tokens.length;
-    size_t bytes = (size_t)p->layers * sizeof *p->done;
-    int64_t scored = awq_job_objective_sequences(v->options, &v->tokens) * v->tokens.length;
-    awq_workload load = {
-        .plan = p,
-        .done = malloc(bytes),
-        .workers = v->crew->count,
-        .tiles = awq_job_tiles(v->options, &v->tokens),
-        .tokens = tokens,
-        .forward = awq_work_forward(v->model, tokens, v->tokens.length),
-        .gram = awq_work_gram(v->model, tokens),
-        .search = awq_work_search(v->model, &v->options->recipe, scored, v->tokens.length)};
-    if (!load.done) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to tell the progress");
-    memcpy(load.done, p->done, bytes);
-    awq_progress_begin(&v->view, &load, p->layers - p->layers_left, v->options);
-    v->view.flops_total -= v->view.flops_done;
-    v->view.flops_done = 0;
-    return AWQ_OK;
-}
-
 static awq_status carry_out(awq_verification *v, const awq_plan *p, const char *fingerprint,
                             awq_error *err)
 {
-    if (begin_progress(v, p, err)) return err->status;
+    awq_workload load;
+    if (awq_workload_make(&v->job_options, v->model, &v->tokens, p, v->crew->count, &load, err))
+        return err->status;
+    awq_progress_begin(&v->view, &load, p->layers - p->layers_left, v->options);
+    v->view.flops_total -= v->view.flops_done; /* the other layers are no part of this */
+    v->view.flops_done = 0;
     awq_crew_send_plan(v->crew, p, fingerprint);
     awq_status status = collect(v, err);
     awq_progress_end(&v->view);
@@ -177,8 +158,8 @@ static bool is_kind(awq_verification *v)
     if (!strcmp(kind, here->kind)) return true;
     awq_problems_add(&v->unchecked, AWQ_OK,
                      "layer %lld, by making it again: it was made by %s, and here is %s",
-                     (long long)v->options->layer, kind, here->kind);
-    v->options->layer = -1;
+                     (long long)v->layer, kind, here->kind);
+    v->layer = -1;
     return false;
 }
 

@@ -8,28 +8,21 @@
 
 /* ---- the findings, one list ---- */
 
-/* Calls `visit` for each, in the order that they are told. */
-static void visit_findings(const awq_verification *v,
-                           void (*visit)(const awq_error *finding, void *context), void *context)
+/* The list that comes next; `at` begins with 0. NULL: there are no more. */
+static const awq_problems *next_list(const awq_verification *v, int64_t *at)
 {
-    for (size_t i = 0; i < v->structure.count; i++) visit(&v->structure.items[i], context);
-    for (int64_t part = 0; v->findings && part < v->parts; part++)
-        for (size_t i = 0; i < v->findings[part].count; i++)
-            visit(&v->findings[part].items[i], context);
-    for (size_t i = 0; i < v->outliers.count; i++) visit(&v->outliers.items[i], context);
-    for (size_t i = 0; i < v->again.count; i++) visit(&v->again.items[i], context);
-}
-
-static void count_one(const awq_error *finding, void *context)
-{
-    (void)finding;
-    ++*(size_t *)context;
+    int64_t parts = v->findings ? v->parts : 0, list = (*at)++;
+    if (list == 0) return &v->structure;
+    if (list <= parts) return &v->findings[list - 1];
+    if (list == parts + 1) return &v->outliers;
+    return list == parts + 2 ? &v->again : NULL;
 }
 
 size_t awq_verify_count(const awq_verification *v)
 {
     size_t count = 0;
-    visit_findings(v, count_one, &count);
+    int64_t at = 0;
+    for (const awq_problems *list; (list = next_list(v, &at));) count += list->count;
     return count;
 }
 
@@ -67,12 +60,6 @@ static totals add_up(const awq_verification *v)
 
 /* ---- text ---- */
 
-static void print_finding(const awq_error *finding, void *context)
-{
-    (void)context;
-    printf("%s\n", finding->text);
-}
-
 static void print_what_it_is(const awq_verification *v)
 {
     const awq_model *model = v->model;
@@ -109,27 +96,26 @@ static void print_checked(const awq_verification *v)
     printf("  looked at %lld tensors: names, shapes, types, values; the crc32 of %lld\n",
            (long long)sum.tensors, (long long)sum.summed);
     if (v->source) print_distances(&sum);
-    if (v->options->layer >= 0)
+    if (v->layer >= 0)
         printf("  layer %lld made again: %lld of %lld tensors have the same bytes\n",
-               (long long)v->options->layer, (long long)v->made_again.compared,
+               (long long)v->layer, (long long)v->made_again.compared,
                (long long)v->made_again.tensors);
     for (size_t i = 0; i < v->unchecked.count; i++)
         printf("  not checked: %s\n", v->unchecked.items[i].text);
 }
 
-static void print_text(const awq_verification *v)
-{
-    visit_findings(v, print_finding, NULL);
-    print_what_it_is(v);
-    print_checked(v);
-}
-
 /* ---- JSON ---- */
 
-static void append_finding(const awq_error *finding, void *context)
+static json_t *list_findings(const awq_verification *v)
 {
-    json_array_append_new(context,
-                          json_pack("{s:s, s:s}", "kind", kind_of(finding), "text", finding->text));
+    json_t *findings = json_array();
+    int64_t at = 0;
+    for (const awq_problems *list; (list = next_list(v, &at));)
+        for (size_t i = 0; i < list->count; i++)
+            json_array_append_new(findings,
+                                  json_pack("{s:s, s:s}", "kind", kind_of(&list->items[i]), "text",
+                                            list->items[i].text));
+    return findings;
 }
 
 static json_t *number(double value)
@@ -163,19 +149,17 @@ static json_t *list_unchecked(const awq_verification *v)
 
 static json_t *describe_made_again(const awq_verification *v)
 {
-    if (v->options->layer < 0) return json_null();
-    return json_pack("{s:I, s:I, s:I}", "layer", (json_int_t)v->options->layer, "tensors",
+    if (v->layer < 0) return json_null();
+    return json_pack("{s:I, s:I, s:I}", "layer", (json_int_t)v->layer, "tensors",
                      (json_int_t)v->made_again.tensors, "same", (json_int_t)v->made_again.compared);
 }
 
 static awq_status print_json(const awq_verification *v, awq_error *err)
 {
     totals sum = add_up(v);
-    json_t *findings = json_array();
-    visit_findings(v, append_finding, findings);
     json_t *object =
         json_pack("{s:s, s:b, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "checkpoint", v->options->out,
-                  "clean", awq_verify_count(v) == 0, "findings", findings, "tensors",
+                  "clean", awq_verify_count(v) == 0, "findings", list_findings(v), "tensors",
                   (json_int_t)sum.tensors, "tensors_with_crc32", (json_int_t)sum.summed,
                   "tensors_compared", (json_int_t)sum.compared, "linears", list_linears(v),
                   "made_again", describe_made_again(v), "not_checked", list_unchecked(v));
@@ -190,6 +174,10 @@ static awq_status print_json(const awq_verification *v, awq_error *err)
 awq_status awq_verify_print(const awq_verification *v, awq_error *err)
 {
     if (v->options->json) return print_json(v, err);
-    print_text(v);
+    int64_t at = 0;
+    for (const awq_problems *list; (list = next_list(v, &at));)
+        for (size_t i = 0; i < list->count; i++) printf("%s\n", list->items[i].text);
+    print_what_it_is(v);
+    print_checked(v);
     return AWQ_OK;
 }

@@ -15,9 +15,12 @@
 /* A sentence's status says what kind of finding it is: AWQ_ERR_INPUT the structure (files, config,
  * index, names, shapes), AWQ_ERR_CORRUPT bytes, AWQ_ERR_NUMERIC values. */
 typedef struct awq_verification {
-    awq_options *options;   /* borrowed; set to those of the recorded job to make a layer again */
-    awq_crew *crew;         /* borrowed */
-    awq_checkpoint *made;   /* right or wrong */
+    const awq_options *options; /* borrowed */
+    awq_options
+        job_options;      /* owned: the same, and for a layer to be made again the recorded job's */
+    int64_t layer;        /* to be made again; -1: none, or it cannot be */
+    awq_crew *crew;       /* borrowed */
+    awq_checkpoint *made; /* right or wrong */
     const awq_model *model; /* NULL: config.json describes none */
     awq_checkpoint *source; /* NULL: none to compare with */
     awq_tokens tokens;
@@ -39,8 +42,8 @@ typedef struct awq_verification {
 /* Looks at the distances of all linears; adds to outliers. */
 void awq_verify_find_outliers(awq_verification *v);
 
-/* Whether options->layer can be made again: what is wrong with that goes to `problems`. Sets the
- * options that the checkpoint was made with. */
+/* Whether v->layer can be made again: what is wrong with that goes to `problems`. Sets job_options
+ * to what the checkpoint was made with. */
 void awq_verify_check_again(awq_verification *v, awq_problems *problems);
 /* Makes it again on the crew, and collects what differs. */
 awq_status awq_verify_make_again(awq_verification *v, awq_error *err);

@@ -125,7 +125,9 @@ static bool take_linear(awq_layer_record *record, int index, hid_t file, const c
     awq_linear_record *linear = &record->linear[index];
     if (*linear->name) return false;
     snprintf(linear->name, sizeof linear->name, "%s", name);
-    return read_linear(file, linear) && linear->group >= 0 && linear->group < record->groups;
+    bool of_expert = strchr(name, '.') != NULL; /* "experts.3.up_proj" */
+    return read_linear(file, linear) && (linear->expert < 0 || of_expert) && linear->group >= 0 &&
+           linear->group < record->groups;
 }
 
 /* More than any layer has (io/model/layer.h). */

@@ -120,10 +120,10 @@ static void win_over_job_file(awq_options *options, int index, given *so_far)
 {
     size_t offset = awq_option_table[index].offset;
     bool tokens = offset == offsetof(awq_options, tokens);
-    bool text = offset == offsetof(awq_options, text);
-    if (text && !so_far->text) drop(&options->text);
+    bool text = offset == offsetof(awq_options, text.files);
+    if (text && !so_far->text) drop(&options->text.files);
     if (text && !so_far->tokens) drop(&options->tokens);
-    if (tokens && !so_far->text) drop(&options->text);
+    if (tokens && !so_far->text) drop(&options->text.files);
     so_far->tokens = so_far->tokens || tokens;
     so_far->text = so_far->text || text;
 }
@@ -140,11 +140,11 @@ static void set_given(awq_options *options, int index, const char *text, int arg
 static void require_input(const awq_options *options, awq_command command, awq_problems *problems)
 {
     bool takes_text = command & (AWQ_COMMAND_QUANTIZE | AWQ_COMMAND_PLAN);
-    if (options->tokens && options->text)
+    if (options->tokens && options->text.files)
         awq_problems_add(problems, AWQ_ERR_USAGE, "--tokens and --text exclude each other");
-    else if (takes_text && !options->tokens && !options->text)
+    else if (takes_text && !options->tokens && !options->text.files)
         awq_problems_add(problems, AWQ_ERR_USAGE, "--tokens FILE or --text FILE is missing");
-    else if (command == AWQ_COMMAND_TOKENIZE && !options->text)
+    else if (command == AWQ_COMMAND_TOKENIZE && !options->text.files)
         awq_problems_add(problems, AWQ_ERR_USAGE, "--text FILE is missing");
 }
 

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/core/buffer.h"
+#include "io/files/path.h"
+
 const awq_option *awq_option_find(const char *name)
 {
     for (int i = 0; i < awq_option_count; i++)
@@ -248,18 +251,79 @@ awq_status awq_options_init(awq_options *options, awq_error *err)
     return AWQ_OK;
 }
 
+/* The string that an option is, which two rows may share; NULL: it is none. */
+static char **string_of(const awq_options *options, const awq_option *option)
+{
+    bool is_string = option->type == AWQ_OPTION_TEXT || option->type == AWQ_OPTION_PATH ||
+                     option->type == AWQ_OPTION_PATHS;
+    return is_string ? field(options, option) : NULL;
+}
+
+awq_status awq_options_copy(awq_options *out, const awq_options *from, awq_error *err)
+{
+    *out = *from;
+    for (int i = 0; i < awq_option_count; i++) {
+        char **to = string_of(out, &awq_option_table[i]);
+        if (to) *to = NULL;
+    }
+    for (int i = 0; i < awq_option_count; i++) {
+        char **to = string_of(out, &awq_option_table[i]);
+        char **value = string_of(from, &awq_option_table[i]);
+        if (!to || *to || !*value) continue;
+        *to = strdup(*value);
+        if (!*to) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the options");
+    }
+    return AWQ_OK;
+}
+
 void awq_options_release(awq_options *options)
 {
     for (int i = 0; i < awq_option_count; i++) {
-        const awq_option *option = &awq_option_table[i];
-        if (option->type != AWQ_OPTION_TEXT && option->type != AWQ_OPTION_PATH &&
-            option->type != AWQ_OPTION_PATHS)
-            continue;
-        char **value = field(options, option);
+        char **value = string_of(options, &awq_option_table[i]);
+        if (!value) continue;
         free(*value);
         *value = NULL; /* two rows may share a field */
     }
     *options = (awq_options){0};
+}
+
+/* Appends the absolute path to a list, one a line. */
+static awq_status append_resolved(awq_buffer *list, const char *path, awq_error *err)
+{
+    char resolved[AWQ_PATH_BYTES];
+    if (awq_path_resolve(resolved, path, err) ||
+        (list->bytes && awq_buffer_append_text(list, "\n", err)))
+        return err->status;
+    return awq_buffer_append_text(list, resolved, err);
+}
+
+static awq_status resolve(char **paths, bool is_list, awq_error *err)
+{
+    awq_buffer all = {0};
+    awq_status status = AWQ_OK;
+    for (char *path = *paths, *end; !status && path; path = end ? end + 1 : NULL) {
+        if ((end = is_list ? strchr(path, '\n') : NULL)) *end = '\0';
+        status = append_resolved(&all, path, err);
+    }
+    if (status) {
+        awq_buffer_release(&all);
+        return status;
+    }
+    if (!*paths) return AWQ_OK;
+    all.data[all.bytes] = '\0'; /* a buffer has room for it */
+    free(*paths);
+    *paths = all.data;
+    return AWQ_OK;
+}
+
+void awq_options_resolve(awq_options *options, awq_problems *problems)
+{
+    char **const paths[] = {&options->model, &options->tokens, &options->text.files,
+                            &options->against, &options->out};
+    awq_error err;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        if (resolve(paths[i], paths[i] == &options->text.files, &err))
+            awq_problems_add_error(problems, &err);
 }
 
 json_t *awq_options_to_json(const awq_options *options, bool only_changing)

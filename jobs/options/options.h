@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * jobs/options/options.h - every option of every subcommand: one struct, one table.
  *
- * The table drives the parser, --help, the man page's list, job.json and the fingerprint. An
- * option is added by one field here and one row in option_table.c. */
+ * The recipe and the options of a job lie flat in it; what one command alone reads is a struct of
+ * its own, and the table's offsets point into it. The table drives the parser, --help, the man
+ * page's list, job.json and the fingerprint. An option is added by one field here and one row in
+ * option_table.c. */
 #ifndef AWQ_JOBS_OPTIONS_OPTIONS_H
 #define AWQ_JOBS_OPTIONS_OPTIONS_H
 
@@ -51,54 +53,27 @@ typedef struct awq_memory {
     bool percent;
 } awq_memory;
 
-typedef struct awq_options {
-    /* what goes in and out; owned strings */
-    char *model;
-    char *tokens;
-    char *out;
-    char *against;
-    char *job;         /* a job file */
-    int64_t sequences; /* 0: all of the tokens, 128 of text */
-    int64_t layer;     /* verify: to be made again; -1: none */
-    /* text in place of tokens */
-    char *text; /* files, one a line */
+/* Text in place of tokens, and how it becomes tokens. */
+typedef struct awq_calibration_options {
+    char *files; /* one a line; NULL: none */
     int64_t length;
     awq_text_split split;
     char *field; /* NULL: text, or messages for a chat template */
-    awq_chat chat_template;
+    awq_chat chat;
     bool mask_prompt;
     awq_invalid_utf8 invalid_utf8;
-    /* what changes the result */
-    awq_recipe recipe;
-    char *skip;             /* regular expression; NULL: none */
-    int64_t max_shard_size; /* bytes */
-    int64_t tile_tokens;
-    char *backend;
-    /* how it is run */
-    int64_t threads;      /* 0: the cores this worker may use */
-    int64_t stage_layers; /* 0: as many as fit */
-    int64_t workers;      /* plan: how many to plan for */
-    int64_t context;      /* plan: tokens that the served model remembers; 0: as it can */
-    int64_t batch;        /* plan: sequences that it serves at once */
-    awq_memory device_memory;
-    bool share_gpu;
-    awq_transport transport;
-    double worker_timeout; /* seconds */
-    double time_limit;     /* seconds, 0: none */
-    double grace;          /* seconds */
-    double lock_wait;      /* seconds */
-    bool restart;
-    bool keep_run;
-    bool json;
-    char *html; /* report: NULL: OUT/awqrun-report.html */
-    bool csv;
-    awq_shell shell; /* completion */
-    bool print_job;  /* plan */
-    /* what is said */
-    bool verbose;
-    bool quiet;
-    bool log_json;
-    /* submit: what is asked of SLURM */
+} awq_calibration_options;
+
+/* What plan alone reads. */
+typedef struct awq_plan_options {
+    int64_t workers; /* how many to plan for */
+    int64_t context; /* tokens that the served model remembers; 0: as it can */
+    int64_t batch;   /* sequences that it serves at once */
+    bool print_job;
+} awq_plan_options;
+
+/* What submit alone reads: what is asked of SLURM. */
+typedef struct awq_submit_options {
     int64_t nodes;            /* 0: proposed */
     int64_t gpus_per_node;    /* 0: none */
     int64_t workers_per_node; /* 0: one for each GPU, else one */
@@ -114,6 +89,54 @@ typedef struct awq_options {
     awq_launcher launcher;
     char *program; /* NULL: this one */
     bool dry_run;
+} awq_submit_options;
+
+/* What report alone reads. */
+typedef struct awq_report_options {
+    char *html; /* NULL: OUT/awqrun-report.html */
+    bool csv;
+} awq_report_options;
+
+/* Constant once the command line is read and the paths are resolved: what is to be otherwise is
+ * said by another value. All strings are owned. */
+typedef struct awq_options {
+    /* what a job is */
+    awq_recipe recipe;
+    char *model;
+    char *tokens;
+    char *out;
+    char *against;
+    int64_t sequences;      /* 0: all of the tokens, 128 of text */
+    char *skip;             /* regular expression; NULL: none */
+    int64_t max_shard_size; /* bytes */
+    int64_t tile_tokens;
+    char *backend;
+    /* how it is run */
+    int64_t threads;      /* 0: the cores this worker may use */
+    int64_t stage_layers; /* 0: as many as fit */
+    awq_memory device_memory;
+    bool share_gpu;
+    awq_transport transport;
+    double worker_timeout; /* seconds */
+    double time_limit;     /* seconds, 0: none */
+    double grace;          /* seconds */
+    double lock_wait;      /* seconds */
+    bool restart;
+    bool keep_run;
+    /* what is said */
+    bool json;
+    bool verbose;
+    bool quiet;
+    bool log_json;
+    /* where more of them are: a job file */
+    char *job;
+    /* what few commands read */
+    awq_calibration_options text;
+    awq_plan_options plan;
+    awq_submit_options submit;
+    awq_report_options report;
+    int64_t verify_layer; /* to be made again; -1: none */
+    awq_shell shell;      /* of completion */
 } awq_options;
 
 typedef enum awq_option_type {
@@ -151,8 +174,10 @@ const awq_option *awq_option_find(const char *name);
  * is near. */
 const char *awq_option_nearest(const char *word, int commands);
 
-/* All options at their defaults. Release the result. */
+/* All options at their defaults. Release the result, also after a failure. */
 awq_status awq_options_init(awq_options *options, awq_error *err);
+/* The same values, strings of its own. Release the result, also after a failure. */
+awq_status awq_options_copy(awq_options *out, const awq_options *from, awq_error *err);
 void awq_options_release(awq_options *options);
 
 /* Sets one option from text; AWQ_ERR_USAGE says what the option takes. */
@@ -168,6 +193,9 @@ char *awq_option_text(const awq_options *options, const awq_option *option);
  * was asked for. */
 bool awq_options_parse(awq_options *options, awq_command command, int argc, char **argv,
                        awq_problems *problems);
+
+/* Makes the paths of what a job reads and writes absolute. */
+void awq_options_resolve(awq_options *options, awq_problems *problems);
 
 /* {"model": "...", ...}: all options as text but those of commands that are no jobs, or only
  * those that change the result. NULL: no memory. The caller decrefs. */

@@ -8,8 +8,8 @@ itself does: its single-precision GEMM rate, its reading and its writing, measur
 the run. With `--backend cuda` the rate is cuBLAS's on that GPU, in the compute type, and phases
 are in TFLOP/s. Rates count useful arithmetic as layers/quantize/cost.h does: one triangle of each
 Gram matrix and of each loss. Then the memory that the plan asks for, beside the measured peak: of
-each worker's anonymous memory, pages of the mapped checkpoint not counted; of a GPU, what nvidia-smi
-says beyond what was in use before, with the CUDA context.
+each worker's anonymous memory, pages of the mapped checkpoint not counted; of a GPU, what
+nvidia-smi says beyond what was in use before, with the CUDA context.
 
 Everything after -- goes to awqrun."""
 

@@ -225,9 +225,9 @@ class Directory(Case):
 
 class Config(Case):
     def test_an_unknown_model_type_lists_the_supported_ones(self):
-        self.refuses("model_type 'gemma2' is not supported; supported are "
-                     "llama, mistral, qwen2, qwen3",
-                     model=self.configured(model_type="gemma2"), ranks=(1, 3))
+        self.refuses("model_type 'gemma3' is not supported; supported are "
+                     "llama, mistral, qwen2, qwen3, phi3, gemma2",
+                     model=self.configured(model_type="gemma3"), ranks=(1, 3))
 
     def test_a_missing_model_type_lists_the_supported_ones(self):
         self.refuses("'model_type' is missing; supported are llama",

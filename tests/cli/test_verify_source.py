@@ -232,7 +232,7 @@ class Formats(VerifyCase):
         dtype, shape, data = tensors[key]
         tensors[key] = (dtype, shape, np.frombuffer(data, np.uint16)[::-1].tobytes())
         safetensors.write_raw(path, tensors)
-        self.finds("is not what was written", f"'{key}', which is left in full precision, is not",
+        self.finds("is not what was written", f"'{key}', which is kept in full precision, is not",
                    options=("--model", DEMO))
 
 

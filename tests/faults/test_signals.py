@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Signals and time limits: stop in order, exit 75, go on."""
+"""Signals and time limits: stop gracefully, exit 75, resume."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ class Signals(FaultCase):
         os.kill(started.process.pid, signal.SIGINT)
         code, _, err = started.finish()
         self.assertNotEqual(code, 0)
-        self.assertIn("run the same command again to go on", err)
+        self.assertIn("run the same command again to resume", err)
         self.goes_on(options=LONG)
 
     def test_a_second_signal_ends_at_once_and_is_gone_on_from(self):

@@ -66,8 +66,6 @@ CIRCLES = (
     {"io/records/tensor_sums", "io/records/tensor_sums_layout"},
     {"kernels/cpu/device", "kernels/cpu/verbs"},
     {"kernels/cuda/blas", "kernels/cuda/device"},
-    {"worker/hidden", "worker/inlet", "worker/outlet", "worker/port", "worker/publisher",
-     "worker/reader", "worker/state", "worker/worker"},
 )
 # A folder is read as a whole; but a verb a file is one file, many times.
 MOST_FILES = 16

@@ -104,7 +104,7 @@ class Disturbed(slurm.SlurmCase):
         self.computes(job)
         self.cluster.run("scancel", job)
         self.ends(job, "CANCELLED")
-        self.assertIn("stopping in order", self.log(job))
+        self.assertIn("stopping gracefully", self.log(job))
         self.assertEqual(self.restarts(job), 0)
         self.assertRegex(self.status()[0], r"\d of 4 layers done")
         self.assertIn(f"  SLURM job {job}: CANCELLED", self.status()[0])
@@ -193,7 +193,7 @@ class TimeLimit(slurm.SlurmCase):
     def test_a_job_that_reaches_its_limit_goes_back_into_the_queue_and_goes_on(self):
         job = self.submit("--threads", 1, own=("--time", 1, "--cpus-per-worker", 1))
         self.reference(self.OPTIONS)  # meanwhile
-        self.reaches(job, lambda: "stopping in order" in self.log(job), "hear of its limit", 60)
+        self.reaches(job, lambda: "stopping gracefully" in self.log(job), "hear of its limit", 60)
         self.reaches(job, lambda: "back into the queue, time 1 of at most 20" in self.log(job),
                      "go back into the queue")
         self.ends(job, seconds=200)

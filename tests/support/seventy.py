@@ -12,6 +12,8 @@ GROUPS = {"qkv": "hidden", "o": "hidden", "gate_up": "hidden", "down": "intermed
 LINEARS = {"q_proj": ("hidden", "hidden"), "k_proj": ("kv", "hidden"), "v_proj": ("kv", "hidden"),
            "o_proj": ("hidden", "hidden"), "gate_proj": ("intermediate", "hidden"),
            "up_proj": ("intermediate", "hidden"), "down_proj": ("hidden", "intermediate")}
+GROUP_OF = {"q_proj": 0, "k_proj": 0, "v_proj": 0, "o_proj": 1, "gate_proj": 2, "up_proj": 2,
+            "down_proj": 3}
 PHASES = {"read": 2.1, "forward": 9.5, "gram": 7.2, "search": 38.0, "clip": 4.1, "feedback": 0.0,
           "pack": 5.2, "write": 1.4}
 LLAMA_70B = {"hidden": 8192, "intermediate": 28672, "kv": 1024, "layers": 80}
@@ -88,6 +90,12 @@ def write_seconds(parent, layer, workers, layers):
     when["end"] = np.array([read + 2, flow + 185, search + 38, search + 46.6, search + 48])
 
 
+def place(parent, name, **places):
+    """Says where a group or linear is in its layer: index, expert, and a linear's group."""
+    for key, value in places.items():
+        parent[name].attrs[key] = value
+
+
 def write_experts(record, layer, sizes, random):
     """In place of a dense layer's down: each expert's groups and linears, and the router. An expert
     of each layer saw nothing."""
@@ -95,18 +103,17 @@ def write_experts(record, layer, sizes, random):
     for expert in range(count):
         name = f"experts.{expert}.down"
         write_group(record["groups"], name, channels, layer, random)
-        group = record["groups"][name]
-        group.attrs["index"] = 3 + 1 + expert
-        group.attrs["tokens"] = 0 if expert == layer else int(random.integers(10, 9000))
+        tokens = 0 if expert == layer else int(random.integers(10, 9000))
+        place(record["groups"], name, index=3 + expert, expert=expert, tokens=tokens)
         for k, kind in enumerate(("gate", "up", "down")):
             linear = f"experts.{expert}.{kind}_proj"
             rows, columns = (hidden, channels) if kind == "down" else (channels, hidden)
             write_linear(record["linears"], linear, rows, columns, layer, random)
-            record["linears"][linear].attrs["index"] = 4 + 3 * (1 + expert) + k
-            record["linears"][linear].attrs["group"] = 4 + expert if kind == "down" else 2
+            place(record["linears"], linear, index=4 + 3 * expert + k, expert=expert,
+                  group=3 + expert if kind == "down" else 2)
     write_linear(record["linears"], "gate", count, hidden, layer, random)
+    place(record["linears"], "gate", index=4 + 3 * count, expert=-1, group=2)
     router = record["linears/gate"].attrs
-    router["index"], router["group"] = 4 + 3 * (1 + count), 2
     for field in ("energy", "loss", "loss_rounding"):
         router[field] = 0.0
     router["groups"] = router["clipped_groups"] = 0
@@ -123,14 +130,16 @@ def write_layer(parent, layer, sizes, workers):
     record.create_group("groups")
     record.create_group("linears")
     sparse = "experts" in sizes and layer > 0
-    for name, channels in GROUPS.items():
+    for index, (name, channels) in enumerate(GROUPS.items()):
         if sparse and name == "down":
             continue
         write_group(record["groups"], name, sizes[channels], layer, random)
-    for name, (rows, columns) in LINEARS.items():
+        place(record["groups"], name, index=index, expert=-1, tokens=65536)
+    for index, (name, (rows, columns)) in enumerate(LINEARS.items()):
         if sparse and name in ("gate_proj", "up_proj", "down_proj"):
             continue
         write_linear(record["linears"], name, sizes[rows], sizes[columns], layer, random)
+        place(record["linears"], name, index=index, expert=-1, group=GROUP_OF[name])
     if sparse:
         write_experts(record, layer, sizes, random)
     write_seconds(record, layer, workers, sizes["layers"])

@@ -147,6 +147,7 @@ static void numbers_that_cannot_be_are_refused(void **state)
                  {"linears/experts.1.up_proj", "group", layer->groups},
                  {"linears/experts.1.up_proj", "group", -1},
                  {"linears/experts.1.up_proj", "expert", -2},
+                 {"linears/gate", "expert", 0}, /* of a name that no expert's has */
                  {"groups/experts.1.down", "expert", -2},
                  {"groups/experts.1.down", "index", 0}, /* qkv's */
                  {"groups/experts.1.down", "index", layer->groups},

@@ -172,7 +172,7 @@ static void a_list_takes_what_follows_and_may_be_given_again(void **state)
         parse(state, AWQ_COMMAND_TOKENIZE, "tokenize --text a b --model m c --text=d e --out o");
     assert_int_equal(p->problems.count, 1); /* c follows no list */
     assert_string_equal(p->problems.items[0].text, "unexpected argument 'c'");
-    assert_string_equal(p->options.text, "a\nb\nd\ne");
+    assert_string_equal(p->options.text.files, "a\nb\nd\ne");
 }
 
 static void tokens_and_text_exclude_each_other(void **state)
@@ -194,7 +194,7 @@ static void plan_needs_no_output_directory(void **state)
     const parsed *p = parse(state, AWQ_COMMAND_PLAN, "plan --model m --tokens t --workers 8");
     assert_int_equal(p->problems.count, 0);
     assert_null(p->options.out);
-    assert_int_equal(p->options.workers, 8);
+    assert_int_equal(p->options.plan.workers, 8);
 }
 
 static void all_wrong_values_are_told_at_once(void **state)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fixture.h"
 #include "jobs/options/options.h"
@@ -177,15 +178,15 @@ static void each_word_is_its_enumerator(void **state)
         size_t offset, bytes;
         int value;
     } cases[] = {
-        {"split", "lines", CHOICE(split), AWQ_TEXT_LINES},
-        {"split", "blank", CHOICE(split), AWQ_TEXT_BLANK},
-        {"split", "files", CHOICE(split), AWQ_TEXT_FILES},
-        {"chat-template", "none", CHOICE(chat_template), AWQ_CHAT_NONE},
-        {"chat-template", "llama3", CHOICE(chat_template), AWQ_CHAT_LLAMA3},
-        {"chat-template", "chatml", CHOICE(chat_template), AWQ_CHAT_CHATML},
-        {"chat-template", "mistral", CHOICE(chat_template), AWQ_CHAT_MISTRAL},
-        {"invalid-utf8", "refuse", CHOICE(invalid_utf8), AWQ_INVALID_REFUSE},
-        {"invalid-utf8", "replace", CHOICE(invalid_utf8), AWQ_INVALID_REPLACE},
+        {"split", "lines", CHOICE(text.split), AWQ_TEXT_LINES},
+        {"split", "blank", CHOICE(text.split), AWQ_TEXT_BLANK},
+        {"split", "files", CHOICE(text.split), AWQ_TEXT_FILES},
+        {"chat-template", "none", CHOICE(text.chat), AWQ_CHAT_NONE},
+        {"chat-template", "llama3", CHOICE(text.chat), AWQ_CHAT_LLAMA3},
+        {"chat-template", "chatml", CHOICE(text.chat), AWQ_CHAT_CHATML},
+        {"chat-template", "mistral", CHOICE(text.chat), AWQ_CHAT_MISTRAL},
+        {"invalid-utf8", "refuse", CHOICE(text.invalid_utf8), AWQ_INVALID_REFUSE},
+        {"invalid-utf8", "replace", CHOICE(text.invalid_utf8), AWQ_INVALID_REPLACE},
         {"format", "gemm", CHOICE(recipe.format), AWQ_FORMAT_GEMM},
         {"format", "gemv", CHOICE(recipe.format), AWQ_FORMAT_GEMV},
         {"format", "gemv-fast", CHOICE(recipe.format), AWQ_FORMAT_GEMV_FAST},
@@ -209,9 +210,9 @@ static void each_word_is_its_enumerator(void **state)
         {"transport", "mpi", CHOICE(transport), AWQ_TRANSPORT_MPI},
         {"shell", "bash", CHOICE(shell), AWQ_SHELL_BASH},
         {"shell", "zsh", CHOICE(shell), AWQ_SHELL_ZSH},
-        {"launcher", "auto", CHOICE(launcher), AWQ_LAUNCHER_AUTO},
-        {"launcher", "srun", CHOICE(launcher), AWQ_LAUNCHER_SRUN},
-        {"launcher", "mpirun", CHOICE(launcher), AWQ_LAUNCHER_MPIRUN},
+        {"launcher", "auto", CHOICE(submit.launcher), AWQ_LAUNCHER_AUTO},
+        {"launcher", "srun", CHOICE(submit.launcher), AWQ_LAUNCHER_SRUN},
+        {"launcher", "mpirun", CHOICE(submit.launcher), AWQ_LAUNCHER_MPIRUN},
     };
     awq_options *options = *state;
     awq_error err;
@@ -322,6 +323,38 @@ static void every_option_survives_its_own_text(void **state)
     assert_true(back.worker_timeout == 1234567.8901234567);
     assert_int_equal(back.max_shard_size, 1234567890123);
     awq_options_release(&back);
+}
+
+static void a_copy_has_the_same_values_and_its_own_strings(void **state)
+{
+    awq_error err;
+    awq_options copy;
+    set_all(*state);
+    must(awq_options_copy(&copy, *state, &err));
+    expect_same(*state, &copy, false);
+    assert_true(copy.model != ((const awq_options *)*state)->model);
+    awq_options_release(&copy);
+}
+
+static void paths_are_made_absolute(void **state)
+{
+    awq_options *options = *state;
+    awq_problems problems;
+    awq_error err;
+    char here[4096], text[2 * sizeof here + 16];
+    assert_non_null(getcwd(here, sizeof here));
+    must(awq_option_set(options, named("out"), "no\nwhere", &err));
+    must(awq_option_set(options, named("text"), "a", &err));
+    must(awq_option_set(options, named("text"), "/b", &err));
+    awq_problems_init(&problems);
+    awq_options_resolve(options, &problems);
+    assert_int_equal(problems.count, 0);
+    snprintf(text, sizeof text, "%s/no\nwhere", here);
+    assert_string_equal(options->out, text);
+    snprintf(text, sizeof text, "%s/a\n/b", here);
+    assert_string_equal(options->text.files, text);
+    assert_null(options->model);
+    awq_problems_release(&problems);
 }
 
 /* Some command that runs a job has an option of this name, so that ranks and records know it. */
@@ -478,6 +511,8 @@ int main(void)
         options_test(paths_are_text_that_is_not_empty),
         options_test(the_defaults_are_those_of_a_recipe),
         options_test(every_option_survives_its_own_text),
+        options_test(a_copy_has_the_same_values_and_its_own_strings),
+        options_test(paths_are_made_absolute),
         options_test(every_option_of_a_job_survives_json),
         options_test(json_of_what_changes_the_result_holds_nothing_else),
         options_test(unset_paths_are_left_out_of_json),

@@ -84,7 +84,7 @@ static double reference_loss(const awq_quantized_layer *layer, int group, int64_
     float scales[MOST] = {0};
     double sum = 0, outputs = 0;
     reference_scales(record, group, record->alpha[candidate], scales);
-    for (int linear = 0; linear < DENSE_LINEARS; linear++) {
+    for (int linear = 0; linear < s.spec->linears; linear++) {
         if (s.spec->linear[linear].group != group) continue;
         sum += reference_trace(linear, scales, gram);
         outputs += (double)awq_linear_extent(&s.spec->linear[linear]).out;
@@ -125,10 +125,17 @@ static void check_search(synthetic_shape shape)
     synthetic_close(&s);
 }
 
+static void check_fused_search(synthetic_shape shape)
+{
+    shape.fused = true;
+    check_search(shape);
+}
+
 static void losses_and_choices_are_those_of_float64(void **state)
 {
     (void)state;
     synthetic_on_each(check_search);
+    synthetic_on_each(check_fused_search);
 }
 
 /* ---- what is not finite ---- */

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "layers/fold/fold_check.h"
-#include "layers/forward/tensor_load.h"
 #include "layers/forward/extent.h"
+#include "layers/forward/tensor_load.h"
 #include "tests/unit/layers/check.h"
 
 #define DEMO_PATH AWQ_TEST_DATA "/demo-llama-outliers"

@@ -21,15 +21,19 @@ static int close_layer(void **state)
 
 /* ---- folding ---- */
 
-static void check_norm(const awq_quantized_layer *layer, int norm, int group, const float *original)
+/* A norm's weight is as it can be stored, and what it multiplies by times its group's scales is
+ * what it multiplied by. */
+static void check_norm(const awq_quantized_layer *layer, int norm, const float *original)
 {
+    const awq_norm_spec *spec = &s.spec->norm[norm];
     for (int64_t i = 0; i < s.model.hidden; i++) {
         float folded = layer->norm[norm][i], back;
         unsigned char stored[sizeof(float)];
         awq_narrow(stored, &folded, s.model.dtype, 1);
         awq_widen(&back, stored, s.model.dtype, 1);
         assert_true(back == folded);
-        double product = (double)folded * (double)layer->record.group[group].scales[i];
+        if (spec->offset) folded = 1 + folded;
+        double product = (double)folded * (double)layer->record.group[spec->feeds].scales[i];
         assert_true(fabs(product - (double)original[i]) <= 0x1p-23 * fabs((double)original[i]));
     }
 }
@@ -39,19 +43,23 @@ static void check_folding(synthetic_shape shape)
 {
     awq_error err;
     awq_quantized_layer layer;
-    float input_norm[64], post_norm[64];
+    float original[AWQ_MAX_NORMS][64];
     synthetic_open(&s, shape);
-    size_t bytes = (size_t)s.model.hidden * sizeof(float);
-    memcpy(input_norm, s.decoder.norm[NORM_INPUT], bytes);
-    memcpy(post_norm, s.decoder.norm[NORM_POST], bytes);
+    for (int norm = 0; norm < s.spec->norms; norm++)
+        memcpy(original[norm], s.decoder.norm[norm],
+               (size_t)s.spec->norm[norm].width * sizeof(float));
     must(synthetic_quantize(&s, &layer, &err));
     assert_true(layer.record.fold_error > 0 && layer.record.fold_error < 2e-6);
-    check_norm(&layer, NORM_INPUT, GROUP_QKV, input_norm);
-    check_norm(&layer, NORM_POST, GROUP_GATE_UP, post_norm);
-    for (int linear = 0; linear < DENSE_LINEARS; linear++)
+    int folded = 0;
+    for (int norm = 0; norm < s.spec->norms; norm++) {
+        bool feeds = s.spec->norm[norm].feeds >= 0; /* those of heads and of outputs do not */
+        assert_true((layer.norm[norm] != NULL) == feeds);
+        if (feeds) check_norm(&layer, norm, original[norm]);
+        folded += feeds;
+    }
+    assert_int_equal(folded, 2);
+    for (int linear = 0; linear < s.spec->linears; linear++)
         assert_true((layer.linear[linear].bias != NULL) == s.spec->linear[linear].bias);
-    for (int norm = NORM_POST + 1; norm < s.spec->norms; norm++) /* heads' absorb nothing */
-        assert_null(layer.norm[norm]);
     awq_quantized_layer_release(&layer);
 }
 
@@ -83,6 +91,23 @@ static void folding_loses_nothing_with_head_norms(void **state)
 {
     (void)state;
     check_folding((synthetic_shape){.kv_heads = 2, .qk_norm = true, .dtype = AWQ_BF16});
+}
+
+static void folding_loses_nothing_in_fused_linears(void **state)
+{
+    (void)state;
+    check_folding((synthetic_shape){.kv_heads = 2, .fused = true, .dtype = AWQ_BF16});
+    synthetic_close(&s);
+    check_folding(
+        (synthetic_shape){.kv_heads = 2, .fused = true, .all_bias = true, .dtype = AWQ_F16});
+}
+
+static void folding_loses_nothing_between_norms_that_add_one(void **state)
+{
+    (void)state;
+    check_folding((synthetic_shape){.kv_heads = 2, .out_norms = true, .dtype = AWQ_BF16});
+    synthetic_close(&s);
+    check_folding((synthetic_shape){.kv_heads = 1, .out_norms = true, .dtype = AWQ_F32});
 }
 
 static void a_dead_norm_channel_keeps_scale_one(void **state)
@@ -163,6 +188,20 @@ static void o_is_not_skipped_without_groups(void **state)
 
 /* ---- losses ---- */
 
+/* What a row was divided by: v's by the scale of the first head of the group that reads it, up's by
+ * that of its channel of down's input. Where they are fused, they come behind q's and k's 96 rows,
+ * and behind gate's. */
+static double row_scale(const awq_quantized_layer *layer, int linear, int64_t row)
+{
+    const awq_attention_spec *attention = &s.spec->attention;
+    const char *name = awq_linear_short_name(&s.spec->linear[linear]);
+    int64_t v = !strcmp(name, "v_proj") ? row : !strcmp(name, "qkv_proj") ? row - 96 : -1;
+    int64_t up = !strcmp(name, "up_proj") ? row : !strcmp(name, "gate_up_proj") ? row - 96 : -1;
+    int64_t first = v / 16 * (attention->heads / attention->kv_heads) * 16 + v % 16;
+    if (v >= 0) return (double)layer->record.group[GROUP_O].scales[first];
+    return up >= 0 ? (double)layer->record.group[GROUP_DOWN].scales[up] : 1;
+}
+
 /* What a code stands for, in the terms of the original weight. */
 static double original_value(const awq_quantized_layer *layer, int linear, int64_t row,
                              int64_t column)
@@ -173,13 +212,8 @@ static double original_value(const awq_quantized_layer *layer, int linear, int64
     int64_t group = row * groups + column / group_size;
     double value = ((double)q->codes[row * extent.in + column] - (double)q->zeros[group]) *
                    (double)awq_float_from_f16(q->scales[group]);
-    if (linear == LINEAR_UP) value *= (double)layer->record.group[GROUP_DOWN].scales[row];
-    if (linear == LINEAR_V) /* the first head of the group that reads this row */
-        value *=
-            (double)layer->record.group[GROUP_O]
-                .scales[row / 16 * (s.spec->attention.heads / s.spec->attention.kv_heads) * 16 +
-                        row % 16];
-    return value / (double)layer->record.group[s.spec->linear[linear].group].scales[column];
+    return value * row_scale(layer, linear, row) /
+           (double)layer->record.group[s.spec->linear[linear].group].scales[column];
 }
 
 static double brute_force_loss(const awq_quantized_layer *layer, int linear)
@@ -198,27 +232,38 @@ static double brute_force_loss(const awq_quantized_layer *layer, int linear)
     return loss;
 }
 
-static void losses_are_errors_of_the_original_outputs(void **state)
+static void check_losses(const awq_quantized_layer *layer)
 {
-    (void)state;
-    awq_error err;
-    awq_quantized_layer layer;
-    synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
-    must(synthetic_quantize(&s, &layer, &err));
-    for (int linear = 0; linear < DENSE_LINEARS; linear++) {
-        const awq_linear_record *record = &layer.record.linear[linear];
-        double loss = brute_force_loss(&layer, linear);
+    for (int linear = 0; linear < s.spec->linears; linear++) {
+        const awq_linear_record *record = &layer->record.linear[linear];
+        double loss = brute_force_loss(layer, linear);
         assert_true(fabs(record->loss / loss - 1) < 1e-3);
         assert_true(record->energy > record->loss_rounding);
         assert_int_equal(record->groups,
                          awq_extent_elements(awq_linear_extent(&s.spec->linear[linear])) / 16);
+        assert_true((record->clipped_groups > 0) == s.spec->linear[linear].clipped);
     }
-    assert_int_equal(layer.record.linear[LINEAR_Q].clipped_groups, 0);
-    assert_int_equal(layer.record.linear[LINEAR_K].clipped_groups, 0);
-    assert_true(layer.record.linear[LINEAR_V].clipped_groups > 0);
-    assert_true(awq_layer_record_relative_error(&layer.record) <
-                awq_layer_record_rounding_error(&layer.record));
-    awq_quantized_layer_release(&layer);
+    assert_true(awq_layer_record_relative_error(&layer->record) <
+                awq_layer_record_rounding_error(&layer->record));
+}
+
+static void losses_are_errors_of_the_original_outputs(void **state)
+{
+    (void)state;
+    static const synthetic_shape shapes[] = {
+        {.kv_heads = 2, .dtype = AWQ_BF16},
+        {.kv_heads = 2, .fused = true, .dtype = AWQ_BF16},
+        {.kv_heads = 2, .out_norms = true, .dtype = AWQ_BF16},
+    };
+    for (int i = 0; i < 3; i++) {
+        awq_error err;
+        awq_quantized_layer layer;
+        synthetic_open(&s, shapes[i]);
+        must(synthetic_quantize(&s, &layer, &err));
+        check_losses(&layer);
+        awq_quantized_layer_release(&layer);
+        if (i < 2) synthetic_close(&s);
+    }
 }
 
 /* Squared error of q, k, v by plain rounding is their part of the identity's loss. */
@@ -367,6 +412,8 @@ int main(void)
         LAYER_TEST(folding_loses_nothing_with_biases),
         LAYER_TEST(folding_loses_nothing_with_all_biases),
         LAYER_TEST(folding_loses_nothing_with_head_norms),
+        LAYER_TEST(folding_loses_nothing_in_fused_linears),
+        LAYER_TEST(folding_loses_nothing_between_norms_that_add_one),
         LAYER_TEST(a_dead_norm_channel_keeps_scale_one),
         LAYER_TEST(grouped_heads_share_o_scales),
         LAYER_TEST(tied_means_are_means_over_the_heads),

@@ -32,12 +32,18 @@ static const char *dtype_name(awq_dtype dtype)
 static const char *family_of(synthetic_shape shape)
 {
     if (shape.sparse) return "qwen2_moe";
+    if (shape.fused) return "phi3";
+    if (shape.out_norms) return "gemma2";
     if (shape.qk_norm) return "qwen3";
     return shape.qkv_bias ? "qwen2" : "llama";
 }
 
 static awq_model make_model(synthetic_shape shape)
 {
+    static const char window[] =
+        ", \"sliding_window\": 10, \"layer_types\": [\"sliding_attention\", \"sliding_attention\","
+        " \"sliding_attention\", \"sliding_attention\", \"sliding_attention\","
+        " \"sliding_attention\"]";
     char text[1024];
     snprintf(text, sizeof text,
              "{\"model_type\": \"%s\", \"num_hidden_layers\": %d, \"hidden_size\": %d,"
@@ -45,14 +51,16 @@ static awq_model make_model(synthetic_shape shape)
              " \"num_key_value_heads\": %d, \"head_dim\": %d, \"vocab_size\": 64,"
              " \"rms_norm_eps\": 1e-5, \"rope_theta\": 10000, \"torch_dtype\": \"%s\","
              " \"num_experts\": %d, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 32,"
-             " \"shared_expert_intermediate_size\": 64, \"norm_topk_prob\": %s}",
+             " \"shared_expert_intermediate_size\": 64, \"norm_topk_prob\": %s%s}",
              family_of(shape), SYNTHETIC_LAYERS, HIDDEN, INTERMEDIATE, HEADS,
              (int)(shape.kv_heads ? shape.kv_heads : HEADS), HEAD_DIM, dtype_name(shape.dtype),
-             SYNTHETIC_EXPERTS, shape.normalized ? "true" : "false");
+             SYNTHETIC_EXPERTS, shape.normalized ? "true" : "false", shape.out_norms ? window : "");
     awq_model model = model_of(text);
     assert_int_equal(model.kinds, 1);
-    for (int i = 0; i < model.kind[0].linears; i++) /* in combinations that no family has */
-        model.kind[0].linear[i].bias = shape.all_bias || (shape.qkv_bias && i <= LINEAR_V);
+    for (int i = 0; i < model.kind[0].linears; i++) { /* in combinations that no family has */
+        awq_linear_spec *linear = &model.kind[0].linear[i];
+        linear->bias = shape.all_bias || (shape.qkv_bias && linear->group == GROUP_QKV);
+    }
     return model;
 }
 
@@ -73,16 +81,18 @@ static void upload_random(const synthetic *s, float *to, int64_t count, float ma
     free(host);
 }
 
-/* Norms in the model's type; those of the residual have some large channels. */
-static void fill_norm(const synthetic *s, float *to, int64_t count, uint64_t seed)
+/* Norms whose weight is of the model's type; those of the residual have some large channels. */
+static void fill_norm(const synthetic *s, float *to, int64_t count, bool offset, uint64_t seed)
 {
     unsigned char stored[sizeof(float)];
     float *norm = malloc((size_t)count * sizeof *norm);
     fill(norm, count, 0.3f, seed);
     for (int64_t i = 0; i < count; i++) {
         norm[i] = (1 + norm[i]) * (count == HIDDEN && i % 11 == 3 ? 40.0f : 1.0f);
+        if (offset) norm[i] -= 1;
         awq_narrow(stored, &norm[i], s->model.dtype, 1);
         awq_widen(&norm[i], stored, s->model.dtype, 1);
+        if (offset) norm[i] += 1;
     }
     s->be->upload(s->device, to, norm, (size_t)count * sizeof *norm);
     free(norm);
@@ -125,7 +135,7 @@ static void make_decoder(synthetic *s)
         int64_t count = s->spec->norm[i].width;
         s->decoder.norm[i] = awq_arena_take(&arena, (uint64_t)count * sizeof(float));
         s->decoder.norm_dtype[i] = s->model.dtype;
-        fill_norm(s, s->decoder.norm[i], count, 57u + (uint64_t)i);
+        fill_norm(s, s->decoder.norm[i], count, s->spec->norm[i].offset, 57u + (uint64_t)i);
     }
     assert_int_equal(arena.used, awq_decoder_bytes(&s->model, element));
 }

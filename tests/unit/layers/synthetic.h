@@ -33,6 +33,8 @@ typedef struct synthetic_shape {
     int64_t kv_heads;
     bool qkv_bias, all_bias, qk_norm;
     bool sparse, normalized; /* five experts, two a token, and a shared one, as qwen2_moe's */
+    bool fused;              /* phi3's: q, k, v are one linear, and gate, up */
+    bool out_norms;          /* gemma2's: of what halves put out, norms that add 1, a window */
     awq_dtype dtype;
     int threads;
     const awq_backend *backend; /* NULL: the CPU's */
