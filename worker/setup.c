@@ -35,7 +35,7 @@ static const char *given_gpus(void)
 
 /* Workers take the GPUs that they see in turn: where each sees all of the node's, each has its own;
  * where the scheduler gives each its own, that one. Two that met on one are the coordinator's to
- * find (coordinator/crew_gpus.h). A GPU computes in the model's type; a float32 model's range is
+ * find (coordinator/crew/assign.h). A GPU computes in the model's type; a float32 model's range is
  * bfloat16's. */
 static awq_device_options device_options(const awq_worker *worker, const awq_backend *backend)
 {

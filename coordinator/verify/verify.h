@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * coordinator/verify/verify.h - a verification under way, shared by its files: verify.c (the
- * command and the layers), verify_outliers.c (linears that stand out), verify_again.c (--layer),
- * verify_print.c (the result). */
+ * coordinator/verify/verify.h - a verification under way, shared by its files: structure.c (what
+ * can be seen without bytes), commands/verify.c (the layers, by the workers), outliers.c (linears
+ * that stand out), again.c (--layer), print.c (the result). */
 #ifndef AWQ_COORDINATOR_VERIFY_VERIFY_H
 #define AWQ_COORDINATOR_VERIFY_VERIFY_H
 
@@ -38,6 +38,11 @@ typedef struct awq_verification {
     awq_problems unchecked; /* sentences: what could not be checked, and why */
     awq_progress_view view; /* of making a layer again */
 } awq_verification;
+
+/* Opens the checkpoint and the source, and finds what is wrong with their structure. False: there
+ * is nothing to look at, or the command cannot be carried out as it was given; `problems` says why.
+ */
+bool awq_verify_structure(awq_verification *v, awq_problems *problems);
 
 /* Looks at the distances of all linears; adds to outliers. */
 void awq_verify_find_outliers(awq_verification *v);

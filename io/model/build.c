@@ -36,8 +36,8 @@ static int add_group(awq_layer_spec *layer, int expert, const char *prefix, cons
     *group = (awq_group_spec){
         .channels = channels, .producer = producer, .run = channels, .repeat = 1, .expert = expert};
     snprintf(group->name, sizeof group->name, "%.30s%s", prefix, name);
-    if (producer.by == AWQ_BY_NORM) layer->norm[producer.norm].feeds = index;
-    if (producer.by == AWQ_BY_ROWS) layer->linear[producer.rows.linear].feeds = index;
+    if (producer.by == AWQ_BY_NORM) layer->norm[producer.norm].absorbs = index;
+    if (producer.by == AWQ_BY_ROWS) layer->linear[producer.rows.linear].absorbs = index;
     return index;
 }
 
@@ -53,7 +53,7 @@ static awq_linear_spec *add_linear(awq_layer_spec *layer, awq_half half, int gro
     *linear = (awq_linear_spec){.out = out,
                                 .in = layer->group[group].channels,
                                 .group = group,
-                                .feeds = -1,
+                                .absorbs = -1,
                                 .expert = -1,
                                 .half = half,
                                 .clipped = true};

@@ -23,7 +23,7 @@ typedef struct awq_norm_spec {
     const char *name; /* in its layer: "input_layernorm", static */
     int64_t width;
     bool offset; /* it multiplies by 1 + weight */
-    int feeds;   /* the group whose scales it absorbs; -1: none */
+    int absorbs; /* the group whose scales it absorbs; -1: none */
 } awq_norm_spec;
 
 /* Some rows of a linear's weight, and so of what it puts out: all of v_proj's, a third of a fused
@@ -51,9 +51,9 @@ typedef enum awq_half { AWQ_HALF_ATTENTION, AWQ_HALF_MLP, AWQ_HALVES } awq_half;
 typedef struct awq_linear_spec {
     char name[AWQ_LAYER_NAME_BYTES]; /* in its layer: "mlp.experts.3.up_proj" */
     int64_t out, in;
-    int group;  /* whose input it reads */
-    int feeds;  /* the group whose scales some of its rows absorb; -1: none */
-    int expert; /* whose tokens it sees; -1: all of the layer's */
+    int group;   /* whose input it reads */
+    int absorbs; /* the group whose scales some of its rows absorb; -1: none */
+    int expert;  /* whose tokens it sees; -1: all of the layer's */
     awq_half half;
     bool bias;
     bool router;       /* chooses experts, or weighs one: small, and never quantized */

@@ -283,17 +283,47 @@ static void print_option(FILE *file, const char *left, const char *help)
     print_wrapped(file, help, column);
 }
 
+static void print_row(FILE *file, const awq_option *option)
+{
+    char left[64], help[512];
+    snprintf(left, sizeof left, "--%s%s%s", option->name, option->argument ? " " : "",
+             option->argument ? option->argument : "");
+    snprintf(help, sizeof help, option->fallback ? "%s (default %s)" : "%s", option->help,
+             option->fallback);
+    print_option(file, left, help);
+}
+
+/* The manual page's headings, and the rows of the table that each begins at. */
+static const struct {
+    const char *title, *from;
+} sections[] = {{"Input and output", "model"},      {"Text in place of tokens", "text"},
+                {"Input and output", "against"},    {"What decides the result", "bits"},
+                {"How it is run", "backend"},       {"What is said", "json"},
+                {"What is asked of SLURM", "nodes"}};
+enum { SECTIONS = sizeof sections / sizeof *sections };
+
+/* The options of a command below one title; the title is printed if there are any. */
+static void print_section(FILE *file, awq_command command, const char *title)
+{
+    const char *now = "";
+    bool printed = false;
+    for (int i = 0; i < awq_option_count; i++) {
+        for (int j = 0; j < SECTIONS; j++)
+            if (!strcmp(sections[j].from, awq_option_table[i].name)) now = sections[j].title;
+        if (strcmp(now, title) != 0 || !(awq_option_table[i].commands & command)) continue;
+        if (!printed) fprintf(file, "%s:\n", title);
+        printed = true;
+        print_row(file, &awq_option_table[i]);
+    }
+    if (printed) fputc('\n', file);
+}
+
 void awq_options_print_help(FILE *file, awq_command command)
 {
-    for (int i = 0; i < awq_option_count; i++) {
-        const awq_option *option = &awq_option_table[i];
-        if (!(option->commands & command)) continue;
-        char left[64], help[512];
-        snprintf(left, sizeof left, "--%s%s%s", option->name, option->argument ? " " : "",
-                 option->argument ? option->argument : "");
-        snprintf(help, sizeof help, option->fallback ? "%s (default %s)" : "%s", option->help,
-                 option->fallback);
-        print_option(file, left, help);
+    for (int i = 0; i < SECTIONS; i++) {
+        bool first = true;
+        for (int j = 0; j < i; j++) first = first && strcmp(sections[i].title, sections[j].title);
+        if (first) print_section(file, command, sections[i].title);
     }
     print_option(file, "-h, --help", "print this");
 }

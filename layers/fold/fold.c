@@ -15,10 +15,10 @@ void awq_free_values(const awq_group_spec *group, const float *values, float *of
 
 bool awq_row_values(const awq_layer_spec *spec, int linear, const float *of_free, float *rows)
 {
-    int feeds = spec->linear[linear].feeds;
+    int absorbs = spec->linear[linear].absorbs;
     for (int64_t i = 0; i < spec->linear[linear].out; i++) rows[i] = 1;
-    if (feeds < 0) return false;
-    const awq_group_spec *group = &spec->group[feeds];
+    if (absorbs < 0) return false;
+    const awq_group_spec *group = &spec->group[absorbs];
     for (int64_t i = 0; i < awq_free_channels(group); i++)
         rows[awq_rows_at(&group->producer.rows, i)] = of_free[i];
     return true;
@@ -71,9 +71,9 @@ static awq_status plan_norm(awq_quantizer *quantizer, int norm, awq_error *err)
 {
     const awq_norm_spec *spec = &quantizer->spec->norm[norm];
     float *device = quantizer->decoder->norm[norm];
-    if (spec->feeds < 0) return AWQ_OK;
+    if (spec->absorbs < 0) return AWQ_OK;
     size_t bytes = (size_t)spec->width * sizeof *device;
-    float *s = quantizer->out->record.group[spec->feeds].scales;
+    float *s = quantizer->out->record.group[spec->absorbs].scales;
     float *original = awq_vector_download(quantizer->device, device, spec->width, err);
     float *folded = awq_vector_download(quantizer->device, device, spec->width, err);
     quantizer->original_norm[norm] = original;
@@ -97,14 +97,14 @@ static awq_status plan_norm(awq_quantizer *quantizer, int norm, awq_error *err)
 static awq_status plan_rows(awq_quantizer *quantizer, int linear, awq_error *err)
 {
     const awq_linear_spec *spec = &quantizer->spec->linear[linear];
-    if (spec->feeds < 0) return AWQ_OK;
-    const awq_group_spec *group = &quantizer->spec->group[spec->feeds];
+    if (spec->absorbs < 0) return AWQ_OK;
+    const awq_group_spec *group = &quantizer->spec->group[spec->absorbs];
     size_t free_bytes = (size_t)awq_free_channels(group) * sizeof(float);
     float *divisors = awq_allocate((size_t)spec->out * sizeof *divisors, "row divisors", err);
     float *of_free = divisors ? awq_allocate(free_bytes, "row divisors", err) : NULL;
     quantizer->row_divisors[linear] = divisors;
     if (!of_free) return err->status;
-    awq_free_values(group, quantizer->out->record.group[spec->feeds].scales, of_free);
+    awq_free_values(group, quantizer->out->record.group[spec->absorbs].scales, of_free);
     awq_row_values(quantizer->spec, linear, of_free, divisors);
     free(of_free);
     return AWQ_OK;

@@ -9,8 +9,8 @@
 /* of_free [free channels] = values [channels], of which those of tied channels are equal. */
 void awq_free_values(const awq_group_spec *group, const float *values, float *of_free);
 
-/* rows [out] = the value of the free channel that each row of a linear feeds, 1 where it feeds
- * none; false: none of them does. */
+/* rows [out] = the value of the free channel whose scale each row of a linear absorbs, 1 where it
+ * absorbs none; false: none of them does. */
 bool awq_row_values(const awq_layer_spec *spec, int linear, const float *of_free, float *rows);
 
 /* Norms divided by their scales, on the device and in the result, and what rows are divided by;

@@ -167,9 +167,12 @@ static awq_status run_layer(const awq_quantizer *quantizer, const awq_kept_token
         return awq_fail(err, AWQ_ERR_INTERNAL, "the folding check does not fit the scratch");
     quantizer->be->copy(quantizer->device, out, check->input, (size_t)elements * sizeof *out);
     hold_routing(quantizer, check->sequences * check->length);
-    awq_status status =
-        awq_decoder_forward(quantizer->device, quantizer->model, quantizer->decoder,
-                            quantizer->scratch, out, check->sequences, NULL, NULL, NULL, err);
+    awq_status status = awq_decoder_forward(&(awq_forward){.device = quantizer->device,
+                                                           .model = quantizer->model,
+                                                           .decoder = quantizer->decoder,
+                                                           .scratch = quantizer->scratch,
+                                                           .sequences = check->sequences},
+                                            out, err);
     quantizer->scratch->routing.held = NULL;
     return status;
 }

@@ -44,12 +44,12 @@ static float *excess_scales(const awq_quantizer *quantizer, int index, awq_error
     return excess;
 }
 
-/* The excess of the channel that each row of a linear feeds, 1 where it feeds none [out], on the
- * heap. */
+/* The excess of the channel whose scale each row of a linear absorbs, 1 where it absorbs none
+ * [out], on the heap. */
 static float *excess_rows(const awq_quantizer *quantizer, int linear, awq_error *err)
 {
     const awq_linear_spec *spec = &quantizer->spec->linear[linear];
-    float *excess = excess_scales(quantizer, spec->feeds, err);
+    float *excess = excess_scales(quantizer, spec->absorbs, err);
     float *rows =
         excess ? awq_allocate((size_t)spec->out * sizeof *rows, "the folding check", err) : NULL;
     if (rows) awq_row_values(quantizer->spec, linear, excess, rows);
@@ -86,14 +86,14 @@ awq_status awq_fold_proof_linear(awq_quantizer *quantizer, int linear, awq_error
     float *columns = excess_columns(quantizer, spec->group, NULL, err);
     if (!columns) return err->status;
     upload(quantizer, quantizer->excess_columns, columns, spec->in);
-    if (spec->feeds >= 0) {
+    if (spec->absorbs >= 0) {
         float *rows = excess_rows(quantizer, linear, err);
         if (!rows) return err->status;
         upload(quantizer, quantizer->excess_rows, rows, spec->out);
     }
     quantizer->be->unfold(quantizer->device, quantizer->decoder->weight[linear], quantizer->folded,
                           quantizer->excess_columns,
-                          spec->feeds >= 0 ? quantizer->excess_rows : NULL,
+                          spec->absorbs >= 0 ? quantizer->excess_rows : NULL,
                           awq_linear_extent(spec));
     return AWQ_OK;
 }
@@ -141,16 +141,16 @@ awq_status awq_fold_proof_vectors(awq_quantizer *quantizer, awq_error *err)
         const awq_norm_spec *norm = &spec->norm[i];
         folded_vector vector = {quantizer->decoder->norm[i], quantizer->folded_norm[i],
                                 quantizer->original_norm[i], norm->width, NULL};
-        if (norm->feeds >= 0 && place_vector(quantizer, &vector, norm->feeds, err))
+        if (norm->absorbs >= 0 && place_vector(quantizer, &vector, norm->absorbs, err))
             return err->status;
     }
     for (int i = 0; i < spec->linears; i++) {
         const awq_linear_spec *linear = &spec->linear[i];
-        if (linear->feeds < 0 || !linear->bias) continue;
+        if (linear->absorbs < 0 || !linear->bias) continue;
         folded_vector vector = {quantizer->decoder->bias[i], quantizer->out->linear[i].bias,
                                 quantizer->original_bias[i], linear->out,
-                                &spec->group[linear->feeds].producer.rows};
-        if (place_vector(quantizer, &vector, linear->feeds, err)) return err->status;
+                                &spec->group[linear->absorbs].producer.rows};
+        if (place_vector(quantizer, &vector, linear->absorbs, err)) return err->status;
     }
     return AWQ_OK;
 }

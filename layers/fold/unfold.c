@@ -101,11 +101,11 @@ void awq_unfolder_free(awq_unfolder *unfolder)
 awq_status awq_unfold_rows(const awq_layer_spec *spec, const awq_layer_record *record, int linear,
                            float *rows, awq_error *err)
 {
-    int feeds = spec->linear[linear].feeds;
-    size_t bytes = (size_t)awq_free_channels(&spec->group[feeds]) * sizeof *rows;
+    int absorbs = spec->linear[linear].absorbs;
+    size_t bytes = (size_t)awq_free_channels(&spec->group[absorbs]) * sizeof *rows;
     float *of_free = awq_allocate(bytes, "row divisors", err);
     if (!of_free) return err->status;
-    awq_free_values(&spec->group[feeds], record->group[feeds].scales, of_free);
+    awq_free_values(&spec->group[absorbs], record->group[absorbs].scales, of_free);
     awq_row_values(spec, linear, of_free, rows);
     free(of_free);
     return AWQ_OK;
@@ -228,7 +228,7 @@ awq_status awq_unfold_measure(awq_unfolder *unfolder, const awq_checkpoint *quan
               .spec = spec,
               .linear = linear,
               .extent = extent,
-              .divided = spec->linear[linear].feeds >= 0,
+              .divided = spec->linear[linear].absorbs >= 0,
               .columns_bytes = (size_t)extent.in * sizeof(float),
               .rows_bytes = (size_t)extent.out * sizeof(float),
               .scales = record->group[spec->linear[linear].group].scales};

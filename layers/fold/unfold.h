@@ -35,7 +35,7 @@ awq_status awq_unfold_measure(awq_unfolder *unfolder, const awq_checkpoint *quan
                               const awq_checkpoint *source, int64_t layer, int linear,
                               const awq_layer_record *record, awq_distance *out, awq_error *err);
 
-/* What the rows of a linear that feeds a group were divided by: [out]. */
+/* What the rows of a linear that absorbs scales were divided by: [out]. */
 awq_status awq_unfold_rows(const awq_layer_spec *spec, const awq_layer_record *record, int linear,
                            float *rows, awq_error *err);
 /* The first element of a folded vector that is not original / divisors in its stored type, both

@@ -50,19 +50,26 @@ awq_status awq_scratch_create(awq_device *device, const awq_model *model, const 
                               awq_scratch **out, awq_error *err);
 void awq_scratch_free(awq_scratch *scratch);
 
-/* sum += what one half of the layer puts out for `hidden`; both float32 [rows, hidden], and may be
- * the same. The device may still be at work when this returns. */
-awq_status awq_decoder_half(awq_device *device, const awq_model *model, const awq_decoder *decoder,
-                            awq_scratch *scratch, awq_half half, const float *hidden, float *sum,
-                            int64_t sequences, awq_error *err);
+/* A layer and the tile that goes through it. */
+typedef struct awq_forward {
+    awq_device *device;
+    const awq_model *model;
+    const awq_decoder *decoder;
+    awq_scratch *scratch;
+    int64_t sequences;          /* of the tile */
+    awq_statistics *statistics; /* gathers each linear input; NULL: none */
+    const uint8_t *mask;        /* device, [rows]: which rows count there; NULL: all */
+    double *seconds; /* has AWQ_PHASE_FORWARD and AWQ_PHASE_GRAM added to; NULL: not measured, and
+                        the device may still be at work when this returns: its failures are the next
+                        sync's to report */
+} awq_forward;
 
-/* hidden = layer(hidden), in place. `statistics` (NULL: none) gathers each linear input; `mask`
- * (device, [rows], NULL: all) says which rows count there. seconds (NULL: do not measure) has
- * AWQ_PHASE_FORWARD and AWQ_PHASE_GRAM added to; without it the device may still be at work when
- * this returns, and its failures are the next sync's to report. */
-awq_status awq_decoder_forward(awq_device *device, const awq_model *model,
-                               const awq_decoder *decoder, awq_scratch *scratch, float *hidden,
-                               int64_t sequences, awq_statistics *statistics, const uint8_t *mask,
-                               double *seconds, awq_error *err);
+/* sum += what one half of the layer puts out for `hidden`; both float32 [rows, hidden], and may be
+ * the same. Nothing is gathered or measured. */
+awq_status awq_decoder_half(const awq_forward *what, awq_half half, const float *hidden, float *sum,
+                            awq_error *err);
+
+/* hidden = layer(hidden), in place. */
+awq_status awq_decoder_forward(const awq_forward *what, float *hidden, awq_error *err);
 
 #endif

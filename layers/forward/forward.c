@@ -5,6 +5,8 @@
  * What a half puts out may go through a norm of its own before it is added. */
 #include "layers/forward/forward.h"
 
+#include <assert.h>
+
 #include "io/core/clock.h"
 #include "layers/forward/extent.h"
 
@@ -43,6 +45,7 @@ void awq_forward_linear(const forward_pass *pass, const awq_rows *part, void *y,
     const awq_linear_spec *linear = &pass->spec->linear[part->linear];
     const char *weight = pass->decoder->weight[part->linear];
     const float *bias = pass->decoder->bias[part->linear];
+    assert(part->times == 1);
     size_t skipped = (size_t)(part->first * linear->in) * pass->be->compute_bytes;
     pass->be->linear(pass->device, y, rows->x, weight + skipped, bias ? bias + part->first : NULL,
                      rows->count, (awq_extent){part->count, linear->in});
@@ -108,48 +111,39 @@ static awq_status check_rows(const forward_pass *pass, awq_error *err)
                     (long long)pass->rows, (long long)pass->scratch->size.rows);
 }
 
-awq_status awq_decoder_half(awq_device *device, const awq_model *model, const awq_decoder *decoder,
-                            awq_scratch *scratch, awq_half half, const float *hidden, float *sum,
-                            int64_t sequences, awq_error *err)
+static forward_pass begin_pass(const awq_forward *what, const float *hidden, float *sum)
 {
-    forward_pass pass = {.device = device,
-                         .be = device->backend,
-                         .model = model,
-                         .spec = decoder->spec,
-                         .decoder = decoder,
-                         .scratch = scratch,
-                         .hidden = hidden,
-                         .sum = sum,
-                         .sequences = sequences,
-                         .rows = sequences * scratch->size.length};
-    if (check_rows(&pass, err)) return err->status;
-    return run_half(&pass, half, err);
+    return (forward_pass){.device = what->device,
+                          .be = what->device->backend,
+                          .model = what->model,
+                          .spec = what->decoder->spec,
+                          .decoder = what->decoder,
+                          .scratch = what->scratch,
+                          .hidden = hidden,
+                          .sum = sum,
+                          .sequences = what->sequences,
+                          .rows = what->sequences * what->scratch->size.length};
 }
 
-awq_status awq_decoder_forward(awq_device *device, const awq_model *model,
-                               const awq_decoder *decoder, awq_scratch *scratch, float *hidden,
-                               int64_t sequences, awq_statistics *statistics, const uint8_t *mask,
-                               double *seconds, awq_error *err)
+awq_status awq_decoder_half(const awq_forward *what, awq_half half, const float *hidden, float *sum,
+                            awq_error *err)
 {
-    forward_pass pass = {.device = device,
-                         .be = device->backend,
-                         .model = model,
-                         .spec = decoder->spec,
-                         .decoder = decoder,
-                         .scratch = scratch,
-                         .hidden = hidden,
-                         .sum = hidden,
-                         .sequences = sequences,
-                         .rows = sequences * scratch->size.length,
-                         .statistics = statistics,
-                         .mask = mask,
-                         .seconds = seconds,
-                         .mark = awq_clock_seconds()};
+    forward_pass pass = begin_pass(what, hidden, sum);
+    return check_rows(&pass, err) ? err->status : run_half(&pass, half, err);
+}
+
+awq_status awq_decoder_forward(const awq_forward *what, float *hidden, awq_error *err)
+{
+    forward_pass pass = begin_pass(what, hidden, hidden);
+    pass.statistics = what->statistics;
+    pass.mask = what->mask;
+    pass.seconds = what->seconds;
+    pass.mark = awq_clock_seconds();
     int64_t tokens = 0;
-    if (check_rows(&pass, err) || (statistics && count_tokens(&pass, &tokens, err)) ||
+    if (check_rows(&pass, err) || (pass.statistics && count_tokens(&pass, &tokens, err)) ||
         run_half(&pass, AWQ_HALF_ATTENTION, err) || run_half(&pass, AWQ_HALF_MLP, err))
         return err->status;
     lap(&pass, AWQ_PHASE_FORWARD);
-    if (statistics) statistics->tokens += tokens;
-    return seconds ? pass.be->sync(device, err) : AWQ_OK;
+    if (pass.statistics) pass.statistics->tokens += tokens;
+    return pass.seconds ? pass.be->sync(pass.device, err) : AWQ_OK;
 }

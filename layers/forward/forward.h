@@ -33,7 +33,8 @@ typedef struct forward_rows {
 void awq_forward_gather(forward_pass *pass, int group, const forward_rows *rows);
 /* Adds an input to a Gram matrix of its own. */
 void awq_forward_gram(forward_pass *pass, float *gram, const forward_rows *rows, int64_t channels);
-/* y [count, rows of `part`] = those rows of a linear, times the input. */
+/* y [count, rows of `part`] = those rows of a linear, times the input. They are one run: a kind of
+ * attention whose parts are interleaved computes the linear whole. */
 void awq_forward_linear(const forward_pass *pass, const awq_rows *part, void *y,
                         const forward_rows *rows);
 /* sum [count, out] += a linear of the input. */

@@ -31,12 +31,14 @@ static double mean_over_layers(const layer_work *work,
     return sum / (double)model->layers;
 }
 
-/* Of a token. */
+/* Of a token. Attention multiplies with each token that it sees twice: of a window w in a sequence
+ * of length L those are w - w^2 / 2L in the mean, and L / 2 without one. */
 static double forward_of(const layer_work *work, const awq_layer_spec *layer)
 {
-    int64_t window = layer->attention.window;
-    double attended = (double)(window && window < work->length ? window : work->length);
-    double sum = 2.0 * (double)awq_attention_channels(layer) * attended;
+    double length = (double)work->length, window = (double)layer->attention.window;
+    if (!(window > 0 && window < length)) window = length;
+    double seen = length > 0 ? window - window * window / (2 * length) : 0;
+    double sum = 4.0 * (double)awq_attention_channels(layer) * seen;
     for (int i = 0; i < layer->linears; i++) {
         const awq_linear_spec *linear = &layer->linear[i];
         sum += 2.0 * (double)linear->out * (double)linear->in * share(layer, linear->expert);

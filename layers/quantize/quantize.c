@@ -68,25 +68,22 @@ static awq_status take_steps(awq_quantizer *quantizer, awq_error *err)
     return awq_fold_check_layer(quantizer, quantizer->kept, err);
 }
 
-awq_status awq_quantize_layer(awq_device *device, const awq_model *model, awq_decoder *decoder,
-                              awq_statistics *statistics, awq_scratch *scratch,
-                              awq_result_memory *memory, const awq_kept_tokens *kept,
-                              const awq_recipe *recipe, const awq_quantize_watch *watch,
-                              awq_quantized_layer *out, awq_error *err)
+awq_status awq_quantize_layer(const awq_layer_input *input, awq_quantized_layer *out,
+                              awq_error *err)
 {
     awq_quantized_layer layer;
     awq_quantized_layer_init(&layer);
-    layer.from = memory;
-    layer.record.layer = decoder->index;
-    layer.record.tokens = statistics->tokens;
-    awq_quantizer quantizer = {.device = device,
-                               .model = model,
-                               .decoder = decoder,
-                               .statistics = statistics,
-                               .scratch = scratch,
-                               .kept = kept,
-                               .recipe = recipe,
-                               .watch = watch,
+    layer.from = input->memory;
+    layer.record.layer = input->decoder->index;
+    layer.record.tokens = input->statistics->tokens;
+    awq_quantizer quantizer = {.device = input->device,
+                               .model = input->model,
+                               .decoder = input->decoder,
+                               .statistics = input->statistics,
+                               .scratch = input->scratch,
+                               .kept = input->kept,
+                               .recipe = input->recipe,
+                               .watch = input->watch,
                                .out = &layer};
     awq_status status = take_steps(&quantizer, err);
     awq_quantizer_close(&quantizer);

@@ -23,15 +23,22 @@ uint64_t awq_quantize_bytes(const awq_model *model, const awq_recipe *recipe, in
  * refuses it. */
 size_t awq_quantized_codes_bytes(const awq_model *model, const awq_recipe *recipe);
 
-/* Quantizes a layer that has seen all tiles; what the model says shall be kept in full precision is
- * (awq_model_keep). Changes what decoder holds (fold_proof.c) and statistics (finished); both are
- * of no further use. Codes are in a piece of `memory`, NULL: of the heap. The record lacks
- * tensors_bytes and tensors_crc. Errors name the linear
- * ("up_proj") or scale group, not the layer: callers add that. */
-awq_status awq_quantize_layer(awq_device *device, const awq_model *model, awq_decoder *decoder,
-                              awq_statistics *statistics, awq_scratch *scratch,
-                              awq_result_memory *memory, const awq_kept_tokens *kept,
-                              const awq_recipe *recipe, const awq_quantize_watch *watch,
-                              awq_quantized_layer *out, awq_error *err);
+/* A layer that has seen all tiles. */
+typedef struct awq_layer_input {
+    awq_device *device;
+    const awq_model *model;     /* says what shall be kept in full precision (awq_model_keep) */
+    awq_decoder *decoder;       /* changed (fold_proof.c), and of no further use, as are .. */
+    awq_statistics *statistics; /* .. these */
+    awq_scratch *scratch;
+    awq_result_memory *memory; /* a piece of it has the codes; NULL: the heap has */
+    const awq_kept_tokens *kept;
+    const awq_recipe *recipe;
+    const awq_quantize_watch *watch; /* NULL: nobody watches */
+} awq_layer_input;
+
+/* Quantizes it. The record lacks tensors_bytes and tensors_crc. Errors name the linear ("up_proj")
+ * or scale group, not the layer: callers add that. */
+awq_status awq_quantize_layer(const awq_layer_input *input, awq_quantized_layer *out,
+                              awq_error *err);
 
 #endif

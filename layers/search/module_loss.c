@@ -154,8 +154,12 @@ static const float *tile_input(const awq_quantizer *quantizer, awq_half half, co
 static awq_status run_half(awq_quantizer *quantizer, const awq_decoder *decoder, awq_half half,
                            const float *input, float *sum, const kept_tile *tile, awq_error *err)
 {
-    return awq_decoder_half(quantizer->device, quantizer->model, decoder, quantizer->scratch, half,
-                            input, sum, tile->sequences, err);
+    return awq_decoder_half(&(awq_forward){.device = quantizer->device,
+                                           .model = quantizer->model,
+                                           .decoder = decoder,
+                                           .scratch = quantizer->scratch,
+                                           .sequences = tile->sequences},
+                            half, input, sum, err);
 }
 
 /* The attention's output added to its input: what the MLP reads. */

@@ -134,7 +134,7 @@ static const char *suffix_of(const char *tensor, const char *module)
 static recipe linear_recipe(const awq_linear_spec *linear, const stream *streams,
                             const char *suffix)
 {
-    const float *rows = linear->feeds >= 0 ? streams[linear->feeds].rows : NULL;
+    const float *rows = linear->absorbs >= 0 ? streams[linear->absorbs].rows : NULL;
     if (!strcmp(suffix, "bias")) return (recipe){.scale = 0.1f, .columns = rows};
     return (recipe){.scale = 0.7f / sqrtf((float)linear->in),
                     .rows = rows,
@@ -145,7 +145,7 @@ static recipe norm_recipe(const awq_norm_spec *norm, const stream *streams)
 {
     return (recipe){.scale = 0.1f,
                     .centre = 1,
-                    .columns = norm->feeds >= 0 ? streams[norm->feeds].made : NULL,
+                    .columns = norm->absorbs >= 0 ? streams[norm->absorbs].made : NULL,
                     .offset = norm->offset ? 1 : 0};
 }
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Which kernels of OpenBLAS compute: the best that the processor has, whatever OpenBLAS thinks of
-its model; named wherever bytes are, and kept by a run that is gone on with."""
+its model; named wherever bytes are, and kept by a run that is resumed."""
 
 import json
 import os

@@ -69,6 +69,13 @@ class Sources(unittest.TestCase):
                     wrong.append(f"{path}:{number}: {len(line)} columns")
         self.none(wrong, "lines")
 
+    def test_lines_of_readmes_are_neat(self):
+        """But for rows of tables, and what a program prints."""
+        self.none([f"{path}:{number}: {len(line)} columns"
+                   for path in repository_files() if path.name == "README.md"
+                   for number, line in enumerate(lines_of(path), 1)
+                   if len(line) > 100 and not line.startswith(("|", "    ", "estimate"))], "lines")
+
     def test_each_folder_describes_itself_in_fifty_lines(self):
         wrong = []
         for folder in FOLDERS:

@@ -121,7 +121,7 @@ class Disturbed(slurm.SlurmCase):
         self.assertRegex((self.out / ".awqrun/requeues").read_text(),
                          rf"^job {job} interrupted \S+\n$")
         self.reaches(job, lambda: "start 1 on" in self.log(job), "start")
-        self.reaches(job, lambda: self.log(job).count("quantizing layers") == 2, "go on")
+        self.reaches(job, lambda: self.log(job).count("quantizing layers") == 2, "resume")
         self.cluster.run("scancel", "-b", "-s", "USR1", job)
         self.ends(job, "FAILED")
         self.assertIn("interrupted, and back in the queue 1 times already", self.log(job))

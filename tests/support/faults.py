@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A job that is disturbed: in the background, half done, gone on with.
+"""A job that is disturbed: in the background, half done, resumed.
 
 Every disturbed job must end with the bytes of an undisturbed one of a single rank."""
 

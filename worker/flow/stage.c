@@ -147,9 +147,16 @@ static awq_status flow_layer(stage_run *run, int m, stage_layer *layer, const aw
         (!layer->decoder[m].arena && take_layer(run, m, layer, err)))
         return err->status;
     awq_span_begin(&layer->when, AWQ_SPAN_FLOW);
-    if (awq_decoder_forward(run->device, model, &layer->decoder[m], run->scratch, run->hidden[m],
-                            tile->sequences, statistics, run->mask,
-                            worker->purpose->gathers ? layer->seconds : NULL, err))
+    if (awq_decoder_forward(
+            &(awq_forward){.device = run->device,
+                           .model = model,
+                           .decoder = &layer->decoder[m],
+                           .scratch = run->scratch,
+                           .sequences = tile->sequences,
+                           .statistics = statistics,
+                           .mask = run->mask,
+                           .seconds = worker->purpose->gathers ? layer->seconds : NULL},
+            run->hidden[m], err))
         return awq_error_wrap(err, "layer %lld", (long long)layer->index);
     awq_span_end(&layer->when, AWQ_SPAN_FLOW);
     double flops = awq_work_forward(model, tile->rows, run->told->tokens.length);
@@ -268,9 +275,16 @@ static awq_status search_layer(stage_run *run, stage_layer *layer, awq_error *er
     if (awq_worker_check(worker, err)) return err->status;
     awq_quantized_layer_init(&result);
     awq_span_begin(&layer->when, AWQ_SPAN_SEARCH);
-    awq_status status = awq_quantize_layer(
-        run->device, awq_worker_model(worker, 0), &layer->decoder[0], &layer->statistics,
-        run->scratch, worker->has.results, &kept, &told->job.options.recipe, &watch, &result, err);
+    awq_status status = awq_quantize_layer(&(awq_layer_input){.device = run->device,
+                                                              .model = awq_worker_model(worker, 0),
+                                                              .decoder = &layer->decoder[0],
+                                                              .statistics = &layer->statistics,
+                                                              .scratch = run->scratch,
+                                                              .memory = worker->has.results,
+                                                              .kept = &kept,
+                                                              .recipe = &told->job.options.recipe,
+                                                              .watch = &watch},
+                                           &result, err);
     awq_reader_give_back(worker->helpers.reader, &layer->decoder[0]);
     awq_statistics_release(run->device, &layer->statistics);
     if (!status) status = finish_layer(run, layer, &result, err);

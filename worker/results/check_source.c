@@ -60,10 +60,10 @@ static void check_norms(const layer_run *run)
         char name[AWQ_NAME_BYTES];
         const awq_norm_spec *norm = &run->spec->norm[i];
         awq_norm_tensor_name(name, run->model, run->layer, i);
-        if (norm->feeds < 0)
+        if (norm->absorbs < 0)
             must_be_equal(run, name);
         else if (run->record)
-            must_be_folded(run, name, norm->offset, run->record->group[norm->feeds].scales);
+            must_be_folded(run, name, norm->offset, run->record->group[norm->absorbs].scales);
     }
 }
 
@@ -72,7 +72,7 @@ static awq_status check_bias(const layer_run *run, int linear, awq_error *err)
     char name[AWQ_NAME_BYTES];
     const awq_linear_spec *spec = &run->spec->linear[linear];
     awq_linear_tensor_name(name, run->model, run->layer, linear, "bias");
-    bool divided = spec->feeds >= 0;
+    bool divided = spec->absorbs >= 0;
     if (!divided) must_be_equal(run, name);
     if (!divided || !run->record) return AWQ_OK;
     float *rows = malloc((size_t)spec->out * sizeof *rows);

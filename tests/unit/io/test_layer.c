@@ -134,16 +134,16 @@ static void check_producers(const awq_layer_spec *layer)
     for (int g = 0; g < layer->groups; g++) {
         const awq_producer *producer = &layer->group[g].producer;
         if (producer->by == AWQ_BY_NORM) {
-            assert_int_equal(layer->norm[producer->norm].feeds, g);
+            assert_int_equal(layer->norm[producer->norm].absorbs, g);
             assert_int_equal(layer->norm[producer->norm].width, layer->group[g].channels);
         } else {
             assert_int_equal(producer->by, AWQ_BY_ROWS);
-            assert_int_equal(layer->linear[producer->rows.linear].feeds, g);
+            assert_int_equal(layer->linear[producer->rows.linear].absorbs, g);
             assert_int_equal(awq_rows_count(&producer->rows), awq_free_channels(&layer->group[g]));
         }
     }
-    for (int i = 0; i < layer->norms; i++) fed += layer->norm[i].feeds >= 0;
-    for (int i = 0; i < layer->linears; i++) fed += layer->linear[i].feeds >= 0;
+    for (int i = 0; i < layer->norms; i++) fed += layer->norm[i].absorbs >= 0;
+    for (int i = 0; i < layer->linears; i++) fed += layer->linear[i].absorbs >= 0;
     assert_int_equal(fed, layer->groups);
 }
 
@@ -153,16 +153,16 @@ static void scales_are_absorbed_by_norms_v_and_up(void **state)
     awq_model dense = model_of(DENSE), mixture = model_of(MIXTURE);
     const awq_layer_spec *layer = awq_model_layer(&dense, 0);
     check_producers(layer);
-    assert_int_equal(layer->norm[NORM_INPUT].feeds, GROUP_QKV);
-    assert_int_equal(layer->norm[NORM_POST].feeds, GROUP_GATE_UP);
-    assert_true(layer->norm[NORM_Q].feeds == -1 && layer->norm[NORM_K].feeds == -1);
-    assert_int_equal(layer->linear[LINEAR_V].feeds, GROUP_O);
-    assert_int_equal(layer->linear[LINEAR_UP].feeds, GROUP_DOWN);
+    assert_int_equal(layer->norm[NORM_INPUT].absorbs, GROUP_QKV);
+    assert_int_equal(layer->norm[NORM_POST].absorbs, GROUP_GATE_UP);
+    assert_true(layer->norm[NORM_Q].absorbs == -1 && layer->norm[NORM_K].absorbs == -1);
+    assert_int_equal(layer->linear[LINEAR_V].absorbs, GROUP_O);
+    assert_int_equal(layer->linear[LINEAR_UP].absorbs, GROUP_DOWN);
     layer = awq_model_layer(&mixture, SPARSE);
     check_producers(layer);
-    assert_int_equal(layer->linear[linear_named(layer, "experts.2.up_proj")].feeds,
+    assert_int_equal(layer->linear[linear_named(layer, "experts.2.up_proj")].absorbs,
                      group_named(layer, "experts.2.down"));
-    assert_int_equal(layer->linear[linear_named(layer, "shared_expert.up_proj")].feeds,
+    assert_int_equal(layer->linear[linear_named(layer, "shared_expert.up_proj")].absorbs,
                      group_named(layer, "shared_expert.down"));
     awq_model_release(&dense);
     awq_model_release(&mixture);

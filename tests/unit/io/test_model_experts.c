@@ -145,7 +145,7 @@ static void check_mlp(const awq_layer_spec *layer, const char *of, int64_t chann
     snprintf(name, sizeof name, "%s.down", of);
     int down = group_named(layer, name);
     assert_int_equal(up->group, gate_up);
-    assert_int_equal(up->feeds, down);
+    assert_int_equal(up->absorbs, down);
     snprintf(name, sizeof name, "%s.down_proj", of);
     assert_int_equal(layer->linear[linear_named(layer, name)].group, down);
     assert_int_equal(layer->group[down].channels, channels);
@@ -167,7 +167,7 @@ static void groups_are_those_of_the_linears_that_read_the_same(void **state)
         int linear = linear_named(layer, routers[i]);
         assert_true(layer->linear[linear].router);
         assert_int_equal(layer->linear[linear].group, group_named(layer, "gate_up"));
-        assert_int_equal(layer->linear[linear].feeds, -1);
+        assert_int_equal(layer->linear[linear].absorbs, -1);
         assert_true(awq_model_keeps(&model, 3, linear));
     }
     awq_model_release(&model);

@@ -91,8 +91,8 @@ static void phi3s_scales_are_absorbed_by_some_rows_of_its_linears(void **state)
     check_rows(&layer->group[GROUP_DOWN].producer.rows, gate_up, WIDE, WIDE);
     assert_int_equal(layer->group[GROUP_O].producer.by, AWQ_BY_ROWS);
     assert_int_equal(layer->group[GROUP_DOWN].producer.by, AWQ_BY_ROWS);
-    assert_int_equal(layer->linear[qkv].feeds, GROUP_O);
-    assert_int_equal(layer->linear[gate_up].feeds, GROUP_DOWN);
+    assert_int_equal(layer->linear[qkv].absorbs, GROUP_O);
+    assert_int_equal(layer->linear[gate_up].absorbs, GROUP_DOWN);
     assert_int_equal(awq_free_channels(&layer->group[GROUP_O]), KV_ROWS);
     assert_int_equal(layer->group[GROUP_QKV].count, 1);
     assert_int_equal(layer->group[GROUP_GATE_UP].count, 1);
@@ -213,12 +213,12 @@ static void gemma2_normalizes_what_its_halves_put_out(void **state)
     assert_int_equal(attention->out_norm, norm_named(layer, "post_attention_layernorm"));
     assert_int_equal(mlp->norm, norm_named(layer, "pre_feedforward_layernorm"));
     assert_int_equal(mlp->out_norm, norm_named(layer, "post_feedforward_layernorm"));
-    assert_int_equal(layer->norm[attention->norm].feeds, GROUP_QKV);
-    assert_int_equal(layer->norm[mlp->norm].feeds, GROUP_GATE_UP);
+    assert_int_equal(layer->norm[attention->norm].absorbs, GROUP_QKV);
+    assert_int_equal(layer->norm[mlp->norm].absorbs, GROUP_GATE_UP);
     assert_int_equal(layer->group[GROUP_GATE_UP].producer.norm, mlp->norm);
     /* behind them is the residual */
-    assert_int_equal(layer->norm[attention->out_norm].feeds, -1);
-    assert_int_equal(layer->norm[mlp->out_norm].feeds, -1);
+    assert_int_equal(layer->norm[attention->out_norm].absorbs, -1);
+    assert_int_equal(layer->norm[mlp->out_norm].absorbs, -1);
     for (int i = 0; i < 4; i++) assert_true(layer->norm[i].offset && layer->norm[i].width == 64);
     assert_true(model.norm_offset);
     awq_model_release(&model);

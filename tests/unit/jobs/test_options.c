@@ -452,6 +452,16 @@ static char *help_of(awq_command command)
     return text;
 }
 
+static int count_of(const char *text, const char *what)
+{
+    int count = 0;
+    while ((text = strstr(text, what))) {
+        text++;
+        count++;
+    }
+    return count;
+}
+
 /* The commands of all rows with a name. */
 static int commands_of(const char *name)
 {
@@ -461,23 +471,19 @@ static int commands_of(const char *name)
     return all;
 }
 
-static void help_lists_the_options_of_a_command_in_the_tables_order(void **state)
+static void help_lists_the_options_of_a_command_once_below_headings(void **state)
 {
     (void)state;
     static const awq_command commands[] = {AWQ_COMMAND_QUANTIZE, AWQ_COMMAND_PLAN, AWQ_COMMAND_EVAL,
                                            AWQ_COMMAND_STATUS, AWQ_COMMAND_TOKENIZE};
     for (int c = 0; c < 5; c++) {
         char *text = help_of(commands[c]);
-        const char *last = text;
+        assert_true(strstr(text, "nput and output:\n") || commands[c] == AWQ_COMMAND_STATUS);
         for (int i = 0; i < awq_option_count; i++) {
             char start[64];
             snprintf(start, sizeof start, "  --%s ", awq_option_table[i].name);
-            const char *line = strstr(text, start);
-            assert_int_equal(line != NULL,
+            assert_int_equal(count_of(text, start),
                              (commands_of(awq_option_table[i].name) & commands[c]) != 0);
-            if (!(awq_option_table[i].commands & commands[c])) continue;
-            assert_true(line >= last);
-            last = line;
         }
         assert_non_null(strstr(text, "--help"));
         free(text);
@@ -518,7 +524,7 @@ int main(void)
         options_test(unset_paths_are_left_out_of_json),
         options_test(json_with_a_bad_value_is_refused),
         cmocka_unit_test(names_are_unique_and_documented),
-        cmocka_unit_test(help_lists_the_options_of_a_command_in_the_tables_order),
+        cmocka_unit_test(help_lists_the_options_of_a_command_once_below_headings),
         cmocka_unit_test(help_tells_defaults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,6 +45,17 @@ static void forward_is_linears_and_half_a_square_of_attention(void **state)
     expect(awq_work_forward(&model, 28, 4), 28 * 4736);
 }
 
+static void a_window_bounds_the_tokens_that_are_seen(void **state)
+{
+    (void)state;
+    awq_attention_spec *attention = &model.kind[0].attention;
+    attention->window = 2; /* of 4: 2 - 2 * 2 / (2 * 4) = 1.5 */
+    expect(awq_work_forward(&model, 1, 4), 4608 + 4 * 16 * 1.5);
+    attention->window = 100;
+    expect(awq_work_forward(&model, 1, 4), 4608 + 128);
+    attention->window = 0;
+}
+
 static void gram_is_one_triangle_for_each_group_of_inputs(void **state)
 {
     (void)state;
@@ -180,6 +191,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forward_is_linears_and_half_a_square_of_attention),
+        cmocka_unit_test(a_window_bounds_the_tokens_that_are_seen),
         cmocka_unit_test(gram_is_one_triangle_for_each_group_of_inputs),
         cmocka_unit_test(experts_count_for_the_tokens_that_they_get),
         cmocka_unit_test(experts_are_searched_whoever_comes),

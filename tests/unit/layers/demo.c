@@ -83,9 +83,12 @@ float *demo_forward(demo *d, const awq_decoder *layers)
     embed(d, &d->eval, 0, DEMO_EVAL, hidden);
     for (int64_t first = 0; first < DEMO_EVAL; first += DEMO_TILE)
         for (int layer = 0; layer < DEMO_LAYERS; layer++)
-            must(awq_decoder_forward(d->device, d->model, &layers[layer], d->scratch,
-                                     hidden + first * d->length * d->model->hidden, DEMO_TILE, NULL,
-                                     NULL, NULL, &err));
+            must(awq_decoder_forward(&(awq_forward){.device = d->device,
+                                                    .model = d->model,
+                                                    .decoder = &layers[layer],
+                                                    .scratch = d->scratch,
+                                                    .sequences = DEMO_TILE},
+                                     hidden + first * d->length * d->model->hidden, &err));
     return hidden;
 }
 
@@ -113,8 +116,13 @@ static void calibrate_tile(demo *d, demo_calibration *c, const awq_decoder *laye
     for (int layer = 0; layer <= DEMO_LAYERS; layer++) {
         if (!first) memcpy(c->boundary[layer], hidden, (size_t)elements * sizeof *hidden);
         if (layer < DEMO_LAYERS)
-            must(awq_decoder_forward(d->device, d->model, &layers[layer], d->scratch, hidden,
-                                     DEMO_TILE, &c->statistics[layer], NULL, NULL, &err));
+            must(awq_decoder_forward(&(awq_forward){.device = d->device,
+                                                    .model = d->model,
+                                                    .decoder = &layers[layer],
+                                                    .scratch = d->scratch,
+                                                    .sequences = DEMO_TILE,
+                                                    .statistics = &c->statistics[layer]},
+                                     hidden, &err));
     }
     d->be->release(d->device, hidden);
 }
@@ -150,8 +158,14 @@ void demo_quantize(demo *d, demo_calibration *c, awq_decoder *layer, const awq_r
 {
     awq_error err;
     awq_kept_tokens check = {c->boundary[layer->index], DEMO_TILE, d->length, NULL};
-    must(awq_quantize_layer(d->device, d->model, layer, &c->statistics[layer->index], d->scratch,
-                            NULL, &check, recipe, NULL, out, &err));
+    must(awq_quantize_layer(&(awq_layer_input){.device = d->device,
+                                               .model = d->model,
+                                               .decoder = layer,
+                                               .statistics = &c->statistics[layer->index],
+                                               .scratch = d->scratch,
+                                               .kept = &check,
+                                               .recipe = recipe},
+                            out, &err));
 }
 
 /* As it is stored, be it by the quantization or, unchanged, in the checkpoint. */

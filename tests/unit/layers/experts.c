@@ -124,11 +124,22 @@ static void rows_that_do_not_count_are_in_no_experts_statistics(void **state)
     int64_t hidden = s.model.hidden;
     size_t bytes = (size_t)(ROWS * hidden) * sizeof(float);
     memcpy(s.output, s.input, bytes);
-    must(awq_decoder_forward(s.device, &s.model, &s.decoder, s.scratch, s.output,
-                             SYNTHETIC_SEQUENCES, &masked, mask, NULL, &err));
+    must(awq_decoder_forward(&(awq_forward){.device = s.device,
+                                            .model = &s.model,
+                                            .decoder = &s.decoder,
+                                            .scratch = s.scratch,
+                                            .sequences = SYNTHETIC_SEQUENCES,
+                                            .statistics = &masked,
+                                            .mask = mask},
+                             s.output, &err));
     memcpy(s.output, s.input + SYNTHETIC_LENGTH * hidden, bytes * 2 / 3);
-    must(awq_decoder_forward(s.device, &s.model, &s.decoder, s.scratch, s.output,
-                             SYNTHETIC_SEQUENCES - 1, &half, NULL, NULL, &err));
+    must(awq_decoder_forward(&(awq_forward){.device = s.device,
+                                            .model = &s.model,
+                                            .decoder = &s.decoder,
+                                            .scratch = s.scratch,
+                                            .sequences = SYNTHETIC_SEQUENCES - 1,
+                                            .statistics = &half},
+                             s.output, &err));
     for (int group = down_group(0); group < s.spec->groups; group++) {
         int64_t channels = s.spec->group[group].channels;
         assert_int_equal(masked.group_tokens[group], half.group_tokens[group]);
@@ -149,8 +160,8 @@ static double value_of(const awq_quantized_layer *layer, int linear, int64_t row
     int64_t group = (row * in + column) / s.recipe.group_size;
     double value = ((double)q->codes[row * in + column] - (double)q->zeros[group]) *
                    (double)awq_float_from_f16(q->scales[group]);
-    int feeds = s.spec->linear[linear].feeds;
-    if (feeds >= 0) value *= (double)layer->record.group[feeds].scales[row];
+    int absorbs = s.spec->linear[linear].absorbs;
+    if (absorbs >= 0) value *= (double)layer->record.group[absorbs].scales[row];
     return value / (double)layer->record.group[s.spec->linear[linear].group].scales[column];
 }
 
@@ -311,8 +322,12 @@ static void ties_that_fall_to_the_other_side_are_no_fault(void **state)
     awq_quantized_layer_release(&layer);
     /* the folded layer, left to itself, does choose others: the check had to hold them */
     memcpy(s.output, s.input, (size_t)(ROWS * s.model.hidden) * sizeof(float));
-    must(awq_decoder_forward(s.device, &s.model, &s.decoder, s.scratch, s.output,
-                             SYNTHETIC_SEQUENCES, NULL, NULL, NULL, &err));
+    must(awq_decoder_forward(&(awq_forward){.device = s.device,
+                                            .model = &s.model,
+                                            .decoder = &s.decoder,
+                                            .scratch = s.scratch,
+                                            .sequences = SYNTHETIC_SEQUENCES},
+                             s.output, &err));
     assert_memory_not_equal(s.scratch->routing.host->expert, s.statistics.choice,
                             ROWS * ACTIVE * sizeof(int32_t));
 }

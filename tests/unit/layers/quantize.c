@@ -33,7 +33,7 @@ static void check_norm(const awq_quantized_layer *layer, int norm, const float *
         awq_widen(&back, stored, s.model.dtype, 1);
         assert_true(back == folded);
         if (spec->offset) folded = 1 + folded;
-        double product = (double)folded * (double)layer->record.group[spec->feeds].scales[i];
+        double product = (double)folded * (double)layer->record.group[spec->absorbs].scales[i];
         assert_true(fabs(product - (double)original[i]) <= 0x1p-23 * fabs((double)original[i]));
     }
 }
@@ -52,10 +52,10 @@ static void check_folding(synthetic_shape shape)
     assert_true(layer.record.fold_error > 0 && layer.record.fold_error < 2e-6);
     int folded = 0;
     for (int norm = 0; norm < s.spec->norms; norm++) {
-        bool feeds = s.spec->norm[norm].feeds >= 0; /* those of heads and of outputs do not */
-        assert_true((layer.norm[norm] != NULL) == feeds);
-        if (feeds) check_norm(&layer, norm, original[norm]);
-        folded += feeds;
+        bool absorbs = s.spec->norm[norm].absorbs >= 0; /* those of heads and of outputs do not */
+        assert_true((layer.norm[norm] != NULL) == absorbs);
+        if (absorbs) check_norm(&layer, norm, original[norm]);
+        folded += absorbs;
     }
     assert_int_equal(folded, 2);
     for (int linear = 0; linear < s.spec->linears; linear++)
@@ -388,13 +388,24 @@ static void masked_rows_do_not_count(void **state)
     for (int pass = 0; pass < 2; pass++) {
         for (int64_t i = 0; i < rows; i++) mask[i] = i % 2 == pass;
         memcpy(s.output, s.input, (size_t)(rows * s.model.hidden) * sizeof *s.input);
-        must(awq_decoder_forward(s.device, &s.model, &s.decoder, s.scratch, s.output,
-                                 SYNTHETIC_SEQUENCES, &half, mask, NULL, &err));
+        must(awq_decoder_forward(&(awq_forward){.device = s.device,
+                                                .model = &s.model,
+                                                .decoder = &s.decoder,
+                                                .scratch = s.scratch,
+                                                .sequences = SYNTHETIC_SEQUENCES,
+                                                .statistics = &half,
+                                                .mask = mask},
+                                 s.output, &err));
         assert_int_equal(half.tokens, rows / 2 * (pass + 1));
     }
     memcpy(s.output, s.input, (size_t)(rows * s.model.hidden) * sizeof *s.input);
-    must(awq_decoder_forward(s.device, &s.model, &s.decoder, s.scratch, s.output,
-                             SYNTHETIC_SEQUENCES, &all, NULL, NULL, &err));
+    must(awq_decoder_forward(&(awq_forward){.device = s.device,
+                                            .model = &s.model,
+                                            .decoder = &s.decoder,
+                                            .scratch = s.scratch,
+                                            .sequences = SYNTHETIC_SEQUENCES,
+                                            .statistics = &all},
+                             s.output, &err));
     for (int group = 0; group < DENSE_GROUPS; group++)
         for (int64_t i = 0; i < s.spec->group[group].channels; i++)
             assert_true(fabs(all.abs_sum[group][i] - half.abs_sum[group][i]) <=

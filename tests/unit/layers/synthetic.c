@@ -176,8 +176,13 @@ void synthetic_measure(synthetic *s)
     free(s->statistics.choice);
     s->statistics.choice = NULL;
     s->be->copy(s->device, s->output, s->input, bytes);
-    must(awq_decoder_forward(s->device, &s->model, &s->decoder, s->scratch, s->output,
-                             SYNTHETIC_SEQUENCES, &s->statistics, NULL, NULL, &err));
+    must(awq_decoder_forward(&(awq_forward){.device = s->device,
+                                            .model = &s->model,
+                                            .decoder = &s->decoder,
+                                            .scratch = s->scratch,
+                                            .sequences = SYNTHETIC_SEQUENCES,
+                                            .statistics = &s->statistics},
+                             s->output, &err));
 }
 
 void synthetic_close(synthetic *s)
@@ -194,8 +199,14 @@ void synthetic_close(synthetic *s)
 
 awq_status synthetic_quantize(synthetic *s, awq_quantized_layer *out, awq_error *err)
 {
-    return awq_quantize_layer(s->device, &s->model, &s->decoder, &s->statistics, s->scratch, NULL,
-                              &s->check, &s->recipe, NULL, out, err);
+    return awq_quantize_layer(&(awq_layer_input){.device = s->device,
+                                                 .model = &s->model,
+                                                 .decoder = &s->decoder,
+                                                 .statistics = &s->statistics,
+                                                 .scratch = s->scratch,
+                                                 .kept = &s->check,
+                                                 .recipe = &s->recipe},
+                              out, err);
 }
 
 static void run_on(const awq_backend *backend, awq_dtype compute, void (*test)(synthetic_shape))
