@@ -133,15 +133,7 @@ static awq_status quantize_watched(progress *p, awq_quantized_layer *layer, awq_
     awq_quantize_watch watch = {watch_step, p};
     synthetic_open(&s, grouped);
     s.recipe.rounding = AWQ_ROUNDING_FEEDBACK;
-    return awq_quantize_layer(&(awq_layer_input){.device = s.device,
-                                                 .model = &s.model,
-                                                 .decoder = &s.decoder,
-                                                 .statistics = &s.statistics,
-                                                 .scratch = s.scratch,
-                                                 .kept = &s.check,
-                                                 .recipe = &s.recipe,
-                                                 .watch = &watch},
-                              layer, err);
+    return synthetic_watched(&s, &watch, layer, err);
 }
 
 static void progress_counts_what_is_executed(void **state)

@@ -42,16 +42,8 @@ static void another_output_is_not_blamed_on_a_group(void **state)
     awq_quantized_layer layer;
     awq_quantize_watch watch = {spoil_output, NULL};
     synthetic_open(&s, (synthetic_shape){.dtype = AWQ_BF16});
-    expect(awq_quantize_layer(&(awq_layer_input){.device = s.device,
-                                                 .model = &s.model,
-                                                 .decoder = &s.decoder,
-                                                 .statistics = &s.statistics,
-                                                 .scratch = s.scratch,
-                                                 .kept = &s.check,
-                                                 .recipe = &s.recipe,
-                                                 .watch = &watch},
-                              &layer, &err),
-           AWQ_ERR_NUMERIC, &err, "with no scales folded");
+    expect(synthetic_watched(&s, &watch, &layer, &err), AWQ_ERR_NUMERIC, &err,
+           "with no scales folded");
 }
 
 static void an_output_that_is_not_finite_is_named(void **state)
@@ -136,15 +128,7 @@ static void progress_counts_what_is_executed(void **state)
     progress p = {0};
     awq_quantize_watch watch = {watch_step, &p};
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
-    must(awq_quantize_layer(&(awq_layer_input){.device = s.device,
-                                               .model = &s.model,
-                                               .decoder = &s.decoder,
-                                               .statistics = &s.statistics,
-                                               .scratch = s.scratch,
-                                               .kept = &s.check,
-                                               .recipe = &s.recipe,
-                                               .watch = &watch},
-                            &layer, &err));
+    must(synthetic_watched(&s, &watch, &layer, &err));
     double search = 0, clip = 0;
     for (int i = 0; i < DENSE_LINEARS; i++) {
         awq_extent extent = awq_linear_extent(&s.spec->linear[i]);
@@ -166,15 +150,7 @@ static void a_watcher_can_stop_the_work(void **state)
         progress p = {.stop_after = after};
         awq_quantize_watch watch = {watch_step, &p};
         synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
-        awq_status status = awq_quantize_layer(&(awq_layer_input){.device = s.device,
-                                                                  .model = &s.model,
-                                                                  .decoder = &s.decoder,
-                                                                  .statistics = &s.statistics,
-                                                                  .scratch = s.scratch,
-                                                                  .kept = &s.check,
-                                                                  .recipe = &s.recipe,
-                                                                  .watch = &watch},
-                                               &layer, &err);
+        awq_status status = synthetic_watched(&s, &watch, &layer, &err);
         if (status)
             assert_int_equal(status, AWQ_ERR_INTERRUPTED);
         else

@@ -397,15 +397,7 @@ static void progress_counts_modules_and_clips(void **state)
     s.recipe.objective = AWQ_OBJECTIVE_MODULE;
     s.recipe.clip = AWQ_CLIP_JOINT;
     s.recipe.alpha_steps = 4;
-    must(awq_quantize_layer(&(awq_layer_input){.device = s.device,
-                                               .model = &s.model,
-                                               .decoder = &s.decoder,
-                                               .statistics = &s.statistics,
-                                               .scratch = s.scratch,
-                                               .kept = &s.check,
-                                               .recipe = &s.recipe,
-                                               .watch = &watch},
-                            &layer, &err));
+    must(synthetic_watched(&s, &watch, &layer, &err));
     for (int i = 0; i < DENSE_LINEARS; i++) {
         awq_extent extent = awq_linear_extent(&s.spec->linear[i]);
         double weights = (double)awq_extent_elements(extent);

@@ -197,7 +197,8 @@ void synthetic_close(synthetic *s)
     awq_model_release(&s->model);
 }
 
-awq_status synthetic_quantize(synthetic *s, awq_quantized_layer *out, awq_error *err)
+awq_status synthetic_watched(synthetic *s, const awq_quantize_watch *watch,
+                             awq_quantized_layer *out, awq_error *err)
 {
     return awq_quantize_layer(&(awq_layer_input){.device = s->device,
                                                  .model = &s->model,
@@ -205,8 +206,14 @@ awq_status synthetic_quantize(synthetic *s, awq_quantized_layer *out, awq_error 
                                                  .statistics = &s->statistics,
                                                  .scratch = s->scratch,
                                                  .kept = &s->check,
-                                                 .recipe = &s->recipe},
+                                                 .recipe = &s->recipe,
+                                                 .watch = watch},
                               out, err);
+}
+
+awq_status synthetic_quantize(synthetic *s, awq_quantized_layer *out, awq_error *err)
+{
+    return synthetic_watched(s, NULL, out, err);
 }
 
 static void run_on(const awq_backend *backend, awq_dtype compute, void (*test)(synthetic_shape))

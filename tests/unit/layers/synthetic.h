@@ -48,6 +48,9 @@ void synthetic_measure(synthetic *s);
 
 /* awq_quantize_layer by the synthetic's recipe. */
 awq_status synthetic_quantize(synthetic *s, awq_quantized_layer *out, awq_error *err);
+/* The same, watched. */
+awq_status synthetic_watched(synthetic *s, const awq_quantize_watch *watch,
+                             awq_quantized_layer *out, awq_error *err);
 
 /* Calls `test` with each backend and compute type that opens here in the shape; opens nothing that
  * it leaves open. */
