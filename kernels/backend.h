@@ -172,9 +172,9 @@ struct awq_backend {
     /* y[rows, out] = x[rows, in] w^T (+ bias[out], may be NULL). */
     void (*linear)(awq_device *device, void *y, const void *x, const void *w, const float *bias,
                    int64_t rows, awq_extent extent);
-    /* sum[rows, out] += x w^T (+ bias): into the float32 residual. */
+    /* sum[rows, out] += scale (x w^T (+ bias)): into the float32 residual. */
     void (*linear_add)(awq_device *device, float *sum, const void *x, const void *w,
-                       const float *bias, int64_t rows, awq_extent extent);
+                       const float *bias, float scale, int64_t rows, awq_extent extent);
     /* In place, rotate-half of the first rope_dim channels of each head: x [rows, heads,
      * head_dim]; cos, sin [length, rope_dim / 2]. */
     void (*rope)(awq_device *device, void *x, const float *cos, const float *sin, int64_t rows,

@@ -56,6 +56,7 @@ static awq_linear_spec *add_linear(awq_layer_spec *layer, awq_half half, int gro
                                 .absorbs = -1,
                                 .expert = -1,
                                 .half = half,
+                                .scale = 1,
                                 .clipped = true};
     va_start(arguments, format);
     vsnprintf(linear->name, sizeof linear->name, format, arguments);
@@ -131,6 +132,7 @@ static void add_attention(const awq_config *config, bool windowed, awq_layer_spe
     awq_linear_spec *o =
         add_linear(layer, AWQ_HALF_ATTENTION, group, config->hidden, "self_attn.o_proj");
     o->bias = config->o_bias;
+    o->scale = config->residual_scale;
     attention->o = (int)(o - layer->linear);
     if (!config->family->qk_norm) return;
     bool offset = config->family->norm_offset;
@@ -183,6 +185,7 @@ static void add_mlp(const awq_config *config, awq_layer_spec *layer, int64_t wid
         add_linear(layer, AWQ_HALF_MLP, group, config->hidden, "%.20s.%.20s%.20s", names->module,
                    names->prefix, names->down);
     if (names->expert >= 0) down->fused = names->fused;
+    down->scale = config->residual_scale;
     mlp->down = (int)(down - layer->linear);
     for (int i = first; i < layer->linears; i++) {
         layer->linear[i].expert = names->expert;

@@ -90,10 +90,10 @@ static const struct {
     {"query_pre_attn_scalar", AWQ_KEY_QUERY_SCALAR, NAN},
     {"use_bidirectional_attention", 0, 0},
     {"attention_chunk_size", 0, NAN},
-    {"attention_multiplier", 0, NAN},
-    {"embedding_multiplier", 0, 1},
-    {"residual_multiplier", 0, 1},
-    {"logits_scaling", 0, 1},
+    {"attention_multiplier", AWQ_KEY_MULTIPLIERS, NAN},
+    {"embedding_multiplier", AWQ_KEY_MULTIPLIERS, 1},
+    {"residual_multiplier", AWQ_KEY_MULTIPLIERS, 1},
+    {"logits_scaling", AWQ_KEY_MULTIPLIERS, 1},
     {"clip_qkv", 0, NAN},
     {"n_group", 0, NAN},
     {"topk_group", 0, NAN},
@@ -285,6 +285,17 @@ static float embedding_scale(const awq_config *config, awq_dtype dtype)
     return root;
 }
 
+/* Of families that say them; last, since one is in the place of the scale that is read before. */
+static void read_multipliers(const awq_config_reader *reader, awq_config *config, awq_model *model)
+{
+    config->residual_scale = model->logits_scale = 1;
+    if (!(config->family->keys & AWQ_KEY_MULTIPLIERS)) return;
+    config->scale = (float)read_positive(reader, "attention_multiplier", 1);
+    config->residual_scale = (float)read_positive(reader, "residual_multiplier", 1);
+    model->embedding_scale = (float)read_positive(reader, "embedding_multiplier", 1);
+    model->logits_scale = (float)(1 / read_positive(reader, "logits_scaling", 1));
+}
+
 /* All but layers and quantization. */
 static void read_model(const awq_config_reader *reader, awq_config *config, awq_model *model)
 {
@@ -305,6 +316,7 @@ static void read_model(const awq_config_reader *reader, awq_config *config, awq_
     model->hidden = model->residual = config->hidden;
     model->norm_offset = family->norm_offset;
     model->embedding_scale = embedding_scale(config, model->dtype);
+    read_multipliers(reader, config, model);
 }
 
 bool awq_model_describe(const awq_config_reader *reader, awq_model *out)

@@ -25,6 +25,7 @@ typedef struct awq_config {
     int64_t heads, kv_heads, head_dim, rope_dim;
     int64_t window; /* 0: none */
     float scale, softcap;
+    float residual_scale; /* of what attention and MLP put out */
     bool qkv_bias, o_bias, mlp_bias;
     int64_t experts, active; /* 0: no layer is sparse */
     int64_t expert_width;

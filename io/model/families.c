@@ -56,6 +56,9 @@ static const awq_family families[] = {
      .activation_key = "hidden_activation",
      .keys = AWQ_KEY_ATTENTION_BIAS | AWQ_KEY_WINDOW | AWQ_KEY_LAYER_TYPES | AWQ_KEY_SOFTCAPS |
              AWQ_KEY_QUERY_SCALAR},
+    {.model_type = "granite",
+     .max_positions = 2048,
+     .keys = AWQ_KEY_ATTENTION_BIAS | AWQ_KEY_MLP_BIAS | AWQ_KEY_MULTIPLIERS},
     {.model_type = "mixtral",
      .max_positions = 131072,
      .rope_theta = 1e6,

@@ -23,7 +23,9 @@ enum {
     AWQ_KEY_SOFTCAPS = 1 << 6,      /* attn_logit_softcapping, final_logit_softcapping */
     AWQ_KEY_QUERY_SCALAR = 1 << 7,  /* query_pre_attn_scalar */
     AWQ_KEY_PARTIAL_ROTARY = 1 << 8,
-    AWQ_KEY_LONGROPE = 1 << 9
+    AWQ_KEY_LONGROPE = 1 << 9,
+    AWQ_KEY_MULTIPLIERS = 1 << 10 /* attention_, embedding_, residual_multiplier, logits_scaling;
+                                     silent: 1 */
 };
 
 /* How a family writes its mixtures of experts: keys of config.json, and names of modules. */

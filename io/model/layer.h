@@ -56,6 +56,7 @@ typedef struct awq_linear_spec {
     int expert;  /* whose tokens it sees; -1: all of the layer's */
     awq_half half;
     bool bias;
+    float scale;       /* of what it adds to the residual, bias included; 1 in most models */
     bool router;       /* chooses experts, or weighs one: small, and never quantized */
     bool clipped;      /* its range may be cut: not q's and k's */
     const char *fused; /* what engines load it with as one linear, for messages: "the experts",

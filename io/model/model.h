@@ -49,7 +49,8 @@ typedef struct awq_model {
     float norm_eps;
     bool norm_offset;      /* the final norm multiplies by 1 + weight */
     float embedding_scale; /* rows of the embedding are multiplied by it */
-    float final_softcap;   /* logits are cap tanh(logits / cap); 0: as they are */
+    float logits_scale;    /* logits are multiplied by it, */
+    float final_softcap;   /* then cap tanh(logits / cap); 0: as they are */
     awq_rope rope;
     bool tied;       /* lm_head is the embedding */
     awq_dtype dtype; /* torch_dtype; BF16 where config.json is silent */

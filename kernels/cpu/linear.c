@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cpu/linear.c - y[rows, out] = x[rows, in] w[out, in]^T (+ bias), and the same added to
- * the residual.
+ * kernels/cpu/linear.c - y[rows, out] = x[rows, in] w[out, in]^T (+ bias), and the same, times
+ * a scale, added to the residual.
  *
  * 2 rows out in flops by single-threaded sgemm on blocks of the output that depend on the shape
  * alone; the summed dimension is never split. */
@@ -14,12 +14,14 @@ typedef struct linear_job {
     float *y;
     const float *x, *w, *bias;
     int64_t rows, out, in;
+    float scale;
     float beta; /* 0: y = , 1: y += */
 } linear_job;
 
-AWQ_VECTORIZE static void add_row(float *restrict y, const float *restrict bias, int64_t count)
+AWQ_VECTORIZE static void add_row(float *restrict y, const float *restrict bias, float scale,
+                                  int64_t count)
 {
-    for (int64_t i = 0; i < count; i++) y[i] += bias[i];
+    for (int64_t i = 0; i < count; i++) y[i] += scale * bias[i];
 }
 
 static void linear_block(void *context, int64_t block, int thread)
@@ -31,10 +33,10 @@ static void linear_block(void *context, int64_t block, int thread)
     int64_t col = block % blocks * LINEAR_COLS, cols = cpu_min(LINEAR_COLS, job->out - col);
     float *y = job->y + row * job->out + col;
     cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)cols, (int)job->in,
-                   1.0f, job->x + row * job->in, (int)job->in, job->w + col * job->in, (int)job->in,
-                   job->beta, y, (int)job->out);
+                   job->scale, job->x + row * job->in, (int)job->in, job->w + col * job->in,
+                   (int)job->in, job->beta, y, (int)job->out);
     if (!job->bias) return;
-    for (int64_t r = 0; r < rows; r++) add_row(y + r * job->out, job->bias + col, cols);
+    for (int64_t r = 0; r < rows; r++) add_row(y + r * job->out, job->bias + col, job->scale, cols);
 }
 
 static void run_linear(awq_device *device, linear_job job)
@@ -46,11 +48,11 @@ static void run_linear(awq_device *device, linear_job job)
 void linear_cpu(awq_device *device, void *y, const void *x, const void *w, const float *bias,
                 int64_t rows, awq_extent extent)
 {
-    run_linear(device, (linear_job){y, x, w, bias, rows, extent.out, extent.in, 0.0f});
+    run_linear(device, (linear_job){y, x, w, bias, rows, extent.out, extent.in, 1.0f, 0.0f});
 }
 
 void linear_add_cpu(awq_device *device, float *sum, const void *x, const void *w, const float *bias,
-                    int64_t rows, awq_extent extent)
+                    float scale, int64_t rows, awq_extent extent)
 {
-    run_linear(device, (linear_job){sum, x, w, bias, rows, extent.out, extent.in, 1.0f});
+    run_linear(device, (linear_job){sum, x, w, bias, rows, extent.out, extent.in, scale, 1.0f});
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cuda/linear.cu - y[rows, out] = x[rows, in] w[out, in]^T (+ bias), and the same added to
- * the residual.
+ * kernels/cuda/linear.cu - y[rows, out] = x[rows, in] w[out, in]^T (+ bias), and the same, times
+ * a scale, added to the residual.
  *
  * 2 rows out in flops by cuBLAS, on tensor cores, summed in float32. With a bias, y is made in
  * float32 scratch first, so that it is rounded once. */
@@ -8,21 +8,21 @@
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/verbs.h"
 
-/* y[r, c] = sum[r, c] + bias[c], to the compute type or in place. */
+/* y[r, c] = sum[r, c] + scale bias[c], to the compute type or in place. */
 template <typename T>
-__global__ static void bias_kernel(T *y, const float *sum, const float *bias, int64_t count,
-                                   int64_t out)
+__global__ static void bias_kernel(T *y, const float *sum, const float *bias, float scale,
+                                   int64_t count, int64_t out)
 {
     for (int64_t i = grid_thread(); i < count; i += grid_stride())
-        y[i] = narrow<T>(sum[i] + bias[i % out]);
+        y[i] = narrow<T>(sum[i] + scale * bias[i % out]);
 }
 
 template <typename T>
 static void add_bias(cuda_device *self, const char *verb, void *y, const float *sum,
-                     const float *bias, int64_t rows, int64_t out)
+                     const float *bias, float scale, int64_t rows, int64_t out)
 {
     CUDA_LAUNCH(self, verb, (bias_kernel<T>), element_blocks(rows * out), ELEMENT_THREADS,
-                static_cast<T *>(y), sum, bias, rows * out, out);
+                static_cast<T *>(y), sum, bias, scale, rows * out, out);
 }
 
 static cuda_product product_of(const cuda_device *self, const void *x, const void *w, int64_t rows,
@@ -59,7 +59,7 @@ static void linear_with_bias(cuda_device *self, void *y, const void *x, const vo
         product.c_type = CUDA_R_32F;
         cuda_multiply(self, "linear", &product);
         AWQ_BY_COMPUTE(self, add_bias, "linear", static_cast<char *>(y) + row * extent.out * 2, sum,
-                       bias, count, extent.out);
+                       bias, 1.0f, count, extent.out);
     }
 }
 
@@ -78,14 +78,15 @@ void linear_cuda(awq_device *device, void *y, const void *x, const void *w, cons
 }
 
 void linear_add_cuda(awq_device *device, float *sum, const void *x, const void *w,
-                     const float *bias, int64_t rows, awq_extent extent)
+                     const float *bias, float scale, int64_t rows, awq_extent extent)
 {
     cuda_device *self = cuda_begin(device);
     if (!self || !rows) return;
     cuda_product product = product_of(self, x, w, rows, extent);
     product.c = sum;
     product.c_type = CUDA_R_32F;
+    product.alpha = scale;
     product.beta = 1;
     cuda_multiply(self, "linear_add", &product);
-    if (bias) add_bias<float>(self, "linear_add", sum, sum, bias, rows, extent.out);
+    if (bias) add_bias<float>(self, "linear_add", sum, sum, bias, scale, rows, extent.out);
 }

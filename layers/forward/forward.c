@@ -55,7 +55,7 @@ void awq_forward_linear_add(const forward_pass *pass, int linear, float *sum,
                             const forward_rows *rows)
 {
     pass->be->linear_add(pass->device, sum, rows->x, pass->decoder->weight[linear],
-                         pass->decoder->bias[linear], rows->count,
+                         pass->decoder->bias[linear], pass->spec->linear[linear].scale, rows->count,
                          awq_linear_extent(&pass->spec->linear[linear]));
 }
 

@@ -37,7 +37,7 @@ void awq_forward_gram(forward_pass *pass, float *gram, const forward_rows *rows,
  * attention whose parts are interleaved computes the linear whole. */
 void awq_forward_linear(const forward_pass *pass, const awq_rows *part, void *y,
                         const forward_rows *rows);
-/* sum [count, out] += a linear of the input. */
+/* sum [count, out] += its scale times a linear of the input. */
 void awq_forward_linear_add(const forward_pass *pass, int linear, float *sum,
                             const forward_rows *rows);
 

@@ -101,8 +101,8 @@ static void compute_logits(awq_head *head, const float *hidden, int64_t rows)
     be->rmsnorm(head->device, head->normed, hidden, head->norm, rows, model->hidden,
                 model->norm_eps);
     be->zero(head->device, head->logits, (size_t)(rows * model->vocab) * sizeof(float));
-    be->linear_add(head->device, head->logits, head->normed, head->weight, NULL, rows,
-                   (awq_extent){model->vocab, model->hidden});
+    be->linear_add(head->device, head->logits, head->normed, head->weight, NULL,
+                   model->logits_scale, rows, (awq_extent){model->vocab, model->hidden});
     if (model->final_softcap > 0)
         be->softcap(head->device, head->logits, model->final_softcap,
                     (size_t)(rows * model->vocab));

@@ -14,9 +14,10 @@ import tempfile
 
 import torch
 import transformers
-from transformers import (Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM,
-                          MistralConfig, MistralForCausalLM, Phi3Config, Phi3ForCausalLM,
-                          Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
+from transformers import (Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM,
+                          LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM,
+                          Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config,
+                          Qwen3ForCausalLM)
 
 HERE = pathlib.Path(__file__).parent
 SEQUENCES, LENGTH = 16, 96
@@ -58,6 +59,11 @@ FAMILIES = {
         hidden_size=96, pad_token_id=0, num_hidden_layers=3, head_dim=32,
         query_pre_attn_scalar=24, attn_logit_softcapping=5.0, final_logit_softcapping=12.0,
         sliding_window=40)),
+    # what is multiplied, biases of the halves' last linears with it
+    "granite": (GraniteForCausalLM, GraniteConfig, torch.bfloat16, dict(
+        tie_word_embeddings=True, attention_bias=True, mlp_bias=True, rope_theta=1000.0,
+        embedding_multiplier=2.3, attention_multiplier=0.17, residual_multiplier=0.7,
+        logits_scaling=3.0)),
 }
 
 # What the same weights score with other values in config.json; ABSENT removes one. Each shows that
@@ -90,8 +96,16 @@ GEMMA2_CHANGES = {
                      query_pre_attn_scalar=ABSENT, sliding_window=ABSENT,
                      hidden_activation=ABSENT),
 }
+GRANITE_CHANGES = {
+    "embedding": dict(embedding_multiplier=1.7),
+    "attention": dict(attention_multiplier=0.25),
+    "residual": dict(residual_multiplier=0.22),
+    "logits": dict(logits_scaling=5),
+    "defaults": dict(embedding_multiplier=ABSENT, attention_multiplier=ABSENT,
+                     residual_multiplier=ABSENT, logits_scaling=ABSENT),
+}
 CHANGES = {"phi3": PHI3_CHANGES, "phi3-window": WINDOW_CHANGES, "gemma2": GEMMA2_CHANGES,
-           "gemma2-f32": GEMMA2_CHANGES}
+           "gemma2-f32": GEMMA2_CHANGES, "granite": GRANITE_CHANGES}
 
 
 def randomize(model, generator):

@@ -41,7 +41,7 @@ static void forward_verbs(outputs *o, const float *x, const float *w, const floa
     o->gated = fetch_compute(y, ROWS * OUT);
     be->gated(device, y, y, y, ROWS * OUT, AWQ_GELU_TANH);
     o->gated_again = fetch_compute(y, ROWS * OUT);
-    be->linear_add(device, sum, normed, weight, b, ROWS, extent);
+    be->linear_add(device, sum, normed, weight, b, 0.22f, ROWS, extent);
     const awq_attention_shape shape = {10, 10, 64, 0.125f, 0, 0};
     const awq_attention_shape narrow = {10, 10, 64, 0.125f, 3, 70};
     be->attention(device, attended, normed, normed, dx, 2, LENGTH, &shape);

@@ -42,7 +42,7 @@ static void check_linear(const float *x, const float *w, int64_t row, int64_t co
     void *dx = device_compute(x, ROWS * IN), *dw = device_compute(w, OUT * IN);
     float *sum = device_floats(host_random(ROWS * OUT, 1), ROWS * OUT);
     be->linear(device, y, dx, dw, NULL, ROWS, extent);
-    be->linear_add(device, sum, dx, dw, NULL, ROWS, extent);
+    be->linear_add(device, sum, dx, dw, NULL, 1, ROWS, extent);
     const float *of_linear = fetch_compute(y, ROWS * OUT), *added = fetch_floats(sum, ROWS * OUT);
     for (int64_t i = 0; i < ROWS * OUT; i++) {
         bool reached = i / OUT == row || i % OUT == column;

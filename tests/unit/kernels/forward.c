@@ -8,7 +8,7 @@
 
 /* ---- linear ---- */
 
-static void check_linear(int64_t rows, int64_t out, int64_t in, bool with_bias)
+static void check_linear(int64_t rows, int64_t out, int64_t in, bool with_bias, float scale)
 {
     double *reference = host_doubles(rows * out);
     float *x = host_activations(rows * in, 2), *w = host_activations(out * in, 1);
@@ -25,33 +25,41 @@ static void check_linear(int64_t rows, int64_t out, int64_t in, bool with_bias)
         }
     be->linear(device, y, dx, dw, dbias, rows, extent);
     assert_close(fetch_compute(y, rows * out), reference, rows * out, product_tolerance(in));
-    be->linear_add(device, dsum, dx, dw, dbias, rows, extent);
-    for (int64_t i = 0; i < rows * out; i++) reference[i] += (double)sum[i];
+    be->linear_add(device, dsum, dx, dw, dbias, scale, rows, extent);
+    for (int64_t i = 0; i < rows * out; i++)
+        reference[i] = (double)scale * reference[i] + (double)sum[i];
     assert_close(fetch_floats(dsum, rows * out), reference, rows * out, product_tolerance(in));
 }
 
 static void linear_is_a_product_with_the_transposed_weight(void **state)
 {
     (void)state;
-    check_linear(37, 40, 96, false);
+    check_linear(37, 40, 96, false, 1);
 }
 
 static void linear_adds_its_bias(void **state)
 {
     (void)state;
-    check_linear(5, 24, 64, true);
+    check_linear(5, 24, 64, true, 1);
 }
 
 static void linear_works_on_one_row(void **state)
 {
     (void)state;
-    check_linear(1, 8, 16, true);
+    check_linear(1, 8, 16, true, 1);
 }
 
 static void linear_works_across_blocks(void **state)
 {
     (void)state;
-    check_linear(523, 1032, 72, true);
+    check_linear(523, 1032, 72, true, 1);
+}
+
+static void linear_scales_what_it_adds(void **state)
+{
+    (void)state;
+    check_linear(37, 40, 96, false, 0.22f);
+    check_linear(523, 1032, 72, true, 3);
 }
 
 /* ---- norms ---- */
@@ -405,6 +413,7 @@ int main(void)
         cmocka_unit_test(linear_adds_its_bias),
         cmocka_unit_test(linear_works_on_one_row),
         cmocka_unit_test(linear_works_across_blocks),
+        cmocka_unit_test(linear_scales_what_it_adds),
         cmocka_unit_test(rmsnorm_divides_by_the_root_mean_square),
         cmocka_unit_test(rmsnorm_heads_works_in_place),
         cmocka_unit_test(rmsnorm_shows_nan_and_infinity),
