@@ -13,7 +13,6 @@
 #include "io/records/layer_record.h"
 #include "jobs/options/amounts.h"
 #include "jobs/options/skip.h"
-#include "jobs/run/output.h"
 
 /* ---- shards, by the workers ---- */
 
@@ -123,21 +122,19 @@ static awq_status merge(awq_run *run, const awq_output *output, awq_tensor_sums 
     return write_config(run, err);
 }
 
-awq_status awq_run_merge(awq_run *run, awq_error *err)
+awq_status awq_run_merge(awq_run *run, awq_output *output, awq_error *err)
 {
-    awq_output output;
     int removed;
+    awq_tensor_sums sums = {0};
     awq_run_tell(run, AWQ_RUN_MERGING, NULL);
     if (awq_publish_sweep(run->options->out, &removed, err) ||
         awq_output_open(run->directory, run->inputs.model, (uint64_t)run->options->max_shard_size,
-                        &output, err))
+                        output, err))
         return err->status;
-    AWQ_LOG(AWQ_LOG_INFO, "merging", AWQ_WHOLE("shards", output.shards.count));
-    awq_tensor_sums sums = {0};
-    awq_status status = awq_tensor_sums_create(output.tensors, output.count, &sums, err);
-    if (!status) status = merge(run, &output, &sums, err);
+    AWQ_LOG(AWQ_LOG_INFO, "merging", AWQ_WHOLE("shards", output->shards.count));
+    awq_status status = awq_tensor_sums_create(output->tensors, output->count, &sums, err);
+    if (!status) status = merge(run, output, &sums, err);
     awq_tensor_sums_release(&sums);
-    awq_output_release(&output);
     return status;
 }
 
@@ -162,26 +159,20 @@ static awq_status mean_errors(const awq_run *run, double *error, double *roundin
     return AWQ_OK;
 }
 
-awq_status awq_run_summary(const awq_run *run, awq_error *err)
+awq_status awq_run_summary(const awq_run *run, const awq_output *output, awq_error *err)
 {
-    awq_output output;
     double error, rounding;
-    char elapsed[32];
-    if (mean_errors(run, &error, &rounding, err) ||
-        awq_output_open(run->directory, run->inputs.model, (uint64_t)run->options->max_shard_size,
-                        &output, err))
-        return err->status;
-    awq_format_seconds(elapsed, awq_progress_elapsed(&run->view));
+    char text[32];
+    if (mean_errors(run, &error, &rounding, err)) return err->status;
+    awq_format_seconds(text, awq_progress_elapsed(&run->view));
     printf("%s: AWQ checkpoint of %lld layers, %lld bits, groups of %lld, in %s\n",
            run->options->out, (long long)run->plan.layers, (long long)run->options->recipe.bits,
-           (long long)run->options->recipe.group_size, elapsed);
-    for (size_t i = 0; i < output.shards.count; i++) {
-        char bytes[32];
-        awq_format_bytes(bytes, (double)output.shards.items[i].bytes);
-        printf("  %-34s %10s\n", output.shards.items[i].name, bytes);
+           (long long)run->options->recipe.group_size, text);
+    for (size_t i = 0; i < output->shards.count; i++) {
+        awq_format_bytes(text, (double)output->shards.items[i].bytes);
+        printf("  %-34s %10s\n", output->shards.items[i].name, text);
     }
     printf("  mean relative error of a layer's linears: %.2f%% (plain rounding: %.2f%%)\n",
            100 * error, 100 * rounding);
-    awq_output_release(&output);
     return AWQ_OK;
 }

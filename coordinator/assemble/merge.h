@@ -5,10 +5,12 @@
 #define AWQ_COORDINATOR_ASSEMBLE_MERGE_H
 
 #include "coordinator/crew/run.h"
+#include "jobs/run/output.h"
 
-/* Shards (by the workers), index, companions, statistics, and config.json. */
-awq_status awq_run_merge(awq_run *run, awq_error *err);
+/* Shards (by the workers), index, companions, statistics, and config.json. Release *output, which
+ * is what was merged. */
+awq_status awq_run_merge(awq_run *run, awq_output *output, awq_error *err);
 /* Prints what was written, for stdout. */
-awq_status awq_run_summary(const awq_run *run, awq_error *err);
+awq_status awq_run_summary(const awq_run *run, const awq_output *output, awq_error *err);
 
 #endif
