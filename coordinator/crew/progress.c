@@ -11,8 +11,8 @@
 #include "io/core/clock.h"
 #include "io/core/log.h"
 #include "jobs/options/amounts.h"
-#include "jobs/plan/forecast.h"
 #include "jobs/plan/job.h"
+#include "jobs/plan/plan.h"
 #include "layers/quantize/cost.h"
 
 static const double bar_seconds = 0.2;
@@ -133,7 +133,7 @@ double awq_progress_eta(const awq_progress_view *view, const awq_progress *now)
     awq_pace pace = {.forward = load->forward / flow,
                      .flow = (load->forward + load->gram) / flow,
                      .search = load->search / search};
-    double whole = awq_forecast_seconds(load->plan, load->done, load->workers, load->tiles, &pace);
+    double whole = awq_plan_seconds(load->plan, load->done, load->workers, load->tiles, &pace);
     double left = view->flops_total - view->flops_done - sum_of_flops(now);
     double least = fmax(left, 0) / (fmax(flow, search) * load->workers);
     return fmax(whole - awq_progress_elapsed(view), least);

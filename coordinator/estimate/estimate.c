@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "jobs/options/amounts.h"
-#include "jobs/plan/forecast.h"
 #include "jobs/plan/job.h"
+#include "jobs/plan/plan.h"
 #include "layers/quantize/cost.h"
 
 static const double core_rate = 30e9, gpu_rate = 100e12; /* FLOP/s */
@@ -39,8 +39,8 @@ awq_status awq_estimate_make(const awq_sizing *job, const awq_plan *plan, awq_es
     awq_pace pace = {.forward = forward / e.rate,
                      .flow = (forward + awq_work_gram(model, tokens)) / e.rate,
                      .search = awq_work_search(model, &options->recipe, scored, length) / e.rate};
-    e.compute = awq_forecast_seconds(plan, plan->done, (int)job->workers,
-                                     awq_job_tiles(options, &inputs->tokens), &pace);
+    e.compute = awq_plan_seconds(plan, plan->done, (int)job->workers,
+                                 awq_job_tiles(options, &inputs->tokens), &pace);
     if (e.compute < 0)
         return awq_fail(err, AWQ_ERR_MEMORY, "no memory to estimate the time of a job");
     double bytes = (double)awq_checkpoint_bytes(inputs->model) +

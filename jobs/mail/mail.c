@@ -182,14 +182,10 @@ static void append(transfer **list, transfer *t)
     *list = t;
 }
 
-static int letter_units(const awq_letter *letter)
-{
-    return (int)((sizeof *letter + letter->bytes + AWQ_LETTER_UNIT - 1) / AWQ_LETTER_UNIT);
-}
-
 static awq_status begin_send(awq_mail *mail, awq_letter *letter, awq_error *err)
 {
     int to = letter->to;
+    size_t units = (sizeof *letter + letter->bytes + AWQ_LETTER_UNIT - 1) / AWQ_LETTER_UNIT;
     if (to == mail->rank) {
         deliver(mail, letter);
         count_sent(mail);
@@ -202,8 +198,7 @@ static awq_status begin_send(awq_mail *mail, awq_letter *letter, awq_error *err)
     }
     t->letter = letter;
     t->to = to;
-    int code =
-        MPI_Isend(letter, letter_units(letter), mail->unit, to, TAG, mail->comm, &t->request);
+    int code = MPI_Isend(letter, (int)units, mail->unit, to, TAG, mail->comm, &t->request);
     if (code) {
         free(t);
         awq_letter_free(letter);

@@ -9,22 +9,6 @@ typedef struct node_rank {
     uint64_t is_worker;
 } node_rank;
 
-static int gather_node(MPI_Comm node, int size, int rank, node_rank self, awq_neighbours *out)
-{
-    node_rank *ranks = calloc((size_t)size, sizeof *ranks);
-    if (!ranks) return MPI_ERR_NO_MEM;
-    int code = MPI_Allgather(&self, 2, MPI_UINT64_T, ranks, 2, MPI_UINT64_T, node);
-    *out = (awq_neighbours){0};
-    for (int i = 0; !code && i < size; i++) {
-        if (!ranks[i].is_worker) continue;
-        out->index += i < rank;
-        out->workers++;
-        out->sharing += ranks[i].cores == self.cores;
-    }
-    free(ranks);
-    return code;
-}
-
 int awq_neighbours_find(MPI_Comm comm, bool is_worker, uint64_t cores, awq_neighbours *out)
 {
     MPI_Comm node;
@@ -33,7 +17,17 @@ int awq_neighbours_find(MPI_Comm comm, bool is_worker, uint64_t cores, awq_neigh
     if (code) return code;
     MPI_Comm_size(node, &size);
     MPI_Comm_rank(node, &rank);
-    code = gather_node(node, size, rank, (node_rank){cores, is_worker}, out);
+    node_rank self = {cores, is_worker}, *ranks = calloc((size_t)size, sizeof *ranks);
+    code = ranks ? MPI_Allgather(&self, 2, MPI_UINT64_T, ranks, 2, MPI_UINT64_T, node)
+                 : MPI_ERR_NO_MEM;
+    *out = (awq_neighbours){0};
+    for (int i = 0; !code && i < size; i++) {
+        if (!ranks[i].is_worker) continue;
+        out->index += i < rank;
+        out->workers++;
+        out->sharing += ranks[i].cores == cores;
+    }
+    free(ranks);
     MPI_Comm_free(&node);
     return code;
 }

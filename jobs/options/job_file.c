@@ -48,14 +48,6 @@ static void cut_trailing_blanks(char *text)
     while (length && is_blank(text[length - 1])) text[--length] = '\0';
 }
 
-/* The end of what is not a comment. */
-static char *find_comment(char *text)
-{
-    for (char *c = text; *c; c++)
-        if (*c == '#' && (c == text || is_blank(c[-1]))) return c;
-    return text + strlen(text);
-}
-
 /* Unquotes in place; `text` is behind the opening quote. NULL: there is no end, or more behind. */
 static char *unquote(char *text)
 {
@@ -70,11 +62,14 @@ static char *unquote(char *text)
     return *rest && *rest != '#' ? NULL : text;
 }
 
+/* A value ends at a comment, unless it is in quotes. */
 static char *parse_value(char *text)
 {
     text = skip_blanks(text);
     if (*text == '"') return unquote(text + 1);
-    *find_comment(text) = '\0';
+    char *end = text;
+    while (*end && !(*end == '#' && (end == text || is_blank(end[-1])))) end++;
+    *end = '\0';
     cut_trailing_blanks(text);
     return text;
 }
@@ -112,32 +107,25 @@ static void set(reader *r, const char *key, const char *value)
     if (awq_option_set(r->options, option, value, &err)) refuse(r, err.text);
 }
 
-static void read_line(reader *r, char *line)
-{
-    char *key = skip_blanks(line);
-    if (!*key || *key == '#') return;
-    char *equals = strchr(key, '=');
-    if (!equals) {
-        refuse(r, "is not of the form 'key = value'");
-        return;
-    }
-    *equals = '\0';
-    cut_trailing_blanks(key);
-    char *value = parse_value(equals + 1);
-    if (value)
-        set(r, key, value);
-    else
-        refuse(r, "a value that begins with a quote must end with one, and nothing behind it");
-}
-
 static void read_lines(reader *r, char *text)
 {
-    while (text) {
-        char *end = strchr(text, '\n');
-        if (end) *end++ = '\0';
+    for (char *end; text; text = end) {
+        if ((end = strchr(text, '\n'))) *end++ = '\0';
         r->line++;
-        read_line(r, text);
-        text = end;
+        char *key = skip_blanks(text);
+        if (!*key || *key == '#') continue;
+        char *equals = strchr(key, '=');
+        if (!equals) {
+            refuse(r, "is not of the form 'key = value'");
+            continue;
+        }
+        *equals = '\0';
+        cut_trailing_blanks(key);
+        char *value = parse_value(equals + 1);
+        if (value)
+            set(r, key, value);
+        else
+            refuse(r, "a value that begins with a quote must end with one, and nothing behind it");
     }
 }
 
@@ -164,33 +152,21 @@ void awq_job_file_read(const char *path, awq_options *options, awq_problems *pro
 
 /* ---- writing ---- */
 
-static void put_value(FILE *file, const char *value)
-{
-    size_t length = strlen(value);
-    bool plain =
-        *value != '"' && !strchr(value, '#') && !is_blank(*value) && !is_blank(value[length - 1]);
-    if (plain) {
-        fputs(value, file);
-        return;
-    }
-    fputc('"', file);
-    for (; *value; value++) {
-        if (*value == '"') fputc('"', file);
-        fputc(*value, file);
-    }
-    fputc('"', file);
-}
-
-/* A list has a line for each. */
+/* A list has a line for each. What reading would cut or unquote is put in quotes. */
 static void print_option(FILE *file, const awq_option *option, char *text)
 {
     for (char *next; text && *text; text = next) {
         bool list = option->type == AWQ_OPTION_PATHS;
         next = list ? strchr(text, '\n') : NULL;
         if (next) *next++ = '\0';
-        fprintf(file, "%s = ", option->name);
-        put_value(file, text);
-        fputc('\n', file);
+        bool quoted = *text == '"' || strchr(text, '#') || is_blank(*text) ||
+                      is_blank(text[strlen(text) - 1]);
+        fprintf(file, "%s = %s", option->name, quoted ? "\"" : "");
+        for (; *text; text++) {
+            if (quoted && *text == '"') fputc('"', file);
+            fputc(*text, file);
+        }
+        fputs(quoted ? "\"\n" : "\n", file);
     }
 }
 

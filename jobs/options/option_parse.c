@@ -44,14 +44,18 @@ const char *awq_option_nearest(const char *word, int commands)
     return best;
 }
 
-static void unknown_option(const char *argument, awq_command command, awq_problems *problems)
+/* After a '?' of getopt_long, which tells by optopt what it did not like. */
+static void refuse(int argc, char **argv, awq_command command, awq_problems *problems)
 {
-    char word[64];
-    const char *name = argument + strspn(argument, "-");
-    size_t length = strcspn(name, "=");
-    if (length >= sizeof word) length = sizeof word - 1;
-    memcpy(word, name, length);
-    word[length] = '\0';
+    const char *last = argv[optind <= argc ? optind - 1 : argc - 1];
+    if (optopt >= HELP) {
+        awq_problems_add(problems, AWQ_ERR_USAGE, "'%.*s' takes no value", (int)strcspn(last, "="),
+                         last);
+        return;
+    }
+    char letter[] = {'-', (char)optopt, '\0'}, word[64];
+    const char *argument = optopt ? letter : last, *name = argument + strspn(argument, "-");
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(name, "="), name);
     const char *guess = awq_option_nearest(word, command);
     if (guess)
         awq_problems_add(problems, AWQ_ERR_USAGE, "unknown option '%s', did you mean '--%s'?",
@@ -59,18 +63,6 @@ static void unknown_option(const char *argument, awq_command command, awq_proble
     else
         awq_problems_add(problems, AWQ_ERR_USAGE, "unknown option '%s'; --help lists all",
                          argument);
-}
-
-/* After a '?' of getopt_long, which tells by optopt what it did not like. */
-static void refuse(int argc, char **argv, awq_command command, awq_problems *problems)
-{
-    char letter[] = {'-', (char)optopt, '\0'};
-    const char *last = argv[optind <= argc ? optind - 1 : argc - 1];
-    if (optopt >= HELP)
-        awq_problems_add(problems, AWQ_ERR_USAGE, "'%.*s' takes no value", (int)strcspn(last, "="),
-                         last);
-    else
-        unknown_option(optopt ? letter : last, command, problems);
 }
 
 static struct option *long_options(awq_command command)
@@ -116,7 +108,8 @@ static void drop(char **value)
 
 /* Over a job file the command line wins: its list begins anew, and what it gives of tokens and text
  * takes the place of the other. */
-static void win_over_job_file(awq_options *options, int index, given *so_far)
+static void set_given(awq_options *options, int index, const char *value, int argc, char **argv,
+                      given *so_far, awq_problems *problems)
 {
     size_t offset = awq_option_table[index].offset;
     bool tokens = offset == offsetof(awq_options, tokens);
@@ -126,26 +119,8 @@ static void win_over_job_file(awq_options *options, int index, given *so_far)
     if (tokens && !so_far->text) drop(&options->text.files);
     so_far->tokens = so_far->tokens || tokens;
     so_far->text = so_far->text || text;
-}
-
-static void set_given(awq_options *options, int index, const char *text, int argc, char **argv,
-                      given *so_far, awq_problems *problems)
-{
-    win_over_job_file(options, index, so_far);
-    set(options, index, text, problems);
-    while ((text = next_of_list(index, argc, argv))) set(options, index, text, problems);
-}
-
-/* Text takes the place of tokens. */
-static void require_input(const awq_options *options, awq_command command, awq_problems *problems)
-{
-    bool takes_text = command & (AWQ_COMMAND_QUANTIZE | AWQ_COMMAND_PLAN);
-    if (options->tokens && options->text.files)
-        awq_problems_add(problems, AWQ_ERR_USAGE, "--tokens and --text exclude each other");
-    else if (takes_text && !options->tokens && !options->text.files)
-        awq_problems_add(problems, AWQ_ERR_USAGE, "--tokens FILE or --text FILE is missing");
-    else if (command == AWQ_COMMAND_TOKENIZE && !options->text.files)
-        awq_problems_add(problems, AWQ_ERR_USAGE, "--text FILE is missing");
+    set(options, index, value, problems);
+    while ((value = next_of_list(index, argc, argv))) set(options, index, value, problems);
 }
 
 static void require(const awq_options *options, awq_command command, awq_problems *problems)
@@ -156,14 +131,20 @@ static void require(const awq_options *options, awq_command command, awq_problem
         if (command == AWQ_COMMAND_PLAN && option->offset == offsetof(awq_options, out)) continue;
         if (command == AWQ_COMMAND_VERIFY) continue; /* says itself what goes with what */
         if (option->offset == offsetof(awq_options, tokens) && command != AWQ_COMMAND_EVAL)
-            continue;
+            continue; /* text takes their place */
         char *text = awq_option_text(options, option);
         if (text && !*text)
             awq_problems_add(problems, AWQ_ERR_USAGE, "--%s %s is missing", option->name,
                              option->argument);
         free(text);
     }
-    require_input(options, command, problems);
+    bool takes_text = command & (AWQ_COMMAND_QUANTIZE | AWQ_COMMAND_PLAN);
+    if (options->tokens && options->text.files)
+        awq_problems_add(problems, AWQ_ERR_USAGE, "--tokens and --text exclude each other");
+    else if (takes_text && !options->tokens && !options->text.files)
+        awq_problems_add(problems, AWQ_ERR_USAGE, "--tokens FILE or --text FILE is missing");
+    else if (command == AWQ_COMMAND_TOKENIZE && !options->text.files)
+        awq_problems_add(problems, AWQ_ERR_USAGE, "--text FILE is missing");
 }
 
 /* Where a command's one positional argument goes, and what to ask when it is missing. */
@@ -253,11 +234,16 @@ bool awq_options_parse(awq_options *options, awq_command command, int argc, char
 
 enum { HELP_INDENT = 28, HELP_COLUMNS = 80 };
 
-/* Prints words from column HELP_INDENT on, wrapped. `column` is where the line is now. */
-static void print_wrapped(FILE *file, const char *text, int column)
+/* What is to be typed, and from column HELP_INDENT on what it does, wrapped. */
+static void print_option(FILE *file, const char *left, const char *help)
 {
-    while (*text) {
-        int word = (int)strcspn(text, " ");
+    int column = fprintf(file, "  %s", left);
+    if (column >= HELP_INDENT) {
+        fputc('\n', file);
+        column = 0;
+    }
+    while (*help) {
+        int word = (int)strcspn(help, " ");
         if (column > HELP_INDENT && column + 1 + word > HELP_COLUMNS) {
             fputc('\n', file);
             column = 0;
@@ -267,30 +253,10 @@ static void print_wrapped(FILE *file, const char *text, int column)
         else if (column > HELP_INDENT)
             fputc(' ', file);
         column = (column < HELP_INDENT ? HELP_INDENT : column + (column > HELP_INDENT)) + word;
-        fprintf(file, "%.*s", word, text);
-        text += word + strspn(text + word, " ");
+        fprintf(file, "%.*s", word, help);
+        help += word + strspn(help + word, " ");
     }
     fputc('\n', file);
-}
-
-static void print_option(FILE *file, const char *left, const char *help)
-{
-    int column = fprintf(file, "  %s", left);
-    if (column >= HELP_INDENT) {
-        fputc('\n', file);
-        column = 0;
-    }
-    print_wrapped(file, help, column);
-}
-
-static void print_row(FILE *file, const awq_option *option)
-{
-    char left[64], help[512];
-    snprintf(left, sizeof left, "--%s%s%s", option->name, option->argument ? " " : "",
-             option->argument ? option->argument : "");
-    snprintf(help, sizeof help, option->fallback ? "%s (default %s)" : "%s", option->help,
-             option->fallback);
-    print_option(file, left, help);
 }
 
 /* The manual page's headings, and the rows of the table that each begins at. */
@@ -308,12 +274,18 @@ static void print_section(FILE *file, awq_command command, const char *title)
     const char *now = "";
     bool printed = false;
     for (int i = 0; i < awq_option_count; i++) {
+        const awq_option *option = &awq_option_table[i];
         for (int j = 0; j < SECTIONS; j++)
-            if (!strcmp(sections[j].from, awq_option_table[i].name)) now = sections[j].title;
-        if (strcmp(now, title) != 0 || !(awq_option_table[i].commands & command)) continue;
+            if (!strcmp(sections[j].from, option->name)) now = sections[j].title;
+        if (strcmp(now, title) != 0 || !(option->commands & command)) continue;
         if (!printed) fprintf(file, "%s:\n", title);
         printed = true;
-        print_row(file, &awq_option_table[i]);
+        char left[64], help[512];
+        snprintf(left, sizeof left, "--%s%s%s", option->name, option->argument ? " " : "",
+                 option->argument ? option->argument : "");
+        snprintf(help, sizeof help, option->fallback ? "%s (default %s)" : "%s", option->help,
+                 option->fallback);
+        print_option(file, left, help);
     }
     if (printed) fputc('\n', file);
 }

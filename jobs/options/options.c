@@ -67,11 +67,6 @@ static bool parse_seconds(const char *text, double *value)
     return parse_scaled(text, units, factors, value);
 }
 
-static bool in_range(const awq_option *option, double value)
-{
-    return value >= option->min && value <= option->max;
-}
-
 static awq_status set_number(void *to, const awq_option *option, const char *text, awq_error *err)
 {
     double value = 0;
@@ -89,7 +84,7 @@ static awq_status set_number(void *to, const awq_option *option, const char *tex
                      : whole                              ? "a whole number"
                                                           : "a number",
                      err);
-    if (!in_range(option, value))
+    if (!(value >= option->min && value <= option->max))
         return awq_fail(err, AWQ_ERR_USAGE, "--%s must be between %.10g and %.10g, not '%s'",
                         option->name, option->min, option->max, text);
     if (whole)
@@ -201,13 +196,6 @@ static char *choice_text(const awq_option *option, int index)
     return bar ? strndup(word, (size_t)(bar - word)) : strdup(word);
 }
 
-/* Fifteen digits print a number as people wrote it (0.1); seventeen are exact for every double. */
-static void number_text(char *out, size_t bytes, double value)
-{
-    snprintf(out, bytes, "%.15g", value);
-    if (strtod(out, NULL) != value) snprintf(out, bytes, "%.17g", value);
-}
-
 char *awq_option_text(const awq_options *options, const awq_option *option)
 {
     const void *from = field(options, option);
@@ -233,9 +221,13 @@ char *awq_option_text(const awq_options *options, const awq_option *option)
         snprintf(text, sizeof text, "%lld", (long long)*(const int64_t *)from);
         return strdup(text);
     case AWQ_OPTION_NUMBER:
-    case AWQ_OPTION_SECONDS:
-        number_text(text, sizeof text, *(const double *)from);
+    case AWQ_OPTION_SECONDS: {
+        /* Fifteen digits print a number as people wrote it (0.1); seventeen are exact for all. */
+        double value = *(const double *)from;
+        snprintf(text, sizeof text, "%.15g", value);
+        if (strtod(text, NULL) != value) snprintf(text, sizeof text, "%.17g", value);
         return strdup(text);
+    }
     }
     return NULL;
 }
@@ -287,23 +279,17 @@ void awq_options_release(awq_options *options)
     *options = (awq_options){0};
 }
 
-/* Appends the absolute path to a list, one a line. */
-static awq_status append_resolved(awq_buffer *list, const char *path, awq_error *err)
-{
-    char resolved[AWQ_PATH_BYTES];
-    if (awq_path_resolve(resolved, path, err) ||
-        (list->bytes && awq_buffer_append_text(list, "\n", err)))
-        return err->status;
-    return awq_buffer_append_text(list, resolved, err);
-}
-
+/* Makes a path, or each of a list of one a line, absolute. */
 static awq_status resolve(char **paths, bool is_list, awq_error *err)
 {
+    char absolute[AWQ_PATH_BYTES];
     awq_buffer all = {0};
     awq_status status = AWQ_OK;
     for (char *path = *paths, *end; !status && path; path = end ? end + 1 : NULL) {
         if ((end = is_list ? strchr(path, '\n') : NULL)) *end = '\0';
-        status = append_resolved(&all, path, err);
+        status = awq_path_resolve(absolute, path, err);
+        if (!status && all.bytes) status = awq_buffer_append_text(&all, "\n", err);
+        if (!status) status = awq_buffer_append_text(&all, absolute, err);
     }
     if (status) {
         awq_buffer_release(&all);

@@ -5,19 +5,6 @@
 #include <pcre2.h>
 #include <string.h>
 
-static awq_status compile(const char *pattern, pcre2_code **out, awq_error *err)
-{
-    int code;
-    size_t offset;
-    PCRE2_UCHAR text[120] = "";
-    *out = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, 0, &code, &offset, NULL);
-    if (*out) return AWQ_OK;
-    pcre2_get_error_message(code, text, sizeof text);
-    return awq_fail(err, AWQ_ERR_USAGE,
-                    "--skip takes a regular expression, and '%.200s' is none: %s at character %zu",
-                    pattern, (const char *)text, offset + 1);
-}
-
 /* Below 0: no match, or a match that the library gave up on. */
 static awq_status match(pcre2_code *code, pcre2_match_data *data, const char *name, bool *found,
                         awq_error *err)
@@ -52,11 +39,21 @@ static awq_status mark(pcre2_code *code, pcre2_match_data *data, awq_checkpoint 
 awq_status awq_job_skip(const awq_options *options, awq_checkpoint *checkpoint, int64_t *kept,
                         awq_error *err)
 {
-    pcre2_code *code;
+    int error;
+    size_t offset;
     int64_t count = 0;
     if (kept) *kept = 0;
     if (!options->skip) return AWQ_OK;
-    if (compile(options->skip, &code, err)) return err->status;
+    pcre2_code *code =
+        pcre2_compile((PCRE2_SPTR)options->skip, PCRE2_ZERO_TERMINATED, 0, &error, &offset, NULL);
+    if (!code) {
+        PCRE2_UCHAR text[120] = "";
+        pcre2_get_error_message(error, text, sizeof text);
+        return awq_fail(
+            err, AWQ_ERR_USAGE,
+            "--skip takes a regular expression, and '%.200s' is none: %s at character %zu",
+            options->skip, (const char *)text, offset + 1);
+    }
     pcre2_match_data *data = pcre2_match_data_create_from_pattern(code, NULL);
     awq_status status = data ? mark(code, data, checkpoint, &count, err)
                              : awq_fail(err, AWQ_ERR_MEMORY, "no memory for --skip");

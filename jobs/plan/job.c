@@ -36,34 +36,24 @@ static void value_text(const json_t *value, char *out, size_t bytes)
 }
 
 static void compare(const char *name, const json_t *earlier, const json_t *now,
-                    awq_problems *problems);
-
-static void compare_objects(const char *name, const json_t *earlier, const json_t *now,
-                            awq_problems *problems)
-{
-    const char *key;
-    const json_t *value;
-    char path[256];
-    json_object_foreach((json_t *)(uintptr_t)now, key, value)
-    {
-        snprintf(path, sizeof path, "%s%s%s", name, *name ? " " : "", key);
-        compare(path, json_object_get(earlier, key), value, problems);
-    }
-    json_object_foreach((json_t *)(uintptr_t)earlier, key, value)
-    {
-        snprintf(path, sizeof path, "%s%s%s", name, *name ? " " : "", key);
-        if (!json_object_get(now, key)) compare(path, value, NULL, problems);
-    }
-}
-
-static void compare(const char *name, const json_t *earlier, const json_t *now,
                     awq_problems *problems)
 {
+    char path[256];
     if (json_is_object(earlier) && json_is_object(now)) {
-        compare_objects(name, earlier, now, problems);
+        const char *key;
+        const json_t *value;
+        json_object_foreach((json_t *)(uintptr_t)now, key, value)
+        {
+            snprintf(path, sizeof path, "%s%s%s", name, *name ? " " : "", key);
+            compare(path, json_object_get(earlier, key), value, problems);
+        }
+        json_object_foreach((json_t *)(uintptr_t)earlier, key, value)
+        {
+            snprintf(path, sizeof path, "%s%s%s", name, *name ? " " : "", key);
+            if (!json_object_get(now, key)) compare(path, value, NULL, problems);
+        }
     } else if (json_is_array(earlier) && json_is_array(now) &&
                json_array_size(earlier) == json_array_size(now)) {
-        char path[256];
         for (size_t i = 0; i < json_array_size(now); i++) {
             const char *file = json_string_value(json_object_get(json_array_get(now, i), "file"));
             snprintf(path, sizeof path, "%s '%s'", name, file ? file : "?");

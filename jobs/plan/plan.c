@@ -1,22 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "jobs/plan/plan.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The layer at which the run up to `layer` has to start: the nearest boundary, or the embedding. */
-static int64_t start_for(int64_t layer, const bool *boundary)
-{
-    while (layer > 0 && !(boundary && boundary[layer])) layer--;
-    return layer;
-}
-
-/* needed[layer]: the layer must be run, searched or forward only. */
+/* needed[layer]: the layer must be run, searched or forward only: all that are not done, and what
+ * leads to them from the nearest boundary, or from the embedding. */
 static void mark_needed(const awq_plan *plan, const bool *boundary, bool *needed)
 {
     for (int64_t layer = plan->layers - 1; layer >= 0; layer--) {
         if (plan->done[layer] || needed[layer]) continue;
-        for (int64_t i = start_for(layer, boundary); i <= layer; i++) needed[i] = true;
+        int64_t start = layer;
+        while (start > 0 && !(boundary && boundary[start])) start--;
+        for (int64_t i = start; i <= layer; i++) needed[i] = true;
     }
 }
 
@@ -67,6 +64,33 @@ void awq_plan_release(awq_plan *plan)
     free(plan->stages);
     free(plan->done);
     *plan = (awq_plan){0};
+}
+
+double awq_plan_seconds(const awq_plan *plan, const bool *done, int workers, int64_t tiles,
+                        const awq_pace *pace)
+{
+    double last = 0, first_tile = 0, flow_end = 0; /* the latter two of the stage before */
+    double *free_at = calloc((size_t)workers, sizeof *free_at);
+    if (!free_at) return -1;
+    for (int64_t i = 0; i < plan->stage_count; i++) {
+        const awq_stage *stage = &plan->stages[i];
+        double flow = 0, search = 0;
+        for (int64_t layer = stage->first; layer < stage->first + stage->count; layer++) {
+            flow += done[layer] ? pace->forward : pace->flow;
+            search += done[layer] ? 0 : pace->search;
+        }
+        bool fed = stage->input == AWQ_INPUT_STAGE;
+        double a_tile = flow / (double)tiles, begin = free_at[stage->worker];
+        if (fed) begin = fmax(begin, first_tile);
+        double end = begin + flow;
+        if (fed) end = fmax(end, flow_end + a_tile);
+        first_tile = begin + a_tile;
+        flow_end = end;
+        free_at[stage->worker] = end + search;
+        last = fmax(last, free_at[stage->worker]);
+    }
+    free(free_at);
+    return last;
 }
 
 int64_t awq_plan_boundaries(const awq_plan *plan, int64_t workers, bool all)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * jobs/plan/plan.h - which worker does which layers, and what each layer still needs.
+ * jobs/plan/plan.h - which worker does which layers, what each still needs, how long it takes.
  *
  * A plan is a pure function of what is done and how many workers there are. It decides who works,
  * never what the result is: hidden states cross stages exactly as they would stay inside one. */
@@ -53,5 +53,20 @@ int64_t awq_plan_boundaries(const awq_plan *plan, int64_t workers, bool all);
 awq_status awq_plan_stage_layers(int64_t layers, int workers, int64_t wanted, uint64_t budget_bytes,
                                  uint64_t layer_bytes, uint64_t fixed_bytes, int64_t *out,
                                  awq_error *err);
+
+/* Seconds of one layer on one worker. */
+typedef struct awq_pace {
+    double flow;    /* all tiles through a layer that is to be quantized: forward and Gram */
+    double forward; /* all tiles through a layer that is done */
+    double search;  /* once the tiles are through: search, clip, pack */
+} awq_pace;
+
+/* How long a plan takes at that pace, from the first tile to the last layer: for estimates
+ * beforehand, and for the time that is left. done[layers]: layers that are only run forward. A
+ * stage begins when its worker is free and the stage before it has passed its first tile on; its
+ * tiles cannot end before those of the stage before it; its search follows. Searches of one worker
+ * run beside the flow of others. 0 where a plan has no stages; negative: no memory. */
+double awq_plan_seconds(const awq_plan *plan, const bool *done, int workers, int64_t tiles,
+                        const awq_pace *pace);
 
 #endif

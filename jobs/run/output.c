@@ -5,18 +5,6 @@
 
 #include "jobs/run/run_directory.h"
 
-static awq_status open_records(const char *run, awq_output *output, size_t *tensors, awq_error *err)
-{
-    for (int64_t layer = 0; layer < output->layers; layer++) {
-        char path[AWQ_PATH_BYTES];
-        if (awq_run_layer_path(path, run, layer, "safetensors", err) ||
-            awq_safetensors_open(path, &output->records[layer], err))
-            return err->status;
-        *tensors += awq_safetensors_count(output->records[layer]);
-    }
-    return AWQ_OK;
-}
-
 static void add(awq_output *output, const awq_tensor *tensor, int64_t layer)
 {
     output->tensors[output->count] = *tensor;
@@ -40,7 +28,13 @@ static awq_status open_all(const char *run, const awq_checkpoint *checkpoint,
     size_t tensors = 3;
     output->records = calloc((size_t)output->layers, sizeof *output->records);
     if (!output->records) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the output's list");
-    if (open_records(run, output, &tensors, err)) return err->status;
+    for (int64_t layer = 0; layer < output->layers; layer++) {
+        char path[AWQ_PATH_BYTES];
+        if (awq_run_layer_path(path, run, layer, "safetensors", err) ||
+            awq_safetensors_open(path, &output->records[layer], err))
+            return err->status;
+        tensors += awq_safetensors_count(output->records[layer]);
+    }
     output->tensors = calloc(tensors, sizeof *output->tensors);
     output->layer = calloc(tensors, sizeof *output->layer);
     if (!output->tensors || !output->layer)

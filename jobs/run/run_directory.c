@@ -185,20 +185,6 @@ void awq_run_kind(const char *run, char kind[AWQ_KIND_BYTES])
     json_decref(job);
 }
 
-/* A job.json that is damaged is written anew: layer records carry the fingerprint too. */
-static awq_status check_job(const char *path, const json_t *fingerprint, const awq_options *options,
-                            awq_problems *problems, awq_error *err)
-{
-    json_t *earlier = NULL;
-    if (read_job(path, &earlier, err)) {
-        awq_report_warning("%s; writing it anew", err->text);
-        return write_job(path, fingerprint, options, err);
-    }
-    awq_job_fingerprint_compare(json_object_get(earlier, "fingerprint"), fingerprint, problems);
-    json_decref(earlier);
-    return AWQ_OK;
-}
-
 static awq_status make_folder(const char *run, const char *name, awq_error *err)
 {
     char path[AWQ_PATH_BYTES];
@@ -216,11 +202,18 @@ awq_status awq_run_prepare(const char *run, const json_t *fingerprint, const awq
                            awq_problems *problems, awq_error *err)
 {
     char path[AWQ_PATH_BYTES];
+    json_t *earlier = NULL;
     if (make_folder(run, "", err) || make_folder(run, "layers", err) ||
         make_folder(run, "boundaries", err) || awq_path_join(path, run, "job.json", err))
         return err->status;
-    if (awq_path_exists(path)) return check_job(path, fingerprint, options, problems, err);
-    return write_job(path, fingerprint, options, err);
+    if (!awq_path_exists(path)) return write_job(path, fingerprint, options, err);
+    if (read_job(path, &earlier, err)) { /* layer records carry the fingerprint too */
+        awq_report_warning("%s; writing it anew", err->text);
+        return write_job(path, fingerprint, options, err);
+    }
+    awq_job_fingerprint_compare(json_object_get(earlier, "fingerprint"), fingerprint, problems);
+    json_decref(earlier);
+    return AWQ_OK;
 }
 
 /* ---- scan ---- */

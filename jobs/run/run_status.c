@@ -13,15 +13,6 @@
 static const char *const state_names[] = {"running", "merging", "interrupted", "failed",
                                           "complete"};
 
-static json_t *worker_object(const awq_worker_status *worker, int rank)
-{
-    const awq_progress *p = &worker->progress;
-    return json_pack("{s:i, s:s, s:s, s:I, s:I, s:I, s:s, s:f}", "worker", rank, "host",
-                     worker->host, "device", worker->device, "stage", (json_int_t)p->stage, "layer",
-                     (json_int_t)p->layer, "tile", (json_int_t)p->tile, "phase",
-                     awq_phase_name((awq_phase)p->phase), "heard_seconds", worker->heard_seconds);
-}
-
 /* JSON holds UTF-8 only, and an error may quote a file or be cut inside of a character. */
 static json_t *error_object(const char *error)
 {
@@ -40,8 +31,16 @@ static json_t *status_object(const awq_run_status *status)
     gethostname(host, sizeof host - 1);
     const char *job = getenv("SLURM_JOB_ID");
     json_t *workers = json_array();
-    for (int i = 0; i < status->worker_count; i++)
-        json_array_append_new(workers, worker_object(&status->workers[i], i + 1));
+    for (int i = 0; i < status->worker_count; i++) {
+        const awq_worker_status *worker = &status->workers[i];
+        const awq_progress *p = &worker->progress;
+        json_array_append_new(
+            workers,
+            json_pack("{s:i, s:s, s:s, s:I, s:I, s:I, s:s, s:f}", "worker", i + 1, "host",
+                      worker->host, "device", worker->device, "stage", (json_int_t)p->stage,
+                      "layer", (json_int_t)p->layer, "tile", (json_int_t)p->tile, "phase",
+                      awq_phase_name((awq_phase)p->phase), "heard_seconds", worker->heard_seconds));
+    }
     return json_pack("{s:s, s:I, s:s, s:i, s:s, s:I, s:I, s:f, s:f, s:f, s:o, s:o}", "state",
                      state_names[status->state], "updated", (json_int_t)time(NULL), "host", host,
                      "pid", (int)getpid(), "slurm_job", job ? job : "", "layers",
@@ -80,29 +79,24 @@ static const char *text(const json_t *object, const char *key)
     return value ? value : "";
 }
 
-static void print_worker(FILE *file, const json_t *worker, double age)
-{
-    char heard[32];
-    awq_format_seconds(heard, number(worker, "heard_seconds") + age);
-    fprintf(file, "  worker %d  %s  %s", (int)number(worker, "worker"), text(worker, "host"),
-            text(worker, "device"));
-    if (number(worker, "stage") >= 0) {
-        fprintf(file, "  layer %d", (int)number(worker, "layer"));
-        if (number(worker, "tile") >= 0) fprintf(file, " tile %d", (int)number(worker, "tile"));
-        fprintf(file, "  %s", text(worker, "phase"));
-    } else {
-        fprintf(file, "  idle");
-    }
-    fprintf(file, "  heard %s ago\n", heard);
-}
-
 static void print_workers(FILE *file, const json_t *status, double age)
 {
     size_t index;
     const json_t *worker;
     json_array_foreach(json_object_get(status, "workers"), index, worker)
     {
-        print_worker(file, worker, age);
+        char heard[32];
+        awq_format_seconds(heard, number(worker, "heard_seconds") + age);
+        fprintf(file, "  worker %d  %s  %s", (int)number(worker, "worker"), text(worker, "host"),
+                text(worker, "device"));
+        if (number(worker, "stage") >= 0) {
+            fprintf(file, "  layer %d", (int)number(worker, "layer"));
+            if (number(worker, "tile") >= 0) fprintf(file, " tile %d", (int)number(worker, "tile"));
+            fprintf(file, "  %s", text(worker, "phase"));
+        } else {
+            fprintf(file, "  idle");
+        }
+        fprintf(file, "  heard %s ago\n", heard);
     }
 }
 

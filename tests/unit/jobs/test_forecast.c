@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Expected times are worked out by hand. */
 #include "fixture.h"
-#include "jobs/plan/forecast.h"
+#include "jobs/plan/plan.h"
 
 enum { LAYERS = 8 };
 static const awq_pace pace = {.flow = 12, .forward = 8, .search = 5};
@@ -15,7 +15,7 @@ static double forecast(int64_t done_layers, int64_t stage_layers, int workers, i
     for (int64_t i = 0; i < done_layers; i++) done[i] = true;
     assert_int_equal(awq_plan_create(LAYERS, done, NULL, stage_layers, workers, &plan, &err),
                      AWQ_OK);
-    double seconds = awq_forecast_seconds(&plan, plan.done, workers, tiles, &pace);
+    double seconds = awq_plan_seconds(&plan, plan.done, workers, tiles, &pace);
     awq_plan_release(&plan);
     return seconds;
 }
