@@ -44,25 +44,19 @@ static uint64_t read_number(const char *path, const char *format)
     return value;
 }
 
-/* The limit of this process's control group (version 2), 0 when there is none. */
-static uint64_t group_limit(void)
-{
-    char line[1024], path[1200];
-    FILE *file = fopen("/proc/self/cgroup", "r");
-    if (!file) return 0;
-    bool found = false;
-    while (!found && fgets(line, sizeof line, file)) found = !strncmp(line, "0::/", 4);
-    fclose(file);
-    if (!found) return 0;
-    line[strcspn(line, "\n")] = '\0';
-    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", line + 3);
-    return read_number(path, "%llu");
-}
-
 uint64_t awq_memory_share(int workers_on_node)
 {
-    uint64_t bytes = 1024 * read_number("/proc/meminfo", "MemAvailable: %llu kB");
-    uint64_t limit = group_limit();
+    uint64_t bytes = 1024 * read_number("/proc/meminfo", "MemAvailable: %llu kB"), limit = 0;
+    char line[1024], path[1200];
+    bool found = false;
+    FILE *file = fopen("/proc/self/cgroup", "r"); /* of version 2 */
+    while (file && !found && fgets(line, sizeof line, file)) found = !strncmp(line, "0::/", 4);
+    if (file) fclose(file);
+    if (found) {
+        line[strcspn(line, "\n")] = '\0';
+        snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", line + 3);
+        limit = read_number(path, "%llu");
+    }
     if (limit && limit < bytes) bytes = limit;
     return bytes / (uint64_t)(workers_on_node > 0 ? workers_on_node : 1);
 }

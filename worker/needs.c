@@ -31,20 +31,6 @@ static uint64_t hidden_bytes(const awq_model *model, int64_t rows)
     return (uint64_t)(rows * model->residual) * sizeof(float);
 }
 
-/* Host copies of one layer's result: a code a weight, or with --skip float32; scale, zero point and
- * limit a group. */
-static uint64_t result_bytes(const awq_model *model, const awq_options *options)
-{
-    uint64_t weights = 0;
-    for (int kind = 0; kind < model->kinds; kind++) {
-        uint64_t of_kind = (uint64_t)awq_layer_parameters(&model->kind[kind]);
-        if (of_kind > weights) weights = of_kind;
-    }
-    int64_t group_size = options->recipe.group_size;
-    return (options->skip ? 4 * weights : weights) +
-           (group_size > 0 ? 7 * weights / (uint64_t)group_size : 0);
-}
-
 uint64_t awq_needs_wanted_bytes(const awq_job_size *size)
 {
     const awq_options *options = size->options;
@@ -53,40 +39,34 @@ uint64_t awq_needs_wanted_bytes(const awq_job_size *size)
     return (uint64_t)((double)all * options->device_memory.amount / 100);
 }
 
-/* What is free was asked with this process's context there, which fixed_bytes counts too: on a GPU
- * that others use the plan is some 0.5 GB too careful. */
-static uint64_t budget_bytes(const awq_job_size *size)
-{
-    uint64_t wanted = awq_needs_wanted_bytes(size);
-    return size->gpu_free && size->gpu_free < wanted ? size->gpu_free : wanted;
-}
-
 /* What the tokens of a job take. */
 typedef struct token_counts {
     awq_tile_size tile;
     int64_t rows, all, kept; /* tokens: of a tile, all tiles, kept */
 } token_counts;
 
-static token_counts count_tokens(const awq_options *options, const awq_tokens *tokens)
-{
-    int64_t sequences = awq_job_tile_sequences(options, tokens), length = tokens->length;
-    return (token_counts){awq_checked_tile(sequences, length), sequences * length,
-                          tokens->sequences * length,
-                          awq_needs_kept_sequences(options, tokens) * length};
-}
-
 /* A stage of a quantization (docs/design.md 3.4), at its peak: its first layer is quantized, the
  * others wait. Packing that layer takes less than its weights and statistics, which are gone. */
 static void quantize_needs(const awq_options *options, const awq_model *model,
                            const token_counts *tokens, size_t compute_bytes, awq_hello *hello)
 {
+    uint64_t weights = 0; /* of the largest layer */
+    for (int kind = 0; kind < model->kinds; kind++) {
+        uint64_t of_kind = (uint64_t)awq_layer_parameters(&model->kind[kind]);
+        if (of_kind > weights) weights = of_kind;
+    }
+    /* Host copies of its result: a code a weight, or with --skip float32; scale, zero point and
+     * limit a group. */
+    int64_t group_size = options->recipe.group_size;
+    uint64_t result = (options->skip ? 4 * weights : weights) +
+                      (group_size > 0 ? 7 * weights / (uint64_t)group_size : 0);
     hello->layer_bytes = awq_decoder_bytes(model, compute_bytes) + awq_statistics_bytes(model) +
                          hidden_bytes(model, tokens->kept);
     hello->fixed_bytes =
         awq_scratch_bytes(model, &tokens->tile, compute_bytes) +
         awq_quantize_bytes(model, &options->recipe, tokens->kept, tokens->rows, compute_bytes) +
         hidden_bytes(model, tokens->rows);
-    hello->host_bytes = 2 * result_bytes(model, options); /* one is written, one is made */
+    hello->host_bytes = 2 * result; /* one is written, one is made */
 }
 
 static void eval_needs(const awq_model *model, const token_counts *tokens, size_t compute_bytes,
@@ -100,22 +80,19 @@ static void eval_needs(const awq_model *model, const token_counts *tokens, size_
                          count * hidden_bytes(model, tokens->rows);
 }
 
-/* Whether one worker holds all layers at once: then nothing is sent, nor read ahead. */
-static bool is_one_stage(const awq_job_size *size, const awq_hello *hello)
-{
-    uint64_t whole =
-        hello->fixed_bytes + hello->host_bytes + (uint64_t)size->model->layers * hello->layer_bytes;
-    int64_t wanted = size->options->stage_layers;
-    return size->workers == 1 && whole <= hello->budget_bytes &&
-           (!wanted || wanted >= size->model->layers);
-}
-
-/* With several stages: a layer that is read ahead; the slots of links; and of the next one's input
- * all tiles at worst, and one on its way. */
+/* Unless one worker holds all layers at once, so that nothing is sent, nor read ahead: a layer that
+ * is read ahead; the slots of links; and of the next stage's input all tiles at worst, and one on
+ * its way. */
 static void add_next_stage(const awq_job_size *size, const token_counts *tokens,
                            size_t compute_bytes, awq_hello *hello)
 {
     uint64_t models = size->models ? (uint64_t)size->models : 1;
+    uint64_t whole =
+        hello->fixed_bytes + hello->host_bytes + (uint64_t)size->model->layers * hello->layer_bytes;
+    int64_t wanted = size->options->stage_layers;
+    if (size->workers == 1 && whole <= hello->budget_bytes &&
+        (!wanted || wanted >= size->model->layers))
+        return;
     hello->fixed_bytes += awq_decoder_bytes(size->model, compute_bytes);
     if (size->gpu_bytes && size->workers > 1)
         hello->fixed_bytes += 2 * AWQ_PORT_SLOTS * models * hidden_bytes(size->model, tokens->rows);
@@ -124,16 +101,24 @@ static void add_next_stage(const awq_job_size *size, const token_counts *tokens,
 
 void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *hello)
 {
-    token_counts tokens = count_tokens(size->options, size->tokens);
+    int64_t sequences = awq_job_tile_sequences(size->options, size->tokens);
+    int64_t length = size->tokens->length;
+    token_counts tokens = {.tile = awq_checked_tile(sequences, length),
+                           .rows = sequences * length,
+                           .all = size->tokens->sequences * length,
+                           .kept = awq_needs_kept_sequences(size->options, size->tokens) * length};
     if (size->models)
         eval_needs(size->model, &tokens, compute_bytes, size->models, hello);
     else
         quantize_needs(size->options, size->model, &tokens, compute_bytes, hello);
-    hello->budget_bytes = budget_bytes(size);
+    /* What is free was asked with this process's context there, which fixed_bytes counts too: on a
+     * GPU that others use the plan is some 0.5 GB too careful. */
+    uint64_t wanted = awq_needs_wanted_bytes(size);
+    hello->budget_bytes = size->gpu_free && size->gpu_free < wanted ? size->gpu_free : wanted;
     hello->host_bytes += PROCESS_BYTES + (uint64_t)hello->threads * THREAD_BYTES;
     if (size->gpu_bytes)
         hello->fixed_bytes += GPU_PROCESS_BYTES + awq_gpu_scratch_bytes(size->gpu_bytes);
-    if (!is_one_stage(size, hello)) add_next_stage(size, &tokens, compute_bytes, hello);
+    add_next_stage(size, &tokens, compute_bytes, hello);
     if (size->gpu_bytes) {
         hello->host_bytes += GPU_HOST_BYTES;
         hello->host_budget_bytes = awq_memory_share(size->workers_on_node);
@@ -143,19 +128,14 @@ void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *
     hello->host_bytes = 0;
 }
 
-static const awq_backend *best_backend(awq_error *why)
-{
-    const awq_backend *const *backend = awq_backends();
-    while ((*backend)->survey && !(*backend)->survey(NULL, 0, why)) backend++;
-    return *backend;
-}
-
 awq_status awq_needs_backend(const awq_options *options, const awq_backend **out, awq_error *why,
                              awq_error *err)
 {
     *why = (awq_error){0};
-    const awq_backend *backend =
-        !strcmp(options->backend, "auto") ? best_backend(why) : awq_backend_find(options->backend);
+    const awq_backend *const *best = awq_backends();
+    bool chosen = strcmp(options->backend, "auto") != 0;
+    while (!chosen && (*best)->survey && !(*best)->survey(NULL, 0, why)) best++;
+    const awq_backend *backend = chosen ? awq_backend_find(options->backend) : *best;
     if (!backend)
         return awq_fail(err, AWQ_ERR_USAGE, "backend '%s' is not in this build; it has cpu%s",
                         options->backend, awq_backend_find("cuda") ? " and cuda" : "");

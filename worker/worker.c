@@ -9,9 +9,8 @@
 #include "layers/quantize/quantize.h"
 #include "worker/context.h"
 #include "worker/cores.h"
-#include "worker/flow/inlet.h"
 #include "worker/flow/keeper.h"
-#include "worker/flow/outlet.h"
+#include "worker/flow/port.h"
 #include "worker/flow/reader.h"
 #include "worker/flow/stage.h"
 #include "worker/results/check_layer.h"
@@ -86,16 +85,6 @@ static awq_status start_helpers(awq_worker *worker, const given_plan *plan, awq_
                : awq_inlet_open(worker, plan->stages, plan->count, &helpers->inlet, err);
 }
 
-/* All but the keeper, which may wait for more tiles. */
-static void end_helpers(awq_worker *worker)
-{
-    awq_helpers *helpers = &worker->helpers;
-    awq_port_close(helpers->outlet);
-    awq_port_close(helpers->inlet);
-    awq_reader_free(helpers->reader);
-    *helpers = (awq_helpers){.keeper = helpers->keeper};
-}
-
 static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_error *err)
 {
     given_plan plan = plan_of(worker, letter);
@@ -107,12 +96,16 @@ static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_err
         if (plan.stages[i].worker == awq_worker_number(worker) - 1)
             status = awq_stage_run(worker, plan.stages, i, plan.done, err);
     if (!status) awq_worker_progress(worker, -1, -1, -1, AWQ_PHASE_WRITE, 0);
-    awq_publisher_free(worker->helpers.publisher); /* an error does not lose what is made */
+    awq_helpers *helpers = &worker->helpers;
+    awq_publisher_free(helpers->publisher); /* an error does not lose what is made */
     awq_result_memory_free(worker->has.results);
     worker->has.results = NULL;
     if (status && status != AWQ_ERR_INTERRUPTED)
         awq_worker_fail(worker, err); /* before waiting for threads that wait for other workers */
-    end_helpers(worker);
+    awq_port_close(helpers->outlet);
+    awq_port_close(helpers->inlet);
+    awq_reader_free(helpers->reader);
+    *helpers = (awq_helpers){.keeper = helpers->keeper}; /* which may wait for more tiles */
     return status;
 }
 
@@ -163,18 +156,6 @@ static awq_lane *letters_until(awq_worker *worker, awq_until until)
     return worker->lanes ? awq_lane_create(worker->lanes, until, 0, sizeof(awq_letter *)) : NULL;
 }
 
-static bool open_inbox(awq_worker *worker)
-{
-    worker->lanes = awq_lanes_create();
-    worker->inbox = (awq_inbox){.tasks = letters_until(worker, AWQ_UNTIL_STOP),
-                                .tiles = letters_until(worker, AWQ_UNTIL_WIND_DOWN),
-                                .to_keep = letters_until(worker, AWQ_UNTIL_STOP),
-                                .announced = letters_until(worker, AWQ_UNTIL_WIND_DOWN),
-                                .link_ids = letters_until(worker, AWQ_UNTIL_WIND_DOWN)};
-    const awq_inbox *inbox = &worker->inbox;
-    return inbox->tasks && inbox->tiles && inbox->to_keep && inbox->announced && inbox->link_ids;
-}
-
 static void free_letters(awq_lane *lane)
 {
     awq_letter *letter;
@@ -201,7 +182,15 @@ awq_status awq_worker_start(awq_mail *mail, awq_worker **out, awq_error *err)
     worker->mail = mail;
     worker->tally.progress = (awq_progress){.stage = -1, .layer = -1, .tile = -1};
     pthread_mutex_init(&worker->tally.mutex, NULL);
-    if (!open_inbox(worker) || pthread_create(&worker->compute, NULL, compute, worker)) {
+    worker->lanes = awq_lanes_create();
+    worker->inbox = (awq_inbox){.tasks = letters_until(worker, AWQ_UNTIL_STOP),
+                                .tiles = letters_until(worker, AWQ_UNTIL_WIND_DOWN),
+                                .to_keep = letters_until(worker, AWQ_UNTIL_STOP),
+                                .announced = letters_until(worker, AWQ_UNTIL_WIND_DOWN),
+                                .link_ids = letters_until(worker, AWQ_UNTIL_WIND_DOWN)};
+    const awq_inbox *inbox = &worker->inbox;
+    if (!inbox->tasks || !inbox->tiles || !inbox->to_keep || !inbox->announced ||
+        !inbox->link_ids || pthread_create(&worker->compute, NULL, compute, worker)) {
         release(worker);
         return awq_fail(err, AWQ_ERR_MEMORY, "cannot start the compute thread");
     }

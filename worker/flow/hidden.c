@@ -5,8 +5,7 @@
 
 #include "jobs/run/run_directory.h"
 #include "layers/forward/head.h"
-#include "worker/flow/inlet.h"
-#include "worker/flow/outlet.h"
+#include "worker/flow/port.h"
 
 /* Unsent tiles that a stage may leave behind it before it waits. */
 enum { MAX_UNSENT = 4 };

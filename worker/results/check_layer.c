@@ -9,8 +9,7 @@
 #include "io/files/path.h"
 #include "jobs/run/run_directory.h"
 #include "layers/forward/tensor_load.h"
-#include "worker/results/check_source.h"
-#include "worker/results/record.h"
+#include "worker/results/packed_layer.h"
 
 awq_status awq_verify_open(awq_worker *worker, awq_error *err)
 {
@@ -148,26 +147,15 @@ static void tell(awq_worker *worker, int32_t kind, int64_t layer, const awq_laye
     awq_worker_tell(worker, letter);
 }
 
-/* A distance for each linear of the layer, none of them measured yet. */
-static awq_status alloc_distances(const awq_model *model, int64_t layer, awq_layer_checks *checks,
-                                  awq_linear_checks **out, awq_error *err)
-{
-    int64_t count = model && layer >= 0 ? awq_model_layer(model, layer)->linears : 0;
-    awq_linear_checks *linears = malloc((size_t)count * sizeof *linears + 1);
-    if (!linears) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to compare a layer's linears");
-    for (int64_t i = 0; i < count; i++) linears[i] = (awq_linear_checks){-1, -1};
-    checks->linears = count;
-    *out = linears;
-    return AWQ_OK;
-}
-
 awq_status awq_worker_verify(awq_worker *worker, int64_t layer, awq_error *err)
 {
     awq_layer_checks checks = {0};
     awq_problems problems;
     const awq_model *model = awq_checkpoint_model(worker->examined.made);
-    awq_linear_checks *linears = NULL;
-    if (alloc_distances(model, layer, &checks, &linears, err)) return err->status;
+    checks.linears = model && layer >= 0 ? awq_model_layer(model, layer)->linears : 0;
+    awq_linear_checks *linears = malloc((size_t)checks.linears * sizeof *linears + 1);
+    if (!linears) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to compare a layer's linears");
+    for (int64_t i = 0; i < checks.linears; i++) linears[i] = (awq_linear_checks){-1, -1};
     awq_problems_init(&problems);
     awq_worker_progress(worker, -1, layer, -1, AWQ_PHASE_READ, 0);
     awq_status status = check_tensors(worker, layer, &checks, &problems, err);
@@ -180,17 +168,43 @@ awq_status awq_worker_verify(awq_worker *worker, int64_t layer, awq_error *err)
     return status;
 }
 
+/* ---- a layer that was made again ---- */
+
+static void compare_bytes(const awq_tensor *tensor, const void *data, const awq_tensor *other,
+                          awq_problems *problems, int64_t *equal)
+{
+    const unsigned char *a = data, *b = other->data;
+    uint64_t count = 0;
+    if (other->bytes != tensor->bytes || other->dtype != tensor->dtype)
+        count = tensor->bytes;
+    else
+        for (uint64_t i = 0; i < tensor->bytes; i++) count += a[i] != b[i];
+    if (!count)
+        ++*equal;
+    else
+        awq_problems_add(problems, AWQ_ERR_CORRUPT,
+                         "tensor '%s': made again, it has %llu of %llu bytes other than here",
+                         tensor->name, (unsigned long long)count,
+                         (unsigned long long)tensor->bytes);
+}
+
 awq_status awq_verify_made_again(awq_worker *worker, awq_quantized_layer *layer, awq_error *err)
 {
     awq_layer_checks checks = {0};
     awq_problems problems;
+    awq_packed_layer packed;
+    const awq_checkpoint *made = worker->examined.made;
     awq_problems_init(&problems);
-    const awq_checkpoint *source = worker->has.checkpoint[0];
     /* packed as the checkpoint is now: it may have been converted */
-    const awq_quantization *quantization =
-        &awq_checkpoint_model(worker->examined.made)->quantization;
-    awq_status status = awq_record_compare(source, quantization, layer, worker->examined.made,
-                                           &problems, &checks.compared, err);
+    awq_status status =
+        awq_pack_layer(worker->has.checkpoint[0], &awq_checkpoint_model(made)->quantization, layer,
+                       1, &packed, err);
+    for (size_t i = 0; !status && i < packed.count; i++) {
+        const awq_tensor *other = awq_checkpoint_find(made, packed.tensor[i].name);
+        if (!other) continue; /* that is said elsewhere */
+        compare_bytes(&packed.tensor[i], packed.data[i], other, &problems, &checks.compared);
+    }
+    awq_packed_layer_release(&packed);
     checks.tensors = checks.compared + (int64_t)problems.count;
     if (!status) tell(worker, AWQ_LETTER_MADE_AGAIN, layer->record.layer, &checks, NULL, &problems);
     awq_problems_release(&problems);

@@ -18,4 +18,10 @@ awq_status awq_worker_verify(awq_worker *worker, int64_t layer, awq_error *err);
  * would publish it. */
 awq_status awq_verify_made_again(awq_worker *worker, awq_quantized_layer *layer, awq_error *err);
 
+/* A step of awq_worker_verify (check_source.c): the layer against the model that it was made of.
+ * Adds what is wrong to problems, counts to checks, distances to linears, one for each of the
+ * layer. A tensor that is missing or not finite is passed over: that is said elsewhere. */
+awq_status awq_verify_source(awq_worker *worker, int64_t layer, awq_layer_checks *checks,
+                             awq_linear_checks *linears, awq_problems *problems, awq_error *err);
+
 #endif

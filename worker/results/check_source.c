@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "worker/results/check_source.h"
+#include "worker/results/check_layer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -105,53 +105,37 @@ static bool is_whole(const layer_run *run, int linear)
     return awq_checkpoint_linear(run->worker->has.checkpoint[0], run->layer, linear, "weight");
 }
 
-static void take_distance(const layer_run *run, int linear, const awq_distance *distance)
-{
-    char name[AWQ_NAME_BYTES];
-    if (awq_model_packs(run->model, run->layer, linear)) {
-        run->linears[linear] = (awq_linear_checks){distance->relative, distance->steps};
-        return;
-    }
-    run->checks->compared++;
-    if (!(distance->folded <= most_of_rounding))
-        awq_problems_add(run->problems, AWQ_ERR_NUMERIC,
-                         "tensor '%s', which is kept in full precision, is not the source's folded "
-                         "and rounded: its relative error is %.2g",
-                         awq_linear_tensor_name(name, run->model, run->layer, linear, "weight"),
-                         distance->folded);
-}
-
 static awq_status measure_linear(const layer_run *run, int linear, awq_error *err)
 {
     awq_worker *worker = run->worker;
+    const awq_checkpoint *source = worker->has.checkpoint[0];
     awq_distance distance;
+    char name[AWQ_NAME_BYTES];
     if (!run->record || !is_whole(run, linear)) return AWQ_OK;
     if (!worker->examined.unfolder &&
         awq_unfolder_create(worker->has.device, run->model, &worker->examined.unfolder, err))
         return err->status;
     if (awq_worker_check(worker, err)) return err->status;
-    awq_status status = awq_unfold_measure(worker->examined.unfolder, worker->examined.made,
-                                           worker->has.checkpoint[0], run->layer, linear,
-                                           run->record, &distance, err);
+    awq_status status = awq_unfold_measure(worker->examined.unfolder, worker->examined.made, source,
+                                           run->layer, linear, run->record, &distance, err);
     if (status == AWQ_ERR_INPUT || status == AWQ_ERR_NUMERIC) return AWQ_OK; /* said already */
     if (status) return status;
-    take_distance(run, linear, &distance);
-    awq_safetensors_dont_need(
-        awq_checkpoint_linear(worker->has.checkpoint[0], run->layer, linear, "weight"));
+    bool packed = awq_model_packs(run->model, run->layer, linear);
+    if (packed)
+        run->linears[linear] = (awq_linear_checks){distance.relative, distance.steps};
+    else
+        run->checks->compared++;
+    if (!packed && !(distance.folded <= most_of_rounding))
+        awq_problems_add(run->problems, AWQ_ERR_NUMERIC,
+                         "tensor '%s', which is kept in full precision, is not the source's folded "
+                         "and rounded: its relative error is %.2g",
+                         awq_linear_tensor_name(name, run->model, run->layer, linear, "weight"),
+                         distance.folded);
+    awq_safetensors_dont_need(awq_checkpoint_linear(source, run->layer, linear, "weight"));
     return AWQ_OK;
 }
 
-static awq_status check_layer(const layer_run *run, awq_error *err)
-{
-    check_norms(run);
-    for (int linear = 0; linear < run->spec->linears; linear++) {
-        if (run->spec->linear[linear].bias && check_bias(run, linear, err)) return err->status;
-        if (measure_linear(run, linear, err)) return err->status;
-    }
-    return AWQ_OK;
-}
-
-/* ---- */
+/* ---- the layer ---- */
 
 /* The layer's scales, if they are recorded for a model of these sizes. */
 static bool read_record(const layer_run *run, awq_layer_record *record)
@@ -187,7 +171,12 @@ awq_status awq_verify_source(awq_worker *worker, int64_t layer, awq_layer_checks
     }
     run.spec = awq_model_layer(run.model, layer);
     if (read_record(&run, &record)) run.record = &record;
-    awq_status status = check_layer(&run, err);
+    check_norms(&run);
+    awq_status status = AWQ_OK;
+    for (int linear = 0; !status && linear < run.spec->linears; linear++) {
+        if (run.spec->linear[linear].bias) status = check_bias(&run, linear, err);
+        if (!status) status = measure_linear(&run, linear, err);
+    }
     awq_layer_record_release(&record);
     return status;
 }

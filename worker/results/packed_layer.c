@@ -31,39 +31,6 @@ static awq_status no_memory(awq_error *err)
     return awq_fail(err, AWQ_ERR_MEMORY, "no memory to pack a layer");
 }
 
-/* Release it also after a failure. */
-static awq_status init(packing *job, const awq_checkpoint *checkpoint,
-                       const awq_quantization *quantization, const awq_quantized_layer *result,
-                       awq_error *err)
-{
-    const awq_model *model = awq_checkpoint_model(checkpoint);
-    const awq_layer_spec *spec = awq_model_layer(model, result->record.layer);
-    size_t linears = (size_t)spec->linears;
-    size_t most = (size_t)(AWQ_MAX_PARTS + 1) * linears + (size_t)spec->norms;
-    *job = (packing){.packed = {.tensor = calloc(most, sizeof *job->packed.tensor),
-                                .name = calloc(most, sizeof *job->packed.name),
-                                .data = calloc(most, sizeof *job->packed.data),
-                                .first = calloc(linears + 1, sizeof *job->packed.first)},
-                     .checkpoint = checkpoint,
-                     .model = model,
-                     .spec = spec,
-                     .quantization = *quantization,
-                     .result = result,
-                     .layer = result->record.layer};
-    const awq_packed_layer *packed = &job->packed;
-    return packed->tensor && packed->name && packed->data && packed->first ? AWQ_OK
-                                                                           : no_memory(err);
-}
-
-void awq_packed_layer_release(awq_packed_layer *packed)
-{
-    for (size_t i = 0; i < packed->count; i++) free(packed->data[i]);
-    free(packed->tensor);
-    free(packed->name);
-    free(packed->data);
-    free(packed->first);
-}
-
 /* ---- the list ---- */
 
 /* Adds a tensor of one or two dimensions (cols 0: one) with room for its data; returns room for its
@@ -120,25 +87,6 @@ static awq_status list_tensors(packing *job, awq_error *err)
 
 /* ---- their data ---- */
 
-static awq_status fill_codes(const packing *job, int linear, awq_error *err)
-{
-    const awq_linear_spec *spec = &job->spec->linear[linear];
-    const awq_quantized_linear *result = &job->result->linear[linear];
-    awq_linear_codes codes = {.out = spec->out,
-                              .in = spec->in,
-                              .groups = awq_quantization_groups(&job->quantization, spec->in),
-                              .codes = result->codes,
-                              .zeros = result->zeros};
-    size_t groups = (size_t)(codes.out * codes.groups);
-    codes.scales = malloc(groups * sizeof *codes.scales + 1);
-    if (!codes.scales) return no_memory(err);
-    awq_widen(codes.scales, result->scales, AWQ_F16, groups);
-    awq_status status = awq_format_pack(&job->quantization, &codes,
-                                        job->packed.data + job->packed.first[linear], err);
-    free(codes.scales);
-    return status ? awq_error_wrap(err, "%s", spec->name) : AWQ_OK;
-}
-
 static void fill_values(const awq_packed_layer *packed, size_t index, const float *values)
 {
     const awq_tensor *tensor = &packed->tensor[index];
@@ -148,12 +96,26 @@ static void fill_values(const awq_packed_layer *packed, size_t index, const floa
 static awq_status fill_linear(const packing *job, int linear, awq_error *err)
 {
     const awq_packed_layer *packed = &job->packed;
+    const awq_linear_spec *spec = &job->spec->linear[linear];
     const awq_quantized_linear *result = &job->result->linear[linear];
     size_t first = packed->first[linear], end = packed->first[linear + 1];
     if (result->bias) fill_values(packed, end - 1, result->bias);
-    if (!result->weight) return fill_codes(job, linear, err);
-    fill_values(packed, first, result->weight);
-    return AWQ_OK;
+    if (result->weight) {
+        fill_values(packed, first, result->weight);
+        return AWQ_OK;
+    }
+    awq_linear_codes codes = {.out = spec->out,
+                              .in = spec->in,
+                              .groups = awq_quantization_groups(&job->quantization, spec->in),
+                              .codes = result->codes,
+                              .zeros = result->zeros};
+    size_t groups = (size_t)(codes.out * codes.groups);
+    codes.scales = malloc(groups * sizeof *codes.scales + 1);
+    if (!codes.scales) return no_memory(err);
+    awq_widen(codes.scales, result->scales, AWQ_F16, groups);
+    awq_status status = awq_format_pack(&job->quantization, &codes, packed->data + first, err);
+    free(codes.scales);
+    return status ? awq_error_wrap(err, "%s", spec->name) : AWQ_OK;
 }
 
 /* One of the threads. */
@@ -205,8 +167,24 @@ awq_status awq_pack_layer(const awq_checkpoint *checkpoint, const awq_quantizati
                           const awq_quantized_layer *result, int threads, awq_packed_layer *out,
                           awq_error *err)
 {
-    packing job;
-    awq_status status = init(&job, checkpoint, quantization, result, err);
+    const awq_model *model = awq_checkpoint_model(checkpoint);
+    const awq_layer_spec *spec = awq_model_layer(model, result->record.layer);
+    size_t linears = (size_t)spec->linears;
+    size_t most = (size_t)(AWQ_MAX_PARTS + 1) * linears + (size_t)spec->norms;
+    packing job = {.packed = {.tensor = calloc(most, sizeof *out->tensor),
+                              .name = calloc(most, sizeof *out->name),
+                              .data = calloc(most, sizeof *out->data),
+                              .first = calloc(linears + 1, sizeof *out->first)},
+                   .checkpoint = checkpoint,
+                   .model = model,
+                   .spec = spec,
+                   .quantization = *quantization,
+                   .result = result,
+                   .layer = result->record.layer};
+    const awq_packed_layer *packed = &job.packed;
+    awq_status status = AWQ_OK;
+    if (!packed->tensor || !packed->name || !packed->data || !packed->first)
+        status = no_memory(err);
     pthread_mutex_init(&job.mutex, NULL);
     if (!status) status = list_tensors(&job, err);
     if (!status) status = fill_tensors(&job, threads, err);
@@ -214,4 +192,13 @@ awq_status awq_pack_layer(const awq_checkpoint *checkpoint, const awq_quantizati
     pthread_mutex_destroy(&job.mutex);
     *out = job.packed;
     return status;
+}
+
+void awq_packed_layer_release(awq_packed_layer *packed)
+{
+    for (size_t i = 0; i < packed->count; i++) free(packed->data[i]);
+    free(packed->tensor);
+    free(packed->name);
+    free(packed->data);
+    free(packed->first);
 }

@@ -5,8 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/core/fault.h"
 #include "jobs/options/skip.h"
-#include "worker/results/record.h"
+#include "jobs/run/run_directory.h"
+#include "worker/results/packed_layer.h"
+#include "worker/results/when.h"
 
 struct awq_publisher {
     awq_worker *worker;
@@ -15,6 +18,49 @@ struct awq_publisher {
 };
 
 /* ---- the thread ---- */
+
+static awq_status write_tensors(const char *path, const awq_packed_layer *packed,
+                                awq_layer_record *record, awq_error *err)
+{
+    awq_safetensors_writer *writer;
+    if (awq_safetensors_create(path, packed->tensor, packed->count, &writer, err))
+        return err->status;
+    awq_status status = AWQ_OK;
+    for (size_t i = 0; !status && i < packed->count; i++)
+        status = awq_safetensors_append(writer, packed->data[i], packed->tensor[i].bytes, err);
+    if (!status)
+        status = awq_safetensors_commit(writer, &record->tensors_crc, &record->tensors_bytes, err);
+    awq_safetensors_writer_free(writer);
+    return status;
+}
+
+/* A durable layer record (io/records/layer_record.h): layers/NNNNN.safetensors, then .h5. */
+static awq_status write_record(const awq_worker *worker, awq_quantized_layer *layer, awq_error *err)
+{
+    const awq_told *told = &worker->told;
+    const char *run = told->job.run_directory;
+    awq_layer_record *record = &layer->record;
+    char tensors[AWQ_PATH_BYTES], statistics[AWQ_PATH_BYTES];
+    if (awq_run_layer_path(tensors, run, record->layer, "safetensors", err) ||
+        awq_run_layer_path(statistics, run, record->layer, "h5", err))
+        return err->status;
+    awq_quantization quantization =
+        awq_recipe_quantization(&told->job.options.recipe, awq_worker_model(worker, 0)->dtype);
+    /* the CPU backend's threads search the next layer meanwhile; beside a GPU they have nothing to
+     * do */
+    int threads = worker->has.device->threads ? 1 : worker->has.device_options.threads;
+    awq_packed_layer packed;
+    double start = awq_clock_seconds();
+    awq_span_begin(&record->when, AWQ_SPAN_WRITE);
+    awq_status status =
+        awq_pack_layer(worker->has.checkpoint[0], &quantization, layer, threads, &packed, err);
+    if (!status) status = write_tensors(tensors, &packed, record, err);
+    record->seconds[AWQ_PHASE_WRITE] += awq_clock_seconds() - start;
+    awq_span_end(&record->when, AWQ_SPAN_WRITE);
+    awq_packed_layer_release(&packed);
+    AWQ_FAULT_POINT("record-before-statistics");
+    return status ? status : awq_layer_record_write(statistics, record, told->fingerprint, err);
+}
 
 /* The mean alpha of the groups of each name, as many names as there is room for. */
 static void take_alphas(awq_layer_summary *summary, const awq_layer_record *record)
@@ -39,30 +85,17 @@ static void take_alphas(awq_layer_summary *summary, const awq_layer_record *reco
         summary->group[i].alpha = count[i] ? summary->group[i].alpha / count[i] : -1;
 }
 
-static void tell_layer_done(const awq_worker *worker, const awq_layer_record *record)
+static awq_status publish(const awq_worker *worker, awq_quantized_layer *layer, awq_error *err)
 {
-    awq_layer_summary summary = {
-        .relative_error = awq_layer_record_relative_error(record),
-        .rounding_error = awq_layer_record_rounding_error(record),
-    };
+    const awq_layer_record *record = &layer->record;
+    if (write_record(worker, layer, err))
+        return awq_error_wrap(err, "layer %lld", (long long)record->layer);
+    awq_layer_summary summary = {.relative_error = awq_layer_record_relative_error(record),
+                                 .rounding_error = awq_layer_record_rounding_error(record)};
     take_alphas(&summary, record);
     for (int phase = 0; phase < AWQ_PHASES; phase++) summary.seconds += record->seconds[phase];
     awq_worker_tell(worker, awq_letter_write(AWQ_LETTER_LAYER_DONE, record->layer, 0, &summary,
                                              sizeof summary));
-}
-
-static awq_status publish(const awq_worker *worker, awq_quantized_layer *layer, awq_error *err)
-{
-    const awq_told *told = &worker->told;
-    awq_quantization quantization =
-        awq_recipe_quantization(&told->job.options.recipe, awq_worker_model(worker, 0)->dtype);
-    /* the CPU backend's threads search the next layer meanwhile; beside a GPU they have nothing to
-     * do */
-    int threads = worker->has.device->threads ? 1 : worker->has.device_options.threads;
-    if (awq_record_publish(told->job.run_directory, told->fingerprint, worker->has.checkpoint[0],
-                           &quantization, threads, layer, err))
-        return awq_error_wrap(err, "layer %lld", (long long)layer->record.layer);
-    tell_layer_done(worker, &layer->record);
     return AWQ_OK;
 }
 

@@ -27,20 +27,6 @@ static awq_status check_records(awq_worker *worker, const awq_output *output,
 }
 
 /* crc [shard->count]: of each tensor, for the checkpoint's statistics. */
-static awq_status copy_tensors(awq_worker *worker, const awq_output *output, const awq_shard *shard,
-                               awq_safetensors_writer *writer, uint32_t *crc, awq_error *err)
-{
-    for (size_t i = 0; i < shard->count; i++) {
-        const awq_tensor *tensor = &output->tensors[shard->first + i];
-        if (awq_worker_check(worker, err) ||
-            awq_safetensors_append(writer, tensor->data, tensor->bytes, err))
-            return err->status;
-        crc[i] = awq_crc32(0, tensor->data, tensor->bytes);
-        awq_safetensors_dont_need(tensor);
-    }
-    return awq_safetensors_commit(writer, NULL, NULL, err);
-}
-
 static awq_status write_shard(awq_worker *worker, const awq_output *output, const awq_shard *shard,
                               uint32_t *crc, awq_error *err)
 {
@@ -50,7 +36,15 @@ static awq_status write_shard(awq_worker *worker, const awq_output *output, cons
         check_records(worker, output, shard, err) ||
         awq_safetensors_create(path, output->tensors + shard->first, shard->count, &writer, err))
         return err->status;
-    awq_status status = copy_tensors(worker, output, shard, writer, crc, err);
+    awq_status status = AWQ_OK;
+    for (size_t i = 0; !status && i < shard->count; i++) {
+        const awq_tensor *tensor = &output->tensors[shard->first + i];
+        status = awq_worker_check(worker, err);
+        if (!status) status = awq_safetensors_append(writer, tensor->data, tensor->bytes, err);
+        if (!status) crc[i] = awq_crc32(0, tensor->data, tensor->bytes);
+        awq_safetensors_dont_need(tensor);
+    }
+    if (!status) status = awq_safetensors_commit(writer, NULL, NULL, err);
     awq_safetensors_writer_free(writer);
     return status;
 }
