@@ -62,13 +62,6 @@ static void print_usage(FILE *file)
                   "  mpirun -n 9 awqrun quantize ...    one coordinator and eight workers\n");
 }
 
-static const command *find(const char *name)
-{
-    for (const command *c = commands; c->name; c++)
-        if (!strcmp(c->name, name)) return c;
-    return NULL;
-}
-
 /* A result that could not be printed is no result. */
 static int flush_result(int code)
 {
@@ -217,8 +210,9 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     const char *name = argc > 1 ? argv[1] : "--help";
     if (!strcmp(name, "--version")) name = "version";
-    const command *c = find(name);
-    if (!c) {
+    const command *c = commands;
+    while (c->name && strcmp(c->name, name)) c++;
+    if (!c->name) {
         bool help = !strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help");
         if (is_silent_rank()) return help ? AWQ_EXIT_DONE : AWQ_EXIT_USAGE;
         if (help && argc > 1) {

@@ -22,8 +22,9 @@ static awq_status copy_stream(FILE *from, const char *source, awq_publish *to, a
     return awq_publish_commit(to, NULL, NULL, err);
 }
 
-awq_status awq_companion_copy(const char *directory, const char *out, const char *name,
-                              awq_error *err)
+/* One that is no regular file, or has just gone, is left out. */
+static awq_status copy_file(const char *directory, const char *out, const char *name,
+                            awq_error *err)
 {
     char source[AWQ_PATH_BYTES], target[AWQ_PATH_BYTES];
     struct stat info;
@@ -47,7 +48,7 @@ awq_status awq_companions_copy(const char *from, const char *to, awq_error *err)
     awq_status status = AWQ_OK;
     for (struct dirent *entry; !status && (entry = readdir(directory));)
         if (awq_output_is_companion(entry->d_name))
-            status = awq_companion_copy(from, to, entry->d_name, err);
+            status = copy_file(from, to, entry->d_name, err);
     closedir(directory);
     return status;
 }

@@ -5,10 +5,8 @@
 
 #include "io/core/error.h"
 
-/* Publishes a copy of from/name as to/name; a file that is not there, or is no regular one, is
- * left out. */
-awq_status awq_companion_copy(const char *from, const char *to, const char *name, awq_error *err);
-/* Copies all that awq_output_is_companion names. */
+/* Publishes copies in `to` of all files of `from` that awq_output_is_companion names, and that are
+ * regular ones. */
 awq_status awq_companions_copy(const char *from, const char *to, awq_error *err);
 
 #endif

@@ -81,26 +81,7 @@ static awq_status check_chat_tokens(const packing *p, awq_error *err)
     return AWQ_OK;
 }
 
-static awq_status open_tokenizer(packing *p, awq_error *err)
-{
-    if (awq_path_join(p->tokenizer_path, p->options->model, "tokenizer.json", err) ||
-        awq_tokenizer_open(p->tokenizer_path, &p->tokenizer, err) || find_end(p, err))
-        return err->status;
-    return check_chat_tokens(p, err);
-}
-
 /* ---- documents ---- */
-
-static awq_status check_vocabulary(const packing *p, size_t from, awq_error *err)
-{
-    for (size_t i = from; i < p->ids.count; i++)
-        if (p->ids.ids[i] >= p->vocab)
-            return awq_fail(err, AWQ_ERR_INPUT,
-                            "'%s' gives token id %d, and the model's vocabulary has %lld: it is "
-                            "another model's tokenizer",
-                            p->tokenizer_path, p->ids.ids[i], (long long)p->vocab);
-    return AWQ_OK;
-}
 
 static awq_status add_document(packing *p, const char *text, const uint8_t *marks, size_t bytes,
                                awq_error *err)
@@ -110,7 +91,13 @@ static awq_status add_document(packing *p, const char *text, const uint8_t *mark
         return err->status;
     bool ended = p->ids.count > from && p->ids.ids[p->ids.count - 1] == p->end;
     if (p->end >= 0 && !ended && awq_ids_append(&p->ids, p->end, false, err)) return err->status;
-    return check_vocabulary(p, from, err);
+    for (size_t i = from; i < p->ids.count; i++)
+        if (p->ids.ids[i] >= p->vocab)
+            return awq_fail(err, AWQ_ERR_INPUT,
+                            "'%s' gives token id %d, and the model's vocabulary has %lld: it is "
+                            "another model's tokenizer",
+                            p->tokenizer_path, p->ids.ids[i], (long long)p->vocab);
+    return AWQ_OK;
 }
 
 static awq_status add_documents(packing *p, awq_text *text, int64_t wanted, awq_error *err)
@@ -191,7 +178,10 @@ awq_status awq_calibration_make(const awq_options *options, int64_t vocab, awq_t
     awq_tokens made = {0};
     int64_t wanted = options->sequences ? options->sequences : default_sequences;
     *out = (awq_calibration){0};
-    awq_status status = open_tokenizer(&p, err);
+    awq_status status = awq_path_join(p.tokenizer_path, options->model, "tokenizer.json", err);
+    if (!status) status = awq_tokenizer_open(p.tokenizer_path, &p.tokenizer, err);
+    if (!status) status = find_end(&p, err);
+    if (!status) status = check_chat_tokens(&p, err);
     if (!status) status = awq_text_open(options->text.files, &reading, &text, err);
     if (!status) status = add_documents(&p, text, wanted * options->text.length, err);
     if (!status) status = cut(&p, wanted, &made, err);

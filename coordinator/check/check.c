@@ -145,37 +145,24 @@ void awq_inputs_release(awq_inputs *inputs)
 
 /* ---- sizes ---- */
 
-static uint64_t linear_bytes(const awq_quantization *quantization, const awq_model *model,
-                             int64_t layer, int linear)
-{
-    const awq_linear_spec *spec = &awq_model_layer(model, layer)->linear[linear];
-    uint64_t bytes = awq_model_keeps(model, layer, linear)
-                         ? (uint64_t)(spec->out * spec->in) * awq_dtype_bytes(model->dtype)
-                         : awq_format_bytes_of(quantization, spec->out, spec->in);
-    return bytes + (spec->bias ? 4 * (uint64_t)spec->out : 0);
-}
-
-/* Of experts' statistics: some 4 kB an expert, and mean|x| and scales of its input. */
-static uint64_t experts_bytes(const awq_layer_spec *spec)
-{
-    uint64_t bytes = 0;
-    for (int i = 0; spec->mlps.experts && i < spec->mlps.count; i++) {
-        const awq_linear_spec *down = &spec->linear[spec->mlps.mlp[i].down];
-        bytes += 4096 + 8 * (uint64_t)down->in;
-    }
-    return bytes;
-}
-
-/* The layers' linears; norms and biases as they are. */
+/* The layers' linears; norms and biases as they are; headers and statistics. */
 static uint64_t records_bytes(const awq_options *options, const awq_model *model)
 {
     awq_quantization quantization = awq_recipe_quantization(&options->recipe, model->dtype);
     uint64_t bytes = 0;
     for (int64_t layer = 0; layer < model->layers; layer++) {
         const awq_layer_spec *spec = awq_model_layer(model, layer);
-        bytes += 64 * 1024 + experts_bytes(spec); /* header and statistics */
-        for (int linear = 0; linear < spec->linears; linear++)
-            bytes += linear_bytes(&quantization, model, layer, linear);
+        bytes += 64 * 1024;
+        /* of experts some 4 kB each, and mean|x| and scales of the input of down */
+        for (int i = 0; spec->mlps.experts && i < spec->mlps.count; i++)
+            bytes += 4096 + 8 * (uint64_t)spec->linear[spec->mlps.mlp[i].down].in;
+        for (int i = 0; i < spec->linears; i++) {
+            const awq_linear_spec *linear = &spec->linear[i];
+            bytes += awq_model_keeps(model, layer, i)
+                         ? (uint64_t)(linear->out * linear->in) * awq_dtype_bytes(model->dtype)
+                         : awq_format_bytes_of(&quantization, linear->out, linear->in);
+            if (linear->bias) bytes += 4 * (uint64_t)linear->out;
+        }
         for (int norm = 0; norm < spec->norms; norm++)
             bytes += 4 * (uint64_t)spec->norm[norm].width;
     }

@@ -74,23 +74,19 @@ static bool check_bits(const awq_options *options, awq_problems *problems)
 
 /* ---- what --skip keeps in full precision ---- */
 
-/* Whether of the linears that engines load as this one some are kept in a layer and others not. */
-static bool is_split(const awq_model *model, int64_t layer, const char *fused)
-{
-    const awq_layer_spec *spec = awq_model_layer(model, layer);
-    bool kept = false, quantized = false;
-    for (int i = 0; i < spec->linears; i++) {
-        if (spec->linear[i].fused != fused) continue;
-        kept = kept || awq_model_keeps(model, layer, i);
-        quantized = quantized || !awq_model_keeps(model, layer, i);
-    }
-    return kept && quantized;
-}
-
+/* Says the first layer where of the linears that engines load as this one some are kept, and others
+ * not. */
 static void warn_of_split(const awq_model *model, const char *fused)
 {
     for (int64_t layer = 0; layer < model->layers; layer++) {
-        if (!is_split(model, layer, fused)) continue;
+        const awq_layer_spec *spec = awq_model_layer(model, layer);
+        bool kept = false, quantized = false;
+        for (int i = 0; i < spec->linears; i++) {
+            if (spec->linear[i].fused != fused) continue;
+            kept = kept || awq_model_keeps(model, layer, i);
+            quantized = quantized || !awq_model_keeps(model, layer, i);
+        }
+        if (!kept || !quantized) continue;
         awq_report_warning("--skip keeps some of %s of layer %lld in full precision and not "
                            "others; vLLM loads these as one linear, and cannot load that",
                            fused, (long long)layer);
@@ -98,7 +94,7 @@ static void warn_of_split(const awq_model *model, const char *fused)
     }
 }
 
-/* The first layer of each. */
+/* Each once. */
 static void warn_of_fused(const awq_model *model)
 {
     const char *told[8];

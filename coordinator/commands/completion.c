@@ -50,14 +50,6 @@ static const char bash_tail[] =
     "}\n"
     "complete -F _awqrun awqrun\n";
 
-static void print_bash_commands(const awq_command_row *commands)
-{
-    printf("    if ((COMP_CWORD == 1)); then\n        mapfile -t COMPREPLY < <(compgen -W \"");
-    for (const awq_command_row *c = commands; c->name; c++)
-        printf("%s%s", c == commands ? "" : " ", c->name);
-    printf("\" -- \"$current\")\n        return\n    fi\n");
-}
-
 /* What follows an option: an entry of a case on the option before. */
 static void print_bash_value(const awq_option *option)
 {
@@ -75,22 +67,21 @@ static void print_bash_value(const awq_option *option)
     printf("        return\n        ;;\n");
 }
 
-static void print_bash_options(const awq_command_row *command)
-{
-    printf("    %s)\n        options=\"%s", command->name, takes_directory(command) ? "OUT" : "");
-    for (int i = 0; i < awq_option_count; i++)
-        if (takes(&awq_option_table[i], command)) printf("--%s ", awq_option_table[i].name);
-    printf("%s--help\"\n        ;;\n", command->bit == AWQ_COMMAND_SUBMIT ? "-- " : "");
-}
-
 static void print_bash(const awq_command_row *commands)
 {
     fputs(bash_head, stdout);
-    print_bash_commands(commands);
-    printf("    case $previous in\n");
+    printf("    if ((COMP_CWORD == 1)); then\n        mapfile -t COMPREPLY < <(compgen -W \"");
+    for (const awq_command_row *c = commands; c->name; c++)
+        printf("%s%s", c == commands ? "" : " ", c->name);
+    printf("\" -- \"$current\")\n        return\n    fi\n    case $previous in\n");
     for (int i = 0; i < awq_option_count; i++) print_bash_value(&awq_option_table[i]);
     printf("    esac\n    case $command in\n");
-    for (const awq_command_row *c = commands; c->name; c++) print_bash_options(c);
+    for (const awq_command_row *c = commands; c->name; c++) {
+        printf("    %s)\n        options=\"%s", c->name, takes_directory(c) ? "OUT" : "");
+        for (int i = 0; i < awq_option_count; i++)
+            if (takes(&awq_option_table[i], c)) printf("--%s ", awq_option_table[i].name);
+        printf("%s--help\"\n        ;;\n", c->bit == AWQ_COMMAND_SUBMIT ? "-- " : "");
+    }
     printf("    esac\n");
     fputs(bash_tail, stdout);
 }
@@ -130,15 +121,6 @@ static void print_zsh_option(const awq_option *option)
     printf("' \\\n");
 }
 
-static void print_zsh_options(const awq_command_row *command)
-{
-    printf("    %s)\n        _arguments \\\n", command->name);
-    for (int i = 0; i < awq_option_count; i++)
-        if (takes(&awq_option_table[i], command)) print_zsh_option(&awq_option_table[i]);
-    if (takes_directory(command)) printf("            '1:OUT:_files -/' \\\n");
-    printf("            '--help[print the options]'\n        ;;\n");
-}
-
 static void print_zsh(const awq_command_row *commands)
 {
     printf("#compdef awqrun\n"
@@ -159,7 +141,13 @@ static void print_zsh(const awq_command_row *commands)
            "        ((CURRENT -= separator - 2))\n"
            "    fi\n"
            "    shift words\n    ((CURRENT--))\n    case $command in\n");
-    for (const awq_command_row *c = commands; c->name; c++) print_zsh_options(c);
+    for (const awq_command_row *c = commands; c->name; c++) {
+        printf("    %s)\n        _arguments \\\n", c->name);
+        for (int i = 0; i < awq_option_count; i++)
+            if (takes(&awq_option_table[i], c)) print_zsh_option(&awq_option_table[i]);
+        if (takes_directory(c)) printf("            '1:OUT:_files -/' \\\n");
+        printf("            '--help[print the options]'\n        ;;\n");
+    }
     printf("    esac\n}\n_awqrun \"$@\"\n");
 }
 

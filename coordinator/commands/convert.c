@@ -21,7 +21,6 @@
 typedef struct convert_run {
     const awq_options *options;
     awq_inputs inputs;
-    awq_out_state state;
     awq_quantization to;
     awq_conversion *conversion;
     char directory[AWQ_PATH_BYTES]; /* OUT/.awqrun */
@@ -128,16 +127,6 @@ static void check_format(convert_run *run, awq_problems *problems)
         check_scales(run, problems);
 }
 
-static void check_output(convert_run *run, awq_problems *problems)
-{
-    awq_check_output(run->options, &run->inputs, &run->state, problems);
-    if (run->state == AWQ_OUT_COMPLETE && !run->options->restart)
-        awq_problems_add(problems, AWQ_ERR_INPUT,
-                         "'%s' holds a complete checkpoint; give another --out, or --restart to "
-                         "replace it",
-                         run->options->out);
-}
-
 static awq_status plan(convert_run *run, awq_problems *problems, awq_error *err)
 {
     uint64_t bytes = 0;
@@ -206,29 +195,24 @@ static awq_status write_shards(const convert_run *run, awq_error *err)
                       err);
 }
 
-/* The statistics of the layers are the same, the tensors are others. A checkpoint that is not
- * awqrun's has none. */
-static awq_status write_statistics(const convert_run *run, awq_error *err)
-{
-    char from[AWQ_PATH_BYTES], to[AWQ_PATH_BYTES];
-    if (awq_path_join(from, run->options->model, AWQ_STATISTICS_NAME, err) ||
-        awq_path_join(to, run->options->out, AWQ_STATISTICS_NAME, err))
-        return err->status;
-    if (!awq_path_exists(from)) return AWQ_OK;
-    return awq_layer_records_copy(from, to, awq_conversion_sums(run->conversion), err);
-}
-
-/* Everything, config.json last. */
+/* Everything, config.json last. The statistics of the layers are the same, the tensors are others;
+ * a checkpoint that is not awqrun's has none. */
 static awq_status write_all(const convert_run *run, awq_error *err)
 {
+    char from[AWQ_PATH_BYTES], to[AWQ_PATH_BYTES];
     const awq_options *options = run->options;
-    const awq_checkpoint *from = run->inputs.model;
+    const awq_checkpoint *model = run->inputs.model;
     if (write_shards(run, err) || awq_companions_copy(options->model, options->out, err) ||
-        write_statistics(run, err))
+        awq_path_join(from, options->model, AWQ_STATISTICS_NAME, err) ||
+        awq_path_join(to, options->out, AWQ_STATISTICS_NAME, err))
+        return err->status;
+    if (awq_path_exists(from) &&
+        awq_layer_records_copy(from, to, awq_conversion_sums(run->conversion), err))
         return err->status;
     return write_json(
         run, "config.json",
-        awq_format_config(awq_checkpoint_config(from), awq_checkpoint_model(from), &run->to), err);
+        awq_format_config(awq_checkpoint_config(model), awq_checkpoint_model(model), &run->to),
+        err);
 }
 
 static void print_summary(const convert_run *run)
@@ -259,13 +243,19 @@ static awq_status convert(convert_run *run, awq_problems *problems, awq_error *e
 int awq_command_convert(const awq_call *call)
 {
     convert_run run = {.options = call->options};
+    awq_out_state state;
     awq_problems problems;
     awq_error err;
     int code = AWQ_EXIT_DONE;
     awq_problems_init(&problems);
     awq_check_source(call->options, &run.inputs, &problems);
     if (run.inputs.model) check_format(&run, &problems);
-    check_output(&run, &problems);
+    awq_check_output(run.options, &run.inputs, &state, &problems);
+    if (state == AWQ_OUT_COMPLETE && !run.options->restart)
+        awq_problems_add(&problems, AWQ_ERR_INPUT,
+                         "'%s' holds a complete checkpoint; give another --out, or --restart to "
+                         "replace it",
+                         run.options->out);
     if (!problems.count && convert(&run, &problems, &err)) code = awq_exit_failed(&err);
     if (problems.count) code = awq_exit_problems(&problems);
     awq_problems_release(&problems);

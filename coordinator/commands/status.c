@@ -7,7 +7,6 @@
 
 #include "coordinator/commands/commands.h"
 #include "coordinator/slurm/slurm.h"
-#include "coordinator/slurm/submission.h"
 #include "io/core/log.h"
 #include "io/files/json.h"
 #include "jobs/run/run_directory.h"
@@ -43,13 +42,6 @@ static int print_status(const awq_options *options, const char *run, json_t *sta
     return AWQ_EXIT_DONE;
 }
 
-static int print_complete(const awq_options *options)
-{
-    if (options->json) return print_json(json_pack("{s:s}", "state", "complete"), NULL);
-    printf("%s: complete\n", options->out);
-    return AWQ_EXIT_DONE;
-}
-
 int awq_command_status(const awq_call *call)
 {
     const awq_options *options = call->options;
@@ -61,7 +53,12 @@ int awq_command_status(const awq_call *call)
         awq_out_inspect(options->out, &state, foreign, &err) ||
         awq_path_join(run, options->out, AWQ_RUN_DIRECTORY_NAME, &err))
         return awq_exit_failed(&err);
-    if (state == AWQ_OUT_COMPLETE) return print_complete(options);
+    if (state == AWQ_OUT_COMPLETE && options->json)
+        return print_json(json_pack("{s:s}", "state", "complete"), NULL);
+    if (state == AWQ_OUT_COMPLETE) {
+        printf("%s: complete\n", options->out);
+        return AWQ_EXIT_DONE;
+    }
     awq_submission_find(run, NULL, id);
     if (state == AWQ_OUT_FREE && *id) return print_status(options, run, NULL);
     if (state != AWQ_OUT_STARTED) {

@@ -7,7 +7,7 @@
 
 #include "coordinator/commands/commands.h"
 #include "coordinator/estimate/plan_facts.h"
-#include "coordinator/slurm/submission.h"
+#include "coordinator/slurm/slurm.h"
 #include "coordinator/slurm/submit.h"
 #include "coordinator/slurm/subprocess.h"
 #include "io/core/log.h"
@@ -17,6 +17,7 @@
 #include "worker/worker.h"
 
 static const double sbatch_seconds = 60;
+static const char script_name[] = "job.sbatch"; /* in the run directory */
 
 /* ---- what quantize would only find in the job ---- */
 
@@ -51,7 +52,7 @@ static void check_queue(const awq_options *options, const char *run, awq_problem
     awq_slurm_job job;
     awq_error ignored;
     awq_submission_find(run, NULL, id);
-    if (!*id || awq_path_join(script, run, AWQ_SCRIPT_NAME, &ignored) ||
+    if (!*id || awq_path_join(script, run, script_name, &ignored) ||
         !awq_slurm_find_job(id, &job) || strcmp(job.script, script) || !awq_slurm_job_lives(&job))
         return;
     awq_problems_add(problems, AWQ_ERR_BUSY,
@@ -82,7 +83,7 @@ static awq_status submit(const awq_options *options, const char *run, const char
 {
     char path[AWQ_PATH_BYTES], id[AWQ_SLURM_WORD_BYTES];
     awq_slurm_job job;
-    if (awq_path_make_directory(run, err) || awq_path_join(path, run, AWQ_SCRIPT_NAME, err) ||
+    if (awq_path_make_directory(run, err) || awq_path_join(path, run, script_name, err) ||
         awq_publish_bytes(path, text, strlen(text), err) || run_sbatch(path, id, err))
         return err->status;
     awq_error late;
@@ -96,16 +97,6 @@ static awq_status submit(const awq_options *options, const char *run, const char
 }
 
 /* ---- the whole ---- */
-
-/* The options of the job. One that asks for GPUs computes on them, or fails in its first second:
- * not on the CPUs beside them. Strings are borrowed. */
-static awq_options options_of_job(const awq_options *options)
-{
-    static char cuda[] = "cuda";
-    awq_options job = *options;
-    if (options->submit.gpus_per_node && !strcmp(options->backend, "auto")) job.backend = cuda;
-    return job;
-}
 
 /* What a worker needs on the nodes. A share of a node's or a GPU's memory is known there only; an
  * amount is known here. --program may have a backend that this build lacks, and is then estimated
@@ -168,24 +159,19 @@ static awq_status go(const awq_options *options, const awq_inputs *inputs, const
     return status;
 }
 
-static void check_earlier_jobs(const awq_options *options, const awq_inputs *inputs,
-                               awq_out_state state, const char *run, awq_problems *problems)
-{
-    if (state == AWQ_OUT_COMPLETE && !options->restart)
-        awq_check_complete(options, inputs, problems);
-    check_earlier(options, inputs, run, problems);
-    if (!options->submit.dry_run) check_queue(options, run, problems);
-}
-
 int awq_command_submit(const awq_call *call)
 {
-    const awq_options options = options_of_job(call->options);
+    static char cuda[] = "cuda";
+    awq_options options = *call->options; /* strings are borrowed */
     awq_inputs inputs;
     awq_out_state state;
     awq_problems problems;
     awq_error err;
     char run[AWQ_PATH_BYTES];
     awq_status status = AWQ_OK;
+    /* One that asks for GPUs computes on them, or fails in its first second: not on the CPUs beside
+     * them. */
+    if (options.submit.gpus_per_node && !strcmp(options.backend, "auto")) options.backend = cuda;
     awq_problems_init(&problems);
     awq_script_check(&options.submit, &problems);
     awq_check_inputs(&options, &inputs, &problems);
@@ -193,8 +179,13 @@ int awq_command_submit(const awq_call *call)
     awq_check_output(&options, &inputs, &state, &problems);
     if (awq_path_join(run, options.out, AWQ_RUN_DIRECTORY_NAME, &err))
         awq_problems_add_error(&problems, &err);
-    if (!problems.count) check_earlier_jobs(&options, &inputs, state, run, &problems);
-    if (!problems.count && state == AWQ_OUT_COMPLETE && !options.restart)
+    bool complete = state == AWQ_OUT_COMPLETE && !options.restart;
+    if (!problems.count) {
+        if (complete) awq_check_complete(&options, &inputs, &problems);
+        check_earlier(&options, &inputs, run, &problems);
+        if (!options.submit.dry_run) check_queue(&options, run, &problems);
+    }
+    if (!problems.count && complete)
         printf("%s: complete already; nothing to do (--restart makes it anew)\n", options.out);
     else if (!problems.count)
         status = go(&options, &inputs, run, &problems, &err);

@@ -8,25 +8,18 @@
 #include "io/files/path.h"
 #include "io/formats/quantization_config.h"
 
-static awq_status read_model(const char *directory, awq_model *model, awq_problems *problems,
-                             awq_error *err)
+static awq_status tokenize(const awq_options *options, awq_problems *problems, awq_error *err)
 {
     char path[AWQ_PATH_BYTES];
     json_t *config = NULL;
-    if (awq_path_join(path, directory, "config.json", err) ||
-        awq_json_read(path, 64 << 20, &config, err))
-        return err->status;
-    awq_model_from_config(config, model, problems);
-    json_decref(config);
-    return AWQ_OK;
-}
-
-static awq_status tokenize(const awq_options *options, awq_problems *problems, awq_error *err)
-{
     awq_model model = {.vocab = 0};
     awq_tokens tokens = {0};
     awq_calibration calibration;
-    if (read_model(options->model, &model, problems, err)) return err->status;
+    if (awq_path_join(path, options->model, "config.json", err) ||
+        awq_json_read(path, 64 << 20, &config, err))
+        return err->status;
+    awq_model_from_config(config, &model, problems);
+    json_decref(config);
     if (problems->count) return AWQ_OK;
     if (awq_calibration_make(options, model.vocab, &tokens, &calibration, err)) return err->status;
     awq_tokens_check(&tokens, options->out, model.vocab, model.max_positions, problems);

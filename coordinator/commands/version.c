@@ -65,18 +65,6 @@ static const struct serving_kernel {
     int capability;
 } kernels[] = {{"GEMM", 75}, {"Marlin", 80}};
 
-static json_t *describe(const awq_device_facts *gpu)
-{
-    char capability[32];
-    json_t *names = json_array();
-    for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
-        if (10 * gpu->major + gpu->minor >= kernels[i].capability)
-            json_array_append_new(names, json_string(kernels[i].name));
-    snprintf(capability, sizeof capability, "%d.%d", gpu->major, gpu->minor);
-    return json_pack("{s:s, s:s, s:I, s:o}", "name", gpu->name, "compute_capability", capability,
-                     "memory_bytes", (json_int_t)gpu->memory_bytes, "awq_kernels", names);
-}
-
 /* Adds "driver" (null: none), "GPUs" and, where there are none, "no_GPU": why. */
 static void add_gpus(json_t *versions)
 {
@@ -84,39 +72,39 @@ static void add_gpus(json_t *versions)
     awq_error err;
     int count = awq_worker_gpus(gpus, MOST_GPUS, &err);
     json_t *list = json_array();
-    for (int i = 0; i < count && i < MOST_GPUS; i++)
-        json_array_append_new(list, describe(&gpus[i]));
+    for (int g = 0; g < count && g < MOST_GPUS; g++) {
+        const awq_device_facts *gpu = &gpus[g];
+        char capability[32];
+        json_t *names = json_array();
+        for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
+            if (10 * gpu->major + gpu->minor >= kernels[i].capability)
+                json_array_append_new(names, json_string(kernels[i].name));
+        snprintf(capability, sizeof capability, "%d.%d", gpu->major, gpu->minor);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:o}", "name", gpu->name,
+                                              "compute_capability", capability, "memory_bytes",
+                                              (json_int_t)gpu->memory_bytes, "awq_kernels", names));
+    }
     json_object_set_new(versions, "driver", count ? json_string(gpus[0].driver) : json_null());
     json_object_set_new(versions, "GPUs", list);
     if (!count) json_object_set_new(versions, "no_GPU", json_string(err.text));
 }
 
-static void print_gpu(size_t index, const json_t *gpu)
-{
-    const json_t *names = json_object_get(gpu, "awq_kernels");
-    double memory = (double)json_integer_value(json_object_get(gpu, "memory_bytes"));
-    printf("GPU %-5zu %s, compute capability %s, %.1f GB; AWQ kernels:", index,
-           json_string_value(json_object_get(gpu, "name")),
-           json_string_value(json_object_get(gpu, "compute_capability")), memory / 1e9);
-    size_t i;
-    const json_t *name;
-    json_array_foreach(names, i, name) printf("%s %s", i ? "," : "", json_string_value(name));
-    puts(json_array_size(names) ? "" : " none");
-}
-
-/* Whether an entry is one of those, and not a library's version. */
-static bool is_gpus(const char *name, const json_t *value)
-{
-    return json_is_array(value) || !strcmp(name, "driver") || !strcmp(name, "no_GPU");
-}
-
 /* The driver's version and a line for each GPU, or one that says why there is none. */
 static void print_gpus(const json_t *versions)
 {
-    size_t i;
-    const json_t *gpu, *driver = json_object_get(versions, "driver");
+    size_t i, j;
+    const json_t *gpu, *name, *driver = json_object_get(versions, "driver");
     if (json_is_string(driver)) printf("driver    CUDA %s\n", json_string_value(driver));
-    json_array_foreach(json_object_get(versions, "GPUs"), i, gpu) print_gpu(i, gpu);
+    json_array_foreach(json_object_get(versions, "GPUs"), i, gpu)
+    {
+        const json_t *names = json_object_get(gpu, "awq_kernels");
+        double memory = (double)json_integer_value(json_object_get(gpu, "memory_bytes"));
+        printf("GPU %-5zu %s, compute capability %s, %.1f GB; AWQ kernels:", i,
+               json_string_value(json_object_get(gpu, "name")),
+               json_string_value(json_object_get(gpu, "compute_capability")), memory / 1e9);
+        json_array_foreach(names, j, name) printf("%s %s", j ? "," : "", json_string_value(name));
+        puts(json_array_size(names) ? "" : " none");
+    }
     const json_t *none = json_object_get(versions, "no_GPU");
     if (none) printf("GPU       none: %s\n", json_string_value(none));
 }
@@ -129,7 +117,7 @@ static void print(const json_t *versions)
     json_t *version;
     json_object_foreach((json_t *)(uintptr_t)versions, name, version)
     {
-        if (is_gpus(name, version)) continue;
+        if (json_is_array(version) || !strcmp(name, "driver") || !strcmp(name, "no_GPU")) continue;
         const char *text = json_is_null(version) ? "not in this build" : json_string_value(version);
         printf("%-*s %s\n", strcmp(name, "awqrun") ? 9 : 1, name, text);
     }

@@ -21,32 +21,25 @@ static int next_on_gpu(const awq_crew *crew, int first)
     return -1;
 }
 
-static int count_on_gpu(const awq_crew *crew, int worker)
-{
-    int count = 1;
-    for (int i = 0; i < crew->count; i++)
-        count += i != worker && on_one_gpu(&crew->members[i].hello, &crew->members[worker].hello);
-    return count;
-}
-
-static awq_status refuse(const awq_crew *crew, int first, int second, awq_error *err)
-{
-    const awq_hello *hello = &crew->members[first].hello;
-    return awq_fail(err, AWQ_ERR_INPUT,
-                    "workers %d and %d on %s would share %s (%s); start one worker for each GPU, "
-                    "or give --share-gpu",
-                    first + 1, second + 1, hello->host, hello->device, hello->gpu);
-}
-
 /* Two on one GPU are refused, or share what is planned for it. */
 static awq_status share_gpus(awq_crew *crew, const awq_options *options, awq_error *err)
 {
     for (int i = 0; i < crew->count; i++) {
+        const awq_hello *hello = &crew->members[i].hello;
         int other = next_on_gpu(crew, i);
-        if (other >= 0 && !options->share_gpu) return refuse(crew, i, other, err);
+        if (other >= 0 && !options->share_gpu)
+            return awq_fail(err, AWQ_ERR_INPUT,
+                            "workers %d and %d on %s would share %s (%s); start one worker for "
+                            "each GPU, or give --share-gpu",
+                            i + 1, other + 1, hello->host, hello->device, hello->gpu);
     }
-    for (int i = 0; options->device_memory.percent && i < crew->count; i++)
-        crew->members[i].hello.budget_bytes /= (uint64_t)count_on_gpu(crew, i);
+    for (int i = 0; options->device_memory.percent && i < crew->count; i++) {
+        awq_hello *hello = &crew->members[i].hello;
+        uint64_t sharing = 1;
+        for (int j = 0; j < crew->count; j++)
+            sharing += j != i && on_one_gpu(&crew->members[j].hello, hello);
+        hello->budget_bytes /= sharing;
+    }
     return AWQ_OK;
 }
 
@@ -67,23 +60,18 @@ static awq_status check_links(const awq_crew *crew, awq_error *err)
     return AWQ_OK;
 }
 
-static awq_status choose_transport(awq_crew *crew, const awq_options *options, awq_error *err)
+awq_status awq_crew_hire(awq_crew *crew, const awq_job *job, awq_error *err)
 {
+    awq_transport transport = job->options.transport;
     crew->linked = false;
-    if (crew->count < 2 || options->transport == AWQ_TRANSPORT_MPI) return AWQ_OK;
+    if (awq_crew_greet(crew, job, err) || share_gpus(crew, &job->options, err)) return err->status;
+    if (crew->count < 2 || transport == AWQ_TRANSPORT_MPI) return AWQ_OK;
     awq_status status = check_links(crew, err);
-    if (status && options->transport == AWQ_TRANSPORT_NCCL)
-        return awq_error_wrap(err, "--transport nccl");
+    if (status && transport == AWQ_TRANSPORT_NCCL) return awq_error_wrap(err, "--transport nccl");
     crew->linked = !status;
     awq_log(AWQ_LOG_VERBOSE, "transport=%s%s%s", status ? "mpi" : "nccl", status ? ": " : "",
             status ? err->text : "");
     return AWQ_OK;
-}
-
-awq_status awq_crew_hire(awq_crew *crew, const awq_job *job, awq_error *err)
-{
-    if (awq_crew_greet(crew, job, err) || share_gpus(crew, &job->options, err)) return err->status;
-    return choose_transport(crew, &job->options, err);
 }
 
 /* ---- layers ---- */

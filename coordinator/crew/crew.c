@@ -12,16 +12,6 @@
 
 static const double ping_seconds = 1;
 
-static int rank_of(const awq_crew *crew, int worker)
-{
-    return crew->own ? 0 : worker + 1;
-}
-
-static int worker_of(const awq_crew *crew, int rank)
-{
-    return crew->own ? 0 : rank - 1;
-}
-
 awq_status awq_crew_open(awq_mail *mail, awq_crew *out, awq_error *err)
 {
     int size = awq_mail_size(mail);
@@ -56,7 +46,7 @@ void awq_crew_describe(const awq_crew *crew, int worker, char *out, size_t bytes
 
 void awq_crew_send(awq_crew *crew, int worker, awq_letter *letter)
 {
-    awq_mail_post(crew->mail, rank_of(crew, worker), letter);
+    awq_mail_post(crew->mail, crew->own ? 0 : worker + 1, letter);
 }
 
 void awq_crew_broadcast(awq_crew *crew, int32_t kind, int64_t a, int64_t b, const void *payload,
@@ -64,17 +54,6 @@ void awq_crew_broadcast(awq_crew *crew, int32_t kind, int64_t a, int64_t b, cons
 {
     for (int i = 0; i < crew->count; i++)
         awq_crew_send(crew, i, awq_letter_write(kind, a, b, payload, bytes));
-}
-
-/* An error in a worker's own words, with its name in front when there are several. */
-static awq_status worker_failed(const awq_crew *crew, int worker, const awq_letter *letter,
-                                awq_error *err)
-{
-    memcpy(err, letter->payload, sizeof *err);
-    if (crew->own) return err->status;
-    char who[256];
-    awq_crew_describe(crew, worker, who, sizeof who);
-    return awq_error_wrap(err, "%s", who);
 }
 
 /* What the plan is made of; tests/bench compares the memory with what it then takes. */
@@ -92,7 +71,7 @@ static void log_hello(const awq_crew *crew, int worker)
 static awq_status read_letter(awq_crew *crew, awq_letter *letter, awq_letter **out, int *worker,
                               awq_error *err)
 {
-    int from = worker_of(crew, letter->from);
+    int from = crew->own ? 0 : letter->from - 1;
     awq_member *member = &crew->members[from];
     awq_status status = AWQ_OK;
     member->heard = awq_clock_seconds();
@@ -111,8 +90,14 @@ static awq_status read_letter(awq_crew *crew, awq_letter *letter, awq_letter **o
     case AWQ_LETTER_BYE:
         member->gone = true;
         break;
-    case AWQ_LETTER_ERROR:
-        status = worker_failed(crew, from, letter, err);
+    case AWQ_LETTER_ERROR: /* its own words, with its name in front when there are several */
+        memcpy(err, letter->payload, sizeof *err);
+        if (!crew->own) {
+            char who[256];
+            awq_crew_describe(crew, from, who, sizeof who);
+            awq_error_wrap(err, "%s", who);
+        }
+        status = err->status;
         break;
     default:
         *out = letter;

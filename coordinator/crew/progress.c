@@ -116,25 +116,20 @@ static double rate(const awq_progress *now, awq_work work)
     return now->seconds[work] > 0 ? now->flops[work] / now->seconds[work] : 0;
 }
 
-/* Parts take equally long. */
-static double eta_of_parts(const awq_progress_view *view, const awq_progress *now)
-{
-    double done = sum_of_flops(now), elapsed = awq_progress_elapsed(view);
-    return done > 0 && elapsed > 0.5 ? (view->flops_total - done) / done * elapsed : -1;
-}
-
 double awq_progress_eta(const awq_progress_view *view, const awq_progress *now)
 {
     const awq_workload *load = &view->load;
-    if (!load->plan) return eta_of_parts(view, now);
+    double so_far = sum_of_flops(now), elapsed = awq_progress_elapsed(view);
+    if (!load->plan) /* parts take equally long */
+        return so_far > 0 && elapsed > 0.5 ? (view->flops_total - so_far) / so_far * elapsed : -1;
     if (!load->done) return -1; /* ended: nothing to forecast by */
     double flow = rate(now, AWQ_WORK_FLOW), search = rate(now, AWQ_WORK_SEARCH);
-    if (flow <= 0 || search <= 0 || awq_progress_elapsed(view) < 0.5) return -1;
+    if (flow <= 0 || search <= 0 || elapsed < 0.5) return -1;
     awq_pace pace = {.forward = load->forward / flow,
                      .flow = (load->forward + load->gram) / flow,
                      .search = load->search / search};
     double whole = awq_plan_seconds(load->plan, load->done, load->workers, load->tiles, &pace);
-    double left = view->flops_total - view->flops_done - sum_of_flops(now);
+    double left = view->flops_total - view->flops_done - so_far;
     double least = fmax(left, 0) / (fmax(flow, search) * load->workers);
     return fmax(whole - awq_progress_elapsed(view), least);
 }
@@ -150,13 +145,6 @@ static double tokens_per_second(const awq_progress_view *view)
 }
 
 /* ---- how it is shown ---- */
-
-/* A log file of a long job is for reading. */
-static double seconds_between(const awq_progress_view *view)
-{
-    if (view->terminal) return bar_seconds;
-    return fmin(fmax(line_seconds, line_share * awq_progress_elapsed(view)), longest_line_seconds);
-}
 
 static void __attribute__((format(printf, 2, 3)))
 add(char text[TEXT_BYTES], const char *format, ...)
@@ -229,9 +217,10 @@ static void show_bar(const awq_progress_view *view, const awq_count *counts, int
 void awq_progress_show(awq_progress_view *view, const awq_count *counts, int count,
                        const awq_progress *now)
 {
-    double clock = awq_clock_seconds();
+    double clock = awq_clock_seconds(), between = line_share * awq_progress_elapsed(view);
+    between = fmin(fmax(line_seconds, between), longest_line_seconds); /* a log is for reading */
     awq_progress_note(view, now);
-    if (view->quiet || clock - view->last_shown < seconds_between(view)) return;
+    if (view->quiet || clock - view->last_shown < (view->terminal ? bar_seconds : between)) return;
     view->last_shown = clock;
     if (view->json)
         show_json(view, counts, count, now);

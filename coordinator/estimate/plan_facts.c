@@ -7,49 +7,35 @@
 #include "jobs/plan/job.h"
 #include "layers/quantize/cost.h"
 
-static void add_sizes(awq_plan_facts *facts)
-{
-    const awq_options *options = facts->job.options;
-    const awq_inputs *inputs = facts->job.inputs;
-    int64_t boundaries = awq_plan_boundaries(&facts->plan, facts->job.workers, options->keep_run);
-    double tokens = (double)(inputs->tokens.sequences * inputs->tokens.length);
-    awq_error ignored;
-    facts->worker_bytes = facts->job.needs->fixed_bytes +
-                          (uint64_t)facts->plan.stage_layers * facts->job.needs->layer_bytes;
-    facts->checkpoint_bytes = awq_output_bytes(options, inputs->model);
-    facts->run_bytes = awq_run_bytes(options, inputs, boundaries);
-    facts->network_bytes = (double)(facts->plan.stage_count - 1) * tokens *
-                           (double)awq_checkpoint_model(inputs->model)->residual * sizeof(float);
-    if (!options->out || awq_path_free_bytes(options->out, &facts->free_bytes, &ignored))
-        facts->free_bytes = 0;
-}
-
-static void add_work(awq_plan_facts *facts)
-{
-    const awq_model *model = awq_checkpoint_model(facts->job.inputs->model);
-    int64_t length = facts->job.inputs->tokens.length;
-    int64_t tokens = facts->job.inputs->tokens.sequences * length;
-    double layers = (double)model->layers;
-    facts->forward = layers * awq_work_forward(model, tokens, length);
-    facts->gram = layers * awq_work_gram(model, tokens);
-    int64_t scored =
-        awq_job_objective_sequences(facts->job.options, &facts->job.inputs->tokens) * length;
-    facts->search = layers * awq_work_search(model, &facts->job.options->recipe, scored, length);
-}
-
 awq_status awq_plan_facts_make(const awq_sizing *job, awq_plan_facts *out, awq_error *err)
 {
+    const awq_options *options = job->options;
+    const awq_inputs *inputs = job->inputs;
+    const awq_model *model = awq_checkpoint_model(inputs->model);
     awq_plan_facts facts = {.job = *job};
+    awq_error ignored;
     if (awq_estimate_plan(job, &facts.plan, err)) return err->status;
     if (awq_estimate_make(job, &facts.plan, &facts.estimate, err)) {
         awq_plan_release(&facts.plan);
         return err->status;
     }
-    add_sizes(&facts);
-    add_work(&facts);
-    facts.serving = awq_serving_make(awq_checkpoint_model(job->inputs->model),
-                                     facts.checkpoint_bytes, job->options->recipe.group_size,
-                                     job->options->plan.context, job->options->plan.batch);
+    int64_t length = inputs->tokens.length, tokens = inputs->tokens.sequences * length;
+    facts.worker_bytes =
+        job->needs->fixed_bytes + (uint64_t)facts.plan.stage_layers * job->needs->layer_bytes;
+    facts.checkpoint_bytes = awq_output_bytes(options, inputs->model);
+    facts.run_bytes = awq_run_bytes(
+        options, inputs, awq_plan_boundaries(&facts.plan, job->workers, options->keep_run));
+    facts.network_bytes = (double)(facts.plan.stage_count - 1) * (double)tokens *
+                          (double)model->residual * sizeof(float);
+    if (!options->out || awq_path_free_bytes(options->out, &facts.free_bytes, &ignored))
+        facts.free_bytes = 0;
+    double layers = (double)model->layers;
+    int64_t scored = awq_job_objective_sequences(options, &inputs->tokens) * length;
+    facts.forward = layers * awq_work_forward(model, tokens, length);
+    facts.gram = layers * awq_work_gram(model, tokens);
+    facts.search = layers * awq_work_search(model, &options->recipe, scored, length);
+    facts.serving = awq_serving_make(model, facts.checkpoint_bytes, options->recipe.group_size,
+                                     options->plan.context, options->plan.batch);
     *out = facts;
     return AWQ_OK;
 }
@@ -175,14 +161,6 @@ static json_t *model_json(const awq_plan_facts *facts)
     return object;
 }
 
-static json_t *tokens_json(const awq_plan_facts *facts)
-{
-    const awq_tokens *tokens = &facts->job.inputs->tokens;
-    return json_pack("{s:s?, s:I, s:I, s:I}", "path", facts->job.options->tokens, "sequences",
-                     (json_int_t)tokens->sequences, "length", (json_int_t)tokens->length, "tiles",
-                     (json_int_t)awq_job_tiles(facts->job.options, tokens));
-}
-
 /* What a CPU worker computes in is the host's memory. */
 static json_t *memory_json(const awq_plan_facts *facts)
 {
@@ -208,21 +186,22 @@ static json_t *disk_json(const awq_plan_facts *facts)
     return object;
 }
 
-static json_t *estimate_json(const awq_estimate *e)
-{
-    return json_pack("{s:f, s:f, s:f, s:f, s:f}", "seconds", e->compute + e->storage,
-                     "compute_seconds", e->compute, "storage_seconds", e->storage,
-                     "assumed_flops_of_a_worker", e->rate, "assumed_storage_bytes_per_second",
-                     e->storage_rate);
-}
-
 json_t *awq_plan_facts_json(const awq_plan_facts *facts)
 {
+    const awq_options *options = facts->job.options;
+    const awq_tokens *t = &facts->job.inputs->tokens;
+    const awq_estimate *e = &facts->estimate;
+    json_t *tokens = json_pack("{s:s?, s:I, s:I, s:I}", "path", options->tokens, "sequences",
+                               (json_int_t)t->sequences, "length", (json_int_t)t->length, "tiles",
+                               (json_int_t)awq_job_tiles(options, t));
+    json_t *estimate = json_pack("{s:f, s:f, s:f, s:f, s:f}", "seconds", e->compute + e->storage,
+                                 "compute_seconds", e->compute, "storage_seconds", e->storage,
+                                 "assumed_flops_of_a_worker", e->rate,
+                                 "assumed_storage_bytes_per_second", e->storage_rate);
     return json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:f, s:{s:f, s:f, s:f}, s:o, s:o}", "model",
-                     model_json(facts), "tokens", tokens_json(facts), "workers",
-                     (json_int_t)facts->job.workers, "stages", stages_json(&facts->plan), "memory",
-                     memory_json(facts), "disk", disk_json(facts), "network_bytes",
-                     facts->network_bytes, "flops", "forward", facts->forward, "gram", facts->gram,
-                     "search", facts->search, "estimate", estimate_json(&facts->estimate),
-                     "serving", awq_serving_json(&facts->serving));
+                     model_json(facts), "tokens", tokens, "workers", (json_int_t)facts->job.workers,
+                     "stages", stages_json(&facts->plan), "memory", memory_json(facts), "disk",
+                     disk_json(facts), "network_bytes", facts->network_bytes, "flops", "forward",
+                     facts->forward, "gram", facts->gram, "search", facts->search, "estimate",
+                     estimate, "serving", awq_serving_json(&facts->serving));
 }

@@ -41,24 +41,22 @@ awq_serving awq_serving_make(const awq_model *model, uint64_t weight_bytes, int6
     return serving;
 }
 
-/* Inputs that a linear puts out are split with its rows, into whole groups. */
-static bool splits(int64_t channels, int64_t group, int count)
-{
-    return channels % count == 0 && (group < 0 || channels / count % group == 0);
-}
-
-/* Heads are whole, kv heads are split or repeated, and every expert is split like a dense MLP. */
+/* Heads are whole, kv heads are split or repeated, and every expert is split like a dense MLP.
+ * Inputs that a linear puts out are split with its rows, into whole groups. */
 static bool divides(const awq_serving *serving, int count)
 {
+    int64_t size = serving->group_size;
     for (int kind = 0; kind < serving->model->kinds; kind++) {
         const awq_layer_spec *spec = &serving->model->kind[kind];
         int64_t heads = spec->attention.heads, kv_heads = spec->attention.kv_heads;
         bool kv = kv_heads % count == 0 || count % kv_heads == 0;
-        if (heads % count || !kv || (count > 1 && serving->group_size < 0)) return false;
-        for (int i = 0; i < spec->groups; i++)
-            if (spec->group[i].producer.by == AWQ_BY_ROWS &&
-                !splits(spec->group[i].channels, serving->group_size, count))
+        if (heads % count || !kv || (count > 1 && size < 0)) return false;
+        for (int i = 0; i < spec->groups; i++) {
+            const awq_group_spec *group = &spec->group[i];
+            if (group->producer.by != AWQ_BY_ROWS) continue;
+            if (group->channels % count || (size >= 0 && group->channels / count % size))
                 return false;
+        }
     }
     return true;
 }

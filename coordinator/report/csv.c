@@ -14,32 +14,30 @@ static void print_number(FILE *file, double value)
         fputc(',', file);
 }
 
-static void print_linear(FILE *file, const awq_layer_record *record, int index)
-{
-    const awq_linear_record *linear = &record->linear[index];
-    const awq_group_record *group = &record->group[linear->group];
-    bool chosen = group->chosen >= 0;
-    fprintf(file, "%lld,%s,%s", (long long)record->layer, linear->name, group->name);
-    print_number(file, chosen ? group->alpha[group->chosen] : NAN);
-    fprintf(file, chosen ? ",%d" : ",", chosen ? group->duo[group->chosen] : 0);
-    print_number(file, chosen ? group->loss[group->chosen] : NAN);
-    print_number(file, group->candidates ? group->loss[0] : NAN);
-    print_number(file, sqrt(linear->loss / linear->energy));
-    print_number(file, sqrt(linear->loss_rounding / linear->energy));
-    print_number(file, linear->loss);
-    print_number(file, linear->loss_rounding);
-    print_number(file, linear->energy);
-    fprintf(file, ",%lld,%lld,%g,%lld,%lld", (long long)linear->groups,
-            (long long)linear->clipped_groups, linear->damp, (long long)group->tokens,
-            (long long)record->when.worker);
-    for (int phase = 0; phase < AWQ_PHASES; phase++) print_number(file, record->seconds[phase]);
-    fputc('\n', file);
-}
-
 static awq_status print_layer(void *context, const awq_layer_record *record, awq_error *err)
 {
     (void)err; /* what cannot be printed is found at the end, by the caller of all commands */
-    for (int linear = 0; linear < record->linears; linear++) print_linear(context, record, linear);
+    FILE *file = context;
+    for (int i = 0; i < record->linears; i++) {
+        const awq_linear_record *linear = &record->linear[i];
+        const awq_group_record *group = &record->group[linear->group];
+        bool chosen = group->chosen >= 0;
+        fprintf(file, "%lld,%s,%s", (long long)record->layer, linear->name, group->name);
+        print_number(file, chosen ? group->alpha[group->chosen] : NAN);
+        fprintf(file, chosen ? ",%d" : ",", chosen ? group->duo[group->chosen] : 0);
+        print_number(file, chosen ? group->loss[group->chosen] : NAN);
+        print_number(file, group->candidates ? group->loss[0] : NAN);
+        print_number(file, sqrt(linear->loss / linear->energy));
+        print_number(file, sqrt(linear->loss_rounding / linear->energy));
+        print_number(file, linear->loss);
+        print_number(file, linear->loss_rounding);
+        print_number(file, linear->energy);
+        fprintf(file, ",%lld,%lld,%g,%lld,%lld", (long long)linear->groups,
+                (long long)linear->clipped_groups, linear->damp, (long long)group->tokens,
+                (long long)record->when.worker);
+        for (int phase = 0; phase < AWQ_PHASES; phase++) print_number(file, record->seconds[phase]);
+        fputc('\n', file);
+    }
     return AWQ_OK;
 }
 

@@ -50,38 +50,28 @@ static json_t *millionths(double loss, double energy)
     return isfinite(error) ? json_integer((json_int_t)llround(1e6 * error)) : json_null();
 }
 
-typedef struct expert_lists {
-    json_t *error, *rounding, *alpha, *tokens;
-} expert_lists;
-
-/* The expert of a group, and its linears from *next on, which follow one another. */
-static void append(const expert_lists *lists, const awq_layer_record *record,
-                   const awq_group_record *group, int *next)
-{
-    awq_linear_record sum = {0};
-    double alpha = group->chosen < 0 ? NAN : group->alpha[group->chosen];
-    while (*next < record->linears && record->linear[*next].expert != group->expert) ++*next;
-    while (*next < record->linears && record->linear[*next].expert == group->expert)
-        add(&sum, &record->linear[(*next)++]);
-    json_array_append_new(lists->error, millionths(sum.loss, sum.energy));
-    json_array_append_new(lists->rounding, millionths(sum.loss_rounding, sum.energy));
-    json_array_append_new(lists->alpha, isfinite(alpha)
-                                            ? json_integer((json_int_t)llround(1e3 * alpha))
-                                            : json_null());
-    json_array_append_new(lists->tokens, json_integer((json_int_t)group->tokens));
-}
-
 json_t *awq_report_experts(const awq_layer_record *record)
 {
-    expert_lists lists = {json_array(), json_array(), json_array(), json_array()};
+    json_t *errors = json_array(), *rounding = json_array(), *alphas = json_array();
+    json_t *tokens = json_array();
     int count = 0, next = 0;
     for (int i = 0; i < record->groups; i++) {
-        if (record->group[i].expert < 0) continue;
-        append(&lists, record, &record->group[i], &next);
+        const awq_group_record *group = &record->group[i];
+        if (group->expert < 0) continue;
+        awq_linear_record sum = {0}; /* of its linears, which follow one another */
+        double alpha = group->chosen < 0 ? NAN : group->alpha[group->chosen];
+        while (next < record->linears && record->linear[next].expert != group->expert) next++;
+        while (next < record->linears && record->linear[next].expert == group->expert)
+            add(&sum, &record->linear[next++]);
+        json_array_append_new(errors, millionths(sum.loss, sum.energy));
+        json_array_append_new(rounding, millionths(sum.loss_rounding, sum.energy));
+        json_array_append_new(
+            alphas, isfinite(alpha) ? json_integer((json_int_t)llround(1e3 * alpha)) : json_null());
+        json_array_append_new(tokens, json_integer((json_int_t)group->tokens));
         count++;
     }
-    json_t *object = json_pack("{s:o, s:o, s:o, s:o}", "error", lists.error, "rounding",
-                               lists.rounding, "alpha", lists.alpha, "tokens", lists.tokens);
+    json_t *object = json_pack("{s:o, s:o, s:o, s:o}", "error", errors, "rounding", rounding,
+                               "alpha", alphas, "tokens", tokens);
     if (count) return object;
     json_decref(object);
     return NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What the page shows, as JSON: coordinator/report/README.md has it field by field. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "coordinator/report/report.h"
 
@@ -74,10 +75,49 @@ static json_t *when_json(const awq_layer_when *when)
     return object ? object : json_null(); /* a host's name that is not UTF-8 */
 }
 
-typedef struct collection {
-    json_t *grids;
-    json_t *records;
-} collection;
+/* ---- groups and linears ---- */
+
+enum { LARGEST = 16 };
+
+static const double quantiles[] = {0, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1};
+
+typedef struct channel {
+    float mean_abs;
+    int64_t index;
+} channel;
+
+/* Descending; equal ones by number, so that the order does not depend on qsort. */
+static int larger_first(const void *a, const void *b)
+{
+    const channel *x = a, *y = b;
+    if (x->mean_abs != y->mean_abs) return x->mean_abs < y->mean_abs ? 1 : -1;
+    return (x->index > y->index) - (x->index < y->index);
+}
+
+/* mean|x| of a scale group: a model has thousands of channels, so quantiles over them, and the
+ * largest by number, [index, mean|x|, scale, index, ...]. NULL: no memory. */
+static json_t *channels_json(const awq_group_record *group)
+{
+    int64_t count = group->channels;
+    if (!count) return json_object();
+    channel *sorted = calloc((size_t)count, sizeof *sorted);
+    if (!sorted) return NULL;
+    for (int64_t i = 0; i < count; i++) sorted[i] = (channel){group->mean_abs[i], i};
+    qsort(sorted, (size_t)count, sizeof *sorted, larger_first);
+    json_t *marks = json_array(), *largest = json_array();
+    for (size_t i = 0; i < sizeof quantiles / sizeof *quantiles; i++) {
+        int64_t rank = (int64_t)ceil((1 - quantiles[i]) * (double)(count - 1));
+        json_array_append_new(marks, json_real((double)sorted[rank].mean_abs));
+    }
+    for (int64_t i = 0; i < count && i < LARGEST; i++) {
+        json_array_append_new(largest, json_integer(sorted[i].index));
+        json_array_append_new(largest, json_real((double)sorted[i].mean_abs));
+        json_array_append_new(largest, json_real((double)group->scales[sorted[i].index]));
+    }
+    free(sorted);
+    return json_pack("{s:I, s:o, s:o}", "count", (json_int_t)count, "quantiles", marks, "largest",
+                     largest);
+}
 
 /* The groups but for those of routed experts, of which there are many. */
 static json_t *groups_json(json_t *grids, const awq_layer_record *record)
@@ -89,7 +129,7 @@ static json_t *groups_json(json_t *grids, const awq_layer_record *record)
         json_t *object =
             json_pack("{s:I, s:o, s:o, s:o}", "chosen", (json_int_t)group->chosen, "grid",
                       grid_of(grids, group), "loss", numbers(group->loss, group->candidates),
-                      "channels", awq_report_channels(group));
+                      "channels", channels_json(group));
         json_object_set_new(groups, group->name, object);
     }
     return groups;
@@ -110,6 +150,13 @@ static json_t *linears_json(const awq_layer_record *record)
         json_object_set_new(linears, sum.name, linear_json(&sum));
     return linears;
 }
+
+/* ---- layers ---- */
+
+typedef struct collection {
+    json_t *grids;
+    json_t *records;
+} collection;
 
 static awq_status collect(void *context, const awq_layer_record *record, awq_error *err)
 {

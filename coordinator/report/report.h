@@ -39,9 +39,6 @@ awq_status awq_report_each(const awq_report_source *source, awq_report_visit *vi
  * The caller decrefs. */
 json_t *awq_report_json(const awq_report_source *source, awq_error *err);
 
-/* mean|x| of a scale group: quantiles over its channels, and the largest ones. NULL: no memory. */
-json_t *awq_report_channels(const awq_group_record *group);
-
 /* The linears of one type of a layer's routed experts (`which` counts the types) as one linear,
  * named "experts.up_proj"; false: there are no more. */
 bool awq_report_sum_experts(const awq_layer_record *record, int which, awq_linear_record *out);

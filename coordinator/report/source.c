@@ -136,16 +136,6 @@ static awq_status tell_job(awq_report_source *source, awq_error *err)
     return status;
 }
 
-static awq_status open_unfinished(awq_report_source *source, awq_error *err)
-{
-    if (tell_job(source, err) || list_records(source, err)) return err->status;
-    tell(source, "state", json_string("unfinished"));
-    tell_status(source);
-    int64_t last = source->present ? source->layer[source->present - 1] : -1;
-    if (source->layers <= last) source->layers = last + 1;
-    return AWQ_OK;
-}
-
 /* ---- either ---- */
 
 static awq_status open_source(const char *out, awq_report_source *source, awq_error *err)
@@ -164,8 +154,14 @@ static awq_status open_source(const char *out, awq_report_source *source, awq_er
                         "'%s' holds no awqrun job: neither " AWQ_STATISTICS_NAME
                         " nor " AWQ_RUN_DIRECTORY_NAME "/job.json is there",
                         out);
-    if (awq_path_join(source->path, absolute, AWQ_RUN_DIRECTORY_NAME, err)) return err->status;
-    return open_unfinished(source, err);
+    if (awq_path_join(source->path, absolute, AWQ_RUN_DIRECTORY_NAME, err) ||
+        tell_job(source, err) || list_records(source, err))
+        return err->status;
+    tell(source, "state", json_string("unfinished"));
+    tell_status(source);
+    int64_t last = source->present ? source->layer[source->present - 1] : -1;
+    if (source->layers <= last) source->layers = last + 1;
+    return AWQ_OK;
 }
 
 awq_status awq_report_open(const char *out, awq_report_source *source, awq_error *err)

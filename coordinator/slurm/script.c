@@ -73,32 +73,25 @@ static void put_number(FILE *file, const char *option, int64_t value)
 }
 
 /* The coordinator takes no task of its own: it sleeps, and would cost as many CPUs as a worker. */
-static void put_size(FILE *file, const script *s)
+static void put_directives(FILE *file, const script *s)
 {
+    const awq_submit_options *o = &s->options->submit;
     const awq_request *r = s->request;
+    char limit[32];
+    awq_slurm_format_time(limit, r->seconds);
+    fputs("#SBATCH --job-name=awqrun-", file);
+    put_name(file, s->options->model);
+    fputc('\n', file);
     put_number(file, "nodes", r->nodes);
     put_number(file, "ntasks-per-node", r->workers_per_node);
-    if (s->options->submit.gpus_per_node)
-        put_number(file, "gpus-per-node", s->options->submit.gpus_per_node);
+    if (o->gpus_per_node) put_number(file, "gpus-per-node", o->gpus_per_node);
     if (r->cpus_per_worker)
         put_number(file, "cpus-per-task", r->cpus_per_worker);
     else
         fputs("#SBATCH --exclusive\n#SBATCH --mem=0\n", file);
-}
-
-static void put_directives(FILE *file, const script *s)
-{
-    const awq_submit_options *o = &s->options->submit;
-    char limit[32];
-    awq_slurm_format_time(limit, s->request->seconds);
-    fputs("#SBATCH --job-name=awqrun-", file);
-    put_name(file, s->options->model);
-    fputc('\n', file);
-    put_size(file, s);
     put_text(file, "time", limit);
-    fprintf(file, "#SBATCH --signal=B:USR1@%.0f\n", s->request->signal_seconds);
-    fputs("#SBATCH --requeue\n#SBATCH --open-mode=append", file);
-    fputc('\n', file);
+    fprintf(file, "#SBATCH --signal=B:USR1@%.0f\n", r->signal_seconds);
+    fputs("#SBATCH --requeue\n#SBATCH --open-mode=append\n", file);
     put_text(file, "partition", o->partition);
     put_text(file, "account", o->account);
     put_text(file, "qos", o->qos);

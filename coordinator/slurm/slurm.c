@@ -4,10 +4,14 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "coordinator/slurm/subprocess.h"
+#include "io/files/json.h"
+#include "io/files/path.h"
 
 static const double answer_seconds = 5;
+static const char submission_name[] = "submission.json";
 
 /* What a command prints; NULL when it fails, for whatever reason. */
 static char *ask(const char *const argv[])
@@ -80,6 +84,43 @@ json_t *awq_slurm_job_json(const awq_slurm_job *job)
     return json_pack("{s:s, s:s, s:s, s:s, s:I, s:s}", "job", job->id, "state", job->state,
                      "reason", job->reason, "nodes", job->nodes, "requeues",
                      (json_int_t)job->requeues, "log", job->log);
+}
+
+/* ---- the job of a run directory ---- */
+
+awq_status awq_submission_write(const char *run, const char *job, awq_error *err)
+{
+    char path[AWQ_PATH_BYTES];
+    if (awq_path_join(path, run, submission_name, err)) return err->status;
+    json_t *object = json_pack("{s:s, s:I}", "job", job, "submitted", (json_int_t)time(NULL));
+    if (!object) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);
+    awq_status status = awq_json_write(path, object, err);
+    json_decref(object);
+    return status;
+}
+
+static void take(const json_t *object, const char *job_key, const char *time_key, double *latest,
+                 char id[AWQ_SLURM_WORD_BYTES])
+{
+    const char *job = json_string_value(json_object_get(object, job_key));
+    double when = json_number_value(json_object_get(object, time_key));
+    if (!job || !*job || when < *latest) return;
+    *latest = when;
+    snprintf(id, AWQ_SLURM_WORD_BYTES, "%s", job);
+}
+
+void awq_submission_find(const char *run, const json_t *status, char id[AWQ_SLURM_WORD_BYTES])
+{
+    char path[AWQ_PATH_BYTES];
+    json_t *submission = NULL;
+    awq_error ignored;
+    double latest = 0;
+    *id = '\0';
+    if (!awq_path_join(path, run, submission_name, &ignored) && awq_path_exists(path))
+        (void)awq_json_read(path, 1 << 16, &submission, &ignored);
+    take(status, "slurm_job", "updated", &latest, id);
+    take(submission, "job", "submitted", &latest, id);
+    json_decref(submission);
 }
 
 /* ---- partitions ---- */

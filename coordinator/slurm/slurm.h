@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "io/core/error.h"
+
 enum { AWQ_SLURM_WORD_BYTES = 64, AWQ_SLURM_TEXT_BYTES = 1024 };
 
 /* A job, from `scontrol show job`. */
@@ -32,6 +34,13 @@ bool awq_slurm_job_lives(const awq_slurm_job *job);
 void awq_slurm_job_print(FILE *file, const awq_slurm_job *job);
 /* {"job", "state", "reason", "nodes", "requeues", "log"}; NULL: no memory. */
 json_t *awq_slurm_job_json(const awq_slurm_job *job);
+
+/* OUT/.awqrun/submission.json, {"job", "submitted"}: written by `awqrun submit` for `awqrun
+ * status`, which must find a job that has not started. */
+awq_status awq_submission_write(const char *run, const char *job, awq_error *err);
+/* The SLURM job that works, or last worked, or will work in a run directory: the one submitted, or
+ * the one that wrote `status` (may be NULL), whichever was later. `id` is "" when there is none. */
+void awq_submission_find(const char *run, const json_t *status, char id[AWQ_SLURM_WORD_BYTES]);
 
 /* The nodes of a partition, from `sinfo`; 0 where not known. */
 typedef struct awq_slurm_partition {
