@@ -80,9 +80,10 @@ static awq_status start_helpers(awq_worker *worker, const given_plan *plan, awq_
     if (awq_reader_start(worker, plan->stages, plan->count, &helpers->reader, err))
         return err->status;
     if (!plan->head->linked) return AWQ_OK;
-    return awq_outlet_open(worker, plan->stages, plan->count, &helpers->outlet, err)
-               ? err->status
-               : awq_inlet_open(worker, plan->stages, plan->count, &helpers->inlet, err);
+    if (awq_port_open(worker, AWQ_LINK_SENDS, plan->stages, plan->count, &helpers->outlet, err))
+        return err->status;
+    return awq_port_open(worker, AWQ_LINK_RECEIVES, plan->stages, plan->count, &helpers->inlet,
+                         err);
 }
 
 static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_error *err)
@@ -205,17 +206,10 @@ static void give_order(awq_worker *worker, awq_order order)
     awq_mail_release_waiters(worker->mail);
 }
 
-static awq_status receive_tile(awq_worker *worker, awq_letter *letter, awq_error *err)
-{
-    awq_status status = AWQ_OK;
-    if (!letter->bytes) return awq_worker_hand(worker->inbox.announced, letter, err);
-    if (worker->purpose->keeps)
-        status = awq_worker_hand(worker->inbox.to_keep, awq_letter_share(letter), err);
-    return awq_worker_hand(worker->inbox.tiles, letter, err) ? err->status : status;
-}
-
 static awq_status receive(awq_worker *worker, awq_letter *letter, awq_error *err)
 {
+    const awq_inbox *inbox = &worker->inbox;
+    awq_status status = AWQ_OK;
     switch (letter->kind) {
     case AWQ_LETTER_STOP:
         worker->main.exit_code = (int)letter->a;
@@ -230,17 +224,20 @@ static awq_status receive(awq_worker *worker, awq_letter *letter, awq_error *err
                                   the others tells that nothing is under way any more */
         worker->main.last_heartbeat = 0;
         give_order(worker, AWQ_WIND_DOWN);
-        return awq_worker_hand(worker->inbox.tasks, letter, err);
+        return awq_worker_hand(inbox->tasks, letter, err);
     case AWQ_LETTER_LINK:
-        return awq_worker_hand(worker->inbox.link_ids, letter, err);
+        return awq_worker_hand(inbox->link_ids, letter, err);
     case AWQ_LETTER_TILE:
-        return receive_tile(worker, letter, err);
+        if (!letter->bytes) return awq_worker_hand(inbox->announced, letter, err);
+        if (worker->purpose->keeps)
+            status = awq_worker_hand(inbox->to_keep, awq_letter_share(letter), err);
+        return awq_worker_hand(inbox->tiles, letter, err) ? err->status : status;
     case AWQ_LETTER_JOB:
         worker->purpose = awq_purpose_of((awq_command)letter->a);
         worker->main.timeout = (double)letter->b;
-        return awq_worker_hand(worker->inbox.tasks, letter, err);
+        return awq_worker_hand(inbox->tasks, letter, err);
     default:
-        return awq_worker_hand(worker->inbox.tasks, letter, err);
+        return awq_worker_hand(inbox->tasks, letter, err);
     }
 }
 
@@ -252,29 +249,26 @@ void awq_worker_receive(awq_worker *worker, awq_letter *letter)
         awq_worker_fail(worker, &err);
 }
 
-static void heartbeat(awq_worker *worker)
-{
-    double now = awq_clock_seconds();
-    if (!worker->purpose || now - worker->main.last_heartbeat < heartbeat_seconds) return;
-    worker->main.last_heartbeat = now;
-    pthread_mutex_lock(&worker->tally.mutex);
-    awq_progress progress = worker->tally.progress;
-    pthread_mutex_unlock(&worker->tally.mutex);
-    awq_worker_tell(worker, awq_letter_write(AWQ_LETTER_ALIVE, 0, 0, &progress, sizeof progress));
-}
-
 bool awq_worker_tick(awq_worker *worker, int *exit_code)
 {
+    awq_main *own = &worker->main;
+    double now = awq_clock_seconds();
     bool finished = atomic_load(&worker->finished);
-    bool left_behind = worker->main.stopped && worker->main.exit_code &&
-                       awq_clock_seconds() - worker->main.stopped > patience_seconds;
-    if (!worker->main.said_goodbye) heartbeat(worker);
-    if (!worker->main.said_goodbye && (finished || left_behind)) {
-        worker->main.said_goodbye = true;
-        awq_worker_tell(worker, awq_letter_create(AWQ_LETTER_BYE, worker->main.exit_code, 0, 0));
+    bool left_behind = own->stopped && own->exit_code && now - own->stopped > patience_seconds;
+    *exit_code = own->exit_code;
+    if (own->said_goodbye) return true;
+    if (worker->purpose && now - own->last_heartbeat >= heartbeat_seconds) {
+        own->last_heartbeat = now;
+        pthread_mutex_lock(&worker->tally.mutex);
+        awq_progress progress = worker->tally.progress;
+        pthread_mutex_unlock(&worker->tally.mutex);
+        awq_worker_tell(worker,
+                        awq_letter_write(AWQ_LETTER_ALIVE, 0, 0, &progress, sizeof progress));
     }
-    *exit_code = worker->main.exit_code;
-    return worker->main.said_goodbye;
+    if (!finished && !left_behind) return false;
+    own->said_goodbye = true;
+    awq_worker_tell(worker, awq_letter_create(AWQ_LETTER_BYE, own->exit_code, 0, 0));
+    return true;
 }
 
 bool awq_worker_free(awq_worker *worker)

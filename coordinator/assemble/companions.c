@@ -11,22 +11,12 @@
 #include "io/files/publish.h"
 #include "jobs/run/run_directory.h"
 
-static awq_status copy_stream(FILE *from, const char *source, awq_publish *to, awq_error *err)
-{
-    char buffer[65536];
-    size_t bytes;
-    while ((bytes = fread(buffer, 1, sizeof buffer, from)))
-        if (awq_publish_write(to, buffer, bytes, err)) return err->status;
-    if (ferror(from))
-        return awq_fail(err, AWQ_ERR_IO, "cannot read '%s': %s", source, strerror(errno));
-    return awq_publish_commit(to, NULL, NULL, err);
-}
-
 /* One that is no regular file, or has just gone, is left out. */
 static awq_status copy_file(const char *directory, const char *out, const char *name,
                             awq_error *err)
 {
-    char source[AWQ_PATH_BYTES], target[AWQ_PATH_BYTES];
+    char source[AWQ_PATH_BYTES], target[AWQ_PATH_BYTES], buffer[65536];
+    size_t bytes;
     struct stat info;
     if (awq_path_join(source, directory, name, err) || awq_path_join(target, out, name, err))
         return err->status;
@@ -35,7 +25,11 @@ static awq_status copy_file(const char *directory, const char *out, const char *
     if (!from) return awq_fail(err, AWQ_ERR_IO, "cannot open '%s': %s", source, strerror(errno));
     awq_publish *to = NULL;
     awq_status status = awq_publish_open(target, (uint64_t)info.st_size, &to, err);
-    if (!status) status = copy_stream(from, source, to, err);
+    while (!status && (bytes = fread(buffer, 1, sizeof buffer, from)))
+        status = awq_publish_write(to, buffer, bytes, err);
+    if (!status && ferror(from))
+        status = awq_fail(err, AWQ_ERR_IO, "cannot read '%s': %s", source, strerror(errno));
+    if (!status) status = awq_publish_commit(to, NULL, NULL, err);
     awq_publish_free(to);
     fclose(from);
     return status;

@@ -200,19 +200,6 @@ static awq_status convert(awq_conversion *conversion, int64_t layer, int linear,
     return AWQ_OK;
 }
 
-static awq_status append(awq_conversion *conversion, size_t index, awq_safetensors_writer *writer,
-                         awq_error *err)
-{
-    const source *from = &conversion->sources[index];
-    const awq_tensor *tensor = &conversion->tensors[index];
-    if (!from->tensor && convert(conversion, from->layer, from->linear, err)) return err->status;
-    const void *data = from->tensor ? from->tensor->data : conversion->parts[from->part];
-    conversion->sums.crc[index] = awq_crc32(0, data, tensor->bytes);
-    if (awq_safetensors_append(writer, data, tensor->bytes, err)) return err->status;
-    if (from->tensor) awq_safetensors_dont_need(from->tensor);
-    return AWQ_OK;
-}
-
 awq_status awq_conversion_write(awq_conversion *conversion, const awq_shard *shard,
                                 const char *directory, awq_error *err)
 {
@@ -223,8 +210,16 @@ awq_status awq_conversion_write(awq_conversion *conversion, const awq_shard *sha
                                err))
         return err->status;
     awq_status status = AWQ_OK;
-    for (size_t i = 0; !status && i < shard->count; i++)
-        status = append(conversion, shard->first + i, writer, err);
+    for (size_t i = shard->first; !status && i < shard->first + shard->count; i++) {
+        const source *from = &conversion->sources[i];
+        const awq_tensor *tensor = &conversion->tensors[i];
+        if (!from->tensor) status = convert(conversion, from->layer, from->linear, err);
+        if (status) break;
+        const void *data = from->tensor ? from->tensor->data : conversion->parts[from->part];
+        conversion->sums.crc[i] = awq_crc32(0, data, tensor->bytes);
+        status = awq_safetensors_append(writer, data, tensor->bytes, err);
+        if (from->tensor) awq_safetensors_dont_need(from->tensor);
+    }
     if (!status) status = awq_safetensors_commit(writer, NULL, NULL, err);
     awq_safetensors_writer_free(writer);
     return status;

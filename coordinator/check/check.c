@@ -85,19 +85,6 @@ bool awq_models_differ(const awq_model *a, const awq_model *b, char *what, size_
     return true;
 }
 
-/* Two models can be compared token by token when these agree. */
-static void check_comparable(const awq_options *options, const awq_inputs *inputs,
-                             awq_problems *problems)
-{
-    if (!inputs->model || !inputs->against) return;
-    const awq_model *a = awq_checkpoint_model(inputs->model);
-    const awq_model *b = awq_checkpoint_model(inputs->against);
-    char what[128];
-    if (awq_models_differ(a, b, what, sizeof what))
-        awq_problems_add(problems, AWQ_ERR_INPUT, "--against '%s' is another model than '%s': %s",
-                         options->against, options->model, what);
-}
-
 /* What a tokenizer.json says cannot be checked against a model that is wrong itself. */
 static void make_tokens(const awq_options *options, awq_inputs *out, awq_problems *problems)
 {
@@ -125,6 +112,7 @@ void awq_check_source(const awq_options *options, awq_inputs *out, awq_problems 
 void awq_check_inputs(const awq_options *options, awq_inputs *out, awq_problems *problems)
 {
     awq_error err;
+    char what[128];
     awq_check_source(options, out, problems);
     if (options->against) out->against = awq_checkpoint_open(options->against, problems);
     if (options->text.files)
@@ -132,7 +120,11 @@ void awq_check_inputs(const awq_options *options, awq_inputs *out, awq_problems 
     else if (awq_tokens_read(options->tokens, options->sequences, &out->tokens, &err))
         awq_problems_add_error(problems, &err);
     check_tokens(options, out, problems);
-    check_comparable(options, out, problems);
+    if (out->model && out->against && /* compared token by token */
+        awq_models_differ(awq_checkpoint_model(out->model), awq_checkpoint_model(out->against),
+                          what, sizeof what))
+        awq_problems_add(problems, AWQ_ERR_INPUT, "--against '%s' is another model than '%s': %s",
+                         options->against, options->model, what);
 }
 
 void awq_inputs_release(awq_inputs *inputs)

@@ -11,7 +11,6 @@
 #include "coordinator/commands/commands.h"
 #include "coordinator/crew/assign.h"
 #include "coordinator/crew/progress.h"
-#include "io/core/log.h"
 #include "jobs/plan/plan.h"
 
 typedef struct eval_result {

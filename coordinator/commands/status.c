@@ -7,7 +7,6 @@
 
 #include "coordinator/commands/commands.h"
 #include "coordinator/slurm/slurm.h"
-#include "io/core/log.h"
 #include "io/files/json.h"
 #include "jobs/run/run_directory.h"
 #include "jobs/run/run_status.h"

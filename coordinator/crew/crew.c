@@ -184,23 +184,11 @@ awq_status awq_crew_listen(awq_crew *crew, double seconds, awq_letter **out, int
     return listen(crew, seconds, false, out, worker, err);
 }
 
-void awq_crew_wind_down(awq_crew *crew)
-{
-    awq_crew_broadcast(crew, AWQ_LETTER_WIND_DOWN, 0, 0, NULL, 0);
-}
-
 bool awq_crew_wound_down(const awq_crew *crew)
 {
     for (int i = 0; i < crew->count; i++)
         if (!crew->members[i].wound_down) return false;
     return true;
-}
-
-int awq_crew_unheard(const awq_crew *crew, double since)
-{
-    for (int i = 0; i < crew->count; i++)
-        if (crew->members[i].heard < since) return i;
-    return -1;
 }
 
 awq_status awq_crew_greet(awq_crew *crew, const awq_job *job, awq_error *err)

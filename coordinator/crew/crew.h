@@ -55,14 +55,11 @@ void awq_crew_broadcast(awq_crew *crew, int32_t kind, int64_t a, int64_t b, cons
 awq_status awq_crew_next(awq_crew *crew, double seconds, awq_letter **out, int *worker,
                          awq_error *err);
 
-/* After an interrupt: tells all to begin nothing new, once. */
-void awq_crew_wind_down(awq_crew *crew);
 /* As awq_crew_next, when interrupts are no news. */
 awq_status awq_crew_listen(awq_crew *crew, double seconds, awq_letter **out, int *worker,
                            awq_error *err);
+/* Whether all that were told to wind down have nothing under way any more. */
 bool awq_crew_wound_down(const awq_crew *crew);
-/* The first worker not heard since `since` (clock seconds); -1: all were. */
-int awq_crew_unheard(const awq_crew *crew, double since);
 
 /* What all workers have done: counts and sums; stage, layer, tile and phase are without meaning. */
 awq_progress awq_crew_progress(const awq_crew *crew);

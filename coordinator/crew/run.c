@@ -105,13 +105,15 @@ void awq_run_read(awq_run *run, const awq_letter *letter)
  * is why we are being stopped. Should it answer after all, the job just ends as interrupted. */
 static void name_the_lost(awq_run *run, double since)
 {
-    int lost = awq_crew_unheard(run->crew, since);
-    if (lost < 0) return;
+    const awq_crew *crew = run->crew;
+    int lost = 0; /* the first worker not heard since then */
+    while (lost < crew->count && crew->members[lost].heard >= since) lost++;
+    if (lost == crew->count) return;
     char who[256];
-    awq_crew_describe(run->crew, lost, who, sizeof who);
+    awq_crew_describe(crew, lost, who, sizeof who);
     awq_error err;
     awq_fail(&err, AWQ_ERR_MPI, "%s was lost at layer %lld", who,
-             (long long)run->crew->members[lost].progress.layer);
+             (long long)crew->members[lost].progress.layer);
     awq_report_error(&err);
     awq_run_tell(run, AWQ_RUN_FAILED, err.text);
 }
@@ -127,7 +129,7 @@ void awq_run_wind_down(awq_run *run, const awq_error *err)
                     "at once)",
                     err->text, grace);
     awq_run_tell(run, AWQ_RUN_INTERRUPTED, err->text);
-    awq_crew_wind_down(run->crew);
+    awq_crew_broadcast(run->crew, AWQ_LETTER_WIND_DOWN, 0, 0, NULL, 0);
     while (!awq_crew_wound_down(run->crew) && awq_clock_seconds() - start < run->options->grace) {
         awq_letter *letter;
         if (awq_crew_listen(run->crew, 0.1, &letter, NULL, &ignored)) return;

@@ -74,37 +74,28 @@ static char *parse_value(char *text)
     return text;
 }
 
-static const awq_option *find_key(const reader *r, const char *key)
-{
-    char sentence[256];
-    const awq_option *option = awq_option_find(key);
-    if (option && awq_job_file_holds(option)) return option;
-    const char *guess = awq_option_nearest(key, kinds);
-    if (option)
-        snprintf(sentence, sizeof sentence, "'%.64s' is not an option of a job file", key);
-    else if (guess)
-        snprintf(sentence, sizeof sentence, "unknown option '%.64s', did you mean '%s'?", key,
-                 guess);
-    else
-        snprintf(sentence, sizeof sentence, "unknown option '%.64s'; --help lists all", key);
-    refuse(r, sentence);
-    return NULL;
-}
-
 static void set(reader *r, const char *key, const char *value)
 {
-    char sentence[128];
+    char sentence[256];
     awq_error err;
-    const awq_option *option = find_key(r, key);
-    if (!option) return;
-    int *first = &r->first_line[option - awq_option_table];
-    if (*first && option->type != AWQ_OPTION_PATHS) {
+    const awq_option *option = awq_option_find(key);
+    const char *guess = option ? NULL : awq_option_nearest(key, kinds);
+    int *first = option ? &r->first_line[option - awq_option_table] : NULL;
+    if (option && !awq_job_file_holds(option)) {
+        snprintf(sentence, sizeof sentence, "'%.64s' is not an option of a job file", key);
+    } else if (guess) {
+        snprintf(sentence, sizeof sentence, "unknown option '%.64s', did you mean '%s'?", key,
+                 guess);
+    } else if (!option) {
+        snprintf(sentence, sizeof sentence, "unknown option '%.64s'; --help lists all", key);
+    } else if (*first && option->type != AWQ_OPTION_PATHS) {
         snprintf(sentence, sizeof sentence, "%s was set in line %d already", option->name, *first);
-        refuse(r, sentence);
+    } else {
+        *first = r->line;
+        if (awq_option_set(r->options, option, value, &err)) refuse(r, err.text);
         return;
     }
-    *first = r->line;
-    if (awq_option_set(r->options, option, value, &err)) refuse(r, err.text);
+    refuse(r, sentence);
 }
 
 static void read_lines(reader *r, char *text)

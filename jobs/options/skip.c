@@ -5,19 +5,6 @@
 #include <pcre2.h>
 #include <string.h>
 
-/* Below 0: no match, or a match that the library gave up on. */
-static awq_status match(pcre2_code *code, pcre2_match_data *data, const char *name, bool *found,
-                        awq_error *err)
-{
-    int result = pcre2_match(code, (PCRE2_SPTR)name, strlen(name), 0, 0, data, NULL);
-    PCRE2_UCHAR text[120] = "";
-    *found = result >= 0;
-    if (result >= 0 || result == PCRE2_ERROR_NOMATCH) return AWQ_OK;
-    pcre2_get_error_message(result, text, sizeof text);
-    return awq_fail(err, AWQ_ERR_USAGE, "--skip cannot be matched with '%s': %s", name,
-                    (const char *)text);
-}
-
 static awq_status mark(pcre2_code *code, pcre2_match_data *data, awq_checkpoint *checkpoint,
                        int64_t *kept, awq_error *err)
 {
@@ -25,11 +12,16 @@ static awq_status mark(pcre2_code *code, pcre2_match_data *data, awq_checkpoint 
     for (int64_t layer = 0; layer < model->layers; layer++)
         for (int linear = 0; linear < awq_model_layer(model, layer)->linears; linear++) {
             char name[AWQ_NAME_BYTES];
-            bool found;
+            PCRE2_UCHAR text[120] = "";
             if (awq_model_layer(model, layer)->linear[linear].router) continue; /* kept anyway */
             awq_linear_full_name(name, model, layer, linear);
-            if (match(code, data, name, &found, err)) return err->status;
-            if (!found) continue;
+            int result = pcre2_match(code, (PCRE2_SPTR)name, strlen(name), 0, 0, data, NULL);
+            if (result == PCRE2_ERROR_NOMATCH) continue;
+            if (result < 0) { /* the library gave up */
+                pcre2_get_error_message(result, text, sizeof text);
+                return awq_fail(err, AWQ_ERR_USAGE, "--skip cannot be matched with '%s': %s", name,
+                                (const char *)text);
+            }
             awq_checkpoint_keep(checkpoint, layer, linear);
             ++*kept;
         }

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "io/core/clock.h"
-#include "kernels/link.h"
 
 static const double told_seconds = 2;
 
@@ -188,8 +187,8 @@ static awq_status start(awq_port *port, awq_error *err)
     return awq_fail(err, AWQ_ERR_INTERNAL, "cannot start the thread of a link");
 }
 
-static awq_status open_port(awq_worker *worker, awq_link_end end, const awq_stage *stages,
-                            int64_t count, awq_port **out, awq_error *err)
+awq_status awq_port_open(awq_worker *worker, awq_link_end end, const awq_stage *stages,
+                         int64_t count, awq_port **out, awq_error *err)
 {
     *out = NULL;
     awq_port *port = calloc(1, sizeof *port);
@@ -202,18 +201,6 @@ static awq_status open_port(awq_worker *worker, awq_link_end end, const awq_stag
     else
         awq_port_close(port);
     return status;
-}
-
-awq_status awq_outlet_open(awq_worker *worker, const awq_stage *stages, int64_t count,
-                           awq_port **out, awq_error *err)
-{
-    return open_port(worker, AWQ_LINK_SENDS, stages, count, out, err);
-}
-
-awq_status awq_inlet_open(awq_worker *worker, const awq_stage *stages, int64_t count,
-                          awq_port **out, awq_error *err)
-{
-    return open_port(worker, AWQ_LINK_RECEIVES, stages, count, out, err);
 }
 
 void awq_port_close(awq_port *port)

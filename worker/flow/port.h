@@ -12,18 +12,18 @@
 #define AWQ_WORKER_FLOW_PORT_H
 
 #include "jobs/plan/plan.h"
+#include "kernels/link.h"
 #include "worker/flow/tile.h"
 
 enum { AWQ_PORT_SLOTS = 3 };
 
-/* *out is NULL where none of this worker's stages sends to another worker, or takes its tiles from
- * one. Which worker is next is the same for all stages: one port of a kind does. What its thread
- * fails with is reported, unless the worker was told to stop or wind down, or is within two
- * seconds: the other end may have been told first, and have left. */
-awq_status awq_outlet_open(awq_worker *worker, const awq_stage *stages, int64_t count,
-                           awq_port **out, awq_error *err);
-awq_status awq_inlet_open(awq_worker *worker, const awq_stage *stages, int64_t count,
-                          awq_port **out, awq_error *err);
+/* The outlet, which sends, or the inlet, which receives. *out is NULL where none of this worker's
+ * stages sends to another worker, or takes its tiles from one. Which worker is next is the same for
+ * all stages: one of a kind does. What its thread fails with is reported, unless the worker was
+ * told to stop or wind down, or is within two seconds: the other end may have been told first, and
+ * have left. */
+awq_status awq_port_open(awq_worker *worker, awq_link_end end, const awq_stage *stages,
+                         int64_t count, awq_port **out, awq_error *err);
 /* Waits until all went over the link, or the worker told to stop or wind down. NULL is fine. */
 void awq_port_close(awq_port *port);
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/core/clock.h"
 #include "io/core/fault.h"
-#include "jobs/options/skip.h"
 #include "jobs/run/run_directory.h"
 #include "worker/results/packed_layer.h"
 #include "worker/results/when.h"
