@@ -68,19 +68,6 @@ static bool read_config(awq_checkpoint *checkpoint, const char *path, awq_proble
     return !status;
 }
 
-static void read_directory(awq_checkpoint *checkpoint, const char *config_path,
-                           awq_problems *problems)
-{
-    const char *directory = checkpoint->directory;
-    checkpoint->described =
-        read_config(checkpoint, config_path, problems) &&
-        awq_model_config_read(checkpoint->config, config_path, &checkpoint->model, problems);
-    if (awq_checkpoint_files_open(directory, &checkpoint->files, problems))
-        awq_checkpoint_tensors_check(&checkpoint->files,
-                                     checkpoint->described ? &checkpoint->model : NULL, directory,
-                                     AWQ_NAME_SOME, &checkpoint->tensors, problems);
-}
-
 static awq_checkpoint *create(const char *directory, awq_problems *problems)
 {
     awq_checkpoint *checkpoint = calloc(1, sizeof *checkpoint);
@@ -97,22 +84,17 @@ awq_checkpoint *awq_checkpoint_open(const char *directory, awq_problems *problem
     char config_path[AWQ_PATH_BYTES];
     if (!check_directory(directory, config_path, problems)) return NULL;
     awq_checkpoint *checkpoint = create(directory, problems);
-    if (checkpoint) read_directory(checkpoint, config_path, problems);
+    if (!checkpoint) return NULL;
+    checkpoint->described =
+        read_config(checkpoint, config_path, problems) &&
+        awq_model_config_read(checkpoint->config, config_path, &checkpoint->model, problems);
+    if (awq_checkpoint_files_open(directory, &checkpoint->files, problems))
+        awq_checkpoint_tensors_check(&checkpoint->files,
+                                     checkpoint->described ? &checkpoint->model : NULL, directory,
+                                     AWQ_NAME_SOME, &checkpoint->tensors, problems);
     if (problems->count == before) return checkpoint;
     awq_checkpoint_close(checkpoint);
     return NULL;
-}
-
-/* Describes the model by config.json, with its claims about the quantization set right. */
-static void survey_config(awq_checkpoint *checkpoint, const char *config_path,
-                          awq_problems *problems)
-{
-    if (!read_config(checkpoint, config_path, problems)) return;
-    json_t *config = awq_checkpoint_claims_check(checkpoint->config, &checkpoint->files,
-                                                 checkpoint->directory, problems);
-    checkpoint->described =
-        config && awq_model_config_read(config, config_path, &checkpoint->model, problems);
-    json_decref(config);
 }
 
 awq_checkpoint *awq_checkpoint_survey(const char *directory, awq_problems *problems)
@@ -125,7 +107,13 @@ awq_checkpoint *awq_checkpoint_survey(const char *directory, awq_problems *probl
         awq_checkpoint_close(checkpoint);
         return NULL;
     }
-    survey_config(checkpoint, config_path, problems);
+    if (read_config(checkpoint, config_path, problems)) {
+        json_t *config = awq_checkpoint_claims_check(checkpoint->config, &checkpoint->files,
+                                                     directory, problems);
+        checkpoint->described =
+            config && awq_model_config_read(config, config_path, &checkpoint->model, problems);
+        json_decref(config);
+    }
     awq_checkpoint_tensors_check(&checkpoint->files,
                                  checkpoint->described ? &checkpoint->model : NULL, directory,
                                  AWQ_NAME_ALL, &checkpoint->tensors, problems);
@@ -244,28 +232,22 @@ uint64_t awq_checkpoint_bytes(const awq_checkpoint *checkpoint)
     return sum;
 }
 
-static json_t *shard_fingerprint(const awq_shard_file *shard)
-{
-    uint64_t bytes;
-    (void)awq_safetensors_bytes(shard->file, &bytes);
-    return json_pack("{s:s, s:I, s:I}", "file", shard->name, "bytes", (json_int_t)bytes,
-                     "header_crc32", (json_int_t)awq_safetensors_header_crc(shard->file));
-}
-
-static json_t *config_fingerprint(const awq_checkpoint *checkpoint)
-{
-    return json_pack("{s:s, s:I, s:I}", "file", CONFIG_NAME, "bytes",
-                     (json_int_t)checkpoint->config_bytes, "crc32",
-                     (json_int_t)checkpoint->config_crc);
-}
-
 json_t *awq_checkpoint_fingerprint(const awq_checkpoint *checkpoint)
 {
     json_t *list = json_array();
     bool ok = list != NULL; /* appending takes the reference, and refuses NULL */
-    for (size_t i = 0; ok && i < checkpoint->files.count; i++)
-        ok = !json_array_append_new(list, shard_fingerprint(&checkpoint->files.shards[i]));
-    if (ok) ok = !json_array_append_new(list, config_fingerprint(checkpoint));
+    for (size_t i = 0; ok && i < checkpoint->files.count; i++) {
+        const awq_shard_file *shard = &checkpoint->files.shards[i];
+        uint64_t bytes;
+        (void)awq_safetensors_bytes(shard->file, &bytes);
+        ok = !json_array_append_new(
+            list, json_pack("{s:s, s:I, s:I}", "file", shard->name, "bytes", (json_int_t)bytes,
+                            "header_crc32", (json_int_t)awq_safetensors_header_crc(shard->file)));
+    }
+    if (ok)
+        ok = !json_array_append_new(list, json_pack("{s:s, s:I, s:I}", "file", CONFIG_NAME, "bytes",
+                                                    (json_int_t)checkpoint->config_bytes, "crc32",
+                                                    (json_int_t)checkpoint->config_crc));
     if (ok) return list;
     json_decref(list);
     return NULL;

@@ -42,30 +42,26 @@ static const awq_tensor *find_scales(const awq_checkpoint_files *files, const aw
     return usable ? scales : NULL;
 }
 
-/* qweight [in, out * bits / 32], scales [groups, out] */
-static void take(shapes *all, const awq_tensor *codes, const awq_tensor *scales)
-{
-    int64_t in = codes->shape[0], groups = scales->shape[0], out = scales->shape[1];
-    int64_t bits = codes->shape[1] * WORD_BITS / out, group = in / groups;
-    if (!all->linears++) {
-        all->bits = bits;
-        all->group = group;
-    }
-    if (bits != all->bits || bits * out != codes->shape[1] * WORD_BITS) all->bits = 0;
-    if (group != all->group) all->group = 0;
-    all->whole_row = all->whole_row && groups == 1;
-    all->holds = all->holds && (all->claim == -1 ? groups == 1 : groups * all->claim == in);
-}
-
 static shapes look(const awq_checkpoint_files *files, int64_t claim)
 {
     shapes all = {.claim = claim, .whole_row = true, .holds = true};
     for (size_t i = 0; i < files->count; i++) {
         const awq_safetensors *file = files->shards[i].file;
         for (size_t j = 0; file && j < awq_safetensors_count(file); j++) {
+            /* qweight [in, out * bits / 32], scales [groups, out] */
             const awq_tensor *codes = awq_safetensors_at(file, j);
             const awq_tensor *scales = find_scales(files, codes);
-            if (scales) take(&all, codes, scales);
+            if (!scales) continue;
+            int64_t in = codes->shape[0], groups = scales->shape[0], out = scales->shape[1];
+            int64_t bits = codes->shape[1] * WORD_BITS / out, group = in / groups;
+            if (!all.linears++) {
+                all.bits = bits;
+                all.group = group;
+            }
+            if (bits != all.bits || bits * out != codes->shape[1] * WORD_BITS) all.bits = 0;
+            if (group != all.group) all.group = 0;
+            all.whole_row = all.whole_row && groups == 1;
+            all.holds = all.holds && (claim == -1 ? groups == 1 : groups * claim == in);
         }
     }
     return all;
@@ -84,28 +80,25 @@ static bool is_gemm(const json_t *quantization)
     return method && !strcmp(method, "awq") && (!version || !strcasecmp(version, "gemm"));
 }
 
-static void check_bits(const shapes *all, json_t *quantization, const char *directory,
-                       awq_problems *problems)
+static void check_numbers(const shapes *all, json_t *quantization, const char *directory,
+                          awq_problems *problems)
 {
-    int64_t claim = integer(quantization, "bits", DEFAULT_BITS);
-    if (!all->bits || claim == all->bits) return;
-    awq_problems_add(problems, AWQ_ERR_INPUT,
-                     "'%s/config.json': quantization_config says %lld bits, and the tensors' "
-                     "shapes are those of %lld",
-                     directory, (long long)claim, (long long)all->bits);
-    json_object_set_new(quantization, "bits", json_integer(all->bits));
-}
-
-static void check_group(const shapes *all, json_t *quantization, const char *directory,
-                        awq_problems *problems)
-{
+    int64_t bits = integer(quantization, "bits", DEFAULT_BITS);
     int64_t group = all->whole_row ? -1 : all->group;
-    if (all->holds || !group) return;
-    awq_problems_add(problems, AWQ_ERR_INPUT,
-                     "'%s/config.json': quantization_config says groups of %lld, and the tensors "
-                     "have groups of %lld",
-                     directory, (long long)all->claim, (long long)group);
-    json_object_set_new(quantization, "group_size", json_integer(group));
+    if (all->bits && bits != all->bits) {
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "'%s/config.json': quantization_config says %lld bits, and the tensors' "
+                         "shapes are those of %lld",
+                         directory, (long long)bits, (long long)all->bits);
+        json_object_set_new(quantization, "bits", json_integer(all->bits));
+    }
+    if (!all->holds && group) {
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "'%s/config.json': quantization_config says groups of %lld, and the "
+                         "tensors have groups of %lld",
+                         directory, (long long)all->claim, (long long)group);
+        json_object_set_new(quantization, "group_size", json_integer(group));
+    }
 }
 
 static void add_quantization(const shapes *all, json_t *config, const char *directory,
@@ -128,11 +121,9 @@ json_t *awq_checkpoint_claims_check(const json_t *config, const awq_checkpoint_f
     json_t *quantization = json_object_get(copy, "quantization_config");
     shapes all = look(files, integer(quantization, "group_size", DEFAULT_GROUP));
     if (!copy || !all.linears) return copy;
-    if (!quantization || json_is_null(quantization)) {
+    if (!quantization || json_is_null(quantization))
         add_quantization(&all, copy, directory, problems);
-    } else if (is_gemm(quantization)) {
-        check_bits(&all, quantization, directory, problems);
-        check_group(&all, quantization, directory, problems);
-    }
+    else if (is_gemm(quantization))
+        check_numbers(&all, quantization, directory, problems);
     return copy;
 }

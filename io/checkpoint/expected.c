@@ -17,11 +17,17 @@ static void visit_weight(const visitor *v, const char *name, int64_t rows, int64
     v->visit(&expected, v->context);
 }
 
-static void visit_parts(const visitor *v, int64_t layer, int linear, int64_t out, int64_t in)
+static void visit_linear(const visitor *v, int64_t layer, int linear)
 {
     char name[AWQ_NAME_BYTES];
     awq_part parts[AWQ_MAX_PARTS];
-    int count = awq_format_parts(&v->model->quantization, out, in, parts);
+    const awq_linear_spec *spec = &awq_model_layer(v->model, layer)->linear[linear];
+    int count = 0;
+    if (awq_model_packs(v->model, layer, linear))
+        count = awq_format_parts(&v->model->quantization, spec->out, spec->in, parts);
+    else
+        visit_weight(v, awq_linear_tensor_name(name, v->model, layer, linear, "weight"), spec->out,
+                     spec->in);
     for (int i = 0; i < count; i++) {
         awq_linear_tensor_name(name, v->model, layer, linear, parts[i].suffix);
         awq_expected expected = {.type = parts[i].type,
@@ -31,29 +37,8 @@ static void visit_parts(const visitor *v, int64_t layer, int linear, int64_t out
                                             .shape = {parts[i].shape[0], parts[i].shape[1]}}};
         v->visit(&expected, v->context);
     }
-}
-
-static void visit_linear(const visitor *v, int64_t layer, int linear)
-{
-    char name[AWQ_NAME_BYTES];
-    const awq_linear_spec *spec = &awq_model_layer(v->model, layer)->linear[linear];
-    if (awq_model_packs(v->model, layer, linear))
-        visit_parts(v, layer, linear, spec->out, spec->in);
-    else
-        visit_weight(v, awq_linear_tensor_name(name, v->model, layer, linear, "weight"), spec->out,
-                     spec->in);
     if (spec->bias)
         visit_weight(v, awq_linear_tensor_name(name, v->model, layer, linear, "bias"), spec->out,
-                     0);
-}
-
-static void visit_layer(const visitor *v, int64_t layer)
-{
-    char name[AWQ_NAME_BYTES];
-    const awq_layer_spec *spec = awq_model_layer(v->model, layer);
-    for (int linear = 0; linear < spec->linears; linear++) visit_linear(v, layer, linear);
-    for (int norm = 0; norm < spec->norms; norm++)
-        visit_weight(v, awq_norm_tensor_name(name, v->model, layer, norm), spec->norm[norm].width,
                      0);
 }
 
@@ -61,8 +46,15 @@ void awq_expected_visit(const awq_model *model,
                         void (*visit)(const awq_expected *expected, void *context), void *context)
 {
     const visitor v = {model, visit, context};
+    char name[AWQ_NAME_BYTES];
     visit_weight(&v, AWQ_EMBEDDING_NAME, model->vocab, model->hidden);
-    for (int64_t layer = 0; layer < model->layers; layer++) visit_layer(&v, layer);
+    for (int64_t layer = 0; layer < model->layers; layer++) {
+        const awq_layer_spec *spec = awq_model_layer(model, layer);
+        for (int linear = 0; linear < spec->linears; linear++) visit_linear(&v, layer, linear);
+        for (int norm = 0; norm < spec->norms; norm++)
+            visit_weight(&v, awq_norm_tensor_name(name, model, layer, norm), spec->norm[norm].width,
+                         0);
+    }
     visit_weight(&v, AWQ_FINAL_NORM_NAME, model->hidden, 0);
     if (!model->tied) visit_weight(&v, AWQ_HEAD_NAME, model->vocab, model->hidden);
 }

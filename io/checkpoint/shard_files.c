@@ -10,12 +10,6 @@
 
 enum { MAX_INDEX_BYTES = 100000000 };
 
-/* A file of this directory, and not a hidden one. */
-static bool is_file_name(const char *name)
-{
-    return *name && *name != '.' && !strchr(name, '/');
-}
-
 static int compare_strings(const void *left, const void *right)
 {
     const char *const *a = left, *const *b = right;
@@ -41,7 +35,8 @@ static bool add_unique(awq_checkpoint_files *files, const char **names, size_t c
 {
     for (size_t i = 0; i < count; i++) {
         if (i && !strcmp(names[i], names[i - 1])) continue;
-        if (!is_file_name(names[i]))
+        bool hidden_or_elsewhere = *names[i] == '.' || strchr(names[i], '/');
+        if (!*names[i] || hidden_or_elsewhere)
             awq_problems_add(problems, AWQ_ERR_INPUT,
                              "'%s': '%.200s' is not the name of a file in this directory",
                              index_path, names[i]);
@@ -77,9 +72,15 @@ static const char **collect_names(json_t *weight_map, const char *index_path,
     return names;
 }
 
-static bool list_indexed(awq_checkpoint_files *files, const char *index_path,
-                         awq_problems *problems)
+static bool list_from_index(awq_checkpoint_files *files, const char *index_path,
+                            awq_problems *problems)
 {
+    awq_error err;
+    if (awq_json_read(index_path, MAX_INDEX_BYTES, &files->index, &err)) {
+        awq_problems_add_error(problems, &err);
+        return false;
+    }
+    files->weight_map = json_object_get(files->index, "weight_map");
     size_t count = json_object_size(files->weight_map);
     if (!count) {
         awq_problems_add(problems, AWQ_ERR_INPUT, "'%s': weight_map is missing or empty",
@@ -93,18 +94,6 @@ static bool list_indexed(awq_checkpoint_files *files, const char *index_path,
                             : no_memory(index_path, problems);
     free(names);
     return ok;
-}
-
-static bool list_from_index(awq_checkpoint_files *files, const char *index_path,
-                            awq_problems *problems)
-{
-    awq_error err;
-    if (awq_json_read(index_path, MAX_INDEX_BYTES, &files->index, &err)) {
-        awq_problems_add_error(problems, &err);
-        return false;
-    }
-    files->weight_map = json_object_get(files->index, "weight_map");
-    return list_indexed(files, index_path, problems);
 }
 
 /* Copies the name of a pickled weights file, if there is one. */
@@ -123,20 +112,6 @@ static bool find_pickled(const char *directory, char out[256])
     return found;
 }
 
-static bool complain_of_no_weights(const char *directory, awq_problems *problems)
-{
-    char pickled[256];
-    if (find_pickled(directory, pickled))
-        awq_problems_add(problems, AWQ_ERR_INPUT,
-                         "'%s' holds pickled weights ('%s'); convert them to safetensors first",
-                         directory, pickled);
-    else
-        awq_problems_add(problems, AWQ_ERR_INPUT,
-                         "'%s' has no weights: neither " AWQ_INDEX_NAME " nor " AWQ_SINGLE_NAME,
-                         directory);
-    return false;
-}
-
 static bool list_shards(const char *directory, awq_checkpoint_files *files, awq_problems *problems)
 {
     awq_error err;
@@ -147,10 +122,21 @@ static bool list_shards(const char *directory, awq_checkpoint_files *files, awq_
         return false;
     }
     if (awq_path_exists(index)) return list_from_index(files, index, problems);
-    if (!awq_path_exists(single)) return complain_of_no_weights(directory, problems);
-    files->shards = calloc(1, sizeof *files->shards);
-    if (!files->shards || !add_shard(files, AWQ_SINGLE_NAME)) return no_memory(directory, problems);
-    return true;
+    if (awq_path_exists(single)) {
+        files->shards = calloc(1, sizeof *files->shards);
+        if (files->shards && add_shard(files, AWQ_SINGLE_NAME)) return true;
+        return no_memory(directory, problems);
+    }
+    char pickled[256];
+    if (find_pickled(directory, pickled))
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "'%s' holds pickled weights ('%s'); convert them to safetensors first",
+                         directory, pickled);
+    else
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "'%s' has no weights: neither " AWQ_INDEX_NAME " nor " AWQ_SINGLE_NAME,
+                         directory);
+    return false;
 }
 
 bool awq_checkpoint_files_open(const char *directory, awq_checkpoint_files *files,

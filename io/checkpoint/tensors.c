@@ -243,12 +243,6 @@ static void check_unknown(const checker *check)
     finish_names(check, &list, "holds tensors that its config.json does not call for");
 }
 
-/* A single file that could not be opened explains everything that is missing. */
-static bool nothing_is_open(const awq_checkpoint_files *files)
-{
-    return !files->weight_map && !files->shards[0].file;
-}
-
 static void check_model(checker *check)
 {
     name_list missing = {0};
@@ -257,14 +251,6 @@ static void check_model(checker *check)
     limited_finish(&check->mismatches, check->directory, "have another shape or dtype");
     finish_names(check, &missing, "lacks tensors that its config.json calls for");
     check_unknown(check);
-}
-
-static void keep_expected(awq_checkpoint_tensors *tensors)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < tensors->count; i++)
-        if (tensors->items[i].expected) tensors->items[kept++] = tensors->items[i];
-    tensors->count = kept;
 }
 
 void awq_checkpoint_tensors_check(const awq_checkpoint_files *files, const awq_model *model,
@@ -287,6 +273,10 @@ void awq_checkpoint_tensors_check(const awq_checkpoint_files *files, const awq_m
         check_index_entries(&check);
         check_unlisted(&check);
     }
-    if (model && !nothing_is_open(files)) check_model(&check);
-    keep_expected(out);
+    /* a single file that could not be opened explains everything that is missing */
+    if (model && (files->weight_map || files->shards[0].file)) check_model(&check);
+    size_t kept = 0;
+    for (size_t i = 0; i < out->count; i++)
+        if (out->items[i].expected) out->items[kept++] = out->items[i];
+    out->count = kept;
 }

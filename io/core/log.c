@@ -112,20 +112,15 @@ static void append_pair(char line[LINE_BYTES], const awq_log_pair *pair)
 /* ---- as JSON ---- */
 
 /* JSON holds UTF-8 only, and a sentence may quote a file or be cut inside of a character. */
-static void make_utf8(char *text)
-{
-    json_t *probe = json_string(text);
-    for (; !probe && *text; text++)
-        if ((unsigned char)*text >= 0x80) *text = '?';
-    json_decref(probe);
-}
-
 static json_t *json_text(const char *text)
 {
     char clean[LINE_BYTES];
     snprintf(clean, sizeof clean, "%s", text ? text : "");
     replace_controls(clean);
-    make_utf8(clean);
+    json_t *string = json_string(clean);
+    if (string) return string;
+    for (char *c = clean; *c; c++)
+        if ((unsigned char)*c >= 0x80) *c = '?';
     return json_string(clean);
 }
 

@@ -40,38 +40,31 @@ static awq_status open_regular(const char *path, int *fd, struct stat *status, a
     return err->status;
 }
 
-static awq_status read_open_file(int fd, const char *path, size_t size, char **data, size_t *bytes,
-                                 awq_error *err)
-{
-    char *buffer = malloc(size + 1);
-    if (!buffer)
-        return awq_fail(err, AWQ_ERR_MEMORY, "cannot read '%s': no memory for %zu bytes", path,
-                        size);
-    ssize_t got = read_fully(fd, buffer, size);
-    if (got < 0) {
-        free(buffer);
-        return awq_fail(err, AWQ_ERR_IO, "cannot read '%s': %s", path, strerror(errno));
-    }
-    buffer[got] = '\0';
-    *data = buffer;
-    *bytes = (size_t)got;
-    return AWQ_OK;
-}
-
 awq_status awq_file_read(const char *path, size_t max_bytes, char **data, size_t *bytes,
                          awq_error *err)
 {
     int fd;
     struct stat status;
+    char *buffer = NULL;
+    ssize_t got = -1;
     if (open_regular(path, &fd, &status, err)) return err->status;
-    awq_status result;
-    if ((uint64_t)status.st_size > max_bytes)
-        result = awq_fail(err, AWQ_ERR_INPUT, "cannot read '%s': %lld bytes, at most %zu expected",
-                          path, (long long)status.st_size, max_bytes);
-    else
-        result = read_open_file(fd, path, (size_t)status.st_size, data, bytes, err);
+    size_t size = (size_t)status.st_size;
+    if (size > max_bytes)
+        awq_fail(err, AWQ_ERR_INPUT, "cannot read '%s': %zu bytes, at most %zu expected", path,
+                 size, max_bytes);
+    else if (!(buffer = malloc(size + 1)))
+        awq_fail(err, AWQ_ERR_MEMORY, "cannot read '%s': no memory for %zu bytes", path, size);
+    else if ((got = read_fully(fd, buffer, size)) < 0)
+        awq_fail(err, AWQ_ERR_IO, "cannot read '%s': %s", path, strerror(errno));
     close(fd);
-    return result;
+    if (got < 0) {
+        free(buffer);
+        return err->status;
+    }
+    buffer[got] = '\0';
+    *data = buffer;
+    *bytes = (size_t)got;
+    return AWQ_OK;
 }
 
 awq_status awq_file_crc32(const char *path, uint32_t *crc, uint64_t *bytes, awq_error *err)

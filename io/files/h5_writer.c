@@ -62,18 +62,6 @@ awq_status awq_h5_open_sealed(const char *path, const char *expected, hid_t *fil
     return awq_h5_open(path, expected, file, err);
 }
 
-static hid_t create_file(const char *path, bool sealed)
-{
-    hid_t access = awq_h5_access_properties();
-    hid_t create = H5Pcreate(H5P_FILE_CREATE);
-    H5Pset_obj_track_times(create, false);
-    if (sealed) H5Pset_userblock(create, SEAL_BYTES);
-    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
-    H5Pclose(create);
-    H5Pclose(access);
-    return file;
-}
-
 awq_status awq_h5_writer_open(awq_h5_writer *writer, const char *path, bool sealed, uint64_t needed,
                               awq_error *err)
 {
@@ -84,7 +72,13 @@ awq_status awq_h5_writer_open(awq_h5_writer *writer, const char *path, bool seal
         awq_h5_writer_abandon(writer);
         return awq_fail(err, AWQ_ERR_MEMORY, "cannot write '%s': no memory", path);
     }
-    writer->file = create_file(writer->temporary, sealed);
+    hid_t access = awq_h5_access_properties();
+    hid_t create = H5Pcreate(H5P_FILE_CREATE);
+    H5Pset_obj_track_times(create, false);
+    if (sealed) H5Pset_userblock(create, SEAL_BYTES);
+    writer->file = H5Fcreate(writer->temporary, H5F_ACC_TRUNC, create, access);
+    H5Pclose(create);
+    H5Pclose(access);
     if (writer->file >= 0) return AWQ_OK;
     awq_h5_fail_write(err, path, needed);
     awq_h5_writer_abandon(writer);

@@ -28,33 +28,29 @@ struct awq_safetensors {
     const awq_tensor **by_name; /* sorted */
 };
 
-static awq_status map_file(awq_safetensors *file, int fd, awq_error *err)
+static awq_status map_file(awq_safetensors *file, awq_error *err)
 {
+    const char *path = file->path;
     struct stat status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return awq_fail(err, AWQ_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
+    void *map = MAP_FAILED;
     if (fstat(fd, &status))
-        return awq_fail(err, AWQ_ERR_IO, "cannot read '%s': %s", file->path, strerror(errno));
-    if (!S_ISREG(status.st_mode))
-        return awq_fail(err, AWQ_ERR_INPUT, "cannot read '%s': not a regular file", file->path);
-    file->size = (uint64_t)status.st_size;
-    if (file->size < PREFIX_BYTES)
-        return awq_fail(err, AWQ_ERR_CORRUPT,
-                        "'%s' is not a safetensors file: %llu bytes, too short for a header",
-                        file->path, (unsigned long long)file->size);
-    void *map = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (map == MAP_FAILED)
-        return awq_fail(err, AWQ_ERR_IO, "cannot map '%s': %s", file->path, strerror(errno));
-    file->map = map;
-    return AWQ_OK;
-}
-
-static awq_status open_and_map(awq_safetensors *file, awq_error *err)
-{
-    int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return awq_fail(err, AWQ_ERR_IO, "cannot open '%s': %s", file->path, strerror(errno));
-    awq_status status = map_file(file, fd, err);
+        awq_fail(err, AWQ_ERR_IO, "cannot read '%s': %s", path, strerror(errno));
+    else if (!S_ISREG(status.st_mode))
+        awq_fail(err, AWQ_ERR_INPUT, "cannot read '%s': not a regular file", path);
+    else if (status.st_size < PREFIX_BYTES)
+        awq_fail(err, AWQ_ERR_CORRUPT,
+                 "'%s' is not a safetensors file: %lld bytes, too short for a header", path,
+                 (long long)status.st_size);
+    else if ((map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0)) ==
+             MAP_FAILED)
+        awq_fail(err, AWQ_ERR_IO, "cannot map '%s': %s", path, strerror(errno));
     close(fd);
-    return status;
+    if (map == MAP_FAILED) return err->status;
+    file->map = map;
+    file->size = (uint64_t)status.st_size;
+    return AWQ_OK;
 }
 
 static awq_status parse_header(awq_safetensors *file, awq_error *err)
@@ -82,8 +78,11 @@ static int compare_names(const void *left, const void *right)
     return strcmp((*a)->name, (*b)->name);
 }
 
-static awq_status index_names(awq_safetensors *file, awq_error *err)
+static awq_status read_tensors(awq_safetensors *file, awq_error *err)
 {
+    if (awq_safetensors_header_tensors(file->header, file->size - file->data_start, &file->tensors,
+                                       &file->count, err))
+        return awq_error_wrap(err, "'%s'", file->path);
     file->by_name = malloc((file->count + 1) * sizeof *file->by_name);
     if (!file->by_name)
         return awq_fail(err, AWQ_ERR_MEMORY, "cannot open '%s': no memory", file->path);
@@ -96,29 +95,18 @@ static awq_status index_names(awq_safetensors *file, awq_error *err)
     return AWQ_OK;
 }
 
-static awq_status read_file(awq_safetensors *file, awq_error *err)
-{
-    if (open_and_map(file, err) || parse_header(file, err)) return err->status;
-    if (awq_safetensors_header_tensors(file->header, file->size - file->data_start, &file->tensors,
-                                       &file->count, err))
-        return awq_error_wrap(err, "'%s'", file->path);
-    return index_names(file, err);
-}
-
 awq_status awq_safetensors_open(const char *path, awq_safetensors **out, awq_error *err)
 {
     awq_safetensors *file = calloc(1, sizeof *file);
     if (file) file->path = strdup(path);
-    awq_status status;
-    if (!file || !file->path)
-        status = awq_fail(err, AWQ_ERR_MEMORY, "cannot open '%s': no memory", path);
-    else
-        status = read_file(file, err);
-    if (status)
-        awq_safetensors_close(file);
-    else
+    if (!file || !file->path) {
+        awq_fail(err, AWQ_ERR_MEMORY, "cannot open '%s': no memory", path);
+    } else if (!map_file(file, err) && !parse_header(file, err) && !read_tensors(file, err)) {
         *out = file;
-    return status;
+        return AWQ_OK;
+    }
+    awq_safetensors_close(file);
+    return err->status;
 }
 
 void awq_safetensors_close(awq_safetensors *file)

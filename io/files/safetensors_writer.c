@@ -114,33 +114,23 @@ static awq_status check_names(const char *path, const awq_tensor *tensors, size_
     return status;
 }
 
-/* Prefix and JSON, padded with spaces; the caller frees. NULL: no memory. */
-static char *build_header(const awq_tensor *tensors, size_t count, size_t *bytes)
+/* The header: prefix and JSON, padded with spaces. */
+static awq_status open_with_header(awq_safetensors_writer *writer, const awq_tensor *tensors,
+                                   size_t count, awq_error *err)
 {
-    uint64_t offset, length = padded_header_bytes(sum_entries(tensors, count, &offset));
-    char *header = malloc(PREFIX_BYTES + length + 1);
-    if (!header) return NULL;
+    uint64_t length = padded_header_bytes(sum_entries(tensors, count, &writer->data_bytes));
+    uint64_t bytes = PREFIX_BYTES + length, offset = 0;
+    char *header = malloc(bytes + 1);
+    if (!header) return awq_fail(err, AWQ_ERR_MEMORY, "cannot write '%s': no memory", writer->path);
     for (int i = 0; i < PREFIX_BYTES; i++) header[i] = (char)(length >> 8 * i & 0xff);
-    char *at = header + PREFIX_BYTES, *end = at + length;
+    char *at = header + PREFIX_BYTES, *end = header + bytes;
     at += sprintf(at, "%s", HEADER_START);
-    offset = 0;
     for (size_t i = 0; i < count; i++) {
         at += print_entry(at, (size_t)(end - at) + 1, &tensors[i], offset);
         offset += awq_safetensors_data_bytes(&tensors[i]);
     }
     at += sprintf(at, "%s", HEADER_END);
     memset(at, ' ', (size_t)(end - at));
-    *bytes = PREFIX_BYTES + length;
-    return header;
-}
-
-static awq_status open_with_header(awq_safetensors_writer *writer, const awq_tensor *tensors,
-                                   size_t count, awq_error *err)
-{
-    size_t bytes;
-    char *header = build_header(tensors, count, &bytes);
-    if (!header) return awq_fail(err, AWQ_ERR_MEMORY, "cannot write '%s': no memory", writer->path);
-    (void)sum_entries(tensors, count, &writer->data_bytes);
     awq_status status =
         awq_publish_open(writer->path, bytes + writer->data_bytes, &writer->file, err);
     if (!status) status = awq_publish_write(writer->file, header, bytes, err);
@@ -154,16 +144,14 @@ awq_status awq_safetensors_create(const char *path, const awq_tensor *tensors, s
     if (check_names(path, tensors, count, err)) return err->status;
     awq_safetensors_writer *writer = calloc(1, sizeof *writer);
     if (writer) writer->path = strdup(path);
-    awq_status status;
-    if (!writer || !writer->path)
-        status = awq_fail(err, AWQ_ERR_MEMORY, "cannot write '%s': no memory", path);
-    else
-        status = open_with_header(writer, tensors, count, err);
-    if (status)
-        awq_safetensors_writer_free(writer);
-    else
+    if (!writer || !writer->path) {
+        awq_fail(err, AWQ_ERR_MEMORY, "cannot write '%s': no memory", path);
+    } else if (!open_with_header(writer, tensors, count, err)) {
         *out = writer;
-    return status;
+        return AWQ_OK;
+    }
+    awq_safetensors_writer_free(writer);
+    return err->status;
 }
 
 awq_status awq_safetensors_append(awq_safetensors_writer *writer, const void *data, size_t bytes,

@@ -48,18 +48,6 @@ static void fill_shards(const awq_tensor *tensors, size_t count, uint64_t max_by
     close_shard(shards, &shard);
 }
 
-static void name_shards(awq_shards *shards)
-{
-    for (size_t i = 0; i < shards->count; i++) {
-        char *name = shards->items[i].name;
-        size_t room = sizeof shards->items[i].name;
-        if (shards->count == 1)
-            snprintf(name, room, "model.safetensors");
-        else
-            snprintf(name, room, "model-%05zu-of-%05zu.safetensors", i + 1, shards->count);
-    }
-}
-
 awq_status awq_shards_plan(const awq_tensor *tensors, size_t count, uint64_t max_bytes,
                            awq_shards *out, awq_error *err)
 {
@@ -68,7 +56,14 @@ awq_status awq_shards_plan(const awq_tensor *tensors, size_t count, uint64_t max
     if (!shards.items)
         return awq_fail(err, AWQ_ERR_MEMORY, "no memory to plan the shards of %zu tensors", count);
     fill_shards(tensors, count, max_bytes, &shards);
-    name_shards(&shards);
+    for (size_t i = 0; i < shards.count; i++) {
+        char *name = shards.items[i].name;
+        size_t room = sizeof shards.items[i].name;
+        if (shards.count == 1)
+            snprintf(name, room, "model.safetensors");
+        else
+            snprintf(name, room, "model-%05zu-of-%05zu.safetensors", i + 1, shards.count);
+    }
     *out = shards;
     return AWQ_OK;
 }
@@ -79,26 +74,19 @@ void awq_shards_release(awq_shards *shards)
     *shards = (awq_shards){0};
 }
 
-/* The weight_map; *total gets the bytes of all tensors' data. NULL: no memory. */
-static json_t *weight_map(const awq_shards *shards, const awq_tensor *tensors, uint64_t *total)
+json_t *awq_shards_index(const awq_shards *shards, const awq_tensor *tensors)
 {
+    uint64_t total = 0;
     json_t *map = json_object();
     for (size_t i = 0; map && i < shards->count; i++) {
         const awq_shard *shard = &shards->items[i];
         for (size_t j = shard->first; j < shard->first + shard->count; j++) {
-            *total += awq_safetensors_data_bytes(&tensors[j]);
+            total += awq_safetensors_data_bytes(&tensors[j]);
             if (!json_object_set_new(map, tensors[j].name, json_string(shard->name))) continue;
             json_decref(map);
             return NULL;
         }
     }
-    return map;
-}
-
-json_t *awq_shards_index(const awq_shards *shards, const awq_tensor *tensors)
-{
-    uint64_t total = 0;
-    json_t *map = weight_map(shards, tensors, &total);
     if (!map) return NULL;
     return json_pack("{s:{s:I}, s:o}", "metadata", "total_size", (json_int_t)total, "weight_map",
                      map);

@@ -86,28 +86,23 @@ static awq_status pack_zeros(uint32_t *to, const awq_linear_codes *codes, int bi
     return status;
 }
 
-static awq_status pack_scales(char *to, awq_dtype dtype, const awq_linear_codes *codes,
-                              awq_error *err)
-{
-    size_t bytes = awq_dtype_bytes(dtype);
-    for (int64_t i = 0; i < codes->out * codes->groups; i++)
-        if (awq_scale_store(to + (size_t)i * bytes, dtype, codes->scales[i], i / codes->groups,
-                            i % codes->groups, err))
-            return err->status;
-    return AWQ_OK;
-}
-
 static awq_status pack(const awq_quantization *quantization, const awq_linear_codes *codes,
                        void *const to[AWQ_MAX_PARTS], awq_error *err)
 {
     const int64_t shape[2] = {codes->out, codes->in};
     int bits = quantization->bits;
-    int64_t words = awq_words_count(codes->in, bits);
+    int64_t words = awq_words_count(codes->in, bits), groups = codes->groups;
     uint32_t *packed = to[PACKED];
     for (int64_t row = 0; row < codes->out; row++)
         awq_words_pack(packed + row * words, codes->codes + row * codes->in, codes->in, bits);
     memcpy(to[SHAPE], shape, sizeof shape);
-    if (pack_scales(to[SCALE], quantization->scales, codes, err)) return err->status;
+    char *scale = to[SCALE];
+    for (int64_t i = 0; i < codes->out * groups; i++) {
+        if (awq_scale_store(scale, quantization->scales, codes->scales[i], i / groups, i % groups,
+                            err))
+            return err->status;
+        scale += awq_dtype_bytes(quantization->scales);
+    }
     return quantization->symmetric ? check_symmetric(quantization, codes, err)
                                    : pack_zeros(to[ZERO_POINT], codes, bits, err);
 }

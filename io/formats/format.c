@@ -190,20 +190,15 @@ json_t *awq_config_kept(const awq_model *model)
     return list;
 }
 
-/* null where there are none, as AutoAWQ writes it. */
-static json_t *unconverted(const awq_model *model)
-{
-    json_t *list = awq_config_kept(model);
-    if (!list || json_array_size(list)) return list;
-    json_decref(list);
-    return json_null();
-}
-
 json_t *awq_config_of(const awq_model *model, const awq_quantization *quantization,
                       const char *version)
 {
+    json_t *kept = awq_config_kept(model);
+    if (kept && !json_array_size(kept)) { /* null where there are none, as AutoAWQ writes it */
+        json_decref(kept);
+        kept = json_null();
+    }
     return json_pack("{s:s, s:i, s:I, s:b, s:s, s:o}", "quant_method", "awq", "bits",
                      quantization->bits, "group_size", (json_int_t)quantization->group_size,
-                     "zero_point", 1, "version", version, "modules_to_not_convert",
-                     unconverted(model));
+                     "zero_point", 1, "version", version, "modules_to_not_convert", kept);
 }

@@ -140,16 +140,6 @@ static void read_compressed(const awq_config_reader *reader, const json_t *objec
 
 /* ---- both ---- */
 
-static bool check_group_size(const awq_config_reader *reader, const awq_model *model)
-{
-    int64_t size = model->quantization.group_size;
-    if (size == -1 || size > 0) return true;
-    awq_problems_add(reader->problems, AWQ_ERR_INPUT,
-                     "'%s': quantization_config: group_size %lld is not above zero, nor -1",
-                     reader->name, (long long)size);
-    return false;
-}
-
 /* false: it does not fit, and a problem says so. */
 static bool check_linear(const awq_config_reader *reader, const awq_quantization *how,
                          const awq_linear_spec *linear)
@@ -169,27 +159,35 @@ static bool check_linear(const awq_config_reader *reader, const awq_quantization
     return false;
 }
 
-/* The first linear that does not fit, if there is one. */
-static void check_linears(const awq_config_reader *reader, const awq_model *model)
+/* Names the first linear that does not fit, if there is one. */
+static void check(const awq_config_reader *reader, const awq_model *model)
 {
+    const awq_quantization *how = &model->quantization;
+    char reason[AWQ_REASON_BYTES];
+    if (!awq_format_holds(how, reason))
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': quantization_config: %s",
+                         reader->name, reason);
+    if (how->group_size < -1 || how->group_size == 0) {
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': quantization_config: group_size %lld is not above zero, nor -1",
+                         reader->name, (long long)how->group_size);
+        return;
+    }
     for (int kind = 0; kind < model->kinds; kind++)
         for (int i = 0; i < model->kind[kind].linears; i++)
             if (!awq_model_keeps_all(model, kind, i) &&
-                !check_linear(reader, &model->quantization, &model->kind[kind].linear[i]))
+                !check_linear(reader, how, &model->kind[kind].linear[i]))
                 return;
 }
 
-static void check(const awq_config_reader *reader, const awq_model *model)
+static void read_quantization(const awq_config_reader *reader, awq_model *model)
 {
-    char reason[AWQ_REASON_BYTES];
-    if (!awq_format_holds(&model->quantization, reason))
-        awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': quantization_config: %s",
-                         reader->name, reason);
-    if (check_group_size(reader, model)) check_linears(reader, model);
-}
-
-static void read_object(const awq_config_reader *reader, const json_t *object, awq_model *model)
-{
+    const json_t *object = json_object_get(reader->object, "quantization_config");
+    if (!object || json_is_null(object)) return;
+    if (!json_is_object(object)) {
+        awq_config_complain(reader, "key 'quantization_config' is not an object", "");
+        return;
+    }
     size_t before = reader->problems->count;
     const char *method =
         awq_json_string(object, "quant_method", "", reader->name, reader->problems);
@@ -202,16 +200,6 @@ static void read_object(const awq_config_reader *reader, const json_t *object, a
     model->quantized = true;
     model->quantization.scales = awq_format_scale_dtype(model->quantization.format, model->dtype);
     if (reader->problems->count == before) check(reader, model);
-}
-
-static void read_quantization(const awq_config_reader *reader, awq_model *model)
-{
-    const json_t *object = json_object_get(reader->object, "quantization_config");
-    if (!object || json_is_null(object)) return;
-    if (json_is_object(object))
-        read_object(reader, object, model);
-    else
-        awq_config_complain(reader, "key 'quantization_config' is not an object", "");
 }
 
 bool awq_model_config_read(const json_t *config, const char *name, awq_model *out,

@@ -61,28 +61,22 @@ static awq_status check_shape(const awq_boundary_shape *shape, const char *path,
     return AWQ_OK;
 }
 
-static bool put_description(awq_boundary_writer *writer, const char *fingerprint)
-{
-    const awq_boundary_shape *shape = &writer->shape;
-    hid_t file = writer->writer.file;
-    hsize_t all[DIMS] = {(hsize_t)shape->sequences, (hsize_t)shape->length, (hsize_t)shape->hidden};
-    hsize_t chunk[DIMS];
-    tile_shape(shape, 0, chunk);
-    if (!awq_h5_put_int64(file, "layer", shape->layer) ||
-        !awq_h5_put_int64(file, "tile_sequences", shape->tile_sequences) ||
-        !awq_h5_put_string(file, "fingerprint", fingerprint))
-        return false;
-    writer->dataset = awq_h5_create_dataset(file, DATASET_NAME, H5T_IEEE_F32LE, DIMS, all, chunk);
-    return writer->dataset >= 0;
-}
-
 static awq_status create_file(awq_boundary_writer *writer, const char *path,
                               const char *fingerprint, awq_error *err)
 {
-    uint64_t needed = (uint64_t)writer->shape.sequences * sequence_bytes(&writer->shape);
+    const awq_boundary_shape *shape = &writer->shape;
+    hsize_t all[DIMS] = {(hsize_t)shape->sequences, (hsize_t)shape->length, (hsize_t)shape->hidden};
+    hsize_t chunk[DIMS];
+    uint64_t needed = (uint64_t)shape->sequences * sequence_bytes(shape);
     if (awq_h5_writer_open(&writer->writer, path, false, needed, err)) return err->status;
-    if (put_description(writer, fingerprint)) return AWQ_OK;
-    return awq_h5_fail_write(err, path, needed);
+    hid_t file = writer->writer.file;
+    tile_shape(shape, 0, chunk);
+    if (awq_h5_put_int64(file, "layer", shape->layer) &&
+        awq_h5_put_int64(file, "tile_sequences", shape->tile_sequences) &&
+        awq_h5_put_string(file, "fingerprint", fingerprint))
+        writer->dataset =
+            awq_h5_create_dataset(file, DATASET_NAME, H5T_IEEE_F32LE, DIMS, all, chunk);
+    return writer->dataset >= 0 ? AWQ_OK : awq_h5_fail_write(err, path, needed);
 }
 
 awq_status awq_boundary_create(const char *path, const awq_boundary_shape *shape,

@@ -177,15 +177,6 @@ void awq_layer_records_release(awq_layer_records *records)
     *records = (awq_layer_records){0};
 }
 
-static awq_status read_layer(hid_t file, const char *path, int64_t layer, awq_layer_record *record,
-                             awq_error *err)
-{
-    hid_t root = open_layer(file, layer);
-    bool ok = root >= 0 && awq_layer_record_load(root, record) && record->layer == layer;
-    if (root >= 0) H5Gclose(root);
-    return ok ? AWQ_OK : fail_layer(err, path, layer);
-}
-
 awq_status awq_layer_records_read(const char *path, int64_t layer, awq_layer_record *out,
                                   awq_error *err)
 {
@@ -195,8 +186,11 @@ awq_status awq_layer_records_read(const char *path, int64_t layer, awq_layer_rec
     awq_h5_lock();
     awq_status status = awq_h5_open(path, AWQ_STATISTICS_EXPECTED, &file, err);
     if (!status) {
-        status = read_layer(file, path, layer, &record, err);
+        hid_t root = open_layer(file, layer);
+        bool ok = root >= 0 && awq_layer_record_load(root, &record) && record.layer == layer;
+        if (root >= 0) H5Gclose(root);
         H5Fclose(file);
+        if (!ok) status = fail_layer(err, path, layer);
     }
     awq_h5_unlock();
     if (status)

@@ -36,8 +36,11 @@ static void *read_array(hid_t group, const char *name, hid_t memory_type, size_t
 
 #define AWQ_FIELD_GET(field, kind) ok = ok && awq_h5_get_##kind(group, #field, &record->field);
 
-static bool read_group(hid_t group, awq_group_record *record)
+static bool read_group(awq_layer_record *layer, int index, hid_t group, const char *name)
 {
+    awq_group_record *record = &layer->group[index];
+    if (*record->name) return false;
+    snprintf(record->name, sizeof record->name, "%s", name);
     bool ok = true;
     record->channels = record->candidates = -1;
     AWQ_GROUP_FIELD_LIST(AWQ_FIELD_GET)
@@ -65,12 +68,16 @@ static bool read_clip_counts(hid_t group, awq_linear_record *record)
     return ok;
 }
 
-static bool read_linear(hid_t group, awq_linear_record *record)
+static bool read_linear(awq_layer_record *layer, int index, hid_t group, const char *name)
 {
-    bool ok = true;
+    awq_linear_record *record = &layer->linear[index];
+    if (*record->name) return false;
+    snprintf(record->name, sizeof record->name, "%s", name);
+    bool ok = true, of_expert = strchr(name, '.') != NULL; /* "experts.3.up_proj" */
     AWQ_LINEAR_FIELD_LIST(AWQ_FIELD_GET)
 #undef AWQ_FIELD_GET
-    return ok && record->expert >= -1 && read_clip_counts(group, record);
+    return ok && record->expert >= -1 && (record->expert < 0 || of_expert) && record->group >= 0 &&
+           record->group < layer->groups && read_clip_counts(group, record);
 }
 
 /* Opens parent/name; negative: not there. */
@@ -78,8 +85,6 @@ static hid_t open_group(hid_t parent, const char *name)
 {
     return H5Lexists(parent, name, H5P_DEFAULT) > 0 ? H5Gopen2(parent, name, H5P_DEFAULT) : -1;
 }
-
-/* ---- groups and linears, each at its index ---- */
 
 /* What goes over the links of /groups or /linears. */
 typedef struct link_visit {
@@ -112,24 +117,6 @@ static bool visit_links(hid_t file, const char *parent, link_visit *visit)
     return ok;
 }
 
-static bool take_group(awq_layer_record *record, int index, hid_t file, const char *name)
-{
-    awq_group_record *group = &record->group[index];
-    if (*group->name) return false;
-    snprintf(group->name, sizeof group->name, "%s", name);
-    return read_group(file, group);
-}
-
-static bool take_linear(awq_layer_record *record, int index, hid_t file, const char *name)
-{
-    awq_linear_record *linear = &record->linear[index];
-    if (*linear->name) return false;
-    snprintf(linear->name, sizeof linear->name, "%s", name);
-    bool of_expert = strchr(name, '.') != NULL; /* "experts.3.up_proj" */
-    return read_linear(file, linear) && (linear->expert < 0 || of_expert) && linear->group >= 0 &&
-           linear->group < record->groups;
-}
-
 /* More than any layer has (io/model/layer.h). */
 enum { MAX_LINKS = 3 * AWQ_MAX_EXPERTS + 16 };
 
@@ -145,8 +132,8 @@ static int count_links(hid_t file, const char *name)
 /* All indices are taken, since no two links have the same. */
 static bool read_groups_and_linears(hid_t file, awq_layer_record *record)
 {
-    link_visit groups = {record, count_links(file, "groups"), take_group};
-    link_visit linears = {record, count_links(file, "linears"), take_linear};
+    link_visit groups = {record, count_links(file, "groups"), read_group};
+    link_visit linears = {record, count_links(file, "linears"), read_linear};
     return groups.count > 0 && linears.count > 0 &&
            awq_layer_record_allocate(record, groups.count, linears.count) &&
            visit_links(file, "groups", &groups) && visit_links(file, "linears", &linears);
@@ -206,15 +193,6 @@ bool awq_layer_record_load(hid_t root, awq_layer_record *record)
            read_seconds(root, record);
 }
 
-static awq_status read_file(hid_t file, const char *path, const char *fingerprint,
-                            awq_layer_record *record, awq_error *err)
-{
-    if (fingerprint && !awq_h5_string_is(file, "fingerprint", fingerprint))
-        return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' belongs to another job", path);
-    if (awq_layer_record_load(file, record)) return AWQ_OK;
-    return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' lacks parts of " AWQ_RECORD_EXPECTED, path);
-}
-
 awq_status awq_layer_record_read(const char *path, const char *fingerprint, awq_layer_record *out,
                                  awq_error *err)
 {
@@ -224,7 +202,11 @@ awq_status awq_layer_record_read(const char *path, const char *fingerprint, awq_
     awq_h5_lock();
     awq_status status = awq_h5_open_sealed(path, AWQ_RECORD_EXPECTED, &file, err);
     if (!status) {
-        status = read_file(file, path, fingerprint, &record, err);
+        if (fingerprint && !awq_h5_string_is(file, "fingerprint", fingerprint))
+            status = awq_fail(err, AWQ_ERR_CORRUPT, "'%s' belongs to another job", path);
+        else if (!awq_layer_record_load(file, &record))
+            status =
+                awq_fail(err, AWQ_ERR_CORRUPT, "'%s' lacks parts of " AWQ_RECORD_EXPECTED, path);
         H5Fclose(file);
     }
     awq_h5_unlock();

@@ -61,23 +61,7 @@ static bool ends_with(const char *name, size_t length, const char *end)
     return length >= bytes && !strncmp(name + length - bytes, end, bytes);
 }
 
-/* By the name, less its .gz. */
-static awq_status find_format(awq_text *text, awq_error *err)
-{
-    size_t length = strlen(text->path);
-    if (ends_with(text->path, length, ".gz")) length -= 3;
-    text->json =
-        ends_with(text->path, length, ".jsonl") || ends_with(text->path, length, ".ndjson");
-    if (ends_with(text->path, length, ".json") || ends_with(text->path, length, ".parquet"))
-        return awq_fail(err, AWQ_ERR_INPUT,
-                        "'%s' is neither plain text nor .jsonl; write one JSON object a line",
-                        text->path);
-    if (!text->json && text->options.chat)
-        return awq_fail(err, AWQ_ERR_INPUT, "--chat-template needs .jsonl files, and '%s' is none",
-                        text->path);
-    return AWQ_OK;
-}
-
+/* Its format goes by its name, less the .gz. */
 static awq_status open_next(awq_text *text, awq_error *err)
 {
     size_t bytes = strcspn(text->files, "\n");
@@ -87,7 +71,15 @@ static awq_status open_next(awq_text *text, awq_error *err)
     text->path[bytes] = '\0';
     text->files += bytes + (text->files[bytes] == '\n');
     text->counts.files++;
-    if (find_format(text, err)) return err->status;
+    if (ends_with(text->path, bytes, ".gz")) bytes -= 3;
+    text->json = ends_with(text->path, bytes, ".jsonl") || ends_with(text->path, bytes, ".ndjson");
+    if (ends_with(text->path, bytes, ".json") || ends_with(text->path, bytes, ".parquet"))
+        return awq_fail(err, AWQ_ERR_INPUT,
+                        "'%s' is neither plain text nor .jsonl; write one JSON object a line",
+                        text->path);
+    if (!text->json && text->options.chat)
+        return awq_fail(err, AWQ_ERR_INPUT, "--chat-template needs .jsonl files, and '%s' is none",
+                        text->path);
     return awq_text_lines_open(text->path, &text->lines, err);
 }
 
@@ -117,13 +109,6 @@ static bool is_blank(const awq_buffer *line)
     return true;
 }
 
-/* Without "\n" or "\r\n" at the end. */
-static void chomp(awq_buffer *line)
-{
-    if (line->bytes && line->data[line->bytes - 1] == '\n') line->bytes--;
-    if (line->bytes && line->data[line->bytes - 1] == '\r') line->bytes--;
-}
-
 /* ---- documents ---- */
 
 /* Adds lines to the document until it is whole. */
@@ -145,27 +130,17 @@ static awq_status next_plain(awq_text *text, bool *more, awq_error *err)
                             text->path, (long long)text->line);
         if (split == AWQ_TEXT_LINES) break;
     }
-    *more = *more || text->document.bytes;
-    if (split != AWQ_TEXT_FILES) chomp(&text->document);
+    awq_buffer *document = &text->document;
+    *more = *more || document->bytes;
+    if (split == AWQ_TEXT_FILES) return AWQ_OK;
+    if (document->bytes && document->data[document->bytes - 1] == '\n') document->bytes--;
+    if (document->bytes && document->data[document->bytes - 1] == '\r') document->bytes--;
     return AWQ_OK;
-}
-
-static awq_status use_field(awq_text *text, const json_t *object, awq_error *err)
-{
-    const json_t *value = json_object_get(object, text->options.field);
-    if (!value)
-        return awq_fail(err, AWQ_ERR_INPUT, "there is no field '%s'; --field names it",
-                        text->options.field);
-    if (text->options.chat)
-        return awq_chat_render(text->options.chat, value, &text->document, &text->marks, err);
-    if (!json_is_string(value))
-        return awq_fail(err, AWQ_ERR_INPUT, "the field '%s' is no string", text->options.field);
-    return awq_buffer_append(&text->document, json_string_value(value), json_string_length(value),
-                             err);
 }
 
 static awq_status next_json(awq_text *text, bool *more, awq_error *err)
 {
+    const char *field = text->options.field;
     json_error_t why;
     do
         if (next_line(text, more, err)) return err->status;
@@ -174,12 +149,20 @@ static awq_status next_json(awq_text *text, bool *more, awq_error *err)
     text->line = awq_text_lines_number(text->lines);
     json_t *object = json_loadb(text->checked.data, text->checked.bytes,
                                 JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
-    awq_status status = AWQ_OK;
+    const json_t *value = json_object_get(object, field);
+    awq_status status;
     if (!json_is_object(object))
         status = awq_fail(err, AWQ_ERR_INPUT, "no JSON object: %s",
                           object ? "another kind of value" : why.text);
+    else if (!value)
+        status = awq_fail(err, AWQ_ERR_INPUT, "there is no field '%s'; --field names it", field);
+    else if (text->options.chat)
+        status = awq_chat_render(text->options.chat, value, &text->document, &text->marks, err);
+    else if (!json_is_string(value))
+        status = awq_fail(err, AWQ_ERR_INPUT, "the field '%s' is no string", field);
     else
-        status = use_field(text, object, err);
+        status = awq_buffer_append(&text->document, json_string_value(value),
+                                   json_string_length(value), err);
     json_decref(object);
     if (!status) return AWQ_OK;
     return awq_error_wrap(err, "'%s', line %lld", text->path, (long long)text->line);

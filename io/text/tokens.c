@@ -211,11 +211,11 @@ awq_status awq_tokens_write(const char *path, const awq_tokens *tokens, awq_erro
     return status;
 }
 
-static void check_ids(const awq_tokens *tokens, const char *path, int64_t vocab,
-                      awq_problems *problems)
+void awq_tokens_check(const awq_tokens *tokens, const char *path, int64_t vocab,
+                      int64_t max_positions, awq_problems *problems)
 {
-    int64_t bad = 0, first = 0;
-    for (int64_t i = 0; i < tokens->sequences * tokens->length; i++) {
+    int64_t count = tokens->sequences * tokens->length, bad = 0, first = 0;
+    for (int64_t i = 0; i < count; i++) {
         if (tokens->ids[i] >= 0 && tokens->ids[i] < vocab) continue;
         if (!bad++) first = i;
     }
@@ -225,18 +225,11 @@ static void check_ids(const awq_tokens *tokens, const char *path, int64_t vocab,
                          "(sequence %lld, position %lld); tokenize with this model's tokenizer",
                          path, (long long)bad, (long long)vocab, tokens->ids[first],
                          (long long)(first / tokens->length), (long long)(first % tokens->length));
-}
-
-void awq_tokens_check(const awq_tokens *tokens, const char *path, int64_t vocab,
-                      int64_t max_positions, awq_problems *problems)
-{
-    size_t count = (size_t)(tokens->sequences * tokens->length);
-    check_ids(tokens, path, vocab, problems);
     if (tokens->length > max_positions)
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "'%s': sequences of %lld tokens are longer than the model's %lld "
                          "positions; tokenize to shorter ones",
                          path, (long long)tokens->length, (long long)max_positions);
-    if (tokens->mask && !memchr(tokens->mask, 1, count))
+    if (tokens->mask && !memchr(tokens->mask, 1, (size_t)count))
         awq_problems_add(problems, AWQ_ERR_INPUT, "'%s': /mask leaves no token", path);
 }

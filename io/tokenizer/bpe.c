@@ -26,7 +26,7 @@ struct awq_bpe {
     int32_t byte_id[256]; /* byte-level: of the byte; byte_fallback: of <0xNN>; -1: none */
     int32_t ascii_id[128];
     bool all_bytes; /* byte_fallback, and all of <0xNN> are there */
-    bool cuts;      /* a word falls apart before a U+2581 */
+    bool cuts;      /* a word may fall apart before a U+2581: may_cut has the reason */
     awq_cache *cache;
     symbol *symbols; /* [symbol_room] */
     size_t symbol_count, symbol_room;
@@ -51,13 +51,6 @@ static void find_bytes(awq_bpe *bpe)
     }
 }
 
-/* Whether a word may fall apart before a U+2581 at all; may_cut has the reason. */
-static bool can_cut(const awq_bpe *bpe)
-{
-    return !bpe->options.byte_level && !bpe->options.ignore_merges &&
-           awq_vocabulary_find(bpe->vocabulary, AWQ_SPACE_MARK, strlen(AWQ_SPACE_MARK)) >= 0;
-}
-
 awq_status awq_bpe_create(awq_vocabulary *vocabulary, const awq_bpe_options *options, awq_bpe **out,
                           awq_error *err)
 {
@@ -77,7 +70,8 @@ awq_status awq_bpe_create(awq_vocabulary *vocabulary, const awq_bpe_options *opt
                             "not supported",
                             b);
         }
-    bpe->cuts = can_cut(bpe);
+    bpe->cuts = !options->byte_level && !options->ignore_merges &&
+                awq_vocabulary_find(vocabulary, AWQ_SPACE_MARK, strlen(AWQ_SPACE_MARK)) >= 0;
     if (awq_cache_create(&bpe->cache, err)) {
         awq_bpe_free(bpe);
         return err->status;
@@ -236,14 +230,6 @@ static awq_status put(const awq_piece *word, int32_t id, size_t end, awq_ids *ou
     return awq_ids_append(out, id, word->marks && word->marks[end - 1], err);
 }
 
-static awq_status put_cached(const awq_cached *cached, const awq_piece *word, awq_ids *out,
-                             awq_error *err)
-{
-    for (size_t i = 0; i < cached->count; i++)
-        if (put(word, cached->tokens[i].id, cached->tokens[i].end, out, err)) return err->status;
-    return AWQ_OK;
-}
-
 static awq_status encode_new(awq_bpe *bpe, const awq_piece *word, awq_ids *out, awq_error *err)
 {
     if (reserve(bpe, word->bytes, err)) return err->status;
@@ -266,8 +252,11 @@ static awq_status encode_new(awq_bpe *bpe, const awq_piece *word, awq_ids *out, 
 static awq_status encode_part(awq_bpe *bpe, const awq_piece *word, awq_ids *out, awq_error *err)
 {
     awq_cached cached;
-    if (awq_cache_find(bpe->cache, word->text, word->bytes, &cached))
-        return put_cached(&cached, word, out, err);
+    if (awq_cache_find(bpe->cache, word->text, word->bytes, &cached)) {
+        for (size_t i = 0; i < cached.count; i++)
+            if (put(word, cached.tokens[i].id, cached.tokens[i].end, out, err)) return err->status;
+        return AWQ_OK;
+    }
     if (bpe->options.ignore_merges) {
         int32_t id = awq_vocabulary_find_text(bpe->vocabulary, word->text, word->bytes);
         if (id >= 0) return put(word, id, word->bytes, out, err);
