@@ -5,10 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/checkpoint/claims.h"
 #include "io/checkpoint/expected.h"
-#include "io/checkpoint/shard_files.h"
-#include "io/checkpoint/tensors.h"
+#include "io/checkpoint/parts.h"
 #include "io/files/file.h"
 #include "io/files/json.h"
 #include "io/files/path.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "io/checkpoint/claims.h"
+#include "io/checkpoint/parts.h"
 
 #include <stdio.h>
 #include <string.h>

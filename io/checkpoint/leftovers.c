@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "io/checkpoint/checkpoint.h"
-#include "io/checkpoint/shard_files.h"
+#include "io/checkpoint/parts.h"
 
 /* transformers takes model.safetensors before an index; engines without an index take every
  * *.safetensors; vLLM and transformers read a second quantization's configuration. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "io/checkpoint/shard_files.h"
+#include "io/checkpoint/parts.h"
 
 #include <dirent.h>
 #include <stdlib.h>

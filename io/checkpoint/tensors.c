@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "io/checkpoint/tensors.h"
+#include "io/checkpoint/parts.h"
 
 #include <stdarg.h>
 #include <stdio.h>

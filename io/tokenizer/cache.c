@@ -62,19 +62,15 @@ bool awq_cache_find(const awq_cache *cache, const char *word, size_t bytes, awq_
     return true;
 }
 
-static void empty(awq_cache *cache)
-{
-    memset(cache->places, 0, sizeof cache->places);
-    cache->entries = cache->text_bytes = cache->token_count = 0;
-}
-
 void awq_cache_begin(awq_cache *cache, const char *word, size_t bytes)
 {
     cache->adding = NULL;
     if (!bytes || bytes > WORD_BYTES) return;
     if (cache->entries >= PLACES / 2 || cache->text_bytes + bytes > TEXT_BYTES ||
-        cache->token_count + bytes > TOKENS) /* a word has no more tokens than bytes */
-        empty(cache);
+        cache->token_count + bytes > TOKENS) { /* a word has no more tokens than bytes */
+        memset(cache->places, 0, sizeof cache->places);
+        cache->entries = cache->text_bytes = cache->token_count = 0;
+    }
     uint64_t hash = awq_hash_bytes(word, bytes);
     cache->adding = cache->places + (place_of(cache, word, bytes, hash) - cache->places);
     memcpy(cache->text + cache->text_bytes, word, bytes);

@@ -13,11 +13,6 @@ typedef struct reader {
     char what[96];
 } reader;
 
-static awq_status no_memory(const reader *in, awq_error *err)
-{
-    return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", in->name);
-}
-
 static awq_status refuse(const reader *in, const char *why, awq_error *err)
 {
     return awq_fail(err, AWQ_ERR_INPUT, "'%s': %s: %s", in->name, in->what, why);
@@ -37,7 +32,7 @@ static awq_status set_text(const reader *in, awq_step *step, const json_t *value
 {
     if (!json_is_string(value)) return refuse(in, "a text is missing", err);
     step->text = strdup(json_string_value(value));
-    return step->text ? AWQ_OK : no_memory(in, err);
+    return step->text ? AWQ_OK : awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", in->name);
 }
 
 /* {"String": "..."} or {"Regex": "..."}. */

@@ -52,14 +52,6 @@ static bool fold_by(channel *c, float s, bool offset, awq_dtype dtype)
     return isfinite(c->folded) && isfinite(c->s) && c->s > 0;
 }
 
-/* A channel where it cannot be keeps n, and s = 1. */
-static void fold_channel(channel *c, bool offset, awq_dtype dtype)
-{
-    if (fold_by(c, c->s, offset, dtype) || fold_by(c, 1, offset, dtype)) return;
-    c->folded = c->original; /* 0 */
-    c->s = 1;
-}
-
 static bool are_ones(const float *s, int64_t count)
 {
     for (int64_t i = 0; i < count; i++)
@@ -82,9 +74,13 @@ static awq_status plan_norm(awq_quantizer *quantizer, int norm, awq_error *err)
     if (are_ones(s, spec->width)) return AWQ_OK; /* it stays as it is, bit for bit */
     float *stored = quantizer->out->norm[norm] = awq_allocate(bytes, "a norm", err);
     if (!stored) return err->status;
+    awq_dtype dtype = quantizer->decoder->norm_dtype[norm];
     for (int64_t i = 0; i < spec->width; i++) {
         channel c = {.original = original[i], .s = s[i]};
-        fold_channel(&c, spec->offset, quantizer->decoder->norm_dtype[norm]);
+        if (!fold_by(&c, s[i], spec->offset, dtype) && !fold_by(&c, 1, spec->offset, dtype)) {
+            c.folded = c.original; /* 0: it keeps n, and s = 1 */
+            c.s = 1;
+        }
         stored[i] = c.stored;
         folded[i] = c.folded;
         s[i] = c.s;

@@ -41,11 +41,6 @@ static bool is_held(const awq_quantizer *quantizer, int64_t rows)
     return quantizer->spec->mlps.experts && statistics->choice && statistics->choice_rows >= rows;
 }
 
-static void hold_routing(const awq_quantizer *quantizer, int64_t rows)
-{
-    if (is_held(quantizer, rows)) quantizer->scratch->routing.held = quantizer->statistics->choice;
-}
-
 /* By how much the largest logit that was not chosen is above the least that was. */
 static float passed_by(const float *logits, int64_t experts, const int32_t *chosen, int64_t active)
 {
@@ -107,14 +102,6 @@ typedef struct difference {
     double added; /* sum of (output - input)^2 */
 } difference;
 
-static awq_status nonfinite_output(int64_t index, int64_t hidden, awq_error *err)
-{
-    return awq_fail(err, AWQ_ERR_NUMERIC,
-                    "the layer's output is not finite at token %lld, channel %lld of the first "
-                    "tile: the model overflows in the compute type",
-                    (long long)(index / hidden), (long long)(index % hidden));
-}
-
 /* Adds `rows` rows from `row` on; host has room for three times CHECK_ROWS rows. */
 static awq_status add_rows(const awq_quantizer *quantizer, const awq_kept_tokens *check,
                            int64_t row, int64_t rows, float *host, difference *sum, awq_error *err)
@@ -129,7 +116,11 @@ static awq_status add_rows(const awq_quantizer *quantizer, const awq_kept_tokens
         be->download(quantizer->device, input, check->input + first, bytes, err))
         return err->status;
     for (int64_t i = 0; i < count; i++) {
-        if (!isfinite(before[i])) return nonfinite_output(first + i, hidden, err);
+        if (!isfinite(before[i]))
+            return awq_fail(err, AWQ_ERR_NUMERIC,
+                            "the layer's output is not finite at token %lld, channel %lld of the "
+                            "first tile: the model overflows in the compute type",
+                            (long long)(row + i / hidden), (long long)(i % hidden));
         double error = (double)after[i] - (double)before[i];
         double added = (double)before[i] - (double)input[i];
         sum->error += error * error;
@@ -166,7 +157,8 @@ static awq_status run_layer(const awq_quantizer *quantizer, const awq_kept_token
         check->sequences * check->length > quantizer->scratch->size.checked)
         return awq_fail(err, AWQ_ERR_INTERNAL, "the folding check does not fit the scratch");
     quantizer->be->copy(quantizer->device, out, check->input, (size_t)elements * sizeof *out);
-    hold_routing(quantizer, check->sequences * check->length);
+    if (is_held(quantizer, check->sequences * check->length))
+        quantizer->scratch->routing.held = quantizer->statistics->choice;
     awq_status status = awq_decoder_forward(&(awq_forward){.device = quantizer->device,
                                                            .model = quantizer->model,
                                                            .decoder = quantizer->decoder,

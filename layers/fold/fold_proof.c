@@ -186,27 +186,21 @@ static awq_status unfold_rows(awq_quantizer *quantizer, int linear, awq_error *e
     return scale_weight(quantizer, linear, NULL, rows, err);
 }
 
-/* What absorbed a group's scales gets them back. */
-static awq_status unfold_producer(awq_quantizer *quantizer, const awq_producer *producer,
-                                  awq_error *err)
-{
-    int norm = producer->norm;
-    if (producer->by == AWQ_BY_ROWS) return unfold_rows(quantizer, producer->rows.linear, err);
-    if (producer->by == AWQ_BY_NORM)
-        quantizer->be->upload(quantizer->device, quantizer->decoder->norm[norm],
-                              quantizer->original_norm[norm],
-                              (size_t)quantizer->spec->norm[norm].width * sizeof(float));
-    return AWQ_OK;
-}
-
 awq_status awq_fold_proof_unfold(awq_quantizer *quantizer, int index, awq_error *err)
 {
     const awq_group_spec *group = &quantizer->spec->group[index];
+    const awq_producer *producer = &group->producer;
+    int norm = producer->norm;
     for (int i = 0; i < group->count; i++) {
         float *columns =
             excess_columns(quantizer, index, quantizer->out->record.group[index].scales, err);
         int linear = awq_group_reader(quantizer->spec, group, i);
         if (!columns || scale_weight(quantizer, linear, columns, NULL, err)) return err->status;
     }
-    return unfold_producer(quantizer, &group->producer, err);
+    if (producer->by == AWQ_BY_ROWS) return unfold_rows(quantizer, producer->rows.linear, err);
+    if (producer->by == AWQ_BY_NORM)
+        quantizer->be->upload(quantizer->device, quantizer->decoder->norm[norm],
+                              quantizer->original_norm[norm],
+                              (size_t)quantizer->spec->norm[norm].width * sizeof(float));
+    return AWQ_OK;
 }

@@ -99,34 +99,27 @@ static awq_status read_linear(awq_device *device, const awq_checkpoint *checkpoi
     return awq_vector_load(device, bias, 0, decoder->bias[linear], err);
 }
 
-/* Fills the arrays of a placed decoder. Waits. */
-static awq_status read_layer(awq_device *device, const awq_checkpoint *checkpoint,
-                             const awq_decoder *decoder, const awq_staging *staging, awq_error *err)
-{
-    const awq_layer_spec *spec = decoder->spec;
-    for (int linear = 0; linear < spec->linears; linear++)
-        if (read_linear(device, checkpoint, decoder, staging, linear, err)) return err->status;
-    for (int norm = 0; norm < spec->norms; norm++)
-        if (awq_vector_load(device, awq_checkpoint_norm(checkpoint, decoder->index, norm),
-                            spec->norm[norm].offset, decoder->norm[norm], err))
-            return err->status;
-    return device->backend->sync(device, err);
-}
-
+/* Places and fills the arrays of a decoder. Waits. */
 static awq_status fill(awq_device *device, const awq_checkpoint *checkpoint, awq_decoder *decoder,
                        awq_error *err)
 {
     const awq_backend *be = device->backend;
     const awq_model *model = awq_checkpoint_model(checkpoint);
+    const awq_layer_spec *spec = decoder->spec;
     awq_staging staging = {0};
-    uint64_t bytes = layer_bytes(model, be->compute_bytes, decoder->spec);
+    uint64_t bytes = layer_bytes(model, be->compute_bytes, spec);
     if (be->alloc(device, bytes, "the weights of a layer", &decoder->arena, err))
         return err->status;
-    place(&(awq_arena){.base = decoder->arena}, model, be->compute_bytes, decoder->spec, decoder,
-          &staging);
-    for (int norm = 0; norm < decoder->spec->norms; norm++)
-        decoder->norm_dtype[norm] = awq_checkpoint_norm(checkpoint, decoder->index, norm)->dtype;
-    return read_layer(device, checkpoint, decoder, &staging, err);
+    place(&(awq_arena){.base = decoder->arena}, model, be->compute_bytes, spec, decoder, &staging);
+    for (int linear = 0; linear < spec->linears; linear++)
+        if (read_linear(device, checkpoint, decoder, &staging, linear, err)) return err->status;
+    for (int norm = 0; norm < spec->norms; norm++) {
+        const awq_tensor *tensor = awq_checkpoint_norm(checkpoint, decoder->index, norm);
+        decoder->norm_dtype[norm] = tensor->dtype;
+        if (awq_vector_load(device, tensor, spec->norm[norm].offset, decoder->norm[norm], err))
+            return err->status;
+    }
+    return be->sync(device, err);
 }
 
 awq_status awq_decoder_load(awq_device *device, const awq_checkpoint *checkpoint, int64_t index,

@@ -23,14 +23,6 @@ static void run_gate_up(forward_pass *pass, const awq_mlp_spec *mlp, const forwa
     awq_forward_gather(pass, down->group, &inner);
 }
 
-static void run_dense(forward_pass *pass, const forward_rows *rows)
-{
-    const awq_mlp_spec *mlp = &pass->spec->mlps.mlp[0];
-    run_gate_up(pass, mlp, rows);
-    awq_forward_linear_add(pass, mlp->down, pass->sum,
-                           &(forward_rows){pass->scratch->gate, rows->mask, rows->count});
-}
-
 /* ---- which rows go where ---- */
 
 static int64_t choices(const forward_pass *pass)
@@ -72,25 +64,18 @@ static awq_status fetch_choice(const forward_pass *pass, awq_error *err)
     return pass->be->download(pass->device, host->mask, pass->mask, (size_t)pass->rows, err);
 }
 
-/* host->first [experts + 1]: where each expert's rows begin in the lists. */
-static void count_rows(const forward_pass *pass)
-{
-    awq_routing_lists *host = pass->scratch->routing.host;
-    int64_t experts = pass->spec->mlps.experts;
-    memset(host->first, 0, (size_t)(experts + 1) * sizeof *host->first);
-    for (int64_t i = 0; i < choices(pass); i++) host->first[host->expert[i] + 1]++;
-    for (int64_t e = 0; e < experts; e++) host->first[e + 1] += host->first[e];
-}
-
 /* The rows of each expert, ascending, with their weights and mask, to the device. */
 static void sort_rows(const forward_pass *pass)
 {
     const awq_routing *routing = &pass->scratch->routing;
     awq_routing_lists *host = pass->scratch->routing.host;
-    int64_t active = pass->spec->mlps.active, count = choices(pass);
+    int64_t active = pass->spec->mlps.active, experts = pass->spec->mlps.experts;
+    int64_t count = choices(pass);
     bool masked = pass->mask && pass->statistics;
-    count_rows(pass);
-    memcpy(host->next, host->first, (size_t)pass->spec->mlps.experts * sizeof *host->next);
+    memset(host->first, 0, (size_t)(experts + 1) * sizeof *host->first);
+    for (int64_t i = 0; i < count; i++) host->first[host->expert[i] + 1]++;
+    for (int64_t e = 0; e < experts; e++) host->first[e + 1] += host->first[e];
+    memcpy(host->next, host->first, (size_t)experts * sizeof *host->next);
     for (int64_t i = 0; i < count; i++) {
         int64_t at = host->next[host->expert[i]]++;
         host->row[at] = (int32_t)(i / active);
@@ -120,18 +105,6 @@ static awq_status keep_choice(const forward_pass *pass, awq_error *err)
 
 /* ---- what is done with them ---- */
 
-/* Tokens of an expert that count. */
-static void count_tokens(const forward_pass *pass, const awq_mlp_spec *mlp, int64_t first,
-                         int64_t count)
-{
-    const awq_routing_lists *host = pass->scratch->routing.host;
-    int64_t tokens = pass->mask ? 0 : count;
-    if (!pass->statistics) return;
-    for (int64_t i = first; pass->mask && i < first + count; i++)
-        tokens += host->sorted_mask[i] != 0;
-    pass->statistics->group_tokens[pass->spec->linear[mlp->down].group] += tokens;
-}
-
 /* sum[rows] += weight * what the MLP puts out; rows NULL: all. */
 static void run_mlp(forward_pass *pass, const awq_mlp_spec *mlp, const forward_rows *rows,
                     const int32_t *at, const float *weight)
@@ -153,12 +126,16 @@ static void run_expert(forward_pass *pass, const awq_mlp_spec *mlp, const void *
     bool masked = pass->mask && pass->statistics;
     forward_rows rows = {routing->x, masked ? routing->mask + first : NULL, count};
     if (!count) return;
-    count_tokens(pass, mlp, first, count);
     pass->be->gather_rows(pass->device, routing->x, x, routing->row + first, count,
                           pass->model->hidden);
-    if (pass->statistics)
+    if (pass->statistics) {
+        int64_t tokens = masked ? 0 : count; /* that count */
+        for (int64_t i = first; masked && i < first + count; i++)
+            tokens += host->sorted_mask[i] != 0;
+        pass->statistics->group_tokens[pass->spec->linear[mlp->down].group] += tokens;
         awq_forward_gram(pass, pass->statistics->expert_gram[mlp->expert], &rows,
                          pass->model->hidden);
+    }
     run_mlp(pass, mlp, &rows, routing->row + first, routing->sorted_weight + first);
 }
 
@@ -191,7 +168,10 @@ static void run_experts(forward_pass *pass, const forward_rows *rows)
 awq_status awq_forward_mlps(forward_pass *pass, const forward_rows *rows, awq_error *err)
 {
     if (!pass->spec->mlps.experts) {
-        run_dense(pass, rows);
+        const awq_mlp_spec *mlp = &pass->spec->mlps.mlp[0];
+        run_gate_up(pass, mlp, rows);
+        awq_forward_linear_add(pass, mlp->down, pass->sum,
+                               &(forward_rows){pass->scratch->gate, rows->mask, rows->count});
         return AWQ_OK;
     }
     run_router(pass, rows);

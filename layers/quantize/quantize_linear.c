@@ -78,31 +78,24 @@ static awq_status measure(const linear_job *job, const void *d, double *sum, awq
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, flops, err);
 }
 
-/* Column scales and row divisors to the device. */
-static void upload_scales(linear_job *job)
-{
-    awq_quantizer *quantizer = job->quantizer;
-    const float *scales =
-        quantizer->out->record.group[job->quantizer->spec->linear[job->linear].group].scales;
-    const float *divisors = quantizer->row_divisors[job->linear];
-    quantizer->be->upload(quantizer->device, quantizer->columns, scales,
-                          (size_t)job->extent.in * sizeof *scales);
-    job->columns = quantizer->columns;
-    if (divisors) {
-        quantizer->be->upload(quantizer->device, quantizer->rows, divisors,
-                              (size_t)job->extent.out * sizeof *divisors);
-        job->rows = quantizer->rows;
-    }
-}
-
-/* folded = weight * columns / rows. */
+/* folded = weight * columns / rows, which are uploaded for it. */
 static void fold(linear_job *job)
 {
     awq_quantizer *quantizer = job->quantizer;
-    upload_scales(job);
-    quantizer->be->fold(quantizer->device, quantizer->folded,
-                        quantizer->decoder->weight[job->linear], job->columns, job->rows,
-                        job->extent);
+    const awq_backend *be = quantizer->be;
+    const awq_linear_spec *spec = &quantizer->spec->linear[job->linear];
+    const float *scales = quantizer->out->record.group[spec->group].scales;
+    const float *divisors = quantizer->row_divisors[job->linear];
+    be->upload(quantizer->device, quantizer->columns, scales,
+               (size_t)job->extent.in * sizeof *scales);
+    job->columns = quantizer->columns;
+    if (divisors) {
+        be->upload(quantizer->device, quantizer->rows, divisors,
+                   (size_t)job->extent.out * sizeof *divisors);
+        job->rows = quantizer->rows;
+    }
+    be->fold(quantizer->device, quantizer->folded, quantizer->decoder->weight[job->linear],
+             job->columns, job->rows, job->extent);
 }
 
 static awq_status count_clipped(const linear_job *job, awq_error *err)
@@ -135,30 +128,22 @@ static awq_status clip(const linear_job *job, awq_error *err)
                               awq_clip_flops(quantizer->clip.shape, job->extent, &job->grid), err);
 }
 
-static awq_status download_codes(const linear_job *job, awq_error *err)
+static awq_status quantize(const linear_job *job, bool clipped, awq_error *err)
 {
-    const awq_quantizer *quantizer = job->quantizer;
+    awq_quantizer *quantizer = job->quantizer;
     const awq_backend *be = quantizer->be;
     awq_quantized_linear *out = job->out;
     size_t weights = (size_t)awq_extent_elements(job->extent), groups = (size_t)job->groups;
+    be->quantize(quantizer->device, quantizer->codes, quantizer->steps, quantizer->zeros,
+                 quantizer->folded, clipped ? &quantizer->clip : NULL, job->extent, &job->grid);
+    if (quantizer->recipe->rounding == AWQ_ROUNDING_FEEDBACK &&
+        feed_back(quantizer, job->linear, err))
+        return err->status;
     if (be->download(quantizer->device, out->codes, quantizer->codes, weights, err) ||
         be->download(quantizer->device, out->scales, quantizer->steps, groups * sizeof *out->scales,
                      err) ||
         be->download(quantizer->device, out->zeros, quantizer->zeros, groups, err))
         return err->status;
-    return AWQ_OK;
-}
-
-static awq_status quantize(const linear_job *job, bool clipped, awq_error *err)
-{
-    awq_quantizer *quantizer = job->quantizer;
-    quantizer->be->quantize(quantizer->device, quantizer->codes, quantizer->steps, quantizer->zeros,
-                            quantizer->folded, clipped ? &quantizer->clip : NULL, job->extent,
-                            &job->grid);
-    if (quantizer->recipe->rounding == AWQ_ROUNDING_FEEDBACK &&
-        feed_back(quantizer, job->linear, err))
-        return err->status;
-    if (download_codes(job, err)) return err->status;
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
 }
 

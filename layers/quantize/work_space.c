@@ -75,15 +75,6 @@ uint64_t awq_quantize_bytes(const awq_model *model, const awq_recipe *recipe, in
     return bytes;
 }
 
-static awq_status check_grid(const awq_quantizer *quantizer, int linear, awq_error *err)
-{
-    const awq_linear_spec *spec = &quantizer->spec->linear[linear];
-    int64_t size = awq_quantizer_grid(quantizer, linear).group_size;
-    if (size >= 1 && spec->in % size == 0) return AWQ_OK;
-    return awq_fail(err, AWQ_ERR_INPUT, "group size %lld does not divide the %lld columns of '%s'",
-                    (long long)size, (long long)spec->in, awq_linear_short_name(spec));
-}
-
 static awq_status check_request(const awq_quantizer *quantizer, awq_error *err)
 {
     const awq_layer_spec *spec = quantizer->spec;
@@ -91,9 +82,14 @@ static awq_status check_request(const awq_quantizer *quantizer, awq_error *err)
         return awq_fail(err, AWQ_ERR_INPUT, "no calibration token counts: the mask leaves none");
     if (quantizer->recipe->objective == AWQ_OBJECTIVE_MODULE && spec->mlps.experts)
         return awq_fail(err, AWQ_ERR_INPUT, "the module objective is for dense layers only");
-    for (int linear = 0; linear < spec->linears; linear++)
-        if (!awq_quantizer_keeps(quantizer, linear) && check_grid(quantizer, linear, err))
-            return err->status;
+    for (int i = 0; i < spec->linears; i++) {
+        const awq_linear_spec *linear = &spec->linear[i];
+        int64_t size = awq_quantizer_grid(quantizer, i).group_size;
+        if (awq_quantizer_keeps(quantizer, i) || (size >= 1 && linear->in % size == 0)) continue;
+        return awq_fail(err, AWQ_ERR_INPUT,
+                        "group size %lld does not divide the %lld columns of '%s'", (long long)size,
+                        (long long)linear->in, awq_linear_short_name(linear));
+    }
     return AWQ_OK;
 }
 

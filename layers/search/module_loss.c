@@ -162,23 +162,21 @@ static awq_status run_half(awq_quantizer *quantizer, const awq_decoder *decoder,
                             half, input, sum, err);
 }
 
-/* The attention's output added to its input: what the MLP reads. */
-static awq_status run_attention(awq_quantizer *quantizer, const kept_tile *tile, awq_error *err)
-{
-    float *hidden = quantizer->module.input + tile->offset;
-    quantizer->be->copy(quantizer->device, hidden, quantizer->kept->input + tile->offset,
-                        tile_bytes(quantizer, tile));
-    return run_half(quantizer, quantizer->decoder, AWQ_HALF_ATTENTION, hidden, hidden, tile, err);
-}
-
 static awq_status run_module(awq_quantizer *quantizer, awq_half half, const kept_tile *tile,
                              awq_error *err)
 {
+    const awq_decoder *decoder = quantizer->decoder;
+    size_t bytes = tile_bytes(quantizer, tile);
+    if (half == AWQ_HALF_MLP) { /* it reads the attention's output added to its input */
+        float *hidden = quantizer->module.input + tile->offset;
+        quantizer->be->copy(quantizer->device, hidden, quantizer->kept->input + tile->offset,
+                            bytes);
+        if (run_half(quantizer, decoder, AWQ_HALF_ATTENTION, hidden, hidden, tile, err))
+            return err->status;
+    }
     float *output = quantizer->module.output + tile->offset;
-    if (half == AWQ_HALF_MLP && run_attention(quantizer, tile, err)) return err->status;
-    quantizer->be->zero(quantizer->device, output, tile_bytes(quantizer, tile));
-    return run_half(quantizer, quantizer->decoder, half, tile_input(quantizer, half, tile), output,
-                    tile, err);
+    quantizer->be->zero(quantizer->device, output, bytes);
+    return run_half(quantizer, decoder, half, tile_input(quantizer, half, tile), output, tile, err);
 }
 
 /* A copy of the layer, with places for what is on trial. */
@@ -242,31 +240,25 @@ static awq_status divide_norm(awq_quantizer *quantizer, const awq_group_record *
     return AWQ_OK;
 }
 
-/* W s, unquantized: of a linear that is kept in full precision. */
-static void scale_weight(awq_quantizer *quantizer, int linear, void *weight)
-{
-    awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
-    quantizer->be->fold(quantizer->device, quantizer->folded, quantizer->decoder->weight[linear],
-                        quantizer->columns, NULL, extent);
-    quantizer->be->narrow(quantizer->device, weight, quantizer->folded,
-                          (size_t)awq_extent_elements(extent));
-}
-
 static void quantize_consumers(awq_quantizer *quantizer, const awq_group_spec *group, bool clipped,
                                double *flops)
 {
+    const awq_backend *be = quantizer->be;
     for (int i = 0; i < group->count; i++) {
         int linear = awq_group_reader(quantizer->spec, group, i);
         awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
         awq_grid grid = awq_quantizer_grid(quantizer, linear);
         void *weight = quantizer->module.decoder.weight[linear];
-        if (awq_quantizer_keeps(quantizer, linear)) {
-            scale_weight(quantizer, linear, weight);
+        if (awq_quantizer_keeps(quantizer, linear)) { /* W s, unquantized */
+            be->fold(quantizer->device, quantizer->folded, quantizer->decoder->weight[linear],
+                     quantizer->columns, NULL, extent);
+            be->narrow(quantizer->device, weight, quantizer->folded,
+                       (size_t)awq_extent_elements(extent));
             continue;
         }
         awq_trial_codes(quantizer, linear, clipped && awq_is_clipped(quantizer, linear), flops);
-        quantizer->be->dequantize(quantizer->device, weight, quantizer->codes, quantizer->steps,
-                                  quantizer->zeros, extent, &grid);
+        be->dequantize(quantizer->device, weight, quantizer->codes, quantizer->steps,
+                       quantizer->zeros, extent, &grid);
     }
 }
 
