@@ -102,21 +102,10 @@ static void run_sweep(clip_block *block, int sweep)
     for (int64_t r = 0; r < block->rows; r++) choose_cut(block, r, sweep);
 }
 
-static void store_steps(const clip_block *block)
-{
-    const clip_job *job = block->job;
-    int64_t groups = job->extent.in / job->grid->group_size;
-    for (int64_t r = 0; r < block->rows; r++) {
-        uint8_t *step = job->clip->steps + (block->row + r) * groups + block->group;
-        *step = (uint8_t)block->best[r].above;
-        if (job->clip->shape == AWQ_CLIP_ASYMMETRIC)
-            step[job->extent.out * groups] = (uint8_t)block->best[r].below;
-    }
-}
-
 static void run_block(void *context, int64_t index, int thread)
 {
     const clip_job *job = context;
+    bool asymmetric = job->clip->shape == AWQ_CLIP_ASYMMETRIC;
     int64_t size = job->grid->group_size, groups = job->extent.in / size;
     int64_t row = index / groups * job->block_rows;
     clip_block block = {.job = job,
@@ -126,9 +115,13 @@ static void run_block(void *context, int64_t index, int thread)
                         .e = cpu_scratch(job->device, thread)};
     block.ge = block.e + job->block_rows * AWQ_CLIP_STEPS * size;
     for (int64_t r = 0; r < block.rows; r++) block.best[r] = (cut){.error = INFINITY};
-    int count = job->clip->shape == AWQ_CLIP_ASYMMETRIC ? ASYMMETRIC_SWEEPS : 1;
+    int count = asymmetric ? ASYMMETRIC_SWEEPS : 1;
     for (int i = 0; i < count; i++) run_sweep(&block, sweeps[i]);
-    store_steps(&block);
+    for (int64_t r = 0; r < block.rows; r++) {
+        uint8_t *step = job->clip->steps + (row + r) * groups + block.group;
+        *step = (uint8_t)block.best[r].above;
+        if (asymmetric) step[job->extent.out * groups] = (uint8_t)block.best[r].below;
+    }
 }
 
 void clip_search_cpu(awq_device *device, const awq_clip *clip, const float *folded,

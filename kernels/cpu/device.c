@@ -102,3 +102,8 @@ awq_status cpu_status(awq_device *device, awq_error *err)
     *err = cpu(device)->error;
     return err->status;
 }
+
+#define MEMBER(verb) .verb = verb##_cpu,
+const awq_backend awq_backend_cpu = {
+    .name = "cpu", .compute_bytes = sizeof(float), AWQ_VERB_LIST(MEMBER)};
+#undef MEMBER

@@ -94,29 +94,24 @@ static void load_tile(const feedback_job *job, feedback_tile *tile)
             tile->t[c * FEEDBACK_LD + r] += tile->staged[r * cols + c];
 }
 
-static void round_tile_column(const feedback_job *job, feedback_tile *tile, int64_t first,
-                              int64_t c)
-{
-    int64_t in = job->extent.in, rows = tile->rows, column = job->order[tile->col + c];
-    const float *factor = job->factor + tile->col * in + tile->col + c; /* its column */
-    int64_t at = c * FEEDBACK_LD;
-    for (int64_t i = first; i < c; i++)
-        add_scaled(tile->t + at, tile->e + i * FEEDBACK_LD, factor[i * in], rows);
-    load_group(job, tile, column / job->grid->group_size);
-    round_column(tile->codes + at, tile->e + at, tile->t + at, tile->w + at, tile->scale,
-                 tile->zero, (float)((1 << job->grid->bits) - 1), rows);
-}
-
 static void round_step(const feedback_job *job, feedback_tile *tile, int64_t first)
 {
     int64_t in = job->extent.in, rows = tile->rows;
     int64_t count = cpu_min(FEEDBACK_STEP, tile->cols - first);
+    float qmax = (float)((1 << job->grid->bits) - 1);
     const float *factor = job->factor + tile->col * in + tile->col + first;
     if (first)
         cpu_blas.sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)count, (int)rows, (int)first,
                        1.0f, factor, (int)in, tile->e, FEEDBACK_LD, 1.0f,
                        tile->t + first * FEEDBACK_LD, FEEDBACK_LD);
-    for (int64_t c = first; c < first + count; c++) round_tile_column(job, tile, first, c);
+    for (int64_t c = first; c < first + count; c++, factor++) { /* its column */
+        int64_t at = c * FEEDBACK_LD;
+        for (int64_t i = first; i < c; i++)
+            add_scaled(tile->t + at, tile->e + i * FEEDBACK_LD, factor[i * in], rows);
+        load_group(job, tile, job->order[tile->col + c] / job->grid->group_size);
+        round_column(tile->codes + at, tile->e + at, tile->t + at, tile->w + at, tile->scale,
+                     tile->zero, qmax, rows);
+    }
 }
 
 /* The codes to where their columns belong; the errors for the columns to come. */

@@ -32,13 +32,6 @@ static float scaled(const factor_job *job, int64_t i, int64_t j)
     return job->gram[i * job->in + j] / (job->s[i] * job->s[j]);
 }
 
-/* Fills `order`; returns the mean of the diagonal. */
-static double sort_columns(const factor_job *job, awq_ranked *rank, int32_t *order)
-{
-    for (int64_t i = 0; i < job->in; i++) rank[i].diagonal = scaled(job, i, i);
-    return awq_column_order(rank, job->in, order);
-}
-
 /* H's upper triangle, by whole blocks on the diagonal, without the damping. */
 static void scale_block(void *context, int64_t block, int thread)
 {
@@ -144,13 +137,6 @@ static void unit_row(void *context, int64_t i, int thread)
     divide_by_diagonal(job->factor + i * job->in + i, job->diagonal + i, job->in - i);
 }
 
-static void make_unit(awq_device *device, float *factor, float *diagonal, int64_t in)
-{
-    for (int64_t i = 0; i < in; i++) diagonal[i] = factor[i * in + i];
-    unit_job job = {factor, diagonal, in};
-    cpu_run(device, in, unit_row, &job);
-}
-
 /* Scratch of the calling thread: the dense block, then the rank, later the diagonal. */
 awq_status feedback_factor_cpu(awq_device *device, float *factor, int32_t *order, const float *gram,
                                const float *s, int64_t in, double damp, bool *positive,
@@ -162,12 +148,19 @@ awq_status feedback_factor_cpu(awq_device *device, float *factor, int32_t *order
     if (cpu_status(device, err)) return err->status;
     double *b = cpu_scratch(device, 0);
     void *list = b + FACTOR_BLOCK * FACTOR_BLOCK;
-    double shift = damp * sort_columns(&job, list, order);
+    awq_ranked *rank = list;
+    for (int64_t i = 0; i < in; i++) rank[i].diagonal = scaled(&job, i, i);
+    double shift = damp * awq_column_order(rank, in, order);
     *positive = false;
     if (!(shift > 0 && isfinite(shift))) return AWQ_OK;
     cpu_run(device, cpu_blocks(in, FACTOR_BLOCK), scale_block, &job);
     for (int64_t i = 0; i < in; i++) factor[i * in + i] += (float)shift;
     *positive = factorize(device, &job, b, shift / 2);
-    if (*positive) make_unit(device, factor, list, in);
+    if (*positive) {
+        float *diagonal = list;
+        for (int64_t i = 0; i < in; i++) diagonal[i] = factor[i * in + i];
+        unit_job unit = {factor, diagonal, in};
+        cpu_run(device, in, unit_row, &unit);
+    }
     return cpu_status(device, err);
 }

@@ -23,13 +23,6 @@ AWQ_VECTORIZE static uint32_t any_nonfinite(const float *x, int64_t count)
     return any;
 }
 
-static void keep_least(atomic_int_fast64_t *least, int64_t index)
-{
-    int_fast64_t seen = atomic_load(least);
-    while (index < seen && !atomic_compare_exchange_weak(least, &seen, index)) {
-    }
-}
-
 static void find_block(void *context, int64_t block, int thread)
 {
     (void)thread;
@@ -37,7 +30,9 @@ static void find_block(void *context, int64_t block, int thread)
     int64_t begin = block * FIND_BLOCK, end = cpu_min(begin + FIND_BLOCK, job->count);
     if (!any_nonfinite(job->array + begin, end - begin)) return;
     while (!is_nonfinite(job->array[begin])) begin++;
-    keep_least(&job->first, begin);
+    int_fast64_t least = atomic_load(&job->first);
+    while (begin < least && !atomic_compare_exchange_weak(&job->first, &least, begin)) {
+    }
 }
 
 awq_status find_nonfinite_cpu(awq_device *device, const void *array, size_t count, int64_t *index,

@@ -59,11 +59,6 @@ static void *work(void *argument)
     return NULL;
 }
 
-static void run_alone(int64_t blocks, cpu_block *run, void *context)
-{
-    for (int64_t block = 0; block < blocks; block++) run(context, block, 0);
-}
-
 static void run_together(cpu_pool *pool, int64_t blocks, cpu_block *run, void *context)
 {
     pthread_mutex_lock(&pool->mutex);
@@ -89,7 +84,7 @@ void cpu_pool_run(cpu_pool *pool, int64_t blocks, cpu_block *run, void *context)
     if (blocks > 1 && pool->started)
         run_together(pool, blocks, run, context);
     else
-        run_alone(blocks, run, context);
+        for (int64_t block = 0; block < blocks; block++) run(context, block, 0);
     pthread_mutex_unlock(&pool->caller);
 }
 

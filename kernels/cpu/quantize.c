@@ -22,25 +22,21 @@ AWQ_VECTORIZE static void code_group(uint8_t *restrict codes, const float *restr
         codes[i] = code_byte(value_code(clamp_between(w[i], -range.below, range.above), &code));
 }
 
-/* Of group `group` among all. */
-static group_range clipped_range(const quantize_job *job, int64_t group)
-{
-    int64_t size = job->grid->group_size, groups = job->extent.out * job->extent.in / size;
-    group_range range = range_of(job->folded + group * size, size);
-    if (!job->clip) return range;
-    const uint8_t *step = job->clip->steps + group;
-    int below = job->clip->shape == AWQ_CLIP_ASYMMETRIC ? step[groups] : 0;
-    return range_cut(range, job->clip->shape, *step, below);
-}
-
 static void quantize_block(void *context, int64_t row, int thread)
 {
     (void)thread;
     const quantize_job *job = context;
+    const awq_clip *clip = job->clip;
     int64_t size = job->grid->group_size, groups = job->extent.in / size;
     for (int64_t i = 0; i < groups; i++) {
-        int64_t group = row * groups + i;
-        group_range range = clipped_range(job, group);
+        int64_t group = row * groups + i; /* among all */
+        group_range range = range_of(job->folded + group * size, size);
+        if (clip) {
+            const uint8_t *step = clip->steps + group;
+            bool asymmetric = clip->shape == AWQ_CLIP_ASYMMETRIC;
+            int below = asymmetric ? step[job->extent.out * groups] : 0;
+            range = range_cut(range, clip->shape, *step, below);
+        }
         group_code code = group_code_of(range, job->grid);
         code_group(job->codes + group * size, job->folded + group * size, size, range, &code);
         job->scales[group] = code.half;

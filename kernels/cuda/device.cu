@@ -58,28 +58,32 @@ cuda_device *cuda_begin(awq_device *device)
 
 /* ---- opening ---- */
 
+/* A GPU that this can run on: compiled for some kinds from 8.0 on, and from there on for what is
+ * yet to come; and some virtual GPUs have no memory that is allocated in stream order. */
 static awq_status find_device(int index, cudaDeviceProp *properties, awq_error *err)
 {
     awq_error none;
-    int count = cuda_count_devices(&none);
+    int count = cuda_count_devices(&none), pools = 0;
     if (!count) return awq_fail(err, none.status, "%s, or run with --backend cpu", none.text);
     if (index >= count)
         return awq_fail(err, AWQ_ERR_DEVICE, "GPU %d: there %s %d here", index,
                         count == 1 ? "is" : "are", count);
     cudaError_t error = cudaGetDeviceProperties(properties, index);
     if (error == cudaSuccess) error = cudaSetDevice(index);
-    if (error == cudaSuccess) return AWQ_OK;
-    return awq_fail(err, AWQ_ERR_DEVICE, "GPU %d: %s", index, cudaGetErrorString(error));
-}
-
-/* Compiled for some kinds from 8.0 on, and from there on for what is yet to come. */
-static awq_status check_capability(int index, const cudaDeviceProp *properties, awq_error *err)
-{
-    if (properties->major >= 8) return AWQ_OK;
+    if (error == cudaSuccess && properties->major < 8)
+        return awq_fail(err, AWQ_ERR_DEVICE,
+                        "GPU %d (%s) has compute capability %d.%d, and the CUDA backend needs "
+                        "8.0; run with --backend cpu",
+                        index, properties->name, properties->major, properties->minor);
+    if (error == cudaSuccess)
+        error = cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, index);
+    if (error != cudaSuccess)
+        return awq_fail(err, AWQ_ERR_DEVICE, "GPU %d: %s", index, cudaGetErrorString(error));
+    if (pools) return AWQ_OK;
     return awq_fail(err, AWQ_ERR_DEVICE,
-                    "GPU %d (%s) has compute capability %d.%d, and the CUDA backend needs 8.0; run "
-                    "with --backend cpu",
-                    index, properties->name, properties->major, properties->minor);
+                    "GPU %d (%s) has no memory pools, as virtual GPUs without unified memory; ask "
+                    "the administrator to turn that on, or run with --backend cpu",
+                    index, properties->name);
 }
 
 static void open_staging(cuda_device *self)
@@ -144,20 +148,6 @@ static void print_id(char *out, size_t bytes, const cudaUUID_t *uuid)
                      static_cast<unsigned char>(uuid->bytes[i])));
 }
 
-/* Some virtual GPUs have no memory that is allocated in stream order. */
-static awq_status check_pools(int index, const cudaDeviceProp *properties, awq_error *err)
-{
-    int pools = 0;
-    cudaError_t error = cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, index);
-    if (error != cudaSuccess)
-        return awq_fail(err, AWQ_ERR_DEVICE, "GPU %d: %s", index, cudaGetErrorString(error));
-    if (pools) return AWQ_OK;
-    return awq_fail(err, AWQ_ERR_DEVICE,
-                    "GPU %d (%s) has no memory pools, as virtual GPUs without unified memory; ask "
-                    "the administrator to turn that on, or run with --backend cpu",
-                    index, properties->name);
-}
-
 /* What this is: results depend on the GPU, on the rows that it works on at a time, and on cuBLAS.
  */
 static void describe(cuda_device *self, const cudaDeviceProp *properties)
@@ -183,9 +173,7 @@ awq_status open_cuda(const awq_device_options *options, awq_device **out, awq_er
     if (options->compute != AWQ_F16 && options->compute != AWQ_BF16)
         return awq_fail(err, AWQ_ERR_USAGE, "the CUDA backend computes in F16 or BF16, not %s",
                         awq_dtype_name(options->compute));
-    if (find_device(options->index, &properties, err) ||
-        check_capability(options->index, &properties, err) ||
-        check_pools(options->index, &properties, err) || cuda_blas_load(&blas, err))
+    if (find_device(options->index, &properties, err) || cuda_blas_load(&blas, err))
         return err->status;
     cuda_device *self = static_cast<cuda_device *>(calloc(1, sizeof *self));
     if (!self) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the CUDA backend");

@@ -216,24 +216,20 @@ static void update_triangle(cuda_device *self, const factor_job *job, int64_t fi
     }
 }
 
-static void factorize_panel(cuda_device *self, const factor_job *job, int64_t panel, int64_t end,
-                            double least)
-{
-    for (int64_t k = cuda_blocks(end, BLOCK) - 1; k * BLOCK >= panel; k--) {
-        int64_t first = k * BLOCK;
-        int n = static_cast<int>(cuda_min(BLOCK, end - first));
-        CUDA_LAUNCH(self, "feedback_factor", dense_kernel, 1, DENSE_THREADS, *job, first, n, least);
-        CUDA_LAUNCH(self, "feedback_factor", solve_kernel, static_cast<unsigned>(k), SOLVE_ROWS,
-                    *job, first, n);
-        update_panel(self, job, panel, first, n);
-    }
-}
-
+/* Panel by panel: its diagonal blocks from the last on, then what is left of the triangle. */
 static void factorize(cuda_device *self, const factor_job *job, double least)
 {
-    for (int64_t k = cuda_blocks(job->in, PANEL) - 1; k >= 0; k--) {
-        int64_t panel = k * PANEL, end = cuda_min(panel + PANEL, job->in);
-        factorize_panel(self, job, panel, end, least);
+    for (int64_t panel = (cuda_blocks(job->in, PANEL) - 1) * PANEL; panel >= 0; panel -= PANEL) {
+        int64_t end = cuda_min(panel + PANEL, job->in);
+        for (int64_t k = cuda_blocks(end, BLOCK) - 1; k * BLOCK >= panel; k--) {
+            int64_t first = k * BLOCK;
+            int n = static_cast<int>(cuda_min(BLOCK, end - first));
+            CUDA_LAUNCH(self, "feedback_factor", dense_kernel, 1, DENSE_THREADS, *job, first, n,
+                        least);
+            CUDA_LAUNCH(self, "feedback_factor", solve_kernel, static_cast<unsigned>(k), SOLVE_ROWS,
+                        *job, first, n);
+            update_panel(self, job, panel, first, n);
+        }
         update_triangle(self, job, panel, end - panel);
     }
 }

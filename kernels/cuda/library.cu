@@ -8,13 +8,6 @@
 
 enum { PATH_BYTES = 4096 };
 
-static void *open_in(const char *folder, const char *name)
-{
-    char path[PATH_BYTES];
-    int length = snprintf(path, sizeof path, "%s/%s", folder, name);
-    return length < PATH_BYTES ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
-}
-
 /* The first that matches lib/python3.N/site-packages/nvidia/PACKAGE/lib/NAME. */
 static void *open_in_python(const char *environment, const char *name)
 {
@@ -33,8 +26,10 @@ static void *open_in_python(const char *environment, const char *name)
 
 void *cuda_open_library(const char *name, const char *folder)
 {
+    char path[PATH_BYTES];
     void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-    if (!library) library = open_in(folder, name);
+    if (!library && snprintf(path, sizeof path, "%s/%s", folder, name) < PATH_BYTES)
+        library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library) library = open_in_python("VIRTUAL_ENV", name);
     if (!library) library = open_in_python("CONDA_PREFIX", name);
     return library;

@@ -85,28 +85,20 @@ void copy_cuda(awq_device *device, void *to, const void *from, size_t bytes)
 
 /* ---- to the device ---- */
 
-/* One piece of at most STAGING_BYTES. */
-static bool send_piece(cuda_device *self, const char *verb, void *to, const char *host,
-                       size_t bytes)
-{
-    cuda_staging *staging = &self->staging;
-    int slot = staging->next;
-    staging->next = (slot + 1) % STAGING_SLOTS;
-    if (!cuda_check(self, verb, cudaEventSynchronize(staging->read[slot]))) return false;
-    memcpy(staging->host[slot], host, bytes);
-    return cuda_check(self, verb,
-                      cudaMemcpyAsync(to, staging->host[slot], bytes, cudaMemcpyHostToDevice,
-                                      self->stream)) &&
-           cuda_check(self, verb, cudaEventRecord(staging->read[slot], self->stream));
-}
-
 void cuda_send(cuda_device *self, const char *verb, void *to, const void *host, size_t bytes)
 {
-    const char *from = static_cast<const char *>(host);
-    char *target = static_cast<char *>(to);
+    cuda_staging *staging = &self->staging;
     for (size_t done = 0; done < bytes; done += STAGING_BYTES) {
         size_t piece = bytes - done < STAGING_BYTES ? bytes - done : STAGING_BYTES;
-        if (!send_piece(self, verb, target + done, from + done, piece)) return;
+        int slot = staging->next;
+        staging->next = (slot + 1) % STAGING_SLOTS;
+        if (!cuda_check(self, verb, cudaEventSynchronize(staging->read[slot]))) return;
+        memcpy(staging->host[slot], static_cast<const char *>(host) + done, piece);
+        if (!cuda_check(self, verb,
+                        cudaMemcpyAsync(static_cast<char *>(to) + done, staging->host[slot], piece,
+                                        cudaMemcpyHostToDevice, self->stream)) ||
+            !cuda_check(self, verb, cudaEventRecord(staging->read[slot], self->stream)))
+            return;
     }
 }
 
