@@ -59,22 +59,16 @@ awq_status awq_json_read(const char *path, size_t max_bytes, json_t **out, awq_e
 
 /* Fifteen digits print a number as people wrote it (0.1); seventeen are exact for every double.
  * The shorter form is taken where it reads back as the same. */
-static char *dump_shortest(const json_t *object)
+awq_status awq_json_write(const char *path, const json_t *object, awq_error *err)
 {
     size_t flags = JSON_INDENT(2) | JSON_ENSURE_ASCII;
     char *text = json_dumps(object, flags | JSON_REAL_PRECISION(15));
-    if (!text) return NULL;
-    json_t *back = json_loads(text, 0, NULL);
-    bool same = back && json_equal(back, object);
+    json_t *back = text ? json_loads(text, 0, NULL) : NULL;
+    if (text && !json_equal(back, object)) {
+        free(text);
+        text = json_dumps(object, flags | JSON_REAL_PRECISION(17));
+    }
     json_decref(back);
-    if (same) return text;
-    free(text);
-    return json_dumps(object, flags | JSON_REAL_PRECISION(17));
-}
-
-awq_status awq_json_write(const char *path, const json_t *object, awq_error *err)
-{
-    char *text = dump_shortest(object);
     if (!text) return awq_fail(err, AWQ_ERR_MEMORY, "cannot write '%s': no memory", path);
     size_t bytes = strlen(text);
     text[bytes] = '\n'; /* takes the place of the NUL */

@@ -5,15 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static awq_status read_dtype(const json_t *entry, awq_tensor *tensor, awq_error *err)
-{
-    const json_t *dtype = json_object_get(entry, "dtype");
-    if (!json_is_string(dtype)) return awq_fail(err, AWQ_ERR_CORRUPT, "dtype is not a string");
-    if (!awq_dtype_parse(json_string_value(dtype), &tensor->dtype))
-        return awq_fail(err, AWQ_ERR_CORRUPT, "dtype '%.40s' is unknown", json_string_value(dtype));
-    return AWQ_OK;
-}
-
 /* a * b into *out; false: more than an int64 holds. Neither is negative. */
 static bool multiply(int64_t a, int64_t b, int64_t *out)
 {
@@ -73,10 +64,14 @@ static awq_status read_offsets(const json_t *entry, uint64_t data_bytes, awq_ten
 static awq_status read_entry(const json_t *entry, uint64_t data_bytes, awq_tensor *tensor,
                              awq_error *err)
 {
+    const json_t *dtype = json_object_get(entry, "dtype");
     if (!json_is_object(entry)) {
         awq_fail(err, AWQ_ERR_CORRUPT, "its entry is not an object");
-    } else if (!read_dtype(entry, tensor, err) && !read_shape(entry, tensor, err) &&
-               !read_offsets(entry, data_bytes, tensor, err)) {
+    } else if (!json_is_string(dtype)) {
+        awq_fail(err, AWQ_ERR_CORRUPT, "dtype is not a string");
+    } else if (!awq_dtype_parse(json_string_value(dtype), &tensor->dtype)) {
+        awq_fail(err, AWQ_ERR_CORRUPT, "dtype '%.40s' is unknown", json_string_value(dtype));
+    } else if (!read_shape(entry, tensor, err) && !read_offsets(entry, data_bytes, tensor, err)) {
         return AWQ_OK;
     }
     return awq_error_wrap(err, "tensor '%.200s'", tensor->name);

@@ -172,15 +172,6 @@ static awq_status unpack(const awq_quantization *quantization,
     return AWQ_OK;
 }
 
-/* Linears kept in full precision, and the head. NULL: no memory. */
-static json_t *ignored(const awq_model *model)
-{
-    json_t *list = awq_config_kept(model);
-    if (!list || !json_array_append_new(list, json_string("lm_head"))) return list;
-    json_decref(list);
-    return NULL;
-}
-
 static json_t *config(const awq_model *model, const awq_quantization *quantization)
 {
     json_t *weights = json_pack("{s:n, s:n, s:b, s:I, s:i, s:s, s:{}, s:s, s:b, s:s}", "actorder",
@@ -189,12 +180,17 @@ static json_t *config(const awq_model *model, const awq_quantization *quantizati
                                 quantization->bits, "observer", "minmax", "observer_kwargs",
                                 "strategy", quantization->group_size > 0 ? "group" : "channel",
                                 "symmetric", (int)quantization->symmetric, "type", "int");
+    json_t *ignored = awq_config_kept(model); /* and the head */
+    if (ignored && json_array_append_new(ignored, json_string("lm_head"))) {
+        json_decref(ignored);
+        ignored = NULL;
+    }
     json_t *group = json_pack("{s:n, s:n, s:[s], s:o}", "input_activations", "output_activations",
                               "targets", "Linear", "weights", weights);
     return json_pack("{s:{s:o}, s:s, s:n, s:o, s:n, s:s, s:s}", "config_groups", "group_0", group,
-                     "format", "pack-quantized", "global_compression_ratio", "ignore",
-                     ignored(model), "kv_cache_scheme", "quant_method", "compressed-tensors",
-                     "quantization_status", "compressed");
+                     "format", "pack-quantized", "global_compression_ratio", "ignore", ignored,
+                     "kv_cache_scheme", "quant_method", "compressed-tensors", "quantization_status",
+                     "compressed");
 }
 
 const awq_format_layout awq_layout_compressed = {

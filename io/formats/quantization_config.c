@@ -95,11 +95,19 @@ static bool is_null(const json_t *object, const char *key)
     return !value || json_is_null(value);
 }
 
-static void read_weights(const awq_config_reader *reader, const json_t *weights, awq_model *model)
+/* The one group of modules that there may be: all Linears, weights alone. */
+static void read_group(const awq_config_reader *reader, const json_t *group, awq_model *model)
 {
     const char *name = reader->name;
     awq_problems *problems = reader->problems;
     awq_quantization *out = &model->quantization;
+    const json_t *targets = json_object_get(group, "targets");
+    const char *target = json_string_value(json_array_get(targets, 0));
+    if (json_array_size(targets) != 1 || !target || strcmp(target, "Linear") != 0)
+        refuse(reader, "targets other than 'Linear', such as", target ? target : "?");
+    if (!is_null(group, "input_activations") || !is_null(group, "output_activations"))
+        refuse(reader, "quantization of", "activations");
+    const json_t *weights = json_object_get(group, "weights");
     const char *type = awq_json_string(weights, "type", "int", name, problems);
     const char *strategy = awq_json_string(weights, "strategy", "?", name, problems);
     bool channel = !strcmp(strategy, "channel");
@@ -109,18 +117,6 @@ static void read_weights(const awq_config_reader *reader, const json_t *weights,
     out->bits = (int)awq_json_integer(weights, "num_bits", 8, name, problems);
     out->group_size = channel ? -1 : awq_json_integer(weights, "group_size", 0, name, problems);
     out->symmetric = awq_json_bool(weights, "symmetric", true, name, problems);
-}
-
-/* The one group of modules that there may be: all Linears, weights alone. */
-static void read_group(const awq_config_reader *reader, const json_t *group, awq_model *model)
-{
-    const json_t *targets = json_object_get(group, "targets");
-    const char *target = json_string_value(json_array_get(targets, 0));
-    if (json_array_size(targets) != 1 || !target || strcmp(target, "Linear") != 0)
-        refuse(reader, "targets other than 'Linear', such as", target ? target : "?");
-    if (!is_null(group, "input_activations") || !is_null(group, "output_activations"))
-        refuse(reader, "quantization of", "activations");
-    read_weights(reader, json_object_get(group, "weights"), model);
 }
 
 static void read_compressed(const awq_config_reader *reader, const json_t *object, awq_model *model)

@@ -148,28 +148,25 @@ void awq_boundary_writer_free(awq_boundary_writer *writer)
     free(writer);
 }
 
-static bool has_shape(const awq_boundary *boundary)
+static awq_status open_file(awq_boundary *boundary, const char *fingerprint, awq_error *err)
 {
     const awq_boundary_shape *shape = &boundary->shape;
     hsize_t found[DIMS];
     int64_t layer, tile_sequences;
-    return awq_h5_get_int64(boundary->file, "layer", &layer) && layer == shape->layer &&
-           awq_h5_get_int64(boundary->file, "tile_sequences", &tile_sequences) &&
-           tile_sequences == shape->tile_sequences &&
-           awq_h5_shape(boundary->dataset, DIMS, found) && found[0] == (hsize_t)shape->sequences &&
-           found[1] == (hsize_t)shape->length && found[2] == (hsize_t)shape->hidden;
-}
-
-static awq_status open_file(awq_boundary *boundary, const char *fingerprint, awq_error *err)
-{
     if (awq_h5_open(boundary->path, EXPECTED, &boundary->file, err)) return err->status;
     if (!awq_h5_string_is(boundary->file, "fingerprint", fingerprint))
         return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' belongs to another job", boundary->path);
     boundary->dataset = H5Dopen2(boundary->file, DATASET_NAME, H5P_DEFAULT);
-    if (boundary->dataset >= 0 && has_shape(boundary)) return AWQ_OK;
+    if (boundary->dataset >= 0 && awq_h5_get_int64(boundary->file, "layer", &layer) &&
+        layer == shape->layer &&
+        awq_h5_get_int64(boundary->file, "tile_sequences", &tile_sequences) &&
+        tile_sequences == shape->tile_sequences && awq_h5_shape(boundary->dataset, DIMS, found) &&
+        found[0] == (hsize_t)shape->sequences && found[1] == (hsize_t)shape->length &&
+        found[2] == (hsize_t)shape->hidden)
+        return AWQ_OK;
     return awq_fail(err, AWQ_ERR_CORRUPT,
                     "'%s' does not hold the hidden states that enter layer %lld of this job",
-                    boundary->path, (long long)boundary->shape.layer);
+                    boundary->path, (long long)shape->layer);
 }
 
 awq_status awq_boundary_open(const char *path, const awq_boundary_shape *shape,

@@ -118,23 +118,20 @@ static bool read_column(hid_t group, const char *name, hid_t type, size_t count,
     return ok;
 }
 
-static bool read_columns(hid_t group, awq_tensor_sums *sums)
-{
-    hid_t type = name_type(sums->name_bytes); /* one byte more than the file's: ends in NUL */
-    bool ok = read_column(group, "name", type, sums->count, sums->names) &&
-              read_column(group, "bytes", H5T_NATIVE_UINT64, sums->count, sums->bytes) &&
-              read_column(group, "crc32", H5T_NATIVE_UINT32, sums->count, sums->crc);
-    H5Tclose(type);
-    return ok;
-}
-
 static awq_status read_group(hid_t group, const char *path, awq_tensor_sums *sums, awq_error *err)
 {
     hid_t names = H5Dopen2(group, "name", H5P_DEFAULT);
     bool ok = names >= 0 && measure(names, sums);
     if (names >= 0) H5Dclose(names);
     if (ok && alloc(sums, err)) return err->status;
-    if (ok && read_columns(group, sums)) {
+    if (ok) {
+        hid_t type = name_type(sums->name_bytes); /* a byte more than the file's: ends in NUL */
+        ok = read_column(group, "name", type, sums->count, sums->names) &&
+             read_column(group, "bytes", H5T_NATIVE_UINT64, sums->count, sums->bytes) &&
+             read_column(group, "crc32", H5T_NATIVE_UINT32, sums->count, sums->crc);
+        H5Tclose(type);
+    }
+    if (ok) {
         sort(sums);
         return AWQ_OK;
     }

@@ -85,14 +85,33 @@ static awq_status take_word(void *context, const awq_piece *word, awq_error *err
     return awq_bpe_encode(e->tokenizer->bpe, word, e->out, err);
 }
 
-static awq_status take_token(encoding *e, const awq_piece *piece, const awq_added_match *match,
-                             awq_error *err)
+/* What is done to the text between added tokens. */
+typedef awq_status (*encode_between)(encoding *e, const awq_piece *piece, awq_error *err);
+
+static awq_status encode_around(encoding *e, const awq_added *added, const awq_piece *all,
+                                encode_between between, awq_error *err)
 {
-    return awq_ids_append(e->out, match->token->id, piece->marks && piece->marks[match->end - 1],
-                          err);
+    awq_added_cursor cursor = {0, 0};
+    for (;;) {
+        size_t taken = cursor.taken;
+        awq_added_match match = awq_added_next(added, all, &cursor);
+        if (match.begin > taken) {
+            awq_piece part = awq_piece_part(all, taken, match.begin);
+            if (between(e, &part, err)) return err->status;
+        }
+        if (!match.token) return AWQ_OK;
+        bool marked = all->marks && all->marks[match.end - 1];
+        if (awq_ids_append(e->out, match.token->id, marked, err)) return err->status;
+        cursor.taken = match.end;
+    }
 }
 
-/* Text between added tokens, as the user wrote it. */
+static awq_status encode_words(encoding *e, const awq_piece *piece, awq_error *err)
+{
+    return awq_split(&e->tokenizer->pre_tokenizer, piece, take_word, e, err);
+}
+
+/* As the user wrote it. */
 static awq_status encode_stretch(encoding *e, const awq_piece *piece, awq_error *err)
 {
     awq_tokenizer *t = e->tokenizer;
@@ -104,34 +123,7 @@ static awq_status encode_stretch(encoding *e, const awq_piece *piece, awq_error 
                      .bytes = t->normalized.bytes,
                      .first = piece->first};
     if (cast_shadow(all.text, all.bytes, &t->shadow, &all.shadow, err)) return err->status;
-    awq_added_cursor cursor = {0, 0};
-    for (;;) {
-        size_t taken = cursor.taken;
-        awq_added_match match = awq_added_next(&t->added_normalized, &all, &cursor);
-        if (match.begin > taken) {
-            awq_piece part = awq_piece_part(&all, taken, match.begin);
-            if (awq_split(&t->pre_tokenizer, &part, take_word, e, err)) return err->status;
-        }
-        if (!match.token) return AWQ_OK;
-        if (take_token(e, &all, &match, err)) return err->status;
-        cursor.taken = match.end;
-    }
-}
-
-static awq_status encode_text(encoding *e, const awq_piece *all, awq_error *err)
-{
-    awq_added_cursor cursor = {0, 0};
-    for (;;) {
-        size_t taken = cursor.taken;
-        awq_added_match match = awq_added_next(&e->tokenizer->added, all, &cursor);
-        if (match.begin > taken) {
-            awq_piece part = awq_piece_part(all, taken, match.begin);
-            if (encode_stretch(e, &part, err)) return err->status;
-        }
-        if (!match.token) return AWQ_OK;
-        if (take_token(e, all, &match, err)) return err->status;
-        cursor.taken = match.end;
-    }
+    return encode_around(e, &t->added_normalized, &all, encode_words, err);
 }
 
 static awq_status add_specials(const int32_t *ids, size_t count, awq_ids *out, awq_error *err)
@@ -151,7 +143,7 @@ awq_status awq_tokenizer_encode(awq_tokenizer *tokenizer, const char *text, cons
                         bytes);
     if (with_special && add_specials(tokenizer->before, tokenizer->before_count, out, err))
         return err->status;
-    if (encode_text(&e, &all, err)) return err->status;
+    if (encode_around(&e, &tokenizer->added, &all, encode_stretch, err)) return err->status;
     return with_special ? add_specials(tokenizer->after, tokenizer->after_count, out, err) : AWQ_OK;
 }
 

@@ -148,8 +148,7 @@ static awq_status alloc_hosts(awq_quantizer *quantizer, awq_error *err)
     if (!quantizer->row_divisors || !quantizer->original_bias || !out->linear)
         return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a layer's result");
     out->linears = (int)linears;
-    if (awq_layer_record_shape(&out->record, quantizer->spec, err)) return err->status;
-    return alloc_codes(quantizer, err);
+    return awq_layer_record_shape(&out->record, quantizer->spec, err);
 }
 
 /* Of what experts read, in units of the mean expert's tokens: how much of the layer's Gram matrix
@@ -199,7 +198,8 @@ awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err)
     quantizer->spec = quantizer->decoder->spec;
     quantizer->mark = awq_clock_seconds();
     quantizer->clip.shape = recipe->clip_shape;
-    if (check_request(quantizer, err) || alloc_hosts(quantizer, err)) return err->status;
+    if (check_request(quantizer, err) || alloc_hosts(quantizer, err) || alloc_codes(quantizer, err))
+        return err->status;
     extremes most = find_extremes(model, recipe);
     uint64_t bytes = work_bytes(&most, recipe, be->compute_bytes);
     if (be->alloc(quantizer->device, bytes, "quantizing a layer", &quantizer->arena, err))

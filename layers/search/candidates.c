@@ -68,23 +68,19 @@ double awq_refine_next(const awq_refine *refine)
     return refine->alpha[refine->next];
 }
 
-/* Drops the part beyond the worse inner point, which becomes an end; the other inner point takes
- * its place, and a new one is asked for. */
-static void shorten(awq_refine *refine)
+void awq_refine_tell(awq_refine *refine, double loss)
 {
+    refine->loss[refine->next] = isfinite(loss) ? loss : INFINITY;
+    if (++refine->told < 2) {
+        refine->next = 1;
+        return;
+    }
+    /* The part beyond the worse inner point is dropped, which becomes an end; the other inner point
+     * takes its place, and a new one is asked for. */
     int better = refine->loss[1] < refine->loss[0], worse = !better;
     *(better ? &refine->low : &refine->high) = refine->alpha[worse];
     refine->alpha[worse] = refine->alpha[better];
     refine->loss[worse] = refine->loss[better];
     refine->alpha[better] = place(refine, better);
     refine->next = better;
-}
-
-void awq_refine_tell(awq_refine *refine, double loss)
-{
-    refine->loss[refine->next] = isfinite(loss) ? loss : INFINITY;
-    if (++refine->told < 2)
-        refine->next = 1;
-    else
-        shorten(refine);
 }

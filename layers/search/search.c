@@ -27,15 +27,6 @@ typedef struct group_search {
     double *raw;      /* likewise: work space */
 } group_search;
 
-static void release(group_search *search)
-{
-    free(search->candidates);
-    free(search->m);
-    free(search->w);
-    free(search->s);
-    free(search->raw);
-}
-
 /* No one can absorb scales, or all that read the input are kept in full precision, or no
  * calibration token went there, or channels are tied and --o-proj skip: the scales stay 1. */
 static bool is_skipped(const group_search *search)
@@ -176,8 +167,12 @@ static awq_status measure_linears(group_search *search, double *loss, awq_error 
     return AWQ_OK;
 }
 
-static awq_status measure_module(group_search *search, int candidate, double *loss, awq_error *err)
+/* The objective at the candidate's scales, which are on the device. */
+static awq_status measure_loss(group_search *search, int candidate, double *loss, awq_error *err)
 {
+    if (candidate == 0 && measure_rounding(search, loss, err)) return err->status;
+    if (!search->module && candidate == 0 && !search->joint) return AWQ_OK; /* plain rounding */
+    if (!search->module) return measure_linears(search, loss, err);
     if (awq_module_loss_measure(search->quantizer, search->index, search->joint, loss, err))
         return err->status;
     if (candidate > 0 || isfinite(*loss)) return AWQ_OK;
@@ -185,15 +180,6 @@ static awq_status measure_module(group_search *search, int candidate, double *lo
                     "scale group '%s': the output of its module is not finite on the calibration "
                     "tokens: the model overflows in the compute type",
                     search->record->name);
-}
-
-/* The objective at the candidate's scales, which are on the device. */
-static awq_status measure_loss(group_search *search, int candidate, double *loss, awq_error *err)
-{
-    if (candidate == 0 && measure_rounding(search, loss, err)) return err->status;
-    if (search->module) return measure_module(search, candidate, loss, err);
-    if (candidate == 0 && !search->joint) return AWQ_OK; /* it is plain rounding */
-    return measure_linears(search, loss, err);
 }
 
 static awq_status try_candidate(group_search *search, int candidate, awq_error *err)
@@ -278,6 +264,10 @@ awq_status awq_search_group(awq_quantizer *quantizer, int group, awq_error *err)
                            .record = &quantizer->out->record.group[group]};
     search.record->tokens = search.tokens;
     awq_status status = run(&search, err);
-    release(&search);
+    free(search.candidates);
+    free(search.m);
+    free(search.w);
+    free(search.s);
+    free(search.raw);
     return status;
 }
