@@ -155,24 +155,11 @@ uint32_t awq_safetensors_header_crc(const awq_safetensors *file)
     return awq_crc32(0, file->map, file->data_start);
 }
 
-/* Advises on the pages of a tensor; `whole`: only those that no neighbour shares. Advice may be
- * ignored, and so may its failure. */
-static void advise(const awq_tensor *tensor, int advice, bool whole)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = (uintptr_t)tensor->data;
-    uintptr_t end = begin + tensor->bytes;
-    begin = (whole ? begin + page - 1 : begin) / page * page;
-    if (whole) end = end / page * page;
-    if (end > begin) (void)madvise((void *)begin, end - begin, advice);
-}
-
-void awq_safetensors_will_need(const awq_tensor *tensor)
-{
-    advise(tensor, MADV_WILLNEED, false);
-}
-
+/* Of the pages that no neighbour shares. Advice may be ignored, and so may its failure. */
 void awq_safetensors_dont_need(const awq_tensor *tensor)
 {
-    advise(tensor, MADV_DONTNEED, true);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)tensor->data + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)tensor->data + tensor->bytes) / page * page;
+    if (end > begin) (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }

@@ -32,8 +32,7 @@ const char *awq_safetensors_path(const awq_safetensors *file);
 const void *awq_safetensors_bytes(const awq_safetensors *file, uint64_t *bytes);
 /* crc32 of the header (length word and JSON): part of a job's fingerprint. */
 uint32_t awq_safetensors_header_crc(const awq_safetensors *file);
-/* Tells the kernel that a tensor's pages will be read soon, or are no longer needed. */
-void awq_safetensors_will_need(const awq_tensor *tensor);
+/* Tells the kernel that a tensor's pages are no longer needed. */
 void awq_safetensors_dont_need(const awq_tensor *tensor);
 
 /* A writer streams the tensors, in the order given, under a temporary name. */

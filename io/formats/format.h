@@ -27,8 +27,6 @@
 /* "gemv-fast", "AWQ GEMV-fast" */
 const char *awq_format_name(awq_format format);
 const char *awq_format_title(awq_format format);
-/* By name; false: there is none. */
-bool awq_format_parse(const char *name, awq_format *out);
 
 /* ---- what a format can hold ---- */
 

@@ -61,18 +61,6 @@ awq_status awq_layer_records_gather(const char *directory, const awq_gathered *h
     return status;
 }
 
-/* The root attributes and /layers of an open file. */
-static bool copy_gathered(hid_t from, hid_t to)
-{
-    char *version = awq_h5_get_string(from, "awqrun"), *job = awq_h5_get_string(from, "job");
-    bool ok = version && job && awq_h5_put_string(to, "awqrun", version) &&
-              awq_h5_put_string(to, "job", job) &&
-              H5Ocopy(from, "layers", to, "layers", H5P_DEFAULT, H5P_DEFAULT) >= 0;
-    free(version);
-    free(job);
-    return ok;
-}
-
 awq_status awq_layer_records_copy(const char *from, const char *path, const awq_tensor_sums *sums,
                                   awq_error *err)
 {
@@ -82,7 +70,14 @@ awq_status awq_layer_records_copy(const char *from, const char *path, const awq_
     awq_status status = awq_h5_open_sealed(from, AWQ_STATISTICS_EXPECTED, &source, err);
     if (!status) status = awq_h5_writer_open(&writer, path, true, 0, err);
     if (!status) {
-        bool ok = copy_gathered(source, writer.file) && awq_tensor_sums_put(writer.file, sums);
+        char *version = awq_h5_get_string(source, "awqrun");
+        char *job = awq_h5_get_string(source, "job");
+        bool ok = version && job && awq_h5_put_string(writer.file, "awqrun", version) &&
+                  awq_h5_put_string(writer.file, "job", job) &&
+                  H5Ocopy(source, "layers", writer.file, "layers", H5P_DEFAULT, H5P_DEFAULT) >= 0 &&
+                  awq_tensor_sums_put(writer.file, sums);
+        free(version);
+        free(job);
         status = awq_h5_writer_finish(&writer, ok, err);
     }
     if (source >= 0) H5Fclose(source);
@@ -126,24 +121,18 @@ static hid_t open_layer(hid_t file, int64_t layer)
     return H5Gopen2(file, name, H5P_DEFAULT);
 }
 
-static bool count_layers(hid_t file, int64_t *layers)
-{
-    H5G_info_t info;
-    if (H5Lexists(file, "layers", H5P_DEFAULT) <= 0 ||
-        H5Gget_info_by_name(file, "layers", &info, H5P_DEFAULT) < 0)
-        return false;
-    *layers = (int64_t)info.nlinks;
-    return *layers > 0;
-}
-
 static awq_status read_head(hid_t file, const char *path, awq_layer_records *records,
                             awq_error *err)
 {
+    H5G_info_t info;
     records->version = awq_h5_get_string(file, "awqrun");
     records->job = awq_h5_get_string(file, "job");
-    if (!records->version || !records->job || !count_layers(file, &records->layers))
+    bool there = H5Lexists(file, "layers", H5P_DEFAULT) > 0 &&
+                 H5Gget_info_by_name(file, "layers", &info, H5P_DEFAULT) >= 0 && info.nlinks > 0;
+    if (!records->version || !records->job || !there)
         return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' is HDF5, but not " AWQ_STATISTICS_EXPECTED,
                         path);
+    records->layers = (int64_t)info.nlinks;
     hid_t first = open_layer(file, 0);
     if (first < 0) return fail_layer(err, path, 0);
     records->fingerprint = awq_h5_get_string(first, "fingerprint");

@@ -107,15 +107,6 @@ static awq_status nfc(const awq_piece *piece, output *out, awq_error *err)
     return AWQ_OK;
 }
 
-/* ---- Prepend, Replace ---- */
-
-static awq_status prepend(const awq_step *step, const awq_piece *piece, output *out, awq_error *err)
-{
-    uint8_t mark = piece->marks ? piece->marks[0] : 0;
-    if (put_as(out, step->text, strlen(step->text), mark, err)) return err->status;
-    return put(out, piece->text, piece->bytes, piece->marks, err);
-}
-
 static awq_status replace(const awq_step *step, const awq_piece *piece, output *out, awq_error *err)
 {
     size_t at = 0, begin, end;
@@ -138,8 +129,10 @@ static awq_status run_step(const awq_step *step, const awq_piece *piece, output 
 {
     if (!piece->bytes) return AWQ_OK;
     if (step->type == AWQ_STEP_NFC) return nfc(piece, out, err);
-    if (step->type == AWQ_STEP_PREPEND) return prepend(step, piece, out, err);
-    return replace(step, piece, out, err);
+    if (step->type == AWQ_STEP_REPLACE) return replace(step, piece, out, err);
+    uint8_t mark = piece->marks ? piece->marks[0] : 0; /* Prepend */
+    if (put_as(out, step->text, strlen(step->text), mark, err)) return err->status;
+    return put(out, piece->text, piece->bytes, piece->marks, err);
 }
 
 awq_status awq_normalize(const awq_steps *steps, const awq_piece *piece, awq_buffer *text,

@@ -53,7 +53,6 @@ int32_t awq_vocabulary_find_text(const awq_vocabulary *vocabulary, const char *t
 const awq_merge *awq_vocabulary_merge(const awq_vocabulary *vocabulary, int32_t left,
                                       int32_t right);
 size_t awq_vocabulary_count(const awq_vocabulary *vocabulary);
-int32_t awq_vocabulary_largest(const awq_vocabulary *vocabulary);
 /* Whether some token has AWQ_SPACE_MARK inside, behind the code point c. */
 #define AWQ_SPACE_MARK "\xe2\x96\x81" /* U+2581, SentencePiece's space */
 bool awq_vocabulary_joins(const awq_vocabulary *vocabulary, uint32_t c);

@@ -94,14 +94,6 @@ static awq_status split_merged(const splitter *s, int step, spans *in, awq_error
     return more < 0 ? err->status : hand_on(s, step, in->piece, begin, end, err);
 }
 
-static awq_status split(const splitter *s, int step, const awq_piece *piece, awq_error *err)
-{
-    spans in = {.step = &s->steps->items[step], .piece = piece};
-    if (in.step->behavior == AWQ_SPLIT_ISOLATED) return split_each(s, step, &in, true, err);
-    if (in.step->behavior == AWQ_SPLIT_REMOVED) return split_each(s, step, &in, false, err);
-    return split_merged(s, step, &in, err);
-}
-
 /* ---- steps that change the text ---- */
 
 /* A piece with other text, and the memory that it lies in. */
@@ -178,10 +170,13 @@ static awq_status metaspace(const splitter *s, int step, const awq_piece *piece,
 static awq_status run(const splitter *s, int step, const awq_piece *piece, awq_error *err)
 {
     if (step == s->steps->count) return s->take(s->context, piece, err);
-    awq_step_type type = s->steps->items[step].type;
-    if (type == AWQ_STEP_PREFIX_SPACE) return prefix_space(s, step, piece, err);
-    if (type == AWQ_STEP_METASPACE) return metaspace(s, step, piece, err);
-    return split(s, step, piece, err);
+    spans in = {.step = &s->steps->items[step], .piece = piece};
+    awq_split_behavior behavior = in.step->behavior;
+    if (in.step->type == AWQ_STEP_PREFIX_SPACE) return prefix_space(s, step, piece, err);
+    if (in.step->type == AWQ_STEP_METASPACE) return metaspace(s, step, piece, err);
+    if (behavior == AWQ_SPLIT_ISOLATED || behavior == AWQ_SPLIT_REMOVED)
+        return split_each(s, step, &in, behavior == AWQ_SPLIT_ISOLATED, err);
+    return split_merged(s, step, &in, err);
 }
 
 awq_status awq_split(const awq_steps *steps, const awq_piece *piece, awq_take_word take,

@@ -162,16 +162,3 @@ bool awq_tokenizer_is_added(const awq_tokenizer *tokenizer, int32_t id)
         if (tokenizer->tokens[i].id == id) return true;
     return false;
 }
-
-int32_t awq_tokenizer_last_special(const awq_tokenizer *tokenizer)
-{
-    return tokenizer->after_count ? tokenizer->after[tokenizer->after_count - 1] : -1;
-}
-
-int32_t awq_tokenizer_largest(const awq_tokenizer *tokenizer)
-{
-    int32_t largest = awq_vocabulary_largest(awq_bpe_vocabulary(tokenizer->bpe));
-    for (size_t i = 0; i < tokenizer->token_count; i++)
-        if (tokenizer->tokens[i].id > largest) largest = tokenizer->tokens[i].id;
-    return largest;
-}

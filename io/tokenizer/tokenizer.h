@@ -30,9 +30,5 @@ awq_status awq_tokenizer_encode(awq_tokenizer *tokenizer, const char *text, cons
 int32_t awq_tokenizer_find(const awq_tokenizer *tokenizer, const char *token);
 /* Whether text that is this token's content is always taken as the token: an added token. */
 bool awq_tokenizer_is_added(const awq_tokenizer *tokenizer, int32_t id);
-/* The last id that the post-processor puts behind a document, or -1. */
-int32_t awq_tokenizer_last_special(const awq_tokenizer *tokenizer);
-/* The largest id that can come out. */
-int32_t awq_tokenizer_largest(const awq_tokenizer *tokenizer);
 
 #endif

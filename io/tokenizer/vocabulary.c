@@ -35,7 +35,6 @@ struct awq_vocabulary {
     pair *pairs; /* [pair_mask + 1] */
     size_t pair_mask;
     size_t count;
-    int32_t largest;
     uint8_t *joined; /* a bit for each code point: awq_vocabulary_joins */
 };
 
@@ -158,7 +157,6 @@ static awq_status read_tokens(awq_vocabulary *v, const json_t *vocab, const char
             return awq_fail(err, AWQ_ERR_INPUT, "'%s': the id of token '%s' is no token id", name,
                             key);
         note_joined(v, key);
-        if (id > v->largest) v->largest = (int32_t)id;
         if (table_put(&v->spelled, key, strlen(key), (int32_t)id, err) ||
             (v->byte_level && put_meaning(v, byte_of, key, strlen(key), (int32_t)id, err)))
             return err->status;
@@ -280,11 +278,6 @@ const awq_merge *awq_vocabulary_merge(const awq_vocabulary *v, int32_t left, int
 size_t awq_vocabulary_count(const awq_vocabulary *v)
 {
     return v->count;
-}
-
-int32_t awq_vocabulary_largest(const awq_vocabulary *v)
-{
-    return v->largest;
 }
 
 bool awq_vocabulary_joins(const awq_vocabulary *v, uint32_t c)

@@ -37,10 +37,15 @@ static void launch_load(cuda_device *self, void *to, const void *from, awq_dtype
                     target, static_cast<const __nv_bfloat16 *>(from), count);
 }
 
-/* By way of the staging's device memory, a piece at a time. */
-static void convert_pieces(cuda_device *self, void *to, const void *host, awq_dtype dtype,
-                           size_t count)
+void load_cuda(awq_device *device, void *to, const void *host, awq_dtype dtype, size_t count)
 {
+    cuda_device *self = cuda_begin(device);
+    if (!self) return;
+    if (dtype == (self->bf16 ? AWQ_BF16 : AWQ_F16)) {
+        cuda_send(self, "load", to, host, count * 2);
+        return;
+    }
+    /* by way of the staging's device memory, a piece at a time */
     size_t bytes = dtype == AWQ_F32 ? 4 : 2, most = STAGING_BYTES / bytes;
     const char *from = static_cast<const char *>(host);
     for (size_t done = 0; done < count; done += most) {
@@ -49,16 +54,6 @@ static void convert_pieces(cuda_device *self, void *to, const void *host, awq_dt
         AWQ_BY_COMPUTE(self, launch_load, static_cast<char *>(to) + done * 2, self->staging.device,
                        dtype, static_cast<int64_t>(piece));
     }
-}
-
-void load_cuda(awq_device *device, void *to, const void *host, awq_dtype dtype, size_t count)
-{
-    cuda_device *self = cuda_begin(device);
-    if (!self) return;
-    if (dtype == (self->bf16 ? AWQ_BF16 : AWQ_F16))
-        cuda_send(self, "load", to, host, count * 2);
-    else
-        convert_pieces(self, to, host, dtype, count);
 }
 
 void narrow_cuda(awq_device *device, void *to, const float *from, size_t count)

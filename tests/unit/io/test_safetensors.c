@@ -67,10 +67,7 @@ static void tensors_are_found_and_point_into_the_file(void **state)
     assert_int_equal(awq_tensor_elements(awq_safetensors_find(file, "s")), 1);
     assert_null(awq_safetensors_find(file, "c"));
     assert_string_equal(awq_safetensors_path(file), path);
-    for (size_t i = 0; i < 4; i++) {
-        awq_safetensors_will_need(awq_safetensors_at(file, i));
-        awq_safetensors_dont_need(awq_safetensors_at(file, i));
-    }
+    for (size_t i = 0; i < 4; i++) awq_safetensors_dont_need(awq_safetensors_at(file, i));
     awq_safetensors_close(file);
     awq_safetensors_close(NULL);
 }
