@@ -104,7 +104,7 @@ static void add_fused_qkv(const awq_config *config, awq_layer_spec *layer, int g
     attention->v = rows_of(layer, linear, q + kv, kv);
 }
 
-static void add_attention(const awq_config *config, bool windowed, awq_layer_spec *layer)
+static void add_attention(const awq_config *config, int64_t index, awq_layer_spec *layer)
 {
     awq_half_spec *half = &layer->half[AWQ_HALF_ATTENTION];
     awq_attention_spec *attention = &layer->attention;
@@ -113,8 +113,8 @@ static void add_attention(const awq_config *config, bool windowed, awq_layer_spe
                                       .heads = config->heads,
                                       .kv_heads = config->kv_heads,
                                       .head_dim = config->head_dim,
-                                      .rope_dim = config->rope_dim,
-                                      .window = windowed ? config->window : 0,
+                                      .rope_dim = config->rotated[index] ? config->rope_dim : 0,
+                                      .window = config->windowed[index] ? config->window : 0,
                                       .scale = config->scale,
                                       .softcap = config->softcap};
     half->group = add_group(layer, -1, "", "qkv", config->hidden, by_norm(half->norm));
@@ -270,11 +270,11 @@ static bool allocate(awq_layer_spec *layer, int64_t mlps)
 }
 
 /* false: no memory; the layer is the caller's to release. */
-static bool build_layer(const awq_config *config, bool sparse, bool windowed, awq_layer_spec *layer)
+static bool build_layer(const awq_config *config, int64_t index, awq_layer_spec *layer)
 {
     const awq_family *family = config->family;
     awq_half_spec *attention = &layer->half[AWQ_HALF_ATTENTION], *mlp = &layer->half[AWQ_HALF_MLP];
-    bool offset = family->norm_offset, out = family->out_norms;
+    bool offset = family->norm_offset, out = family->out_norms, sparse = config->sparse[index];
     if (!allocate(layer, sparse ? config->experts + 1 : 1)) return false;
     attention->norm = add_norm(layer, "input_layernorm", config->hidden, offset);
     attention->out_norm =
@@ -285,7 +285,7 @@ static bool build_layer(const awq_config *config, bool sparse, bool windowed, aw
         out ? add_norm(layer, "post_feedforward_layernorm", config->hidden, offset) : -1;
     layer->mlps.activation = family->activation;
     layer->mlps.router = layer->mlps.shared_gate = -1;
-    add_attention(config, windowed, layer);
+    add_attention(config, index, layer);
     mlp->group = add_group(layer, -1, "", "gate_up", config->hidden, by_norm(mlp->norm));
     if (sparse)
         add_experts(config, layer);
@@ -311,7 +311,8 @@ static int64_t first_alike(const awq_config *config, int64_t layer)
 {
     int64_t first = 0;
     while (config->sparse[first] != config->sparse[layer] ||
-           config->windowed[first] != config->windowed[layer])
+           config->windowed[first] != config->windowed[layer] ||
+           config->rotated[first] != config->rotated[layer])
         first++;
     return first;
 }
@@ -323,7 +324,7 @@ void awq_model_build(const awq_config_reader *reader, const awq_config *config, 
         out->kind_of[i] = first < i ? out->kind_of[first] : (uint8_t)out->kinds;
         if (first < i) continue;
         awq_layer_spec *layer = &out->kind[out->kinds++];
-        if (!build_layer(config, config->sparse[i], config->windowed[i], layer)) {
+        if (!build_layer(config, i, layer)) {
             awq_config_complain(reader, "no memory for the description of its layers", "");
             return;
         }

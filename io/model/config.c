@@ -90,6 +90,8 @@ static const struct {
     {"query_pre_attn_scalar", AWQ_KEY_QUERY_SCALAR, NAN},
     {"use_bidirectional_attention", 0, 0},
     {"attention_chunk_size", 0, NAN},
+    {"no_rope_layers", AWQ_KEY_NO_ROPE, NAN},
+    {"no_rope_layer_interval", AWQ_KEY_NO_ROPE, NAN},
     {"attention_multiplier", AWQ_KEY_MULTIPLIERS, NAN},
     {"embedding_multiplier", AWQ_KEY_MULTIPLIERS, 1},
     {"residual_multiplier", AWQ_KEY_MULTIPLIERS, 1},
@@ -182,13 +184,14 @@ static void read_biases(const awq_config_reader *reader, awq_config *config)
 
 /* ---- attention ---- */
 
-/* Which layers have the window, by layer_types or in turn from the first. */
-static void read_layer_types(const awq_config_reader *reader, awq_config *config)
+/* Which layers have the window where not all do: by layer_types, or those without rotary embedding,
+ * or in turn from the first. */
+static void read_layer_types(const awq_config_reader *reader, awq_config *config, bool mixed)
 {
     const json_t *types = json_object_get(reader->object, "layer_types");
-    bool listed = is_said(reader, "layer_types"),
-         mixed = config->family->keys & AWQ_KEY_LAYER_TYPES;
-    for (int64_t i = 0; mixed && i < config->layers; i++) config->windowed[i] = i % 2 == 0;
+    bool listed = is_said(reader, "layer_types"), by_rope = config->family->keys & AWQ_KEY_NO_ROPE;
+    for (int64_t i = 0; mixed && i < config->layers; i++)
+        config->windowed[i] = by_rope ? !config->rotated[i] : i % 2 == 0;
     if (listed && mixed && json_array_size(types) != (size_t)config->layers)
         awq_config_complain(reader, "layer_types does not name a type for each layer", "");
     for (size_t i = 0; listed && i < json_array_size(types); i++) {
@@ -206,14 +209,16 @@ static void read_layer_types(const awq_config_reader *reader, awq_config *config
 static void read_window(const awq_config_reader *reader, awq_config *config)
 {
     unsigned keys = config->family->keys;
-    if (keys & AWQ_KEY_WINDOW_SWITCH && awq_config_read_bool(reader, "use_sliding_window", false))
+    int64_t silent = config->family->window;
+    bool possible = keys & AWQ_KEY_WINDOW, switched = keys & AWQ_KEY_WINDOW_SWITCH;
+    bool on = !switched || awq_config_read_bool(reader, "use_sliding_window", false);
+    if (switched && on && !possible)
         awq_config_complain(reader, "use_sliding_window is not supported", "");
-    bool windowed = keys & AWQ_KEY_WINDOW && is_said(reader, "sliding_window");
-    if (windowed) config->window = awq_config_read_size(reader, "sliding_window", 0, INT32_MAX);
+    bool windowed = possible && on && (silent || is_said(reader, "sliding_window"));
+    if (windowed)
+        config->window = awq_config_read_size(reader, "sliding_window", silent, INT32_MAX);
     for (int64_t i = 0; windowed && i < config->layers; i++) config->windowed[i] = true;
-    read_layer_types(reader, config);
-    if (keys & AWQ_KEY_LAYER_TYPES && !windowed)
-        config->window = awq_config_read_size(reader, "sliding_window", 4096, INT32_MAX);
+    read_layer_types(reader, config, windowed && keys & AWQ_KEY_LAYER_TYPES);
 }
 
 /* The scale of attention's logits, and the soft caps; null is none. */
@@ -304,12 +309,12 @@ static void read_model(const awq_config_reader *reader, awq_config *config, awq_
     read_sizes(reader, config, model);
     awq_config_read_experts(reader, config);
     read_biases(reader, config);
+    awq_config_read_rope(reader, config, model->max_positions, &model->rope);
     read_window(reader, config);
     read_logits(reader, config, model);
     read_activation(reader, family);
     read_norm_eps(reader, family, model);
     read_dtype(reader, model);
-    awq_config_read_rope(reader, config, model->max_positions, &model->rope);
     model->family = family->model_type;
     model->tied = awq_config_read_bool(reader, "tie_word_embeddings", family->tied);
     model->layers = config->layers;

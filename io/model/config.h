@@ -33,6 +33,7 @@ typedef struct awq_config {
     bool normalized;
     bool sparse[AWQ_MAX_LAYERS];   /* which layers have experts, and no MLP of their own */
     bool windowed[AWQ_MAX_LAYERS]; /* which attend to a window */
+    bool rotated[AWQ_MAX_LAYERS];  /* which have rotary embedding */
 } awq_config;
 
 /* The model but for its quantization_config; false: a problem was added, and *out is untouched.
@@ -52,8 +53,8 @@ bool awq_config_read_bool(const awq_config_reader *reader, const char *key, bool
 /* The keys of a mixture of experts, in families that have them; the other sizes are known. */
 void awq_config_read_experts(const awq_config_reader *reader, awq_config *config);
 
-/* rope_parameters, or rope_theta and rope_scaling, and config->rope_dim; head_dim is known, and
- * max_positions. */
+/* rope_parameters, or rope_theta and rope_scaling, config->rope_dim, and which layers are rotated;
+ * the sizes are known. */
 void awq_config_read_rope(const awq_config_reader *reader, awq_config *config,
                           int64_t max_positions, awq_rope *rope);
 

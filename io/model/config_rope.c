@@ -132,6 +132,34 @@ static const json_t *object_of(const awq_config_reader *reader, const char *key)
     return NULL;
 }
 
+/* A 1 for each layer that is rotated, a 0 for each that is not; false: it is no such list. */
+static bool read_no_rope_layers(const json_t *list, awq_config *config)
+{
+    bool fits = json_array_size(list) >= (size_t)config->layers;
+    for (int64_t i = 0; fits && i < config->layers; i++) {
+        const json_t *item = json_array_get(list, (size_t)i);
+        json_int_t value = json_integer_value(item);
+        fits = json_is_integer(item) && (value == 0 || value == 1);
+        config->rotated[i] = value;
+    }
+    return fits;
+}
+
+/* Which layers are rotated: all; or those that no_rope_layers says, or all but each
+ * no_rope_layer_interval-th. */
+static void read_rotated(const awq_config_reader *reader, awq_config *config)
+{
+    const json_t *list = json_object_get(reader->object, "no_rope_layers");
+    bool some = config->family->keys & AWQ_KEY_NO_ROPE, listed = list && !json_is_null(list);
+    int64_t interval = 0;
+    if (some && !listed)
+        interval = awq_config_read_size(reader, "no_rope_layer_interval", 4, INT32_MAX);
+    for (int64_t i = 0; i < config->layers; i++)
+        config->rotated[i] = !interval || (i + 1) % interval != 0;
+    if (some && listed && !read_no_rope_layers(list, config))
+        awq_config_complain(reader, "no_rope_layers is not a list of a 0 or 1 for each layer", "");
+}
+
 void awq_config_read_rope(const awq_config_reader *reader, awq_config *config,
                           int64_t max_positions, awq_rope *rope)
 {
@@ -141,6 +169,7 @@ void awq_config_read_rope(const awq_config_reader *reader, awq_config *config,
     rope->theta =
         awq_json_number(reader->object, "rope_theta", silent, reader->name, reader->problems);
     config->rope_dim = config->head_dim;
+    read_rotated(reader, config);
     read_partial(reader, reader->object, config);
     if (parameters) {
         rope->theta =

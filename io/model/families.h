@@ -18,14 +18,16 @@ enum {
     AWQ_KEY_MLP_BIAS = 1 << 1,
     AWQ_KEY_QKV_BIAS = 1 << 2,
     AWQ_KEY_WINDOW = 1 << 3,        /* sliding_window */
-    AWQ_KEY_WINDOW_SWITCH = 1 << 4, /* use_sliding_window, which must be false */
-    AWQ_KEY_LAYER_TYPES = 1 << 5,   /* layers of a sliding window and others; silent: in turn */
+    AWQ_KEY_WINDOW_SWITCH = 1 << 4, /* use_sliding_window; must be false without AWQ_KEY_WINDOW */
+    AWQ_KEY_LAYER_TYPES = 1 << 5,   /* layers of a sliding window and others; silent: in turn, or
+                                       by AWQ_KEY_NO_ROPE: those without rotary embedding */
     AWQ_KEY_SOFTCAPS = 1 << 6,      /* attn_logit_softcapping, final_logit_softcapping */
     AWQ_KEY_QUERY_SCALAR = 1 << 7,  /* query_pre_attn_scalar */
     AWQ_KEY_PARTIAL_ROTARY = 1 << 8,
     AWQ_KEY_LONGROPE = 1 << 9,
-    AWQ_KEY_MULTIPLIERS = 1 << 10 /* attention_, embedding_, residual_multiplier, logits_scaling;
-                                     silent: 1 */
+    AWQ_KEY_MULTIPLIERS = 1 << 10, /* attention_, embedding_, residual_multiplier, logits_scaling;
+                                      silent: 1 */
+    AWQ_KEY_NO_ROPE = 1 << 11      /* no_rope_layers, no_rope_layer_interval; silent: each fourth */
 };
 
 /* How a family writes its mixtures of experts: keys of config.json, and names of modules. */
@@ -41,6 +43,7 @@ typedef struct awq_family {
     const char *model_type;
     int64_t max_positions;
     int64_t head_dim;  /* 0: hidden / heads */
+    int64_t window;    /* 0: none */
     double rope_theta; /* 0: 10000 */
     double norm_eps;   /* 0: 1e-6 */
     bool tied;         /* the head is the embedding */

@@ -3,9 +3,9 @@
  * attention and MLPs, as arrays.
  *
  * A model has one description for each kind of layer that it has: dense or sparse, of a sliding
- * window or not. Whatever loads, runs, searches, folds, writes or verifies a layer walks these
- * arrays; what a family's layers are made of is said in io/model (families.c, build.c) and nowhere
- * else. Things refer to one another by index; -1 is none.
+ * window or not, rotated or not. Whatever loads, runs, searches, folds, writes or verifies a layer
+ * walks these arrays; what a family's layers are made of is said in io/model (families.c, build.c)
+ * and nowhere else. Things refer to one another by index; -1 is none.
  *
  *   half[..].norm -> group -> readers (linears) -> .. -> the residual
  *                      ^ producer: the norm, or the rows of a linear, that 1/s is folded into */
@@ -95,7 +95,7 @@ typedef struct awq_attention_spec {
     int o;
     int q_norm, k_norm; /* of each head, before RoPE; -1: none */
     int64_t heads, kv_heads, head_dim;
-    int64_t rope_dim; /* of head_dim, the first; the rest passes */
+    int64_t rope_dim; /* of head_dim, the first; the rest passes. 0: no rotary embedding */
     int64_t window;   /* tokens that a token attends to, itself included; 0: all before it */
     float scale;      /* of the logits */
     float softcap;    /* logits are softcap tanh(logits / softcap); 0: as they are */

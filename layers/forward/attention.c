@@ -3,7 +3,7 @@
  * rope(k), v)), q, k, v linears of the input, of which q and k may be normalized, head by head. */
 #include "layers/forward/forward.h"
 
-/* The norm of each head where the layer has one, then positions. */
+/* The norm of each head where the layer has one, then positions where it has them. */
 static void turn_heads(const forward_pass *pass, void *x, int64_t heads, int norm)
 {
     const awq_attention_spec *attention = &pass->spec->attention;
@@ -14,7 +14,8 @@ static void turn_heads(const forward_pass *pass, void *x, int64_t heads, int nor
     if (norm >= 0)
         pass->be->rmsnorm_heads(pass->device, x, pass->decoder->norm[norm], pass->rows * heads,
                                 attention->head_dim, pass->model->norm_eps);
-    pass->be->rope(pass->device, x, pass->scratch->cos, pass->scratch->sin, pass->rows, &shape);
+    if (attention->rope_dim > 0)
+        pass->be->rope(pass->device, x, pass->scratch->cos, pass->scratch->sin, pass->rows, &shape);
 }
 
 void awq_forward_attention(forward_pass *pass, const forward_rows *rows)

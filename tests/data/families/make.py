@@ -17,7 +17,7 @@ import transformers
 from transformers import (Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM,
                           LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM,
                           Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config,
-                          Qwen3ForCausalLM)
+                          Qwen3ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM)
 
 HERE = pathlib.Path(__file__).parent
 SEQUENCES, LENGTH = 16, 96
@@ -64,6 +64,12 @@ FAMILIES = {
         tie_word_embeddings=True, attention_bias=True, mlp_bias=True, rope_theta=1000.0,
         embedding_multiplier=2.3, attention_multiplier=0.17, residual_multiplier=0.7,
         logits_scaling=3.0)),
+    # layers with rotary embedding and without, of a window and not: all four
+    "smollm3": (SmolLM3ForCausalLM, SmolLM3Config, torch.bfloat16, dict(
+        pad_token_id=0, num_hidden_layers=4, intermediate_size=96, attention_bias=True,
+        mlp_bias=True, rope_theta=500.0, no_rope_layer_interval=2, use_sliding_window=True,
+        sliding_window=40, layer_types=["full_attention", "sliding_attention",
+                                        "sliding_attention", "full_attention"])),
 }
 
 # What the same weights score with other values in config.json; ABSENT removes one. Each shows that
@@ -104,8 +110,21 @@ GRANITE_CHANGES = {
     "defaults": dict(embedding_multiplier=ABSENT, attention_multiplier=ABSENT,
                      residual_multiplier=ABSENT, logits_scaling=ABSENT),
 }
+SMOLLM3_CHANGES = {
+    "other-layers": dict(no_rope_layers=[0, 1, 1, 0]),
+    "rope-everywhere": dict(no_rope_layers=[1, 1, 1, 1]),
+    "rope-nowhere": dict(no_rope_layers=[0, 0, 0, 0]),
+    "interval": dict(no_rope_layers=ABSENT, no_rope_layer_interval=3),
+    "layer-types-absent": dict(layer_types=ABSENT),
+    "window-less-one": dict(sliding_window=39),
+    "no-window": dict(sliding_window=None, layer_types=ABSENT),
+    "window-off": dict(use_sliding_window=False, layer_types=ABSENT),
+    "defaults": dict(no_rope_layers=ABSENT, no_rope_layer_interval=ABSENT, layer_types=ABSENT,
+                     use_sliding_window=ABSENT, rope_theta=ABSENT),
+}
 CHANGES = {"phi3": PHI3_CHANGES, "phi3-window": WINDOW_CHANGES, "gemma2": GEMMA2_CHANGES,
-           "gemma2-f32": GEMMA2_CHANGES, "granite": GRANITE_CHANGES}
+           "gemma2-f32": GEMMA2_CHANGES, "granite": GRANITE_CHANGES,
+           "smollm3": SMOLLM3_CHANGES}
 
 
 def randomize(model, generator):
