@@ -10,6 +10,12 @@
 
 enum { MAX_INDEX_BYTES = 100000000 };
 
+/* A file of this directory, and not a hidden one. */
+static bool is_file_name(const char *name)
+{
+    return *name && *name != '.' && !strchr(name, '/');
+}
+
 static int compare_strings(const void *left, const void *right)
 {
     const char *const *a = left, *const *b = right;
@@ -35,8 +41,7 @@ static bool add_unique(awq_checkpoint_files *files, const char **names, size_t c
 {
     for (size_t i = 0; i < count; i++) {
         if (i && !strcmp(names[i], names[i - 1])) continue;
-        bool hidden_or_elsewhere = *names[i] == '.' || strchr(names[i], '/');
-        if (!*names[i] || hidden_or_elsewhere)
+        if (!is_file_name(names[i]))
             awq_problems_add(problems, AWQ_ERR_INPUT,
                              "'%s': '%.200s' is not the name of a file in this directory",
                              index_path, names[i]);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * kernels/cuda/backend.c - the GPU's table. */
 #include "kernels/backend_list.h"
-#include "kernels/cuda/link.h"
 #include "kernels/cuda/verbs.h"
 
 #define MEMBER(verb) .verb = verb##_cuda,

@@ -20,13 +20,6 @@ __global__ static void find_kernel(int64_t *found, const uint16_t *array, int64_
     if (threadIdx.x == 0) found[blockIdx.x] = largest;
 }
 
-static void launch_find(cuda_device *self, int64_t *found, const void *array, int64_t count)
-{
-    uint16_t exponent = self->bf16 ? FIND_BF16 : FIND_HALF;
-    CUDA_LAUNCH(self, "find_nonfinite", find_kernel, FIND_BLOCKS, ELEMENT_THREADS, found,
-                static_cast<const uint16_t *>(array), count, exponent);
-}
-
 awq_status find_nonfinite_cuda(awq_device *device, const void *array, size_t count, int64_t *index,
                                awq_error *err)
 {
@@ -34,7 +27,9 @@ awq_status find_nonfinite_cuda(awq_device *device, const void *array, size_t cou
     if (!self) return cuda_status(reinterpret_cast<cuda_device *>(device), err);
     int64_t found[FIND_BLOCKS], first = static_cast<int64_t>(count);
     int64_t *places = static_cast<int64_t *>(self->staging.device);
-    launch_find(self, places, array, first);
+    uint16_t exponent = self->bf16 ? FIND_BF16 : FIND_HALF;
+    CUDA_LAUNCH(self, "find_nonfinite", find_kernel, FIND_BLOCKS, ELEMENT_THREADS, places,
+                static_cast<const uint16_t *>(array), first, exponent);
     awq_status status = cuda_fetch(self, "find_nonfinite", found, places, sizeof found, err);
     if (status) return status;
     for (int i = 0; i < FIND_BLOCKS; i++) first = cuda_min(first, -found[i]);

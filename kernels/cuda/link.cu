@@ -13,11 +13,7 @@
 
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/nccl.cuh"
-
-extern "C" {
-#include "kernels/cuda/link.h"
-#include "kernels/link.h"
-}
+#include "kernels/cuda/verbs.h"
 
 static_assert(sizeof(awq_link_id) == sizeof(ncclUniqueId), "an id is NCCL's");
 

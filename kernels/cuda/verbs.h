@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cuda/verbs.h - the GPU's verbs: rmsnorm_cuda and so on. kernels/backend.h says what they
- * do. C and CUDA C++ both include this. */
+ * kernels/cuda/verbs.h - the GPU's verbs: rmsnorm_cuda and so on, and its links. kernels/backend.h
+ * says what they do. C and CUDA C++ both include this. */
 #ifndef AWQ_KERNELS_CUDA_VERBS_H
 #define AWQ_KERNELS_CUDA_VERBS_H
 
@@ -15,6 +15,13 @@ extern "C" {
 AWQ_VERB_LIST(DECLARE)
 DECLARE(survey)
 #undef DECLARE
+
+#ifdef AWQ_HAVE_NCCL
+extern const awq_links awq_links_cuda;
+#define AWQ_LINKS_CUDA &awq_links_cuda
+#else
+#define AWQ_LINKS_CUDA NULL
+#endif
 
 #ifdef __cplusplus
 }

@@ -26,27 +26,20 @@ bool awq_row_values(const awq_layer_spec *spec, int linear, const float *of_free
 
 /* ---- folding ---- */
 
-/* The weight of a norm that multiplies by `multiplier`, as far as its type can say it. */
-static float stored_weight(float multiplier, bool offset, awq_dtype dtype)
-{
-    unsigned char stored[sizeof(float)];
-    float weight = offset ? multiplier - 1 : multiplier;
-    awq_narrow(stored, &weight, dtype, 1);
-    awq_widen(&weight, stored, dtype, 1);
-    return weight;
-}
-
 /* A norm's channel: the weight that is stored, what it multiplies by before and after folding, and
  * the scale that its consumers get. */
 typedef struct channel {
     float stored, original, folded, s;
 } channel;
 
-/* n' = n / s in the type that the norm is stored in; s becomes n / n', so that the product is
- * exact. false: that cannot be. */
+/* n' = n / s, as far as the type that the norm is stored in can say it; s becomes n / n', so that
+ * the product is exact. false: that cannot be. */
 static bool fold_by(channel *c, float s, bool offset, awq_dtype dtype)
 {
-    c->stored = stored_weight(c->original / s, offset, dtype);
+    unsigned char stored[sizeof(float)];
+    float multiplier = c->original / s, weight = offset ? multiplier - 1 : multiplier;
+    awq_narrow(stored, &weight, dtype, 1);
+    awq_widen(&c->stored, stored, dtype, 1);
     c->folded = offset ? 1 + c->stored : c->stored;
     c->s = c->original / c->folded;
     return isfinite(c->folded) && isfinite(c->s) && c->s > 0;

@@ -98,15 +98,19 @@ static void fold(linear_job *job)
              job->columns, job->rows, job->extent);
 }
 
-static awq_status count_clipped(const linear_job *job, awq_error *err)
+/* Searches the cuts of folded, and counts them for the record. */
+static awq_status clip(const linear_job *job, awq_error *err)
 {
-    const awq_quantizer *quantizer = job->quantizer;
+    awq_quantizer *quantizer = job->quantizer;
+    const awq_backend *be = quantizer->be;
     awq_linear_record *record = job->record;
+    record->clip_shapes = quantizer->clip.shape == AWQ_CLIP_ASYMMETRIC ? 2 : 1;
+    be->clip_search(quantizer->device, &quantizer->clip, quantizer->folded, job->gram, job->columns,
+                    job->extent, &job->grid);
     size_t groups = (size_t)job->groups, bytes = (size_t)record->clip_shapes * groups;
     uint8_t *step = awq_allocate(bytes, "clip steps", err);
     if (!step) return err->status;
-    awq_status status =
-        quantizer->be->download(quantizer->device, step, quantizer->clip.steps, bytes, err);
+    awq_status status = be->download(quantizer->device, step, quantizer->clip.steps, bytes, err);
     for (size_t i = 0; !status && i < groups; i++) {
         uint8_t above = step[i], below = record->clip_shapes > 1 ? step[groups + i] : 0;
         record->clip_counts[0][above]++;
@@ -114,16 +118,7 @@ static awq_status count_clipped(const linear_job *job, awq_error *err)
         record->clipped_groups += above || below;
     }
     free(step);
-    return status;
-}
-
-static awq_status clip(const linear_job *job, awq_error *err)
-{
-    awq_quantizer *quantizer = job->quantizer;
-    job->record->clip_shapes = quantizer->clip.shape == AWQ_CLIP_ASYMMETRIC ? 2 : 1;
-    quantizer->be->clip_search(quantizer->device, &quantizer->clip, quantizer->folded, job->gram,
-                               job->columns, job->extent, &job->grid);
-    if (count_clipped(job, err)) return err->status;
+    if (status) return status;
     return awq_quantizer_step(quantizer, AWQ_PHASE_CLIP,
                               awq_clip_flops(quantizer->clip.shape, job->extent, &job->grid), err);
 }
