@@ -15,7 +15,7 @@ const awq_purpose *awq_purpose_of(awq_command command)
 awq_status awq_worker_check(awq_worker *worker, awq_error *err)
 {
     if (awq_lanes_order(worker->lanes) == AWQ_CARRY_ON) return AWQ_OK;
-    return awq_fail(err, AWQ_ERR_INTERRUPTED, "told to stop");
+    return awq_fail(err, AWQ_ERR_INTERRUPTED, "stopped by the coordinator");
 }
 
 void awq_worker_tell(const awq_worker *worker, awq_letter *letter)

@@ -121,7 +121,7 @@ struct awq_worker {
     awq_helpers helpers;
 };
 
-/* AWQ_ERR_INTERRUPTED once STOP or WIND_DOWN has come: nothing new may begin. */
+/* AWQ_ERR_INTERRUPTED once STOP or DRAIN has come: nothing new may begin. */
 awq_status awq_worker_check(awq_worker *worker, awq_error *err);
 /* Posts a letter to the coordinator. NULL: no memory. */
 void awq_worker_tell(const awq_worker *worker, awq_letter *letter);

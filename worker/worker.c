@@ -123,8 +123,8 @@ static awq_status run_task(awq_worker *worker, const awq_letter *letter, awq_err
         return awq_worker_assemble(worker, letter->a, err);
     case AWQ_LETTER_VERIFY:
         return awq_worker_verify(worker, letter->a, err);
-    case AWQ_LETTER_WIND_DOWN:
-        awq_worker_tell(worker, awq_letter_create(AWQ_LETTER_WOUND_DOWN, 0, 0, 0));
+    case AWQ_LETTER_DRAIN:
+        awq_worker_tell(worker, awq_letter_create(AWQ_LETTER_DRAINED, 0, 0, 0));
         return AWQ_OK;
     default:
         return awq_fail(err, AWQ_ERR_INTERNAL, "a letter of kind %d came to a worker",
@@ -185,10 +185,10 @@ awq_status awq_worker_start(awq_mail *mail, awq_worker **out, awq_error *err)
     pthread_mutex_init(&worker->tally.mutex, NULL);
     worker->lanes = awq_lanes_create();
     worker->inbox = (awq_inbox){.tasks = letters_until(worker, AWQ_UNTIL_STOP),
-                                .tiles = letters_until(worker, AWQ_UNTIL_WIND_DOWN),
+                                .tiles = letters_until(worker, AWQ_UNTIL_DRAIN),
                                 .to_keep = letters_until(worker, AWQ_UNTIL_STOP),
-                                .announced = letters_until(worker, AWQ_UNTIL_WIND_DOWN),
-                                .link_ids = letters_until(worker, AWQ_UNTIL_WIND_DOWN)};
+                                .announced = letters_until(worker, AWQ_UNTIL_DRAIN),
+                                .link_ids = letters_until(worker, AWQ_UNTIL_DRAIN)};
     const awq_inbox *inbox = &worker->inbox;
     if (!inbox->tasks || !inbox->tiles || !inbox->to_keep || !inbox->announced ||
         !inbox->link_ids || pthread_create(&worker->compute, NULL, compute, worker)) {
@@ -220,10 +220,10 @@ static awq_status receive(awq_worker *worker, awq_letter *letter, awq_error *err
     case AWQ_LETTER_PING:
         awq_letter_free(letter);
         return AWQ_OK;
-    case AWQ_LETTER_WIND_DOWN: /* an answer at once tells that this rank is alive; the task behind
+    case AWQ_LETTER_DRAIN: /* an answer at once tells that this rank is alive; the task behind
                                   the others tells that nothing is under way any more */
         worker->main.last_heartbeat = 0;
-        give_order(worker, AWQ_WIND_DOWN);
+        give_order(worker, AWQ_DRAIN);
         return awq_worker_hand(inbox->tasks, letter, err);
     case AWQ_LETTER_LINK:
         return awq_worker_hand(inbox->link_ids, letter, err);

@@ -201,7 +201,7 @@ void awq_calibration_print(FILE *file, const awq_calibration *c)
     awq_format_bytes(bytes, (double)c->text.bytes);
     fprintf(file, "documents  %lld, %s of %lld file%s%s\n", (long long)c->text.documents, bytes,
             (long long)c->text.files, c->text.files == 1 ? "" : "s",
-            c->all_read ? "" : "; the text goes on");
+            c->all_read ? "" : "; the text continues");
     if (c->text.empty) fprintf(file, "           %lld more are empty\n", (long long)c->text.empty);
     fprintf(file, "tokens     %lld, of which %lld at the end are left over\n", (long long)c->tokens,
             (long long)c->left_over);

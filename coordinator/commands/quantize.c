@@ -206,7 +206,7 @@ static awq_status carry_out(awq_run *run, awq_error *err)
     if (merged) status = awq_run_summary(run, &output, err);
     awq_output_release(&output);
     if (merged) return status ? status : finish_directory(run, err);
-    if (status == AWQ_ERR_INTERRUPTED) awq_run_wind_down(run, err);
+    if (status == AWQ_ERR_INTERRUPTED) awq_run_drain(run, err);
     awq_run_tell(run, err->status == AWQ_ERR_INTERRUPTED ? AWQ_RUN_INTERRUPTED : AWQ_RUN_FAILED,
                  err->text);
     return err->status;
@@ -235,7 +235,8 @@ static int end_complete(const awq_run *run, awq_problems *problems)
     awq_check_complete(run->options, &run->inputs, problems);
     if (problems->count) return awq_exit_problems(problems);
     remove_leftover(run->directory);
-    printf("%s: complete already; nothing to do (--restart makes it anew)\n", run->options->out);
+    printf("%s: complete already; nothing to do (--restart quantizes it again)\n",
+           run->options->out);
     return AWQ_EXIT_DONE;
 }
 

@@ -186,7 +186,7 @@ int awq_command_submit(const awq_call *call)
         if (!options.submit.dry_run) check_queue(&options, run, &problems);
     }
     if (!problems.count && complete)
-        printf("%s: complete already; nothing to do (--restart makes it anew)\n", options.out);
+        printf("%s: complete already; nothing to do (--restart quantizes it again)\n", options.out);
     else if (!problems.count)
         status = go(&options, &inputs, run, &problems, &err);
     int code = problems.count ? awq_exit_problems(&problems)

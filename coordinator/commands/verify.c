@@ -22,7 +22,7 @@ static void check_options(const awq_options *options, awq_problems *problems)
                          "--layer needs --model and --tokens, which the checkpoint was made of");
     if (options->tokens && options->verify_layer < 0)
         awq_problems_add(problems, AWQ_ERR_USAGE,
-                         "--tokens is for a --layer that is made again; give both or neither");
+                         "--tokens is for a --layer that is reproduced; give both or neither");
 }
 
 /* A job that is not finished has nothing to verify; whatever else lies there is looked at. */
@@ -106,7 +106,7 @@ static awq_status work(awq_verification *v, awq_error *err)
     awq_progress_end(&v->view);
     if (status) return status;
     awq_verify_find_outliers(v);
-    return v->layer >= 0 ? awq_verify_make_again(v, err) : AWQ_OK;
+    return v->layer >= 0 ? awq_verify_reproduce(v, err) : AWQ_OK;
 }
 
 /* ---- the whole ---- */

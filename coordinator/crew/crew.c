@@ -84,8 +84,8 @@ static awq_status read_letter(awq_crew *crew, awq_letter *letter, awq_letter **o
         member->greeted = true;
         log_hello(crew, from);
         break;
-    case AWQ_LETTER_WOUND_DOWN:
-        member->wound_down = true;
+    case AWQ_LETTER_DRAINED:
+        member->drained = true;
         break;
     case AWQ_LETTER_BYE:
         member->gone = true;
@@ -184,10 +184,10 @@ awq_status awq_crew_listen(awq_crew *crew, double seconds, awq_letter **out, int
     return listen(crew, seconds, false, out, worker, err);
 }
 
-bool awq_crew_wound_down(const awq_crew *crew)
+bool awq_crew_drained(const awq_crew *crew)
 {
     for (int i = 0; i < crew->count; i++)
-        if (!crew->members[i].wound_down) return false;
+        if (!crew->members[i].drained) return false;
     return true;
 }
 

@@ -22,7 +22,7 @@ typedef struct awq_member {
     awq_progress progress;
     double heard; /* clock seconds */
     bool greeted;
-    bool wound_down;
+    bool drained;
     bool gone; /* said goodbye */
 } awq_member;
 
@@ -58,8 +58,8 @@ awq_status awq_crew_next(awq_crew *crew, double seconds, awq_letter **out, int *
 /* As awq_crew_next, when interrupts are no news. */
 awq_status awq_crew_listen(awq_crew *crew, double seconds, awq_letter **out, int *worker,
                            awq_error *err);
-/* Whether all that were told to wind down have nothing under way any more. */
-bool awq_crew_wound_down(const awq_crew *crew);
+/* Whether all that were told to drain have nothing under way any more. */
+bool awq_crew_drained(const awq_crew *crew);
 
 /* What all workers have done: counts and sums; stage, layer, tile and phase are without meaning. */
 awq_progress awq_crew_progress(const awq_crew *crew);

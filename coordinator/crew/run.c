@@ -118,7 +118,7 @@ static void name_the_lost(awq_run *run, double since)
     awq_run_tell(run, AWQ_RUN_FAILED, err.text);
 }
 
-void awq_run_wind_down(awq_run *run, const awq_error *err)
+void awq_run_drain(awq_run *run, const awq_error *err)
 {
     double start = awq_clock_seconds();
     bool asked = false;
@@ -129,8 +129,8 @@ void awq_run_wind_down(awq_run *run, const awq_error *err)
                     "at once)",
                     err->text, grace);
     awq_run_tell(run, AWQ_RUN_INTERRUPTED, err->text);
-    awq_crew_broadcast(run->crew, AWQ_LETTER_WIND_DOWN, 0, 0, NULL, 0);
-    while (!awq_crew_wound_down(run->crew) && awq_clock_seconds() - start < run->options->grace) {
+    awq_crew_broadcast(run->crew, AWQ_LETTER_DRAIN, 0, 0, NULL, 0);
+    while (!awq_crew_drained(run->crew) && awq_clock_seconds() - start < run->options->grace) {
         awq_letter *letter;
         if (awq_crew_listen(run->crew, 0.1, &letter, NULL, &ignored)) return;
         awq_run_read(run, letter);

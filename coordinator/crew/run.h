@@ -39,6 +39,6 @@ void awq_run_tell(awq_run *run, awq_run_state state, const char *error);
 void awq_run_read(awq_run *run, const awq_letter *letter);
 /* After an interrupt (*err says which): lets the layers in search be finished, and names a worker
  * that was lost. */
-void awq_run_wind_down(awq_run *run, const awq_error *err);
+void awq_run_drain(awq_run *run, const awq_error *err);
 
 #endif

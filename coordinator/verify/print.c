@@ -97,9 +97,9 @@ static void print_checked(const awq_verification *v)
            (long long)sum.tensors, (long long)sum.summed);
     if (v->source) print_distances(&sum);
     if (v->layer >= 0)
-        printf("  layer %lld made again: %lld of %lld tensors have the same bytes\n",
-               (long long)v->layer, (long long)v->made_again.compared,
-               (long long)v->made_again.tensors);
+        printf("  layer %lld reproduced: %lld of %lld tensors have the same bytes\n",
+               (long long)v->layer, (long long)v->reproduced.compared,
+               (long long)v->reproduced.tensors);
     for (size_t i = 0; i < v->unchecked.count; i++)
         printf("  not checked: %s\n", v->unchecked.items[i].text);
 }
@@ -147,11 +147,11 @@ static json_t *list_unchecked(const awq_verification *v)
     return list;
 }
 
-static json_t *describe_made_again(const awq_verification *v)
+static json_t *describe_reproduced(const awq_verification *v)
 {
     if (v->layer < 0) return json_null();
     return json_pack("{s:I, s:I, s:I}", "layer", (json_int_t)v->layer, "tensors",
-                     (json_int_t)v->made_again.tensors, "same", (json_int_t)v->made_again.compared);
+                     (json_int_t)v->reproduced.tensors, "same", (json_int_t)v->reproduced.compared);
 }
 
 static awq_status print_json(const awq_verification *v, awq_error *err)
@@ -162,7 +162,7 @@ static awq_status print_json(const awq_verification *v, awq_error *err)
                   "clean", awq_verify_count(v) == 0, "findings", list_findings(v), "tensors",
                   (json_int_t)sum.tensors, "tensors_with_crc32", (json_int_t)sum.summed,
                   "tensors_compared", (json_int_t)sum.compared, "linears", list_linears(v),
-                  "made_again", describe_made_again(v), "not_checked", list_unchecked(v));
+                  "reproduced", describe_reproduced(v), "not_checked", list_unchecked(v));
     char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
     json_decref(object);
     if (!text) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the result");

@@ -131,6 +131,6 @@ bool awq_verify_structure(awq_verification *v, awq_problems *problems)
     check_files(v);
     read_statistics(v);
     open_source(v, problems);
-    if (!problems->count && v->layer >= 0) awq_verify_check_again(v, problems);
+    if (!problems->count && v->layer >= 0) awq_verify_check_reproducible(v, problems);
     return !problems->count;
 }

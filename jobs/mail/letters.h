@@ -14,29 +14,29 @@
 
 typedef enum awq_letter_kind {
     /* coordinator -> worker */
-    AWQ_LETTER_JOB = 1,   /* a: awq_command, b: worker timeout in seconds; payload: the job as JSON
-                             text (jobs/plan/job.h) */
-    AWQ_LETTER_PLAN,      /* a: stages, b: layers; payload: awq_plan_head, awq_stage[a], bool[b] */
-    AWQ_LETTER_SHARD,     /* a: index of the output shard to assemble */
-    AWQ_LETTER_VERIFY,    /* a: layer of a checkpoint to look at; -1: all that is in none */
-    AWQ_LETTER_PING,      /* every second: the coordinator is there */
-    AWQ_LETTER_WIND_DOWN, /* finish the layer being searched, begin nothing, then say so */
-    AWQ_LETTER_STOP,      /* a: exit code; stop computing and say goodbye */
+    AWQ_LETTER_JOB = 1, /* a: awq_command, b: worker timeout in seconds; payload: the job as JSON
+                           text (jobs/plan/job.h) */
+    AWQ_LETTER_PLAN,    /* a: stages, b: layers; payload: awq_plan_head, awq_stage[a], bool[b] */
+    AWQ_LETTER_SHARD,   /* a: index of the output shard to assemble */
+    AWQ_LETTER_VERIFY,  /* a: layer of a checkpoint to look at; -1: all that is in none */
+    AWQ_LETTER_PING,    /* every second: the coordinator is there */
+    AWQ_LETTER_DRAIN,   /* finish the layer being searched, begin nothing, then say so */
+    AWQ_LETTER_STOP,    /* a: exit code; stop computing and say goodbye */
     /* worker -> worker */
     AWQ_LETTER_LINK, /* payload: awq_link_id (kernels/link.h); the receiver opened the link */
     AWQ_LETTER_TILE, /* a: layer that the states enter, b: tile; payload: float32 states, or
                         nothing: they come over the link */
     /* worker -> coordinator */
     AWQ_LETTER_HELLO,         /* payload: awq_hello */
-    AWQ_LETTER_ALIVE,         /* payload: awq_progress; every second, and when told to wind down */
+    AWQ_LETTER_ALIVE,         /* payload: awq_progress; every second, and when told to drain */
     AWQ_LETTER_LAYER_DONE,    /* a: layer; payload: awq_layer_summary */
     AWQ_LETTER_BOUNDARY_DONE, /* a: layer whose input is now on disk */
     AWQ_LETTER_SCORE,         /* a: tile; payload: awq_score */
     AWQ_LETTER_SHARD_DONE,    /* a: index; payload: uint32 crc32 of each of its tensors */
     AWQ_LETTER_VERIFIED,      /* a: layer, as in VERIFY; b: findings; payload: awq_layer_checks,
                                  awq_linear_checks[linears], awq_error[b] */
-    AWQ_LETTER_MADE_AGAIN,    /* the same of the layer that a PLAN for verify leaves to do */
-    AWQ_LETTER_WOUND_DOWN,    /* nothing is under way any more */
+    AWQ_LETTER_REPRODUCED,    /* the same of the layer that a PLAN for verify leaves to do */
+    AWQ_LETTER_DRAINED,       /* nothing is under way any more */
     AWQ_LETTER_ERROR,         /* payload: awq_error */
     AWQ_LETTER_BYE            /* a: exit code that STOP brought */
 } awq_letter_kind;

@@ -135,7 +135,7 @@ typedef struct awq_options {
     awq_plan_options plan;
     awq_submit_options submit;
     awq_report_options report;
-    int64_t verify_layer; /* to be made again; -1: none */
+    int64_t verify_layer; /* to be reproduced; -1: none */
     awq_shell shell;      /* of completion */
 } awq_options;
 

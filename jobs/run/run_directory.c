@@ -208,7 +208,7 @@ awq_status awq_run_prepare(const char *run, const json_t *fingerprint, const awq
         return err->status;
     if (!awq_path_exists(path)) return write_job(path, fingerprint, options, err);
     if (read_job(path, &earlier, err)) { /* layer records carry the fingerprint too */
-        awq_report_warning("%s; writing it anew", err->text);
+        awq_report_warning("%s; rewriting it", err->text);
         return write_job(path, fingerprint, options, err);
     }
     awq_job_fingerprint_compare(json_object_get(earlier, "fingerprint"), fingerprint, problems);

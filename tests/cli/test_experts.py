@@ -212,7 +212,7 @@ class Commands(Experts):
                                            self.all_tokens(), "--layer", 1, "--json"))
                 found = json.loads(result.out)
                 self.assertTrue(found["clean"])
-                self.assertEqual(found["made_again"]["same"], found["made_again"]["tensors"])
+                self.assertEqual(found["reproduced"]["same"], found["reproduced"]["tensors"])
                 source = safetensors.read(EXPERTS / name / "model.safetensors")
                 linears = sum(tensor.endswith(("_proj.weight", ".w1.weight", ".w2.weight",
                                                ".w3.weight")) for tensor in source)

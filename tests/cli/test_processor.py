@@ -94,11 +94,11 @@ class Processor(Case):
                         rf'backend: "cpu on OpenBLAS \S+ {BEST}" in the earlier run, '
                         r'"cpu on OpenBLAS \S+ Prescott" now', "holds the run of another job")
 
-    def test_a_layer_is_made_again_by_the_kernels_that_made_it(self):
+    def test_a_layer_is_reproduced_by_the_kernels_that_made_it(self):
         self.job("Haswell")
         source = ("--model", DEMO, "--tokens", DEMO / "calib.h5", "--layer", 1)
         result = self.succeeds(run("verify", self.out, *source, env=UNSET))
-        self.assertRegex(result.out, "layer 1 made again: .* the same bytes")
+        self.assertRegex(result.out, "layer 1 reproduced: .* the same bytes")
         result = self.succeeds(run("verify", self.out, *source,
                                    env={**UNSET, "OPENBLAS_CORETYPE": "Prescott"}))
         self.assertRegex(result.out, "not checked: layer 1.*Haswell, and here is .*Prescott")

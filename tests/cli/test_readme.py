@@ -46,13 +46,13 @@ class Readme(Case):
     def test_the_small_job_runs_as_it_is_written(self):
         out = self.shell("\n".join(blocks(README, "sh")))
         self.assertRegex(out, r"stages     2 of at most 2 layers, stage i on worker i mod 2")
-        self.assertIn("documents  125, 77.9 kB of 1 file; the text goes on", out)
+        self.assertIn("documents  125, 77.9 kB of 1 file; the text continues", out)
         self.assertRegex(out, r"demo-awq: (interrupted, \d of 4 layers done|complete)")
         shown, found = (float(re.search(r"KL divergence (\S+), mean over 8192 positions", text)[1])
                         for text in (README.read_text(), out))
         self.assertLess(abs(found / shown - 1), 0.02)  # BLAS kernels differ from CPU to CPU
         self.assertRegex(out, r"demo-awq: AWQ GEMM checkpoint of 4 layers, .*: nothing is wrong")
-        self.assertRegex(out, r"layer 2 made again: 23 of 23 tensors have the same bytes")
+        self.assertRegex(out, r"layer 2 reproduced: 23 of 23 tensors have the same bytes")
 
     def test_statistics_are_read_as_it_is_written(self):
         self.succeeds(self.quantize(sequences=2))

@@ -128,7 +128,7 @@ class Documents(Text):
             "--length", "1"))))
         self.assertEqual((sequences, left), divmod(tokens, 16))
         self.assertRegex(self.succeeds(self.tokenize(self.jsonl(["word " * 20] * 9), options=(
-            "--length", "16", "--sequences", "1"))).out, "; the text goes on")
+            "--length", "16", "--sequences", "1"))).out, "; the text continues")
 
     def test_gzip_and_the_order_of_files_are_understood_and_bytes_are_equal(self):
         first, second = self.jsonl(DOCUMENTS[:3], "a.jsonl"), self.jsonl(DOCUMENTS[3:6], "b.jsonl")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """awqrun verify against the model that a checkpoint was made of: distances, tensors that must be
-the source's, a layer made again, and all formats."""
+the source's, a layer reproduced, and all formats."""
 
 import json
 import re
@@ -124,20 +124,20 @@ class MadeAgain(VerifyCase):
         return self.verify("--model", DEMO, "--tokens", DEMO / "calib.h5", "--layer", layer,
                            *options, **how)
 
-    def test_a_layer_made_again_has_the_same_bytes(self):
+    def test_a_layer_reproduced_has_the_same_bytes(self):
         for layer, ranks in ((0, 1), (3, 3)):
             with self.subTest(layer=layer, ranks=ranks):
                 result = self.succeeds(self.again(layer, ranks=ranks))
-                self.assertIn(f"layer {layer} made again: 23 of 23 tensors have the same bytes",
+                self.assertIn(f"layer {layer} reproduced: 23 of 23 tensors have the same bytes",
                               result.out)
 
     def test_a_code_that_is_not_the_one_is_found(self):
         self.flip(name(1, DOWN, "qweight"), byte=400)
         found = self.finds("is not what was written",
-                           r"tensor 'model.layers.1.mlp.down_proj.qweight': made again, it has 1 "
+                           r"tensor 'model.layers.1.mlp.down_proj.qweight': reproduced, it has 1 "
                            r"of \d+ bytes other than here",
                            options=("--model", DEMO, "--tokens", DEMO / "calib.h5", "--layer", 1))
-        self.assertEqual(found["made_again"], {"layer": 1, "tensors": 23, "same": 22})
+        self.assertEqual(found["reproduced"], {"layer": 1, "tensors": 23, "same": 22})
 
     def test_it_starts_from_a_boundary_that_was_kept(self):
         shutil.rmtree(self.out, ignore_errors=True)
@@ -150,18 +150,18 @@ class MadeAgain(VerifyCase):
             file["hidden"][:] = file["hidden"][:] * np.float32(1.5)
         result = self.again(2, out=self.out)
         self.assertEqual(result.code, 1, result)
-        self.assertIn("made again, it has", result.out)
+        self.assertIn("reproduced, it has", result.out)
 
     def test_other_inputs_are_refused_by_name(self):
         result = run("verify", self.copy, "--model", DEMO, "--tokens", DEMO / "eval.h5",
                      "--layer", 1)
-        self.fails_with(result, "tokens crc32: ", "layer 1 cannot be made again")
+        self.fails_with(result, "tokens crc32: ", "layer 1 cannot be reproduced")
         self.fails_with(self.again(4), "--layer 4: the layers are 0 to 3", code=2)
 
     def test_without_a_record_it_says_that_it_cannot(self):
         (self.copy / "awqrun.h5").unlink()
         result = self.succeeds(self.again(1))
-        self.assertRegex(result.out, "not checked: layer 1, by making it again: there is no sound")
+        self.assertRegex(result.out, "not checked: layer 1, by reproducing it: there is no sound")
 
 
 class Families(VerifyCase):

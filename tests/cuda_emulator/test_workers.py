@@ -83,9 +83,9 @@ class Workers(Case):
         self.succeeds(self.gpu_job(*job))
         verify = ("verify", self.out, "--model", MODEL, "--tokens", self.family_tokens(),
                   "--layer", 1)
-        self.assertIn("layer 1 made again: 23 of 23", self.succeeds(run(*verify)).out)
+        self.assertIn("layer 1 reproduced: 23 of 23", self.succeeds(run(*verify)).out)
         self.assertRegex(run(*verify, env=other).out,
-                         "layer 1, by making it again: it was made by cuda on emulated on the "
+                         "layer 1, by reproducing it: it was made by cuda on emulated on the "
                          "CPU, scratch .*, and here is cuda on another GPU, scratch ")
 
     def test_memory_that_is_not_there_is_named_with_what_to_lower(self):

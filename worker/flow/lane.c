@@ -120,7 +120,7 @@ void awq_lane_free(awq_lane *lane)
 
 static bool is_closed(const awq_lane *lane)
 {
-    return lane->lanes->order >= (lane->until == AWQ_UNTIL_WIND_DOWN ? AWQ_WIND_DOWN : AWQ_STOP);
+    return lane->lanes->order >= (lane->until == AWQ_UNTIL_DRAIN ? AWQ_DRAIN : AWQ_STOP);
 }
 
 /* Whether a lane that has nothing for the caller will never have; *err says why. */
@@ -129,7 +129,7 @@ static bool is_over(const awq_lane *lane, awq_error *err)
     if (lane->why.status)
         *err = lane->why;
     else if (is_closed(lane))
-        awq_fail(err, AWQ_ERR_INTERRUPTED, "told to stop");
+        awq_fail(err, AWQ_ERR_INTERRUPTED, "stopped by the coordinator");
     else
         return false;
     return true;

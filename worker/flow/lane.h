@@ -3,7 +3,7 @@
  * for each other by.
  *
  * A lane holds items of one size, copied in and out, each with two numbers. All lanes of a worker
- * share one order, which STOP and WIND_DOWN give: it wakes whoever waits, at once. */
+ * share one order, which STOP and DRAIN give: it wakes whoever waits, at once. */
 #ifndef AWQ_WORKER_FLOW_LANE_H
 #define AWQ_WORKER_FLOW_LANE_H
 
@@ -13,7 +13,7 @@
 
 #include "io/core/error.h"
 
-typedef enum awq_order { AWQ_CARRY_ON, AWQ_WIND_DOWN, AWQ_STOP } awq_order;
+typedef enum awq_order { AWQ_CARRY_ON, AWQ_DRAIN, AWQ_STOP } awq_order;
 
 typedef struct awq_lanes awq_lanes; /* all of a worker's */
 
@@ -24,12 +24,12 @@ void awq_lanes_free(awq_lanes *lanes);
 /* Closes the lanes that end with this order, those made later too; an order is never taken back. */
 void awq_lanes_close(awq_lanes *lanes, awq_order order);
 awq_order awq_lanes_order(awq_lanes *lanes);
-/* Waits until told to wind down or stop, at most `seconds`; false: it was not. */
+/* Waits until told to drain or stop, at most `seconds`; false: it was not. */
 bool awq_lanes_wait(awq_lanes *lanes, double seconds);
 
 /* Until when a lane works. A closed one gives AWQ_ERR_INTERRUPTED to those who put and take. */
 typedef enum awq_until {
-    AWQ_UNTIL_WIND_DOWN,
+    AWQ_UNTIL_DRAIN,
     AWQ_UNTIL_STOP,
     AWQ_UNTIL_EMPTY /* nothing is put after STOP, but what is there is taken */
 } awq_until;

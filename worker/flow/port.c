@@ -171,8 +171,8 @@ static awq_status start(awq_port *port, awq_error *err)
     awq_device_options options = worker->has.device_options;
     options.reads_only = true;
     port->links = backend->links;
-    port->slots = awq_lane_create(worker->lanes, AWQ_UNTIL_WIND_DOWN, 0, sizeof port->memory[0]);
-    port->full = awq_lane_create(worker->lanes, AWQ_UNTIL_WIND_DOWN, 0, sizeof(filled_slot));
+    port->slots = awq_lane_create(worker->lanes, AWQ_UNTIL_DRAIN, 0, sizeof port->memory[0]);
+    port->full = awq_lane_create(worker->lanes, AWQ_UNTIL_DRAIN, 0, sizeof(filled_slot));
     if (!port->slots || !port->full)
         return awq_fail(err, AWQ_ERR_MEMORY, "no memory to send and receive tiles");
     if (backend->open(&options, &port->device, err)) return err->status;

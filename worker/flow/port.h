@@ -20,11 +20,11 @@ enum { AWQ_PORT_SLOTS = 3 };
 /* The outlet, which sends, or the inlet, which receives. *out is NULL where none of this worker's
  * stages sends to another worker, or takes its tiles from one. Which worker is next is the same for
  * all stages: one of a kind does. What its thread fails with is reported, unless the worker was
- * told to stop or wind down, or is within two seconds: the other end may have been told first, and
+ * told to stop or drain, or is within two seconds: the other end may have been told first, and
  * have left. */
 awq_status awq_port_open(awq_worker *worker, awq_link_end end, const awq_stage *stages,
                          int64_t count, awq_port **out, awq_error *err);
-/* Waits until all went over the link, or the worker told to stop or wind down. NULL is fine. */
+/* Waits until all went over the link, or the worker told to stop or drain. NULL is fine. */
 void awq_port_close(awq_port *port);
 
 /* Takes a copy of a tile: hidden (device), one for each model. Waits for a slot. */

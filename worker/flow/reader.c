@@ -131,8 +131,8 @@ static awq_status open_reader(awq_reader *reader, awq_error *err)
     options.threads = 1;
     options.reads_only = true;
     reader->layers =
-        awq_lane_create(worker->lanes, AWQ_UNTIL_WIND_DOWN, (size_t)reader->most, sizeof(awq_read));
-    reader->ends = awq_lane_create(worker->lanes, AWQ_UNTIL_WIND_DOWN, 0, 0);
+        awq_lane_create(worker->lanes, AWQ_UNTIL_DRAIN, (size_t)reader->most, sizeof(awq_read));
+    reader->ends = awq_lane_create(worker->lanes, AWQ_UNTIL_DRAIN, 0, 0);
     if (!reader->layers || !reader->ends)
         return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a reader");
     if (worker->has.device->backend->open(&options, &reader->device, err)) return err->status;

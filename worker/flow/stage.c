@@ -257,7 +257,7 @@ static awq_status finish_layer(stage_run *run, stage_layer *layer, awq_quantized
     awq_layer_when_set_worker(&layer->when, awq_worker_number(worker));
     record->when = layer->when;
     awq_worker_progress(worker, run->index, layer->index, -1, AWQ_PHASE_WRITE, 0);
-    return worker->purpose->compares ? awq_verify_made_again(worker, result, err)
+    return worker->purpose->compares ? awq_verify_reproduced(worker, result, err)
                                      : awq_publisher_put(worker->helpers.publisher, result, err);
 }
 

@@ -168,7 +168,7 @@ awq_status awq_worker_verify(awq_worker *worker, int64_t layer, awq_error *err)
     return status;
 }
 
-/* ---- a layer that was made again ---- */
+/* ---- a layer that was reproduced ---- */
 
 static void compare_bytes(const awq_tensor *tensor, const void *data, const awq_tensor *other,
                           awq_problems *problems, int64_t *equal)
@@ -183,12 +183,12 @@ static void compare_bytes(const awq_tensor *tensor, const void *data, const awq_
         ++*equal;
     else
         awq_problems_add(problems, AWQ_ERR_CORRUPT,
-                         "tensor '%s': made again, it has %llu of %llu bytes other than here",
+                         "tensor '%s': reproduced, it has %llu of %llu bytes other than here",
                          tensor->name, (unsigned long long)count,
                          (unsigned long long)tensor->bytes);
 }
 
-awq_status awq_verify_made_again(awq_worker *worker, awq_quantized_layer *layer, awq_error *err)
+awq_status awq_verify_reproduced(awq_worker *worker, awq_quantized_layer *layer, awq_error *err)
 {
     awq_layer_checks checks = {0};
     awq_problems problems;
@@ -206,7 +206,7 @@ awq_status awq_verify_made_again(awq_worker *worker, awq_quantized_layer *layer,
     }
     awq_packed_layer_release(&packed);
     checks.tensors = checks.compared + (int64_t)problems.count;
-    if (!status) tell(worker, AWQ_LETTER_MADE_AGAIN, layer->record.layer, &checks, NULL, &problems);
+    if (!status) tell(worker, AWQ_LETTER_REPRODUCED, layer->record.layer, &checks, NULL, &problems);
     awq_problems_release(&problems);
     return status;
 }

@@ -16,7 +16,7 @@ void awq_verify_close(awq_worker *worker);
 awq_status awq_worker_verify(awq_worker *worker, int64_t layer, awq_error *err);
 /* The layer that `verify --layer` makes again: compared with the checkpoint's where a quantization
  * would publish it. */
-awq_status awq_verify_made_again(awq_worker *worker, awq_quantized_layer *layer, awq_error *err);
+awq_status awq_verify_reproduced(awq_worker *worker, awq_quantized_layer *layer, awq_error *err);
 
 /* A step of awq_worker_verify (check_source.c): the layer against the model that it was made of.
  * Adds what is wrong to problems, counts to checks, distances to linears, one for each of the

@@ -130,16 +130,16 @@ static void an_order_closes_the_lanes_that_end_with_it(void **state)
 {
     (void)state;
     int left = -1;
-    awq_lane *flow = make(AWQ_UNTIL_WIND_DOWN, 0), *tasks = make(AWQ_UNTIL_STOP, 0);
+    awq_lane *flow = make(AWQ_UNTIL_DRAIN, 0), *tasks = make(AWQ_UNTIL_STOP, 0);
     put(flow, 1, 1, 1);
     put(tasks, 1, 1, 2);
     assert_int_equal(awq_lanes_order(lanes), AWQ_CARRY_ON);
-    awq_lanes_close(lanes, AWQ_WIND_DOWN);
+    awq_lanes_close(lanes, AWQ_DRAIN);
     expect_closed(flow);
     put(tasks, 1, 1, 3);
     expect(tasks, 2);
     awq_lanes_close(lanes, AWQ_STOP);
-    awq_lanes_close(lanes, AWQ_WIND_DOWN);
+    awq_lanes_close(lanes, AWQ_DRAIN);
     assert_int_equal(awq_lanes_order(lanes), AWQ_STOP);
     expect_closed(tasks);
     assert_true(awq_lane_drain(tasks, &left));
@@ -153,7 +153,7 @@ static void a_lane_made_after_stop_is_closed(void **state)
 {
     (void)state;
     awq_lanes_close(lanes, AWQ_STOP);
-    awq_lane *lane = make(AWQ_UNTIL_WIND_DOWN, 1);
+    awq_lane *lane = make(AWQ_UNTIL_DRAIN, 1);
     expect_closed(lane);
     awq_lane_free(lane);
 }
@@ -163,7 +163,7 @@ static void a_lane_until_empty_gives_what_it_has_after_stop(void **state)
     (void)state;
     awq_lane *lane = make(AWQ_UNTIL_EMPTY, 0);
     put(lane, 1, 1, 1);
-    awq_lanes_close(lanes, AWQ_WIND_DOWN);
+    awq_lanes_close(lanes, AWQ_DRAIN);
     put(lane, 1, 1, 2);
     awq_lanes_close(lanes, AWQ_STOP);
     expect(lane, 1);
@@ -194,7 +194,7 @@ static void waiting_for_an_order_ends_in_time(void **state)
 {
     (void)state;
     assert_false(awq_lanes_wait(lanes, 0.02));
-    awq_lanes_close(lanes, AWQ_WIND_DOWN);
+    awq_lanes_close(lanes, AWQ_DRAIN);
     assert_true(awq_lanes_wait(lanes, 60));
 }
 

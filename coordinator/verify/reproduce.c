@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * verify --layer: one layer of a finished checkpoint made again, by the same plan and the same code
+ * verify --layer: one layer of a finished checkpoint reproduced, by the same plan and the same code
  * as a quantization in which all other layers are done; from a boundary that --keep-run has kept,
  * or from the embedding. Nothing is written: the worker compares in place of publishing. */
 #include <stdio.h>
@@ -42,17 +42,17 @@ static void compare_jobs(const awq_verification *v, awq_problems *problems)
     json_decref(now);
     if (problems->count > before)
         awq_problems_add(problems, AWQ_ERR_INPUT,
-                         "layer %lld cannot be made again: '%s' was made of other inputs "
+                         "layer %lld cannot be reproduced: '%s' was made of other inputs "
                          "(differences above)",
                          (long long)v->layer, v->options->out);
 }
 
-void awq_verify_check_again(awq_verification *v, awq_problems *problems)
+void awq_verify_check_reproducible(awq_verification *v, awq_problems *problems)
 {
     awq_error err;
     if (!v->source || !v->recorded) {
         awq_problems_add(
-            &v->unchecked, AWQ_OK, "layer %lld, by making it again: %s", (long long)v->layer,
+            &v->unchecked, AWQ_OK, "layer %lld, by reproducing it: %s", (long long)v->layer,
             v->recorded ? "there is no source to make it of"
                         : "there is no sound " AWQ_STATISTICS_NAME " to say which options made it");
         v->layer = -1;
@@ -115,8 +115,8 @@ static awq_status plan(const awq_verification *v, int64_t start, awq_plan *out, 
 static void take(awq_verification *v, const awq_letter *letter)
 {
     const awq_error *findings =
-        (const awq_error *)(const void *)(letter->payload + sizeof v->made_again);
-    memcpy(&v->made_again, letter->payload, sizeof v->made_again);
+        (const awq_error *)(const void *)(letter->payload + sizeof v->reproduced);
+    memcpy(&v->reproduced, letter->payload, sizeof v->reproduced);
     for (int64_t i = 0; i < letter->b; i++) awq_problems_add_error(&v->again, &findings[i]);
 }
 
@@ -125,7 +125,7 @@ static awq_status collect(awq_verification *v, awq_error *err)
     for (bool done = false; !done;) {
         awq_letter *letter;
         if (awq_crew_next(v->crew, 0.2, &letter, NULL, err)) return err->status;
-        done = letter && letter->kind == AWQ_LETTER_MADE_AGAIN;
+        done = letter && letter->kind == AWQ_LETTER_REPRODUCED;
         if (done) take(v, letter);
         awq_letter_free(letter);
         awq_progress now = awq_crew_progress(v->crew);
@@ -157,13 +157,13 @@ static bool is_kind(awq_verification *v)
     const awq_hello *here = &v->crew->members[0].hello;
     if (!strcmp(kind, here->kind)) return true;
     awq_problems_add(&v->unchecked, AWQ_OK,
-                     "layer %lld, by making it again: it was made by %s, and here is %s",
+                     "layer %lld, by reproducing it: it was made by %s, and here is %s",
                      (long long)v->layer, kind, here->kind);
     v->layer = -1;
     return false;
 }
 
-awq_status awq_verify_make_again(awq_verification *v, awq_error *err)
+awq_status awq_verify_reproduce(awq_verification *v, awq_error *err)
 {
     if (!is_kind(v)) return AWQ_OK;
     char run[AWQ_PATH_BYTES], fingerprint[AWQ_FINGERPRINT_BYTES];
