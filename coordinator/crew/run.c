@@ -54,7 +54,7 @@ awq_status awq_run_next(awq_run *run, awq_run_state state, awq_letter **out, int
 }
 
 /* A boundary has served when every layer up to the next durable one is done. With --keep-run all
- * stay: verify can then make a layer again from the nearest. */
+ * stay: verify can then reproduce a layer from the nearest. */
 static void drop_served_boundaries(awq_run *run)
 {
     if (run->options->keep_run) return;

@@ -59,7 +59,7 @@ const awq_option awq_option_table[] = {
     {"sequences", "N", AWQ_OPTION_INTEGER, FIELD(sequences), "0", 0, MAX_SEQUENCE, COMPUTE | TOKENIZE, OPTIONAL, SAME,
      "use the first N sequences; 0: all of --tokens, 128 of --text"},
     {"layer", "N", AWQ_OPTION_INTEGER, FIELD(verify_layer), "-1", -1, 1e6, VERIFY, OPTIONAL, SAME,
-     "make this layer again from --model and --tokens, and compare its bytes; -1: none"},
+     "reproduce this layer from --model and --tokens, and compare its bytes; -1: none"},
     {"bits", "N", AWQ_OPTION_INTEGER, FIELD(recipe.bits), "4", 3, 8, JOB, OPTIONAL, CHANGES,
      "bits of a quantized weight: 4, or with --format compressed-tensors 3, 4 or 8"},
     {"group-size", "N", AWQ_OPTION_INTEGER, FIELD(recipe.group_size), "128", -1, 65536, JOB, OPTIONAL, CHANGES,
