@@ -175,6 +175,13 @@ static awq_status collect(eval *e, awq_error *err)
     return AWQ_OK;
 }
 
+static awq_status check_finite(const char *model, double nll, awq_error *err)
+{
+    if (isfinite(nll)) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_NUMERIC,
+                    "'%s': its logits are not finite, so these tokens have no likelihood", model);
+}
+
 static awq_status run(eval *e, awq_error *err)
 {
     const awq_model *model = awq_checkpoint_model(e->inputs.model);
@@ -203,6 +210,10 @@ static awq_status run(eval *e, awq_error *err)
                           .against = e->options->against,
                           .length = e->inputs.tokens.length,
                           .score = &sum};
+    awq_score_part all = awq_score_total(&sum);
+    if (check_finite(e->options->model, all.nll, err) ||
+        (e->options->against && check_finite(e->options->against, all.other_nll, err)))
+        return err->status;
     if (e->options->json) return print_json(&result, err);
     print_text(&result);
     return AWQ_OK;

@@ -21,9 +21,10 @@ static awq_status tokenize(const awq_options *options, awq_problems *problems, a
     awq_model_from_config(config, &model, problems);
     json_decref(config);
     if (problems->count) return AWQ_OK;
-    if (awq_calibration_make(options, model.vocab, &tokens, &calibration, err)) return err->status;
-    awq_tokens_check(&tokens, options->out, model.vocab, model.max_positions, problems);
-    awq_status status = problems->count ? AWQ_OK : awq_tokens_write(options->out, &tokens, err);
+    awq_status status = awq_calibration_make(options, model.vocab, &tokens, &calibration, err);
+    if (!status)
+        awq_tokens_check(&tokens, options->out, model.vocab, model.max_positions, problems);
+    if (!status && !problems->count) status = awq_tokens_write(options->out, &tokens, err);
     if (!status && !problems->count) {
         printf("%s: %lld sequences of %lld tokens\n", options->out, (long long)tokens.sequences,
                (long long)tokens.length);

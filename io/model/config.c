@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/model/config.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,16 +46,23 @@ static bool is_said(const awq_config_reader *reader, const char *key)
     return value && !json_is_null(value);
 }
 
-/* A number above zero; absent: the fallback. */
-static double read_positive(const awq_config_reader *reader, const char *key, double fallback)
+double awq_config_read_positive(const awq_config_reader *reader, const json_t *object,
+                                const char *key, double fallback)
 {
     size_t before = reader->problems->count;
-    double value = awq_json_number(reader->object, key, fallback, reader->name, reader->problems);
-    if (reader->problems->count > before || (value > 0 && isfinite(value))) return value;
-    if (value != fallback)
+    const json_t *said = json_object_get(object, key);
+    double value = awq_json_number(object, key, fallback, reader->name, reader->problems);
+    if ((!said || json_is_null(said)) && !isnan(fallback)) return fallback;
+    if (reader->problems->count == before && !(value >= FLT_MIN && value <= FLT_MAX))
         awq_problems_add(reader->problems, AWQ_ERR_INPUT,
-                         "'%s': key '%s' must be a number above zero", reader->name, key);
-    return fallback;
+                         "'%s': key '%s' must be a number above zero%s", reader->name, key,
+                         value > 0 ? ", and one that float32 holds" : "");
+    return value;
+}
+
+static float read_factor(const awq_config_reader *reader, const char *key, double fallback)
+{
+    return (float)awq_config_read_positive(reader, reader->object, key, fallback);
 }
 
 /* ---- family ---- */
@@ -209,14 +217,15 @@ static void read_layer_types(const awq_config_reader *reader, awq_config *config
 static void read_window(const awq_config_reader *reader, awq_config *config)
 {
     unsigned keys = config->family->keys;
-    int64_t silent = config->family->window;
+    bool silent = !json_object_get(reader->object, "sliding_window"); /* null is none */
+    int64_t fallback = silent ? config->family->window : 0;
     bool possible = keys & AWQ_KEY_WINDOW, switched = keys & AWQ_KEY_WINDOW_SWITCH;
     bool on = !switched || awq_config_read_bool(reader, "use_sliding_window", false);
     if (switched && on && !possible)
         awq_config_complain(reader, "use_sliding_window is not supported", "");
-    bool windowed = possible && on && (silent || is_said(reader, "sliding_window"));
+    bool windowed = possible && on && (fallback || is_said(reader, "sliding_window"));
     if (windowed)
-        config->window = awq_config_read_size(reader, "sliding_window", silent, INT32_MAX);
+        config->window = awq_config_read_size(reader, "sliding_window", fallback, INT32_MAX);
     for (int64_t i = 0; windowed && i < config->layers; i++) config->windowed[i] = true;
     read_layer_types(reader, config, windowed && keys & AWQ_KEY_LAYER_TYPES);
 }
@@ -226,13 +235,14 @@ static void read_logits(const awq_config_reader *reader, awq_config *config, awq
 {
     unsigned keys = config->family->keys;
     double scalar = (double)config->head_dim;
-    if (keys & AWQ_KEY_QUERY_SCALAR) scalar = read_positive(reader, "query_pre_attn_scalar", 256);
+    if (keys & AWQ_KEY_QUERY_SCALAR)
+        scalar = awq_config_read_positive(reader, reader->object, "query_pre_attn_scalar", 256);
     config->scale = (float)(1 / sqrt(scalar));
     if (!(keys & AWQ_KEY_SOFTCAPS)) return;
     bool silent = !json_object_get(reader->object, "attn_logit_softcapping");
-    config->softcap = (float)read_positive(reader, "attn_logit_softcapping", silent ? 50 : 0);
+    config->softcap = read_factor(reader, "attn_logit_softcapping", silent ? 50 : 0);
     silent = !json_object_get(reader->object, "final_logit_softcapping");
-    model->final_softcap = (float)read_positive(reader, "final_logit_softcapping", silent ? 30 : 0);
+    model->final_softcap = read_factor(reader, "final_logit_softcapping", silent ? 30 : 0);
 }
 
 /* ---- the rest ---- */
@@ -256,7 +266,7 @@ static void read_norm_eps(const awq_config_reader *reader, const awq_family *fam
     double eps = awq_json_number(reader->object, "rms_norm_eps",
                                  family->norm_eps > 0 ? family->norm_eps : 1e-6, reader->name,
                                  reader->problems);
-    if (!(eps > 0 && eps < 1))
+    if (!(eps >= FLT_MIN && eps < 1))
         awq_config_complain(reader, "rms_norm_eps is not between 0 and 1", "");
     model->norm_eps = (float)eps;
 }
@@ -295,10 +305,10 @@ static void read_multipliers(const awq_config_reader *reader, awq_config *config
 {
     config->residual_scale = model->logits_scale = 1;
     if (!(config->family->keys & AWQ_KEY_MULTIPLIERS)) return;
-    config->scale = (float)read_positive(reader, "attention_multiplier", 1);
-    config->residual_scale = (float)read_positive(reader, "residual_multiplier", 1);
-    model->embedding_scale = (float)read_positive(reader, "embedding_multiplier", 1);
-    model->logits_scale = (float)(1 / read_positive(reader, "logits_scaling", 1));
+    config->scale = read_factor(reader, "attention_multiplier", 1);
+    config->residual_scale = read_factor(reader, "residual_multiplier", 1);
+    model->embedding_scale = read_factor(reader, "embedding_multiplier", 1);
+    model->logits_scale = 1 / read_factor(reader, "logits_scaling", 1);
 }
 
 /* All but layers and quantization. */

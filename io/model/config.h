@@ -49,6 +49,10 @@ void awq_config_complain(const awq_config_reader *reader, const char *what, cons
 int64_t awq_config_read_size(const awq_config_reader *reader, const char *key, int64_t fallback,
                              int64_t max);
 bool awq_config_read_bool(const awq_config_reader *reader, const char *key, bool fallback);
+/* A number above zero, in float32 too, of `object`: the reader's, or one inside it; NULL is empty.
+ * Absent or null: the fallback; NAN: the key must be there. */
+double awq_config_read_positive(const awq_config_reader *reader, const json_t *object,
+                                const char *key, double fallback);
 
 /* The keys of a mixture of experts, in families that have them; the other sizes are known. */
 void awq_config_read_experts(const awq_config_reader *reader, awq_config *config);

@@ -1,27 +1,18 @@
 /* SPDX-License-Identifier: MIT */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "io/files/json.h"
 #include "io/model/config.h"
 
-/* A number above zero that must be there. */
-static double positive(const awq_config_reader *reader, const json_t *rope, const char *key)
-{
-    size_t before = reader->problems->count;
-    double value = awq_json_number(rope, key, 0, reader->name, reader->problems);
-    if (reader->problems->count == before && !(value > 0 && isfinite(value)))
-        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
-                         "'%s': the RoPE key '%s' must be a number above zero", reader->name, key);
-    return value;
-}
-
 static void read_llama3(const awq_config_reader *reader, const json_t *object, awq_rope *rope)
 {
-    rope->factor = positive(reader, object, "factor");
-    rope->low_freq_factor = positive(reader, object, "low_freq_factor");
-    rope->high_freq_factor = positive(reader, object, "high_freq_factor");
-    rope->original_positions = positive(reader, object, "original_max_position_embeddings");
+    rope->factor = awq_config_read_positive(reader, object, "factor", NAN);
+    rope->low_freq_factor = awq_config_read_positive(reader, object, "low_freq_factor", NAN);
+    rope->high_freq_factor = awq_config_read_positive(reader, object, "high_freq_factor", NAN);
+    rope->original_positions =
+        awq_config_read_positive(reader, object, "original_max_position_embeddings", NAN);
     if (rope->high_freq_factor <= rope->low_freq_factor && rope->high_freq_factor > 0)
         awq_problems_add(reader->problems, AWQ_ERR_INPUT,
                          "'%s': high_freq_factor must be above low_freq_factor", reader->name);
@@ -35,7 +26,7 @@ static void read_factors(const awq_config_reader *reader, const json_t *object, 
     bool fits = json_array_size(list) == (size_t)pairs && pairs <= AWQ_MAX_ROPE_FACTORS;
     for (int64_t i = 0; fits && i < pairs; i++) {
         out[i] = json_number_value(json_array_get(list, (size_t)i));
-        fits = out[i] > 0 && isfinite(out[i]);
+        fits = out[i] >= FLT_MIN && out[i] <= FLT_MAX;
     }
     if (!fits)
         awq_problems_add(
@@ -47,20 +38,24 @@ static void read_factors(const awq_config_reader *reader, const json_t *object, 
 
 /* Sequences of the original length at most are rotated by other factors than longer ones, and both
  * are scaled for the most that the model was extended to (transformers'
- * _compute_longrope_parameters). */
+ * _compute_longrope_parameters). That length and its factor are the model's: transformers and
+ * engines differ in what they do when the RoPE scaling says others. */
 static void read_longrope(const awq_config_reader *reader, const json_t *object,
                           const awq_config *config, int64_t max_positions, awq_rope *rope)
 {
     static const char original[] = "original_max_position_embeddings";
-    const json_t *where = json_object_get(reader->object, original) ? reader->object : object;
-    rope->original_positions =
-        awq_json_number(where, original, (double)max_positions, reader->name, reader->problems);
-    if (!(rope->original_positions > 1))
-        awq_config_complain(reader, original, " must be above one");
-    double factor = (double)max_positions / rope->original_positions, scaled = 1;
-    if (factor > 1) scaled = sqrt(1 + log(factor) / log(rope->original_positions));
-    rope->attention_factor =
-        awq_json_number(object, "attention_factor", scaled, reader->name, reader->problems);
+    double positions = (double)awq_config_read_size(reader, original,
+                                                    config->family->original_positions, INT32_MAX);
+    double factor = (double)max_positions / positions, scaled = 1;
+    if (positions < 1) return;
+    if (positions < 2) awq_config_complain(reader, original, " must be above one");
+    if (awq_config_read_positive(reader, object, original, positions) != positions)
+        awq_config_complain(reader, "the RoPE scaling says another ", original);
+    if (awq_config_read_positive(reader, object, "factor", factor) != factor)
+        awq_config_complain(reader, "the RoPE factor is not max_position_embeddings / ", original);
+    if (factor > 1) scaled = sqrt(1 + log(factor) / log(positions));
+    rope->original_positions = positions;
+    rope->attention_factor = awq_config_read_positive(reader, object, "attention_factor", scaled);
     read_factors(reader, object, "short_factor", config->rope_dim / 2, rope->short_factor);
     read_factors(reader, object, "long_factor", config->rope_dim / 2, rope->long_factor);
 }
@@ -82,7 +77,7 @@ static void read_scaling(const awq_config_reader *reader, const json_t *object,
                          const char *fallback, const awq_config *config, int64_t max_positions,
                          awq_rope *rope)
 {
-    bool longrope = config->family->keys & AWQ_KEY_LONGROPE;
+    bool longrope = config->family->original_positions > 0;
     const char *type = awq_json_string(object, "type", fallback, reader->name, reader->problems);
     type = awq_json_string(object, "rope_type", type, reader->name, reader->problems);
     if (!type || is_per_attention_type(object)) {
@@ -91,7 +86,7 @@ static void read_scaling(const awq_config_reader *reader, const json_t *object,
         rope->type = AWQ_ROPE_DEFAULT;
     } else if (!strcmp(type, "linear")) {
         rope->type = AWQ_ROPE_LINEAR;
-        rope->factor = positive(reader, object, "factor");
+        rope->factor = awq_config_read_positive(reader, object, "factor", NAN);
     } else if (!strcmp(type, "llama3")) {
         rope->type = AWQ_ROPE_LLAMA3;
         read_llama3(reader, object, rope);
@@ -165,20 +160,17 @@ void awq_config_read_rope(const awq_config_reader *reader, awq_config *config,
 {
     const json_t *parameters = object_of(reader, "rope_parameters");
     const json_t *scaling = object_of(reader, "rope_scaling");
-    double silent = config->family->rope_theta > 0 ? config->family->rope_theta : 10000;
-    rope->theta =
-        awq_json_number(reader->object, "rope_theta", silent, reader->name, reader->problems);
+    const json_t *object = json_object_size(parameters) ? parameters : scaling;
+    if (object == parameters && json_object_size(scaling) && !json_equal(parameters, scaling))
+        awq_config_complain(reader, "rope_parameters and rope_scaling say different things", "");
+    rope->theta = config->family->rope_theta > 0 ? config->family->rope_theta : 10000;
+    rope->theta = awq_config_read_positive(reader, reader->object, "rope_theta", rope->theta);
+    rope->theta = awq_config_read_positive(reader, object, "rope_theta", rope->theta);
     config->rope_dim = config->head_dim;
     read_rotated(reader, config);
     read_partial(reader, reader->object, config);
-    if (parameters) {
-        rope->theta =
-            awq_json_number(parameters, "rope_theta", rope->theta, reader->name, reader->problems);
-        read_partial(reader, parameters, config);
-        read_scaling(reader, parameters, "default", config, max_positions, rope);
-    } else if (scaling) {
-        read_scaling(reader, scaling, NULL, config, max_positions, rope);
-    }
-    if (!(rope->theta > 0 && isfinite(rope->theta)))
-        awq_config_complain(reader, "key 'rope_theta' must be above zero", "");
+    read_partial(reader, object, config);
+    if (object)
+        read_scaling(reader, object, object == parameters ? "default" : NULL, config, max_positions,
+                     rope);
 }

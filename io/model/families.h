@@ -24,10 +24,9 @@ enum {
     AWQ_KEY_SOFTCAPS = 1 << 6,      /* attn_logit_softcapping, final_logit_softcapping */
     AWQ_KEY_QUERY_SCALAR = 1 << 7,  /* query_pre_attn_scalar */
     AWQ_KEY_PARTIAL_ROTARY = 1 << 8,
-    AWQ_KEY_LONGROPE = 1 << 9,
-    AWQ_KEY_MULTIPLIERS = 1 << 10, /* attention_, embedding_, residual_multiplier, logits_scaling;
-                                      silent: 1 */
-    AWQ_KEY_NO_ROPE = 1 << 11      /* no_rope_layers, no_rope_layer_interval; silent: each fourth */
+    AWQ_KEY_MULTIPLIERS = 1 << 9, /* attention_, embedding_, residual_multiplier, logits_scaling;
+                                     silent: 1 */
+    AWQ_KEY_NO_ROPE = 1 << 10     /* no_rope_layers, no_rope_layer_interval; silent: each fourth */
 };
 
 /* How a family writes its mixtures of experts: keys of config.json, and names of modules. */
@@ -42,11 +41,12 @@ typedef struct awq_mixture {
 typedef struct awq_family {
     const char *model_type;
     int64_t max_positions;
-    int64_t head_dim;  /* 0: hidden / heads */
-    int64_t window;    /* 0: none */
-    double rope_theta; /* 0: 10000 */
-    double norm_eps;   /* 0: 1e-6 */
-    bool tied;         /* the head is the embedding */
+    int64_t head_dim;           /* 0: hidden / heads */
+    int64_t window;             /* 0: none */
+    int64_t original_positions; /* before longrope extended the model; 0: no longrope */
+    double rope_theta;          /* 0: 10000 */
+    double norm_eps;            /* 0: 1e-6 */
+    bool tied;                  /* the head is the embedding */
     bool qkv_bias;
     bool qk_norm;          /* of each head, before RoPE */
     bool fused;            /* qkv_proj, gate_up_proj */

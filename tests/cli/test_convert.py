@@ -197,7 +197,7 @@ class Convert(Case):
 
     # ---- killed ----
 
-    def test_a_kill_is_gone_on_from(self):
+    def test_a_kill_is_resumed(self):
         for point in ("convert-after-shard:2", "safetensors-append:30", "publish-before-rename:2",
                       "publish-before-rename:9"):
             with self.subTest(point=point):

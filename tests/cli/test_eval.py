@@ -3,11 +3,12 @@
 
 import json
 import math
+import shutil
 import unittest
 
 import numpy as np
 
-from support.case import DEMO, FAMILIES, Case
+from support.case import DEMO, FAMILIES, Case, read_json, write_json
 from support.program import run
 
 
@@ -66,6 +67,16 @@ class Eval(Case):
                 result = self.eval(model=model, tokens=self.demo_tokens(), ranks=ranks)
                 self.fails_with(result, "down_proj.weight' holds nan at row 17, column 300")
                 self.assertEqual(result.out, "")
+
+    def test_logits_that_overflow_have_no_likelihood(self):
+        model = self.folder / "model"
+        shutil.copytree(FAMILIES / "granite", model)
+        write_json(model / "config.json",
+                   {**read_json(model / "config.json"), "logits_scaling": 1.2e-38})
+        for options in ((), ("--json",)):
+            result = self.eval(*options, model=model)
+            self.fails_with(result, f"'{model}': its logits are not finite")
+            self.assertEqual(result.out, "")
 
     def test_nothing_is_written(self):
         self.succeeds(self.eval(cwd=self.folder))

@@ -139,7 +139,7 @@ class Sameness(Experts):
                                       out=f"{name}-{ranks}", ranks=ranks)
                     self.assertEqual(first, again)
 
-    def test_a_killed_run_goes_on_to_the_same_bytes(self):
+    def test_a_killed_run_resumes_to_the_same_bytes(self):
         options = ("--stage-layers", 1)
         first = self.made("qwen2_moe", *options, out="undisturbed")
         out = self.folder / "killed"

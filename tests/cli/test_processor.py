@@ -73,7 +73,7 @@ class Processor(Case):
             del made[core]["awqrun.h5"]
         self.assertEqual(made[""], made[BEST])
 
-    def test_a_run_goes_on_with_the_kernels_that_it_was_begun_with(self):
+    def test_a_run_resumes_with_the_kernels_that_it_was_begun_with(self):
         self.job("Haswell", "--keep-run")
         before = digest(self.out)
         (self.out / "config.json").unlink()
@@ -86,7 +86,7 @@ class Processor(Case):
             if name.endswith(".safetensors"):
                 self.assertEqual(before[name], after[name], name)
 
-    def test_a_run_is_not_gone_on_with_by_other_kernels(self):
+    def test_a_run_is_not_resumed_by_other_kernels(self):
         self.job(BEST, "--keep-run")
         (self.out / "config.json").unlink()
         self.fails_with(self.quantize(*JOB, "--keep-run", out=self.out,

@@ -226,7 +226,7 @@ class Unfinished(Quantized):
         self.assertIn("0 of 4 layers", result.out)
         self.assertEqual(data_of(self.out / PAGE)["records"], [])
 
-    def test_the_run_can_be_gone_on_with(self):
+    def test_the_run_can_be_resumed(self):
         self.succeeds(run("report", self.out))
         self.succeeds(self.quantize("--stage-layers", "1", sequences=4))
 

@@ -313,7 +313,7 @@ class InOneGo(Text):
                 files.pop("awqrun.h5", None)  # has seconds in it
             self.assertEqual(found, wanted)
 
-    def test_a_run_is_gone_on_with_unless_the_text_is_another(self):
+    def test_a_run_is_resumed_unless_the_text_is_another(self):
         text = self.jsonl(DOCUMENTS[:3])
         self.succeeds(self.quantize_text(text, "--keep-run"))
         (self.out / "config.json").unlink()

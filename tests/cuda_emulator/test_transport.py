@@ -105,19 +105,19 @@ class Transport(FaultCase):
                         r"--transport nccl: worker 1 \(.*\) has no NCCL: the cpu backend")
         self.nothing_looks_finished()
 
-    def test_an_error_of_nccl_ends_the_job_and_it_can_be_gone_on_with(self):
+    def test_an_error_of_nccl_ends_the_job_and_it_can_be_resumed(self):
         result = self.gpu_job(env={"AWQ_TWIN_FAULT": "error:2", "AWQ_TWIN_FAULT_RANK": "1"})
         self.fails_with(result, r"worker 1 \(.*\): tile 1 of layer 1: GPU 0: NCCL, sending: "
                                 r"unhandled system error")
         self.assertIn("run the same command again", result.err)
-        self.goes_on_to_the_bytes_of_one_worker()
+        self.resumes_to_the_bytes_of_one_worker()
 
     def test_a_transfer_that_hangs_ends_the_job(self):
         result = self.gpu_job("--worker-timeout", 2 * SLOWER,
                               env={"AWQ_TWIN_FAULT": "hang:2", "AWQ_TWIN_FAULT_RANK": "2"})
         self.fails_with(result, r"worker [12] \(.*\): tile \d of layer \d: worker [12] has not "
                                 r"answered over NCCL for \d+ s; look at its node")
-        self.goes_on_to_the_bytes_of_one_worker()
+        self.resumes_to_the_bytes_of_one_worker()
 
     def test_a_worker_that_is_killed_ends_the_job(self):
         started = self.long_job_with_a_layer_done()
@@ -126,7 +126,7 @@ class Transport(FaultCase):
         self.assertNotEqual(code, 0)
         self.assertRegex(err, r"error: worker 2 \(.*\) was lost|remote process exited")
 
-    def test_a_job_that_is_told_to_stop_stops_and_goes_on(self):
+    def test_a_job_that_is_told_to_stop_stops_and_resumes(self):
         started = self.long_job_with_a_layer_done()
         os.kill(started.process.pid, signal.SIGUSR1)
         code, _, err = started.finish()
@@ -155,7 +155,7 @@ class Transport(FaultCase):
             self.fail(f"no layer was done: {started.finish()}")
         return started
 
-    def goes_on_to_the_bytes_of_one_worker(self):
+    def resumes_to_the_bytes_of_one_worker(self):
         self.succeeds(self.gpu_job())
         one = self.folder / "one"
         self.succeeds(self.gpu_job(ranks=1, out=one))

@@ -33,7 +33,7 @@ class Files(FaultCase):
                     self.partial()
                     if (self.out / name).stat().st_size:
                         self.damage(self.out / name, kind)
-                    self.goes_on()
+                    self.resumes()
 
     def test_swapped_records_are_done_again(self):
         self.partial()
@@ -42,7 +42,7 @@ class Files(FaultCase):
         tensors = [record.with_suffix(".safetensors") for record in records]
         shutil.copy(records[0], run_directory / "layers/00003.h5")
         shutil.copy(tensors[0], run_directory / "layers/00003.safetensors")
-        result = self.goes_on()
+        result = self.resumes()
         self.assertRegex(result.err, "warning: .*00003.*done again")
 
     def boundaries(self):
@@ -62,9 +62,9 @@ class Files(FaultCase):
         self.partial()
         for folder in ("layers", "boundaries", ""):
             (self.out / ".awqrun" / folder / ".00002.h5.node.1.tmp").write_bytes(b"half")
-        self.goes_on()
+        self.resumes()
 
-    def test_a_file_size_limit_is_one_line_with_path_and_bytes_and_is_gone_on_from(self):
+    def test_a_file_size_limit_is_one_line_with_path_and_bytes_and_is_resumed(self):
         """The limit comes while the job runs: MPI's own files need room at its start."""
         started = self.start(*LONG, ranks=3)
         self.assertTrue(started.wait_for(self.runs))
@@ -75,10 +75,10 @@ class Files(FaultCase):
         self.assertEqual(code, 1, err)
         self.assertEqual(len(errors), 1, err)
         self.assertRegex(errors[0], r"cannot write '.*'.*\d+ bytes")
-        self.goes_on(options=LONG)
+        self.resumes(options=LONG)
 
     @unittest.skipUnless(os.geteuid() == 0, "mounting a small tmpfs takes root")
-    def test_a_full_disk_is_gone_on_from_once_there_is_room(self):
+    def test_a_full_disk_is_resumed_once_there_is_room(self):
         disk = self.folder / "disk"
         disk.mkdir()
         mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", disk],
@@ -103,4 +103,4 @@ class Files(FaultCase):
         refused = self.job(*LONG)
         self.assertRegex(refused.errors[0], "needs .* more .* has .* free")
         ballast.unlink()
-        self.goes_on(options=LONG)
+        self.resumes(options=LONG)

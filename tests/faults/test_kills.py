@@ -23,7 +23,7 @@ class Kills(FaultCase):
         self.assertNotEqual(code, 0)
         self.assertRegex(err, r"error: worker 2 \(.*\) was lost at layer \d")
         self.assertRegex(run("status", self.out).out, r"last error: worker 2 \(.*\) was lost")
-        again = self.goes_on(options=LONG)
+        again = self.resumes(options=LONG)
         self.assertRegex(again.err, r"the last run ended: worker 2 \(.*\) was lost at layer \d")
 
     def test_a_hung_worker_is_named_and_ends_the_job(self):
@@ -33,7 +33,7 @@ class Kills(FaultCase):
         code, _, err = started.finish(40)
         self.assertEqual(code, 1)
         self.assertRegex(err, r"awqrun: error: worker 2 \(.*\) has been silent for \d+ s, at layer")
-        self.goes_on(2)
+        self.resumes(2)
 
     def test_a_hung_coordinator_ends_the_job(self):
         started = self.start("--worker-timeout", 2 * SLOWER, ranks=3)
@@ -42,4 +42,4 @@ class Kills(FaultCase):
         code, _, err = started.finish(40)
         self.assertNotEqual(code, 0)
         self.assertRegex(err, r"awqrun: error: the coordinator has been silent for \d+ s")
-        self.goes_on(2)
+        self.resumes(2)

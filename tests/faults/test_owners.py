@@ -33,7 +33,7 @@ class Owners(FaultCase):
         self.assertEqual(result.code, 1, result)
         self.assertRegex(result.errors[0], "host some-other-node, pid 1, SLURM job 77")
         self.lock_of("some-other-node", 3600)
-        self.assertRegex(self.goes_on().err, "warning: the last job here ended without a word")
+        self.assertRegex(self.resumes().err, "warning: the last job here ended without a word")
 
     def test_what_changes_the_result_is_refused_and_named(self):
         self.partial()
@@ -43,11 +43,11 @@ class Owners(FaultCase):
         self.assertRegex(text, r'options group-size: "128" in the earlier run, "64" now')
         self.assertRegex(text, r"tokens sequences: 8 in the earlier run, 4 now")
         self.assertRegex(text, r"--restart")
-        self.goes_on()
+        self.resumes()
 
     def test_what_does_not_change_the_result_may_differ(self):
         self.partial()
-        self.goes_on(3, how=("--threads", 1, "--stage-layers", 2, "--verbose", "--device-memory",
+        self.resumes(3, how=("--threads", 1, "--stage-layers", 2, "--verbose", "--device-memory",
                              "2GB", "--worker-timeout", 99))
 
     def test_restart_discards_and_keep_run_keeps(self):
@@ -61,7 +61,7 @@ class Owners(FaultCase):
     def test_finished_layers_are_not_done_again(self):
         self.partial()
         done = self.layers_done()
-        result = self.goes_on()
+        result = self.resumes()
         self.assertRegex(result.err, rf"quantizing layers=4 done={done} ")
 
     def test_a_complete_output_of_another_job_is_refused(self):
@@ -72,7 +72,7 @@ class Owners(FaultCase):
         self.same_bytes()
 
     def test_a_complete_output_is_left_alone(self):
-        self.goes_on()
+        self.resumes()
         before = {path: path.stat().st_mtime_ns for path in self.out.rglob("*")}
         result = self.succeeds(self.job(ranks=2))
         self.assertIn("complete already", result.out)

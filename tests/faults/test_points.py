@@ -11,7 +11,7 @@ FAULT_POINTS = ["publish-before-fsync", "publish-before-rename", "publish-before
 
 
 class Points(FaultCase):
-    def test_a_kill_at_each_named_point_is_gone_on_from(self):
+    def test_a_kill_at_each_named_point_is_resumed(self):
         for point in FAULT_POINTS:
             for nth, ranks in ((1, 3), (5, 1)):
                 with self.subTest(point=point, nth=nth, ranks=ranks):
@@ -21,4 +21,4 @@ class Points(FaultCase):
                         self.assertGreater(nth, 1, result)
                         self.same_bytes()
                     else:
-                        self.goes_on()
+                        self.resumes()

@@ -20,7 +20,7 @@ class Signals(FaultCase):
         self.assertRegex(err, r"awqrun: \d of 4 layers are done and kept in '.*'; run the same")
         self.assertFalse((self.out / "config.json").exists())
         self.assertRegex(run("status", self.out).out, r"interrupted, \d of 4 layers done")
-        self.goes_on(2, LONG)
+        self.resumes(2, LONG)
 
     def test_term_and_int_to_a_single_rank_exit_75(self):
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -29,18 +29,18 @@ class Signals(FaultCase):
             os.kill(started.process.pid, number)
             code, _, err = started.finish()
             self.assertEqual(code, 75, err)
-        self.goes_on(options=LONG)
+        self.resumes(options=LONG)
 
-    def test_int_to_mpirun_leaves_a_run_that_goes_on(self):
+    def test_int_to_mpirun_leaves_a_run_that_is_resumed(self):
         started = self.start(*LONG, ranks=3)
         self.assertTrue(started.wait_for(self.runs))
         os.kill(started.process.pid, signal.SIGINT)
         code, _, err = started.finish()
         self.assertNotEqual(code, 0)
         self.assertIn("run the same command again to resume", err)
-        self.goes_on(options=LONG)
+        self.resumes(options=LONG)
 
-    def test_a_second_signal_ends_at_once_and_is_gone_on_from(self):
+    def test_a_second_signal_ends_at_once_and_is_resumed(self):
         started = self.start(*LONG, ranks=1)
         self.assertTrue(started.wait_for(self.runs))
         os.kill(started.process.pid, signal.SIGTERM)
@@ -48,7 +48,7 @@ class Signals(FaultCase):
         os.kill(started.process.pid, signal.SIGTERM)
         code, _, _ = started.finish(5)
         self.assertEqual(code, 75)
-        self.goes_on(options=LONG)
+        self.resumes(options=LONG)
 
     def test_a_time_limit_exits_75_until_the_job_is_done(self):
         codes = []

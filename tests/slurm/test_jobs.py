@@ -76,7 +76,7 @@ class Disturbed(slurm.SlurmCase):
     # Some seconds on one worker: long enough to be met in the middle.
     OPTIONS = ("--sequences", 40)
 
-    def test_a_requeued_job_goes_on(self):
+    def test_a_requeued_job_resumes(self):
         job = self.submit()
         self.computes(job)
         text, data = self.status()
@@ -90,7 +90,7 @@ class Disturbed(slurm.SlurmCase):
         self.assertRegex(self.log(job), r"start 1 on .*\n(.*\n)*.*quantizing layers=4 done=[1-4]")
         self.is_undisturbed()
 
-    def test_a_preempted_job_goes_on(self):
+    def test_a_preempted_job_resumes(self):
         job = self.submit()
         self.computes(job)
         urgent = self.sbatch("-p", "urgent", "-N", 2, "--exclusive", "--wrap", "sleep 1")
@@ -190,7 +190,7 @@ class TimeLimit(slurm.SlurmCase):
 
     OPTIONS = ("--sequences", 256, "--alpha-steps", 150)
 
-    def test_a_job_that_reaches_its_limit_goes_back_into_the_queue_and_goes_on(self):
+    def test_a_job_that_reaches_its_limit_goes_back_into_the_queue_and_resumes(self):
         job = self.submit("--threads", 1, own=("--time", 1, "--cpus-per-worker", 1))
         self.reference(self.OPTIONS)  # meanwhile
         self.reaches(job, lambda: "stopping gracefully" in self.log(job), "hear of its limit", 60)

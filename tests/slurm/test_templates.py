@@ -50,7 +50,7 @@ class Templates(slurm.SlurmCase):
         return {"MODEL": str(DEMO), "TOKENS": str(DEMO / "calib.h5"), "OUT": str(self.out),
                 "EVAL_TOKENS": str(self.demo_tokens()), "RESULT": str(self.folder / "eval.json")}
 
-    def test_quantize_goes_on_after_a_signal(self):
+    def test_quantize_resumes_after_a_signal(self):
         options = {**self.small_options(), "sequences": 40}
         script = self.template("quantize.sbatch", **options)
         job = self.sbatch(*SMALL, script, env=self.environment())

@@ -139,7 +139,7 @@ class FaultCase(Case):
     def same_bytes(self, *options):
         self.assertEqual(self.written(self.out), self.reference(options))
 
-    def goes_on(self, ranks=1, options=(), how=()):
+    def resumes(self, ranks=1, options=(), how=()):
         """The same command again ends the job with the bytes of an undisturbed one; `how` are
         options that do not change the result."""
         result = self.succeeds(self.job(*options, *how, ranks=ranks))
@@ -181,5 +181,5 @@ class FaultCase(Case):
                 shutil.rmtree(self.out)
                 finished += 1
         if self.out.exists():
-            self.goes_on(3)
+            self.resumes(3)
         print(f"{kills} kills, {finished} jobs finished in between, seed {seed}")

@@ -148,6 +148,11 @@ static void mistral_may_have_a_head_dim_and_a_window(void **state)
     assert_int_equal(layer_of(&model)->attention.head_dim, 16);
     assert_int_equal(layer_of(&model)->attention.window, 0);
     awq_model_release(&model);
+    model = model_of("{\"model_type\": \"mistral\", \"hidden_size\": 64,"
+                     " \"intermediate_size\": 96, \"num_hidden_layers\": 3,"
+                     " \"num_attention_heads\": 4, \"vocab_size\": 100}");
+    assert_int_equal(layer_of(&model)->attention.window, 4096); /* silence is not null */
+    awq_model_release(&model);
 }
 
 static void both_spellings_of_rope_are_read(void **state)
@@ -195,8 +200,11 @@ static void other_ropes_are_refused_by_name(void **state)
                         " \"low_freq_factor\": 4, \"high_freq_factor\": 4,"
                         " \"original_max_position_embeddings\": 64}"),
                    "high_freq_factor must be above");
-    expect_problem(with(", \"rope_theta\": 0"), "'rope_theta' must be above zero");
+    expect_problem(with(", \"rope_theta\": 0"), "'rope_theta' must be a number above zero");
     expect_problem(with(", \"partial_rotary_factor\": 0.5"), "partial_rotary_factor 0.5");
+    expect_problem(with(", \"rope_parameters\": {\"rope_theta\": 1e6},"
+                        " \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}"),
+                   "rope_parameters and rope_scaling say different things");
     expect_problem(with(", \"rope_parameters\": {\"full_attention\": {}}"),
                    "does not say one rope_type");
 }

@@ -107,6 +107,16 @@ static void expect_linear(const awq_model *model, const char *short_name, const 
     assert_int_equal(layer->linear[linear].in, in);
 }
 
+static void silent_mixtral_gets_the_defaults_of_transformers(void **state)
+{
+    (void)state;
+    awq_model model = model_of(MIXTRAL_8X7B);
+    assert_true(model.norm_eps == 1e-5f && model.rope.theta == 1e6);
+    assert_int_equal(model.max_positions, 131072);
+    assert_int_equal(awq_model_layer(&model, 0)->attention.window, 0);
+    awq_model_release(&model);
+}
+
 static void linears_have_the_names_and_shapes_of_the_checkpoints(void **state)
 {
     (void)state;
@@ -250,6 +260,7 @@ int main(void)
         cmocka_unit_test(dense_models_have_no_experts),
         cmocka_unit_test(sparse_layers_are_every_so_many_but_those_listed),
         cmocka_unit_test(a_model_without_a_sparse_layer_is_dense),
+        cmocka_unit_test(silent_mixtral_gets_the_defaults_of_transformers),
         cmocka_unit_test(linears_have_the_names_and_shapes_of_the_checkpoints),
         cmocka_unit_test(groups_are_those_of_the_linears_that_read_the_same),
         cmocka_unit_test(any_linear_can_be_kept),

@@ -153,6 +153,11 @@ static void longrope_has_a_factor_for_each_pair_of_channels(void **state)
         assert_memory_equal(model.rope.long_factor, longs, sizeof longs);
         awq_model_release(&model);
     }
+    awq_model model = phi3(", \"max_position_embeddings\": 131072, \"rope_scaling\": {\"type\":"
+                           " \"su\", \"factor\": 32, \"short_factor\": " EIGHT "}");
+    assert_true(model.rope.original_positions == 4096); /* where silent */
+    assert_true(fabs(model.rope.attention_factor - 1.190238) < 1e-6);
+    awq_model_release(&model);
 }
 
 static void a_part_of_a_head_may_be_rotated(void **state)
@@ -192,6 +197,22 @@ static void what_phi3_does_not_do_is_refused(void **state)
                   ", \"rope_scaling\": {\"type\": \"su\", \"short_factor\":"
                   " [1, 2, 3, 4, 5, 6, 7, 8], \"long_factor\": [1, 2, 3, 4, 0, 6, 7, 8]}"),
         "'long_factor' must be a list of 8 numbers above zero");
+    expect_problem(
+        config_of("phi3", 64,
+                  LENGTHS
+                  ", \"rope_scaling\": {\"type\": \"su\", \"factor\": 8, \"short_factor\": " EIGHT
+                  "}"),
+        "the RoPE factor is not max_position_embeddings / original_max_position_embeddings");
+    expect_problem(config_of("phi3", 64,
+                             ", \"rope_scaling\": {\"type\": \"su\","
+                             " \"original_max_position_embeddings\": 64, \"short_factor\": " EIGHT
+                             "}"),
+                   "the RoPE scaling says another original_max_position_embeddings");
+    expect_problem(config_of("phi3", 64,
+                             LENGTHS
+                             ", \"rope_scaling\": {\"type\": \"su\", \"attention_factor\": 0,"
+                             " \"short_factor\": " EIGHT "}"),
+                   "'attention_factor' must be a number above zero");
     expect_problem(config_of("phi3", 64, ", \"rope_scaling\": {\"type\": \"dynamic\"}"),
                    "rope type 'dynamic' is not supported; supported are default, linear, llama3, "
                    "longrope");
@@ -420,6 +441,29 @@ static void what_smollm3_does_not_say_clearly_is_refused(void **state)
                    "layer_types holds a type that is not supported: sliding_attention");
 }
 
+/* ---- numbers that are not numbers of float32 ---- */
+
+static void factors_must_be_above_zero_in_float32(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *family, *key;
+    } cases[] = {{"granite", "attention_multiplier"},  {"granite", "embedding_multiplier"},
+                 {"granite", "residual_multiplier"},   {"granite", "logits_scaling"},
+                 {"gemma2", "attn_logit_softcapping"}, {"gemma2", "final_logit_softcapping"},
+                 {"gemma2", "query_pre_attn_scalar"},  {"llama", "rope_theta"}};
+    static const char *const values[] = {"0", "-1", "1e-60", "1e308"};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int j = 0; j < 4; j++) {
+            char extra[64], expected[80];
+            snprintf(extra, sizeof extra, ", \"%s\": %s", cases[i].key, values[j]);
+            snprintf(expected, sizeof expected, "key '%s' must be a number above zero%s",
+                     cases[i].key, j < 2 ? "" : ", and one that float32 holds");
+            expect_problem(config_of(cases[i].family, 64, extra), expected);
+        }
+    expect_problem(config_of("llama", 64, ", \"rms_norm_eps\": 1e-60"), "rms_norm_eps is not");
+}
+
 /* ---- keys of other families ---- */
 
 static void keys_that_a_family_does_not_compute_are_refused_by_name(void **state)
@@ -496,6 +540,7 @@ int main(void)
         cmocka_unit_test(smollm3s_windows_are_where_no_rotation_is_or_as_listed),
         cmocka_unit_test(silent_smollm3_gets_the_defaults_of_transformers),
         cmocka_unit_test(what_smollm3_does_not_say_clearly_is_refused),
+        cmocka_unit_test(factors_must_be_above_zero_in_float32),
         cmocka_unit_test(keys_that_a_family_does_not_compute_are_refused_by_name),
         cmocka_unit_test(keys_that_say_nothing_are_not_refused),
     };
