@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 import socket
 import time
 
@@ -13,7 +14,9 @@ class Owners(FaultCase):
     def test_a_second_job_is_refused_while_the_first_lives(self):
         started = self.start(*LONG, ranks=3)
         self.assertTrue(started.wait_for(self.runs))
+        started.signal(signal.SIGSTOP)  # it lives however long the second one takes to start
         second = self.job(*LONG)
+        started.signal(signal.SIGCONT)
         self.assertEqual(second.code, 1, second)
         host = socket.gethostname()
         self.assertRegex(second.errors[0], rf"another job works .* \(host {host}, pid \d+")

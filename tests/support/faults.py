@@ -56,6 +56,10 @@ class Started:
                 continue
         return found
 
+    def signal(self, number):
+        for process in self.ranks().values():
+            os.kill(process, number)
+
     def wait_for(self, condition, seconds=30):
         """Whether the condition came true before the process or the time ended."""
         end = time.monotonic() + seconds * SLOWER
