@@ -221,24 +221,27 @@ void awq_report_problems(const awq_problems *problems)
     for (size_t i = 0; i < problems->count; i++) awq_report_error(&problems->items[i]);
 }
 
-void awq_report_note(const char *format, ...)
+static void report_formatted(const char *kind, const char *format, va_list args)
 {
     char sentence[LINE_BYTES - 64]; /* room for the words in front */
+    vsnprintf(sentence, sizeof sentence, format, args);
+    report(kind, sentence);
+}
+
+void awq_report_note(const char *format, ...)
+{
     va_list args;
     va_start(args, format);
-    vsnprintf(sentence, sizeof sentence, format, args);
+    report_formatted(NULL, format, args);
     va_end(args);
-    report(NULL, sentence);
 }
 
 void awq_report_warning(const char *format, ...)
 {
-    char sentence[LINE_BYTES - 64]; /* room for the words in front */
     va_list args;
     va_start(args, format);
-    vsnprintf(sentence, sizeof sentence, format, args);
+    report_formatted("warning", format, args);
     va_end(args);
-    report("warning", sentence);
 }
 
 void awq_log_set_bar(const char *text)

@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config_of.h"
 #include "io/formats/quantization_config.h"
-#include "model_of.h"
 #include "scratch.h"
 
 #define LLAMA                                                                                      \
@@ -16,24 +16,6 @@ static json_t *parse(const char *text)
     json_t *config = json_loads(text, 0, &error);
     if (!config) fail_msg("%s: %s", error.text, text);
     return config;
-}
-
-/* A config with exactly one problem. */
-static void expect_problem(const char *text, const char *part)
-{
-    awq_model model = {.layers = -7};
-    awq_problems problems;
-    awq_problems_init(&problems);
-    json_t *config = parse(text);
-    assert_false(awq_model_from_config(config, &model, &problems));
-    assert_int_equal(model.layers, -7); /* untouched */
-    if (problems.count != 1)
-        for (size_t i = 0; i < problems.count; i++) print_error("%s\n", problems.items[i].text);
-    assert_int_equal(problems.count, 1);
-    assert_contains(problems.items[0].text, part);
-    assert_contains(problems.items[0].text, "config.json");
-    awq_problems_release(&problems);
-    json_decref(config);
 }
 
 /* LLAMA with keys added (from the comma on). */
@@ -153,60 +135,6 @@ static void mistral_may_have_a_head_dim_and_a_window(void **state)
                      " \"num_attention_heads\": 4, \"vocab_size\": 100}");
     assert_int_equal(layer_of(&model)->attention.window, 4096); /* silence is not null */
     awq_model_release(&model);
-}
-
-static void both_spellings_of_rope_are_read(void **state)
-{
-    (void)state;
-    awq_model model =
-        model_of(with(", \"rope_theta\": 500000, \"rope_scaling\": {\"rope_type\": \"llama3\","
-                      " \"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4.0,"
-                      " \"original_max_position_embeddings\": 8192}"));
-    assert_int_equal(model.rope.type, AWQ_ROPE_LLAMA3);
-    assert_true(model.rope.theta == 500000 && model.rope.factor == 8);
-    assert_true(model.rope.low_freq_factor == 1 && model.rope.high_freq_factor == 4);
-    assert_true(model.rope.original_positions == 8192);
-    awq_model_release(&model);
-    model = model_of(with(", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}"));
-    assert_int_equal(model.rope.type, AWQ_ROPE_LINEAR);
-    assert_true(model.rope.factor == 2 && model.rope.theta == 10000);
-    awq_model_release(&model);
-    model = model_of(with(", \"rope_parameters\": {\"rope_type\": \"default\","
-                          " \"rope_theta\": 1e6}, \"rope_scaling\": null"));
-    assert_int_equal(model.rope.type, AWQ_ROPE_DEFAULT);
-    assert_true(model.rope.theta == 1e6);
-    awq_model_release(&model);
-    model = model_of(with(", \"rope_parameters\": {\"rope_theta\": 1e6}"));
-    assert_true(model.rope.theta == 1e6);
-    awq_model_release(&model);
-}
-
-static void other_ropes_are_refused_by_name(void **state)
-{
-    (void)state;
-    static const char *const types[] = {"yarn", "dynamic", "longrope", "mrope"};
-    for (size_t i = 0; i < 4; i++) {
-        char extra[200];
-        snprintf(extra, sizeof extra, ", \"rope_scaling\": {\"type\": \"%s\", \"factor\": 2}",
-                 types[i]);
-        expect_problem(with(extra), types[i]);
-    }
-    expect_problem(with(", \"rope_scaling\": {\"factor\": 2}"), "does not say one rope_type");
-    expect_problem(with(", \"rope_scaling\": 3"), "'rope_scaling' is not an object");
-    expect_problem(with(", \"rope_scaling\": {\"type\": \"linear\"}"), "'factor' must be");
-    expect_problem(with(", \"rope_scaling\": {\"type\": \"linear\", \"factor\": \"2\"}"),
-                   "'factor' is a string");
-    expect_problem(with(", \"rope_scaling\": {\"type\": \"llama3\", \"factor\": 2,"
-                        " \"low_freq_factor\": 4, \"high_freq_factor\": 4,"
-                        " \"original_max_position_embeddings\": 64}"),
-                   "high_freq_factor must be above");
-    expect_problem(with(", \"rope_theta\": 0"), "'rope_theta' must be a number above zero");
-    expect_problem(with(", \"partial_rotary_factor\": 0.5"), "partial_rotary_factor 0.5");
-    expect_problem(with(", \"rope_parameters\": {\"rope_theta\": 1e6},"
-                        " \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}"),
-                   "rope_parameters and rope_scaling say different things");
-    expect_problem(with(", \"rope_parameters\": {\"full_attention\": {}}"),
-                   "does not say one rope_type");
 }
 
 static void unknown_families_list_the_known_ones(void **state)
@@ -431,8 +359,6 @@ int main(void)
         cmocka_unit_test(qwen2_has_biases_on_q_k_v),
         cmocka_unit_test(qwen3_has_norms_and_a_head_dim_of_128),
         cmocka_unit_test(mistral_may_have_a_head_dim_and_a_window),
-        cmocka_unit_test(both_spellings_of_rope_are_read),
-        cmocka_unit_test(other_ropes_are_refused_by_name),
         cmocka_unit_test(unknown_families_list_the_known_ones),
         cmocka_unit_test(sizes_must_be_there_and_fit),
         cmocka_unit_test(what_is_not_understood_is_refused),

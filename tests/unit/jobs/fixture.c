@@ -114,6 +114,30 @@ void assert_problem(const awq_problems *problems, const char *part)
     fail_msg("no problem contains '%s'", part);
 }
 
+const awq_option *fixture_option(const char *name)
+{
+    for (int i = 0; i < awq_option_count; i++)
+        if (!strcmp(awq_option_table[i].name, name)) return &awq_option_table[i];
+    fail_msg("no option %s", name);
+    return NULL;
+}
+
+int fixture_options_open(void **state)
+{
+    awq_error err;
+    awq_options *options = malloc(sizeof *options);
+    if (!options || awq_options_init(options, &err)) return -1;
+    *state = options;
+    return 0;
+}
+
+int fixture_options_close(void **state)
+{
+    awq_options_release(*state);
+    free(*state);
+    return 0;
+}
+
 const char *fixture_other_choice(const awq_option *option)
 {
     static char first[64];

@@ -30,6 +30,13 @@ void fixture_write_record(const char *run, int64_t layer, const char *fingerprin
 void fixture_write_boundary(const char *run, const awq_boundary_shape *shape,
                             const char *fingerprint);
 
+/* The option of this name; fails the test if there is none. */
+const awq_option *fixture_option(const char *name);
+/* For a test whose state is an awq_options with the defaults. */
+int fixture_options_open(void **state);
+int fixture_options_close(void **state);
+#define options_test(name)                                                                         \
+    cmocka_unit_test_setup_teardown(name, fixture_options_open, fixture_options_close)
 /* A word that an option of type CHOICE takes and that is not its default. */
 const char *fixture_other_choice(const awq_option *option);
 
