@@ -64,7 +64,9 @@ static void log_hello(const awq_crew *crew, int worker)
             AWQ_TEXT("host", hello->host), AWQ_WHOLE("pid", hello->pid),
             AWQ_QUOTED("device", hello->device), AWQ_WHOLE("budget_bytes", hello->budget_bytes),
             AWQ_WHOLE("layer_bytes", hello->layer_bytes),
-            AWQ_WHOLE("fixed_bytes", hello->fixed_bytes));
+            AWQ_WHOLE("fixed_bytes", hello->fixed_bytes),
+            AWQ_WHOLE("inputs_bytes", hello->inputs_bytes),
+            AWQ_WHOLE("inputs_layers", hello->inputs_layers));
 }
 
 /* Reads what the crew itself must know. *out keeps the letter if it is for the caller. */

@@ -46,6 +46,10 @@ PRESETS = {
     "qwen72b": {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"],
                 "hidden_size": 8192, "intermediate_size": 29568, "num_attention_heads": 64,
                 "num_key_value_heads": 8},
+    "experts": {"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"],
+                "hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 4,
+                "num_key_value_heads": 2, "head_dim": 64, "num_experts": 512,
+                "num_experts_per_tok": 8, "moe_intermediate_size": 64},
 }
 BESIDE = ("read", "write")  # on threads beside the one that computes; write has packing in it
 PHASES = ("read", "forward", "gram", "search", "clip", "feedback", "pack", "write")
@@ -325,9 +329,11 @@ def memory_rows(options, log, peaks):
     nothing could be measured"""
     stage = options.stage_layers or -(-options.layers // options.workers)
     found = re.findall(r"worker ready worker=(\d+) .*pid=(\d+) .*layer_bytes=(\d+) "
-                       r"fixed_bytes=(\d+)", log)
-    planned = [(int(worker), int(pid), int(fixed) + stage * int(layer))
-               for worker, pid, layer, fixed in sorted(found)]
+                       r"fixed_bytes=(\d+) inputs_bytes=(\d+) inputs_layers=(\d+)", log)
+    on_cpu = options.backend != "cuda"  # where what experts read is in the same memory
+    planned = [(int(worker), int(pid), int(fixed) + stage * int(layer) +
+                on_cpu * min(stage, int(kept)) * int(inputs))
+               for worker, pid, layer, fixed, inputs, kept in sorted(found)]
     if options.backend == "cuda":
         return [("GPU", sum(row[2] for row in planned), peaks.get(None))] if planned else []
     return [(worker, needs, peaks[pid]) for worker, pid, needs in planned]
