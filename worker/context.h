@@ -73,6 +73,8 @@ typedef struct awq_inbox {
     awq_lane *tasks;     /* for the compute thread, in order */
     awq_lane *tiles;     /* hidden states for the compute thread, by layer and tile */
     awq_lane *to_keep;   /* the same for the keeper, in order of arrival */
+    awq_lane *parts;     /* PART letters for the compute thread, by layer and number */
+    awq_lane *packed;    /* PACKED letters for the publisher, by layer and part */
     awq_lane *announced; /* TILE letters without states, for the inlet */
     awq_lane *link_ids;  /* LINK letters for the outlet */
 } awq_inbox;

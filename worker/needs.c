@@ -63,29 +63,62 @@ typedef struct token_counts {
     int64_t rows, all, kept; /* tokens: of a tile, all tiles, kept */
 } token_counts;
 
+/* Host copies of so many weights quantized: a code a weight, or with --skip float32; scale, zero
+ * point and limit a group. */
+static uint64_t result_bytes(const awq_options *options, uint64_t weights)
+{
+    int64_t group_size = options->recipe.group_size;
+    return (options->skip ? 4 * weights : weights) +
+           (group_size > 0 ? 7 * weights / (uint64_t)group_size : 0);
+}
+
+/* Of the largest layer. */
+static uint64_t layer_weights(const awq_model *model)
+{
+    uint64_t weights = 0;
+    for (int kind = 0; kind < model->kinds; kind++) {
+        uint64_t of_kind = (uint64_t)awq_layer_parameters(&model->kind[kind]);
+        if (of_kind > weights) weights = of_kind;
+    }
+    return weights;
+}
+
+/* What a part of a layer takes less, an expert that it lacks, and more: what the MLPs read, a tile
+ * on the device and, where the worker before is ahead, all tiles here; and the last one has all of
+ * the layer packed. */
+static void count_parts(const awq_options *options, const awq_model *model,
+                        const token_counts *tokens, size_t compute_bytes, awq_hello *hello)
+{
+    const awq_mlps_spec *mlps = awq_model_experts(model);
+    if (!mlps || options->verify_layer >= 0) return;
+    uint64_t expert = 3 * (uint64_t)(model->hidden * mlps->intermediate);
+    for (int kind = 0; kind < model->kinds; kind++)
+        if (&model->kind[kind].mlps == mlps)
+            hello->experts = awq_layer_part_most(&model->kind[kind]);
+    if (hello->experts < 2) hello->experts = 0;
+    hello->expert_bytes[0] = expert * compute_bytes;
+    hello->expert_host_bytes = 2 * result_bytes(options, expert);
+    hello->part_bytes = hidden_bytes(model, tokens->rows + 2 * tokens->tile.checked);
+    hello->part_host_bytes =
+        hidden_bytes(model, tokens->all) +
+        result_bytes(options, layer_weights(model)) * (uint64_t)options->recipe.bits / 8;
+}
+
 /* A stage of a quantization (docs/design.md 3.4), at its peak: its first layer is quantized, the
  * others wait. Packing that layer takes less than its weights and statistics, which are gone. */
 static void quantize_needs(const awq_options *options, const awq_model *model,
                            const token_counts *tokens, size_t compute_bytes, awq_hello *hello)
 {
-    uint64_t weights = 0; /* of the largest layer */
-    for (int kind = 0; kind < model->kinds; kind++) {
-        uint64_t of_kind = (uint64_t)awq_layer_parameters(&model->kind[kind]);
-        if (of_kind > weights) weights = of_kind;
-    }
-    /* Host copies of its result: a code a weight, or with --skip float32; scale, zero point and
-     * limit a group. */
-    int64_t group_size = options->recipe.group_size;
-    uint64_t result = (options->skip ? 4 * weights : weights) +
-                      (group_size > 0 ? 7 * weights / (uint64_t)group_size : 0);
     hello->layer_bytes = awq_decoder_bytes(model, compute_bytes) + awq_statistics_bytes(model) +
                          hidden_bytes(model, tokens->kept);
     hello->fixed_bytes =
         awq_scratch_bytes(model, &tokens->tile, compute_bytes) +
         awq_quantize_bytes(model, &options->recipe, tokens->kept, tokens->rows, compute_bytes) +
         hidden_bytes(model, tokens->rows);
-    hello->host_bytes = 2 * result; /* one is written, one is made */
+    hello->host_bytes =
+        2 * result_bytes(options, layer_weights(model)); /* one is written, one is made */
     hello->inputs_bytes = inputs_bytes(model, tokens->all, compute_bytes);
+    count_parts(options, model, tokens, compute_bytes, hello);
 }
 
 static void eval_needs(const awq_model *model, const token_counts *tokens, size_t compute_bytes,
@@ -113,6 +146,7 @@ static void add_next_stage(const awq_job_size *size, const token_counts *tokens,
         (!wanted || wanted >= size->model->layers))
         return;
     hello->fixed_bytes += awq_decoder_bytes(size->model, compute_bytes);
+    hello->expert_bytes[1] = hello->expert_bytes[0]; /* of the layer that is read ahead */
     if (size->gpu_bytes && size->workers > 1)
         hello->fixed_bytes += 2 * AWQ_PORT_SLOTS * models * hidden_bytes(size->model, tokens->rows);
     hello->host_bytes += models * hidden_bytes(size->model, tokens->all + tokens->rows);
@@ -147,6 +181,8 @@ void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *
     }
     hello->fixed_bytes += hello->host_bytes; /* it is all one memory */
     hello->host_bytes = 0;
+    hello->expert_bytes[1] += hello->expert_host_bytes;
+    hello->part_bytes += hello->part_host_bytes;
 }
 
 awq_status awq_needs_backend(const awq_options *options, const awq_backend **out, awq_error *why,

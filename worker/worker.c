@@ -10,6 +10,7 @@
 #include "worker/context.h"
 #include "worker/cores.h"
 #include "worker/flow/keeper.h"
+#include "worker/flow/parts.h"
 #include "worker/flow/port.h"
 #include "worker/flow/reader.h"
 #include "worker/flow/stage.h"
@@ -45,6 +46,24 @@ static given_plan plan_of(const awq_worker *worker, const awq_letter *letter)
     return plan;
 }
 
+static bool is_mine(const awq_worker *worker, const awq_stage *stage)
+{
+    return stage->worker == awq_worker_number(worker) - 1;
+}
+
+/* The most that a layer of this worker's stages has of codes. */
+static size_t codes_bytes(const awq_worker *worker, const given_plan *plan)
+{
+    size_t most = 0;
+    for (const awq_stage *stage = plan->stages; stage < plan->stages + plan->count; stage++)
+        for (int64_t i = 0; is_mine(worker, stage) && i < stage->count; i++) {
+            size_t bytes = awq_quantized_codes_bytes(awq_worker_model(worker, 0), stage->first + i,
+                                                     stage->part, &worker->told.job.options.recipe);
+            if (bytes > most) most = bytes;
+        }
+    return most;
+}
+
 static void boundary_done(void *context, int64_t layer)
 {
     awq_worker_tell(context, awq_letter_create(AWQ_LETTER_BOUNDARY_DONE, layer, 0, 0));
@@ -66,11 +85,10 @@ static awq_status start_helpers(awq_worker *worker, const given_plan *plan, awq_
                                .done = boundary_done,
                                .failed = boundary_failed,
                                .context = worker};
-    size_t codes =
-        awq_quantized_codes_bytes(awq_worker_model(worker, 0), &told->job.options.recipe);
     /* before links are open: it may wait for all of the GPU */
     if (purpose->gathers && plan->mine &&
-        awq_result_memory_create(worker->has.device, codes, &worker->has.results, err))
+        awq_result_memory_create(worker->has.device, codes_bytes(worker, plan),
+                                 &worker->has.results, err))
         return err->status;
     if (purpose->keeps && awq_keeper_start(&kept, worker->inbox.to_keep, &helpers->keeper, err))
         return err->status;
@@ -86,6 +104,18 @@ static awq_status start_helpers(awq_worker *worker, const given_plan *plan, awq_
                          err);
 }
 
+/* This worker's stages from `first` on will not be searched: whoever has another part of one must
+ * not wait. */
+static void decline_parts(awq_worker *worker, const given_plan *plan, int64_t first)
+{
+    for (int64_t i = first; i < plan->count; i++) {
+        const awq_stage *stage = &plan->stages[i];
+        if (is_mine(worker, stage) && !awq_layer_part_is_whole(stage->part) &&
+            !plan->done[stage->first])
+            awq_parts_decline(worker, stage);
+    }
+}
+
 static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_error *err)
 {
     given_plan plan = plan_of(worker, letter);
@@ -93,16 +123,17 @@ static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_err
     awq_unfolder_free(worker->examined.unfolder); /* a stage counts on all of the memory */
     worker->examined.unfolder = NULL;
     awq_status status = start_helpers(worker, &plan, err);
-    for (int64_t i = 0; !status && i < plan.count; i++)
-        if (plan.stages[i].worker == awq_worker_number(worker) - 1)
-            status = awq_stage_run(worker, plan.stages, i, plan.done, err);
+    int64_t next = 0;
+    for (; !status && next < plan.count; next++)
+        if (is_mine(worker, &plan.stages[next]))
+            status = awq_stage_run(worker, plan.stages, next, plan.done, err);
+    if (status && status != AWQ_ERR_INTERRUPTED) awq_worker_fail(worker, err);
+    if (status) decline_parts(worker, &plan, next ? next - 1 : 0);
     if (!status) awq_worker_progress(worker, -1, -1, -1, AWQ_PHASE_WRITE, 0);
-    awq_helpers *helpers = &worker->helpers;
-    awq_publisher_free(helpers->publisher); /* an error does not lose what is made */
+    awq_helpers *helpers = &worker->helpers; /* of which some wait for other workers */
+    awq_publisher_free(helpers->publisher);  /* an error does not lose what is made */
     awq_result_memory_free(worker->has.results);
     worker->has.results = NULL;
-    if (status && status != AWQ_ERR_INTERRUPTED)
-        awq_worker_fail(worker, err); /* before waiting for threads that wait for other workers */
     awq_port_close(helpers->outlet);
     awq_port_close(helpers->inlet);
     awq_reader_free(helpers->reader);
@@ -169,6 +200,8 @@ static void release(awq_worker *worker)
     free_letters(worker->inbox.tasks);
     free_letters(worker->inbox.tiles);
     free_letters(worker->inbox.to_keep);
+    free_letters(worker->inbox.parts);
+    free_letters(worker->inbox.packed);
     free_letters(worker->inbox.announced);
     free_letters(worker->inbox.link_ids);
     awq_lanes_free(worker->lanes);
@@ -187,11 +220,14 @@ awq_status awq_worker_start(awq_mail *mail, awq_worker **out, awq_error *err)
     worker->inbox = (awq_inbox){.tasks = letters_until(worker, AWQ_UNTIL_STOP),
                                 .tiles = letters_until(worker, AWQ_UNTIL_DRAIN),
                                 .to_keep = letters_until(worker, AWQ_UNTIL_STOP),
+                                .parts = letters_until(worker, AWQ_UNTIL_STOP),
+                                .packed = letters_until(worker, AWQ_UNTIL_STOP),
                                 .announced = letters_until(worker, AWQ_UNTIL_DRAIN),
                                 .link_ids = letters_until(worker, AWQ_UNTIL_DRAIN)};
     const awq_inbox *inbox = &worker->inbox;
-    if (!inbox->tasks || !inbox->tiles || !inbox->to_keep || !inbox->announced ||
-        !inbox->link_ids || pthread_create(&worker->compute, NULL, compute, worker)) {
+    if (!inbox->tasks || !inbox->tiles || !inbox->to_keep || !inbox->parts || !inbox->packed ||
+        !inbox->announced || !inbox->link_ids ||
+        pthread_create(&worker->compute, NULL, compute, worker)) {
         release(worker);
         return awq_fail(err, AWQ_ERR_MEMORY, "cannot start the compute thread");
     }
@@ -225,6 +261,12 @@ static awq_status receive(awq_worker *worker, awq_letter *letter, awq_error *err
         worker->main.last_heartbeat = 0;
         give_order(worker, AWQ_DRAIN);
         return awq_worker_hand(inbox->tasks, letter, err);
+    case AWQ_LETTER_PART:
+        return awq_worker_hand(inbox->parts, letter, err);
+    case AWQ_LETTER_PACKED:
+        return awq_worker_hand(inbox->packed, letter, err);
+    case AWQ_LETTER_PART_TILE: /* inside of a layer: no boundary */
+        return awq_worker_hand(inbox->tiles, letter, err);
     case AWQ_LETTER_LINK:
         return awq_worker_hand(inbox->link_ids, letter, err);
     case AWQ_LETTER_TILE:

@@ -187,13 +187,13 @@ static awq_status run(eval *e, awq_error *err)
     const awq_model *model = awq_checkpoint_model(e->inputs.model);
     awq_job job = {.command = AWQ_COMMAND_EVAL, .options = *e->options};
     awq_workload load;
-    int64_t count;
+    awq_plan_shape shape;
     e->tiles = awq_job_tiles(e->options, &e->inputs.tokens);
     e->scores = calloc((size_t)e->tiles, sizeof *e->scores);
     if (!e->scores) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the scores");
     if (awq_crew_hire(e->crew, &job, err) ||
-        awq_crew_stage_layers(e->crew, e->options, model->layers, &count, err) ||
-        awq_plan_create(model->layers, NULL, NULL, count, e->crew->count, &e->plan, err) ||
+        awq_crew_shape(e->crew, e->options, model, model->layers, &shape, err) ||
+        awq_plan_create(model->layers, NULL, NULL, &shape, &e->plan, err) ||
         awq_workload_make(e->options, model, &e->inputs.tokens, &e->plan, e->crew->count, &load,
                           err))
         return err->status;

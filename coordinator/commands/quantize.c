@@ -96,7 +96,9 @@ static awq_status scan(awq_run *run, int64_t layers, bool *done, awq_error *err)
 
 static awq_status plan(awq_run *run, awq_error *err)
 {
-    int64_t layers = awq_checkpoint_model(run->inputs.model)->layers, left = 0, count = 1;
+    const awq_model *model = awq_checkpoint_model(run->inputs.model);
+    int64_t layers = model->layers, left = 0;
+    awq_plan_shape shape = {.stage_layers = 1, .workers = run->crew->count};
     bool *done = calloc((size_t)layers, sizeof *done);
     run->boundary = calloc((size_t)layers + 1, sizeof *run->boundary);
     run->workers = calloc((size_t)run->crew->count, sizeof *run->workers);
@@ -105,10 +107,8 @@ static awq_status plan(awq_run *run, awq_error *err)
         status = awq_fail(err, AWQ_ERR_MEMORY, "no memory to plan");
     if (!status) status = scan(run, layers, done, err);
     for (int64_t i = 0; !status && i < layers; i++) left += !done[i];
-    if (!status && left) status = awq_crew_stage_layers(run->crew, run->options, left, &count, err);
-    if (!status)
-        status =
-            awq_plan_create(layers, done, run->boundary, count, run->crew->count, &run->plan, err);
+    if (!status && left) status = awq_crew_shape(run->crew, run->options, model, left, &shape, err);
+    if (!status) status = awq_plan_create(layers, done, run->boundary, &shape, &run->plan, err);
     free(done);
     return status;
 }
@@ -146,7 +146,8 @@ static void announce(const awq_run *run)
     AWQ_LOG(AWQ_LOG_INFO, "quantizing", AWQ_WHOLE("layers", p->layers),
             AWQ_WHOLE("done", p->layers - p->layers_left),
             AWQ_WHOLE("forward_only", p->forward_only), AWQ_WHOLE("stages", p->stage_count),
-            AWQ_WHOLE("stage_layers", p->stage_layers), AWQ_WHOLE("workers", run->crew->count),
+            AWQ_WHOLE("stage_layers", p->stage_layers), AWQ_WHOLE("expert_parts", p->parts),
+            AWQ_WHOLE("workers", run->crew->count),
             AWQ_WHOLE("sequences", run->inputs.tokens.sequences),
             AWQ_WHOLE("length", run->inputs.tokens.length),
             AWQ_QUOTED("backend", run->crew->members[0].hello.kind));

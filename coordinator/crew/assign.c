@@ -89,22 +89,30 @@ static awq_status check_host(const awq_hello *hello, int64_t layers, awq_error *
                     hello->inputs_bytes ? " or --inputs-memory" : "");
 }
 
-awq_status awq_crew_stage_layers(const awq_crew *crew, const awq_options *options, int64_t layers,
-                                 int64_t *out, awq_error *err)
+awq_status awq_crew_shape(const awq_crew *crew, const awq_options *options, const awq_model *model,
+                          int64_t layers, awq_plan_shape *out, awq_error *err)
 {
-    int64_t least = layers;
+    int64_t least = layers, parts = 1;
     for (int i = 0; i < crew->count; i++) {
-        const awq_hello *hello = &crew->members[i].hello;
+        int64_t wanted = awq_plan_parts(layers, crew->count, options, &crew->members[i].hello);
+        if (wanted > parts) parts = wanted;
+    }
+    for (int i = 0; i < crew->count; i++) {
+        awq_hello needs = awq_plan_part_needs(&crew->members[i].hello, parts);
         int64_t fits;
-        if (awq_plan_stage_layers(layers, crew->count, options->stage_layers, hello, &fits, err) ||
-            check_host(hello, fits, err)) {
+        if (awq_plan_stage_layers(layers, crew->count, options->stage_layers, &needs, &fits, err) ||
+            check_host(&needs, parts > 1 ? 1 : fits, err)) {
             char who[256];
             awq_crew_describe(crew, i, who, sizeof who);
+            if (parts > 1) awq_error_wrap(err, "in %lld parts", (long long)parts);
             return awq_error_wrap(err, "%s", who);
         }
         if (fits < least) least = fits;
     }
-    *out = least > 0 ? least : 1;
+    *out = (awq_plan_shape){.stage_layers = least > 0 ? least : 1,
+                            .parts = parts,
+                            .model = model,
+                            .workers = crew->count};
     return AWQ_OK;
 }
 

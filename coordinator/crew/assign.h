@@ -13,10 +13,10 @@
  * what some worker has not. */
 awq_status awq_crew_hire(awq_crew *crew, const awq_job *job, awq_error *err);
 
-/* Layers that a stage of `layers` may hold. The worker with the least memory decides: stages are
- * the same for all. An error names it. */
-awq_status awq_crew_stage_layers(const awq_crew *crew, const awq_options *options, int64_t layers,
-                                 int64_t *out, awq_error *err);
+/* How large stages of `layers` layers of the model may be. The worker with the least memory
+ * decides: stages are the same for all. An error names it. */
+awq_status awq_crew_shape(const awq_crew *crew, const awq_options *options, const awq_model *model,
+                          int64_t layers, awq_plan_shape *out, awq_error *err);
 /* Sends the plan to all. `fingerprint` (NULL: none) is that of the run it belongs to. */
 void awq_crew_send_plan(awq_crew *crew, const awq_plan *plan, const char *fingerprint);
 

@@ -14,12 +14,15 @@ static const double storage_rate = 1e9;                  /* bytes/s, all nodes t
 awq_status awq_estimate_plan(const awq_sizing *job, awq_plan *out, awq_error *err)
 {
     const awq_hello *needs = job->needs;
-    int64_t layers = awq_checkpoint_model(job->inputs->model)->layers, stage_layers;
-    int workers = (int)job->workers;
-    if (awq_plan_stage_layers(layers, workers, job->options->stage_layers, needs, &stage_layers,
-                              err))
-        return err->status;
-    return awq_plan_create(layers, NULL, NULL, stage_layers, workers, out, err);
+    const awq_model *model = awq_checkpoint_model(job->inputs->model);
+    awq_plan_shape shape = {.model = model, .workers = (int)job->workers};
+    shape.parts = awq_plan_parts(model->layers, shape.workers, job->options, needs);
+    awq_hello of_part = awq_plan_part_needs(needs, shape.parts);
+    if (awq_plan_stage_layers(model->layers, shape.workers, job->options->stage_layers, &of_part,
+                              &shape.stage_layers, err))
+        return shape.parts > 1 ? awq_error_wrap(err, "in %lld parts", (long long)shape.parts)
+                               : err->status;
+    return awq_plan_create(model->layers, NULL, NULL, &shape, out, err);
 }
 
 awq_status awq_estimate_make(const awq_sizing *job, const awq_plan *plan, awq_estimate *out,

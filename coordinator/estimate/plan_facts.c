@@ -7,6 +7,14 @@
 #include "jobs/plan/job.h"
 #include "layers/quantize/cost.h"
 
+/* Hidden states of all tokens that go from stage to stage: twice between parts of a layer. */
+static double states_sent(const awq_plan *plan)
+{
+    double sum = 0;
+    for (int64_t i = 1; i < plan->stage_count; i++) sum += plan->stages[i].part.index ? 2 : 1;
+    return sum;
+}
+
 awq_status awq_plan_facts_make(const awq_sizing *job, awq_plan_facts *out, awq_error *err)
 {
     const awq_options *options = job->options;
@@ -20,15 +28,16 @@ awq_status awq_plan_facts_make(const awq_sizing *job, awq_plan_facts *out, awq_e
         return err->status;
     }
     int64_t length = inputs->tokens.length, tokens = inputs->tokens.sequences * length;
-    facts.worker_bytes = awq_plan_stage_bytes(job->needs, facts.plan.stage_layers);
-    facts.host_bytes = awq_plan_host_bytes(job->needs, facts.plan.stage_layers);
+    facts.needs = awq_plan_part_needs(job->needs, facts.plan.parts);
+    facts.worker_bytes = awq_plan_stage_bytes(&facts.needs, facts.plan.stage_layers);
+    facts.host_bytes = awq_plan_host_bytes(&facts.needs, facts.plan.stage_layers);
     facts.checkpoint_bytes = awq_output_bytes(options, inputs->model);
     facts.run_bytes = awq_run_bytes(
         options, inputs, awq_plan_boundaries(&facts.plan, job->workers, options->keep_run));
     facts.run_bytes +=
         (uint64_t)job->workers * awq_plan_file_bytes(job->needs, facts.plan.stage_layers);
-    facts.network_bytes = (double)(facts.plan.stage_count - 1) * (double)tokens *
-                          (double)model->residual * sizeof(float);
+    facts.network_bytes =
+        states_sent(&facts.plan) * (double)tokens * (double)model->residual * sizeof(float);
     if (!options->out || awq_path_free_bytes(options->out, &facts.free_bytes, &ignored))
         facts.free_bytes = 0;
     double layers = (double)model->layers;
@@ -71,6 +80,14 @@ static void print_model(FILE *file, const awq_plan_facts *facts)
             (long long)awq_job_tiles(facts->job.options, &inputs->tokens), (long long)tile);
 }
 
+static void print_part(FILE *file, const awq_plan_facts *facts, const awq_stage *stage)
+{
+    const awq_layer_spec *layer =
+        awq_model_layer(awq_checkpoint_model(facts->job.inputs->model), stage->first);
+    fprintf(file, ", experts %lld-%lld", (long long)awq_layer_part_first_expert(layer, stage->part),
+            (long long)awq_layer_part_end_expert(layer, stage->part) - 1);
+}
+
 static void print_stages(FILE *file, const awq_plan_facts *facts)
 {
     const awq_plan *plan = &facts->plan;
@@ -83,15 +100,16 @@ static void print_stages(FILE *file, const awq_plan_facts *facts)
             i = plan->stage_count - 4;
         }
         const awq_stage *stage = &plan->stages[i];
-        fprintf(file, "  stage %-4lld layers %lld-%lld  worker %d\n", (long long)i,
-                (long long)stage->first, (long long)(stage->first + stage->count - 1),
-                stage->worker + 1);
+        fprintf(file, "  stage %-4lld layers %lld-%lld", (long long)i, (long long)stage->first,
+                (long long)(stage->first + stage->count - 1));
+        if (!awq_layer_part_is_whole(stage->part)) print_part(file, facts, stage);
+        fprintf(file, "  worker %d\n", stage->worker + 1);
     }
 }
 
 static void print_memory(FILE *file, const awq_plan_facts *facts)
 {
-    const awq_hello *needs = facts->job.needs;
+    const awq_hello *needs = &facts->needs;
     char all[32], other[32];
     awq_format_bytes(all, (double)facts->worker_bytes);
     if (needs->budget_bytes == AWQ_BUDGET_UNKNOWN) {
@@ -139,14 +157,26 @@ void awq_plan_facts_print(FILE *file, const awq_plan_facts *facts)
 
 /* ---- as JSON ---- */
 
-static json_t *stages_json(const awq_plan *plan)
+/* With the experts of a part of a layer. */
+static json_t *stage_json(const awq_plan_facts *facts, const awq_stage *stage)
+{
+    const awq_layer_spec *layer =
+        awq_model_layer(awq_checkpoint_model(facts->job.inputs->model), stage->first);
+    json_t *object = json_pack("{s:I, s:I, s:i}", "first", (json_int_t)stage->first, "layers",
+                               (json_int_t)stage->count, "worker", (int)stage->worker + 1);
+    if (object && !awq_layer_part_is_whole(stage->part))
+        json_object_set_new(
+            object, "experts",
+            json_pack("[I, I]", (json_int_t)awq_layer_part_first_expert(layer, stage->part),
+                      (json_int_t)awq_layer_part_end_expert(layer, stage->part) - 1));
+    return object;
+}
+
+static json_t *stages_json(const awq_plan_facts *facts)
 {
     json_t *list = json_array();
-    for (int64_t i = 0; i < plan->stage_count; i++)
-        json_array_append_new(list, json_pack("{s:I, s:I, s:i}", "first",
-                                              (json_int_t)plan->stages[i].first, "layers",
-                                              (json_int_t)plan->stages[i].count, "worker",
-                                              (int)plan->stages[i].worker + 1));
+    for (int64_t i = 0; i < facts->plan.stage_count; i++)
+        json_array_append_new(list, stage_json(facts, &facts->plan.stages[i]));
     return list;
 }
 
@@ -166,7 +196,7 @@ static json_t *model_json(const awq_plan_facts *facts)
 /* What a CPU worker computes in is the host's memory. */
 static json_t *memory_json(const awq_plan_facts *facts)
 {
-    const awq_hello *needs = facts->job.needs;
+    const awq_hello *needs = &facts->needs;
     bool on_cpu = !strcmp(needs->backend, "cpu");
     json_t *object =
         json_pack("{s:s, s:I, s:I, s:I, s:I}", "backend", needs->backend, "device_bytes",
@@ -202,7 +232,7 @@ json_t *awq_plan_facts_json(const awq_plan_facts *facts)
                                  "assumed_storage_bytes_per_second", e->storage_rate);
     return json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:f, s:{s:f, s:f, s:f}, s:o, s:o}", "model",
                      model_json(facts), "tokens", tokens, "workers", (json_int_t)facts->job.workers,
-                     "stages", stages_json(&facts->plan), "memory", memory_json(facts), "disk",
+                     "stages", stages_json(facts), "memory", memory_json(facts), "disk",
                      disk_json(facts), "network_bytes", facts->network_bytes, "flops", "forward",
                      facts->forward, "gram", facts->gram, "search", facts->search, "estimate",
                      estimate, "serving", awq_serving_json(&facts->serving));

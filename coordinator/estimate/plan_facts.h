@@ -10,6 +10,7 @@
 typedef struct awq_plan_facts {
     awq_sizing job;
     awq_plan plan;                /* owned */
+    awq_hello needs;              /* of a worker, with layers in the plan's parts */
     uint64_t worker_bytes;        /* what the fullest worker takes */
     uint64_t host_bytes;          /* beside a GPU: of its node's memory */
     uint64_t checkpoint_bytes;    /* that will be written */

@@ -97,7 +97,8 @@ static int64_t find_start(const awq_verification *v, const char *run, const char
 
 static awq_status plan(const awq_verification *v, int64_t start, awq_plan *out, awq_error *err)
 {
-    int64_t count, layer = v->layer, layers = v->model->layers;
+    awq_plan_shape shape;
+    int64_t layer = v->layer, layers = v->model->layers;
     bool *done = calloc((size_t)layers, sizeof *done);
     bool *boundary = calloc((size_t)layers, sizeof *boundary);
     awq_status status = AWQ_OK;
@@ -105,8 +106,8 @@ static awq_status plan(const awq_verification *v, int64_t start, awq_plan *out, 
     for (int64_t i = 0; !status && i < layers; i++) done[i] = i != layer;
     if (!status) boundary[start] = true;
     if (!status)
-        status = awq_crew_stage_layers(v->crew, v->options, layer - start + 1, &count, err);
-    if (!status) status = awq_plan_create(layers, done, boundary, count, v->crew->count, out, err);
+        status = awq_crew_shape(v->crew, v->options, v->model, layer - start + 1, &shape, err);
+    if (!status) status = awq_plan_create(layers, done, boundary, &shape, out, err);
     free(done);
     free(boundary);
     return status;

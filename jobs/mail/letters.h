@@ -23,9 +23,15 @@ typedef enum awq_letter_kind {
     AWQ_LETTER_DRAIN,   /* finish the layer being searched, begin nothing, then say so */
     AWQ_LETTER_STOP,    /* a: exit code; stop computing and say goodbye */
     /* worker -> worker */
-    AWQ_LETTER_LINK, /* payload: awq_link_id (kernels/link.h); the receiver opened the link */
-    AWQ_LETTER_TILE, /* a: layer that the states enter, b: tile; payload: float32 states, or
-                        nothing: they come over the link */
+    AWQ_LETTER_LINK,      /* payload: awq_link_id (kernels/link.h); the receiver opened the link */
+    AWQ_LETTER_PART,      /* between the parts of a layer: a: layer, b: which exchange, by whom
+                             (worker/flow/parts.h) */
+    AWQ_LETTER_PACKED,    /* to the last part. a: layer, b: part; payload: its share of the record
+                             (io/records/parcel.h), then its tensors' bytes */
+    AWQ_LETTER_PART_TILE, /* to the next part. a: layer, b: tile; payload: the sum so far, and what
+                             the MLPs read */
+    AWQ_LETTER_TILE,      /* a: layer that the states enter, b: tile; payload: float32 states, or
+                             nothing: they come over the link */
     /* worker -> coordinator */
     AWQ_LETTER_HELLO,         /* payload: awq_hello */
     AWQ_LETTER_ALIVE,         /* payload: awq_progress; every second, and when told to drain */
@@ -64,6 +70,11 @@ typedef struct awq_hello {
     uint64_t fixed_bytes;       /* beside layers: activations, one layer in flight, a tile */
     uint64_t host_bytes;        /* beside a GPU: of the node's memory; 0: that is what it has */
     uint64_t host_budget_bytes; /* its share of what the node has free; 0: not known */
+    uint64_t expert_bytes[2];   /* of layer_bytes and fixed_bytes, those that an expert takes; .. */
+    uint64_t expert_host_bytes; /* .. of host_bytes, likewise */
+    uint64_t part_bytes;        /* what a part of a layer takes beside its share; .. */
+    uint64_t part_host_bytes;   /* .. beside a GPU, of the node's memory */
+    int64_t experts;            /* of a layer; 0: none, or they cannot be shared out */
     uint64_t inputs_bytes;      /* of what a layer's experts read, and ..*/
     int64_t inputs_layers;      /* .. of a stage's layers so many have it in the node's memory; the
                                    others in files of the run directory */

@@ -100,6 +100,8 @@ const awq_option awq_option_table[] = {
      "CPU threads of a worker; 0: its share of the cores it may run on"},
     {"stage-layers", "N", AWQ_OPTION_INTEGER, FIELD(stage_layers), "0", 0, 1e6, COMPUTE | VERIFY, OPTIONAL, SAME,
      "decoder layers that a worker holds at once; 0: its share of them, if they fit"},
+    {"expert-parts", "N", AWQ_OPTION_INTEGER, FIELD(expert_parts), "0", 0, 1e4, QUANTIZE | PLAN, OPTIONAL, SAME,
+     "share a layer's experts out over N workers; 0: where it does not fit one, or workers are to spare"},
     {"workers", "N", AWQ_OPTION_INTEGER, FIELD(plan.workers), "1", 1, 1e6, PLAN, OPTIONAL, SAME,
      "plan for N workers"},
     {"context", "N", AWQ_OPTION_INTEGER, FIELD(plan.context), "0", 0, MAX_SEQUENCE, PLAN, OPTIONAL, SAME,

@@ -114,6 +114,7 @@ typedef struct awq_options {
     /* how it is run */
     int64_t threads;       /* 0: the cores this worker may use */
     int64_t stage_layers;  /* 0: as many as fit */
+    int64_t expert_parts;  /* 0: as few as fit, or one for each worker to spare */
     int64_t inputs_memory; /* bytes */
     awq_memory device_memory;
     bool share_gpu;

@@ -17,7 +17,37 @@ static void mark_needed(const awq_plan *plan, const bool *boundary, bool *needed
     }
 }
 
-static void cut_stages(awq_plan *plan, const bool *boundary, const bool *needed, int workers)
+static int64_t parts_of(const awq_plan_shape *shape, int64_t layer)
+{
+    if (shape->parts < 2 || !shape->model) return 1;
+    int64_t most = awq_layer_part_most(awq_model_layer(shape->model, layer));
+    return shape->parts < most ? shape->parts : most;
+}
+
+static awq_stage *add_stage(awq_plan *plan, int64_t layer, int32_t input, int workers)
+{
+    awq_stage *stage = &plan->stages[plan->stage_count];
+    *stage = (awq_stage){
+        .first = layer, .worker = (int32_t)(plan->stage_count++ % workers), .input = input};
+    return stage;
+}
+
+/* The stage, which a layer was just added to, becomes those of its parts; returns the last. */
+static awq_stage *split_stage(awq_plan *plan, awq_stage *stage, int64_t parts, int workers)
+{
+    if (parts < 2) return stage;
+    stage->part.count = (int32_t)parts;
+    for (int32_t i = 1; i < parts; i++) {
+        stage->sends_on = 1;
+        stage = add_stage(plan, stage->first, AWQ_INPUT_STAGE, workers);
+        stage->count = 1;
+        stage->part = (awq_layer_part){i, (int32_t)parts};
+    }
+    return stage;
+}
+
+static void cut_stages(awq_plan *plan, const bool *boundary, const bool *needed,
+                       const awq_plan_shape *shape)
 {
     awq_stage *stage = NULL;
     for (int64_t layer = 0; layer < plan->layers; layer++) {
@@ -26,25 +56,26 @@ static void cut_stages(awq_plan *plan, const bool *boundary, const bool *needed,
         bool follows = layer > 0 && needed[layer - 1];
         if (!stage || !follows || on_disk || stage->count == plan->stage_layers) {
             if (stage && follows && !on_disk) stage->sends_on = 1;
-            stage = &plan->stages[plan->stage_count];
-            *stage = (awq_stage){.first = layer,
-                                 .worker = (int32_t)(plan->stage_count++ % workers),
-                                 .input = on_disk      ? AWQ_INPUT_BOUNDARY
-                                          : layer == 0 ? AWQ_INPUT_EMBEDDING
-                                                       : AWQ_INPUT_STAGE};
+            int32_t input = on_disk      ? AWQ_INPUT_BOUNDARY
+                            : layer == 0 ? AWQ_INPUT_EMBEDDING
+                                         : AWQ_INPUT_STAGE;
+            stage = add_stage(plan, layer, input, shape->workers);
         }
         stage->count++;
         if (plan->done[layer]) plan->forward_only++;
+        stage = split_stage(plan, stage, parts_of(shape, layer), shape->workers);
     }
 }
 
 awq_status awq_plan_create(int64_t layers, const bool *done, const bool *boundary,
-                           int64_t stage_layers, int workers, awq_plan *out, awq_error *err)
+                           const awq_plan_shape *shape, awq_plan *out, awq_error *err)
 {
-    awq_plan plan = {.layers = layers, .stage_layers = stage_layers};
+    int64_t parts = shape->parts > 1 ? shape->parts : 1;
+    awq_plan plan = {
+        .layers = layers, .stage_layers = parts > 1 ? 1 : shape->stage_layers, .parts = parts};
     bool *needed = calloc((size_t)layers, sizeof *needed);
     plan.done = calloc((size_t)layers, sizeof *plan.done);
-    plan.stages = calloc((size_t)layers, sizeof *plan.stages);
+    plan.stages = calloc((size_t)(layers * parts), sizeof *plan.stages);
     if (!needed || !plan.done || !plan.stages) {
         free(needed);
         awq_plan_release(&plan);
@@ -53,7 +84,7 @@ awq_status awq_plan_create(int64_t layers, const bool *done, const bool *boundar
     if (done) memcpy(plan.done, done, (size_t)layers * sizeof *done);
     for (int64_t i = 0; i < layers; i++) plan.layers_left += !plan.done[i];
     mark_needed(&plan, boundary, needed);
-    cut_stages(&plan, boundary, needed, workers);
+    cut_stages(&plan, boundary, needed, shape);
     free(needed);
     *out = plan;
     return AWQ_OK;
@@ -79,6 +110,10 @@ double awq_plan_seconds(const awq_plan *plan, const bool *done, int workers, int
             flow += done[layer] ? pace->forward : pace->flow;
             search += done[layer] ? 0 : pace->search;
         }
+        if (stage->part.count > 1) { /* parts compute at the same time */
+            flow /= stage->part.count;
+            search /= stage->part.count;
+        }
         bool fed = stage->input == AWQ_INPUT_STAGE;
         double a_tile = flow / (double)tiles, begin = free_at[stage->worker];
         if (fed) begin = fmax(begin, first_tile);
@@ -96,6 +131,8 @@ double awq_plan_seconds(const awq_plan *plan, const bool *done, int workers, int
 int64_t awq_plan_boundaries(const awq_plan *plan, int64_t workers, bool all)
 {
     int64_t boundaries = plan->stage_count ? plan->stage_count - 1 : 0;
+    for (int64_t i = 0; plan->parts > 1 && i < plan->stage_count; i++)
+        boundaries -= plan->stages[i].part.index > 0; /* inside of a layer is none */
     return all || boundaries < 2 * workers ? boundaries : 2 * workers;
 }
 
@@ -124,18 +161,48 @@ uint64_t awq_plan_file_bytes(const awq_hello *needs, int64_t layers)
     return (uint64_t)layers * needs->inputs_bytes - inputs_bytes(needs, layers);
 }
 
+awq_hello awq_plan_part_needs(const awq_hello *needs, int64_t parts)
+{
+    awq_hello part = *needs;
+    if (parts < 2 || !needs->experts) return part;
+    uint64_t others = (uint64_t)(needs->experts - (needs->experts + parts - 1) / parts);
+    part.layer_bytes += needs->part_bytes;
+    part.layer_bytes -= others * needs->expert_bytes[0];
+    part.fixed_bytes -= others * needs->expert_bytes[1];
+    if (needs->host_bytes)
+        part.host_bytes += needs->part_host_bytes - others * needs->expert_host_bytes;
+    return part;
+}
+
+int64_t awq_plan_parts(int64_t layers, int workers, const awq_options *options,
+                       const awq_hello *needs)
+{
+    int64_t wanted = options->expert_parts;
+    int64_t most = needs->experts < workers ? needs->experts : workers, parts = 1;
+    if (most < 1) most = 1;
+    if (wanted) return wanted < most ? wanted : most;
+    for (; parts < most; parts++) {
+        awq_hello part = awq_plan_part_needs(needs, parts);
+        if (awq_plan_stage_bytes(&part, 1) <= part.budget_bytes) break;
+    }
+    if (parts > 1 || options->stage_layers || layers < 1 || workers <= layers) return parts;
+    return workers / layers < most ? workers / layers : most;
+}
+
 awq_status awq_plan_stage_layers(int64_t layers, int workers, int64_t wanted,
                                  const awq_hello *needs, int64_t *out, awq_error *err)
 {
     uint64_t least = awq_plan_stage_bytes(needs, 1);
     int64_t count = wanted ? wanted : (layers + workers - 1) / workers;
     if (least > needs->budget_bytes)
-        return awq_fail(err, AWQ_ERR_MEMORY,
-                        "one decoder layer needs %.2f GB, and the worker with the least memory may "
-                        "use %.2f GB; lower --tile-tokens%s, raise --device-memory, or run fewer "
-                        "workers on a node",
-                        1e-9 * (double)least, 1e-9 * (double)needs->budget_bytes,
-                        inputs_bytes(needs, 1) && !needs->host_bytes ? " or --inputs-memory" : "");
+        return awq_fail(
+            err, AWQ_ERR_MEMORY,
+            "one decoder layer needs %.2f GB, and the worker with the least memory may "
+            "use %.2f GB; lower --tile-tokens%s, raise --device-memory, or run fewer "
+            "workers on a node%s",
+            1e-9 * (double)least, 1e-9 * (double)needs->budget_bytes,
+            inputs_bytes(needs, 1) && !needs->host_bytes ? " or --inputs-memory" : "",
+            needs->experts > workers ? ", and more of them: they share a layer's experts" : "");
     if (count < 1) count = 1;
     while (count > 1 && awq_plan_stage_bytes(needs, count) > needs->budget_bytes) count--;
     *out = count;

@@ -10,15 +10,20 @@
 #include <stdint.h>
 
 #include "io/core/error.h"
+#include "io/model/model.h"
+#include "io/model/part.h"
 #include "jobs/mail/letters.h"
+#include "jobs/options/options.h"
 
-/* Consecutive layers that one worker holds at once. */
+/* Consecutive layers that one worker holds at once; or a part of one, and then the layer's other
+ * parts are the stages beside this, on other workers, and tiles go through all of them. */
 typedef struct awq_stage {
-    int64_t first;    /* layer */
-    int64_t count;    /* layers */
-    int32_t worker;   /* 0..workers-1 */
-    int32_t input;    /* AWQ_INPUT_... */
-    int32_t sends_on; /* 1: the next stage takes its input from this one */
+    int64_t first;       /* layer */
+    int64_t count;       /* layers */
+    int32_t worker;      /* 0..workers-1 */
+    int32_t input;       /* AWQ_INPUT_... */
+    int32_t sends_on;    /* 1: the next stage takes its input from this one */
+    awq_layer_part part; /* of a layer; {0, 0}: whole ones */
     int32_t pad;
 } awq_stage;
 
@@ -33,14 +38,24 @@ typedef struct awq_plan {
     int64_t layers_left;  /* not done */
     int64_t forward_only; /* done, but run to feed a later layer */
     int64_t stage_layers; /* the most that a stage holds */
+    int64_t parts;        /* the most that a layer is in; 1: all are whole */
 } awq_plan;
 
+/* How large stages are. */
+typedef struct awq_plan_shape {
+    int64_t stage_layers; /* layers in one, at most */
+    int64_t parts;        /* that sparse layers are in, as far as they have experts: at most as many
+                             as workers; 0 or 1: whole, else a stage has one layer */
+    const awq_model *model; /* whose layers they are; NULL: all are dense */
+    int workers;
+} awq_plan_shape;
+
 /* done[layers]: layers with a durable record. boundary[layers]: layers whose input is on disk
- * (entry 0 is ignored; NULL: none). Stages hold at most stage_layers layers, begin anew at each
- * boundary that is used, and end at the last layer that something needs. Stage i goes to worker
- * i % workers. Free the result. */
+ * (entry 0 is ignored; NULL: none). Stages are of the shape given, begin anew at each boundary that
+ * is used, and end at the last layer that something needs. Stage i goes to worker i % workers. Free
+ * the result. */
 awq_status awq_plan_create(int64_t layers, const bool *done, const bool *boundary,
-                           int64_t stage_layers, int workers, awq_plan *out, awq_error *err);
+                           const awq_plan_shape *shape, awq_plan *out, awq_error *err);
 void awq_plan_release(awq_plan *plan);
 
 /* The most boundaries that are on disk at once: for each worker those of the stage that it works on
@@ -53,6 +68,15 @@ int64_t awq_plan_boundaries(const awq_plan *plan, int64_t workers, bool all);
 uint64_t awq_plan_stage_bytes(const awq_hello *needs, int64_t layers);
 uint64_t awq_plan_host_bytes(const awq_hello *needs, int64_t layers);
 uint64_t awq_plan_file_bytes(const awq_hello *needs, int64_t layers);
+
+/* Parts that a layer is to be in, at most as many as workers and experts: --expert-parts, or for 0
+ * as few as make one fit the budget; and where it fits whole, and --stage-layers does not say how
+ * many are held, its share of the workers if there are more of them than `layers`. Where none fits,
+ * as many as there can be. */
+int64_t awq_plan_parts(int64_t layers, int workers, const awq_options *options,
+                       const awq_hello *needs);
+/* What a worker needs when layers are in so many parts: the largest part's. */
+awq_hello awq_plan_part_needs(const awq_hello *needs, int64_t parts);
 
 /* Layers a stage may hold: what fits in the budget, at most `wanted` (0: an even share of `layers`
  * over the workers). AWQ_ERR_MEMORY when not even one layer fits: says what is needed and which

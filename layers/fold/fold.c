@@ -59,6 +59,7 @@ static awq_status plan_norm(awq_quantizer *quantizer, int norm, awq_error *err)
     if (spec->absorbs < 0) return AWQ_OK;
     size_t bytes = (size_t)spec->width * sizeof *device;
     float *s = quantizer->out->record.group[spec->absorbs].scales;
+    if (!s) return AWQ_OK; /* its readers are another part's, and so is the norm */
     float *original = awq_vector_download(quantizer->device, device, spec->width, err);
     float *folded = awq_vector_download(quantizer->device, device, spec->width, err);
     quantizer->original_norm[norm] = original;
@@ -86,7 +87,7 @@ static awq_status plan_norm(awq_quantizer *quantizer, int norm, awq_error *err)
 static awq_status plan_rows(awq_quantizer *quantizer, int linear, awq_error *err)
 {
     const awq_linear_spec *spec = &quantizer->spec->linear[linear];
-    if (spec->absorbs < 0) return AWQ_OK;
+    if (spec->absorbs < 0 || !quantizer->decoder->weight[linear]) return AWQ_OK;
     const awq_group_spec *group = &quantizer->spec->group[spec->absorbs];
     size_t free_bytes = (size_t)awq_free_channels(group) * sizeof(float);
     float *divisors = awq_allocate((size_t)spec->out * sizeof *divisors, "row divisors", err);

@@ -11,6 +11,8 @@
  * is too large, groups are unfolded one after the other until it is not, or the most of it is gone
  * (what was wrongly scaled has been rounded so): the last one is named.
  *
+ * A layer in parts is run from part to part, as tiles are, and the last one compares.
+ *
  * A sparse layer is run with the experts that were chosen before: of two logits that are nearly
  * equal the other may be larger now, which would change a token's output altogether. That the
  * choice is still right, up to such ties, is checked by itself. */
@@ -148,25 +150,78 @@ static awq_status compare(const awq_quantizer *quantizer, const awq_kept_tokens 
     return status;
 }
 
+/* ---- from part to part: the check's input, what the MLPs read, and the sum so far ---- */
+
+enum { PASSED = 3 };
+
+static awq_status take_states(const awq_quantizer *quantizer, size_t elements, float *out,
+                              awq_error *err)
+{
+    const awq_exchange *exchange = quantizer->exchange;
+    const awq_backend *be = quantizer->be;
+    size_t bytes = elements * sizeof *out;
+    float *host = awq_allocate(PASSED * bytes, "the folding check", err);
+    if (!host) return err->status;
+    awq_status status = exchange->take(exchange->context, host, PASSED * bytes, err);
+    if (!status && quantizer->decoder->part.index) {
+        be->upload(quantizer->device, quantizer->passed, host, 2 * bytes);
+        be->upload(quantizer->device, out, host + 2 * elements, bytes);
+        status = be->sync(quantizer->device, err);
+    }
+    free(host);
+    return status;
+}
+
+static awq_status give_states(const awq_quantizer *quantizer, size_t elements, const float *out,
+                              awq_error *err)
+{
+    const awq_exchange *exchange = quantizer->exchange;
+    const awq_backend *be = quantizer->be;
+    size_t bytes = elements * sizeof *out;
+    float *host = awq_allocate(PASSED * bytes, "the folding check", err);
+    if (!host) return err->status;
+    awq_status status = be->download(quantizer->device, host, quantizer->passed, 2 * bytes, err);
+    if (!status) status = be->download(quantizer->device, host + 2 * elements, out, bytes, err);
+    if (!status) status = exchange->give(exchange->context, host, PASSED * bytes, err);
+    free(host);
+    return status;
+}
+
+/* The check's input to where it begins: the layer's, or what the part before has made of it. */
+static awq_status begin_layer(const awq_quantizer *quantizer, const awq_kept_tokens *check,
+                              size_t elements, float *out, awq_error *err)
+{
+    size_t bytes = elements * sizeof *out;
+    if (quantizer->exchange && take_states(quantizer, elements, out, err)) return err->status;
+    if (quantizer->decoder->part.index) return AWQ_OK;
+    quantizer->be->copy(quantizer->device, out, check->input, bytes);
+    if (quantizer->exchange)
+        quantizer->be->copy(quantizer->device, quantizer->passed, check->input, bytes);
+    return AWQ_OK;
+}
+
 /* The decoder as it is now on the check's input, to `out`: scratch->trial or untouched. */
 static awq_status run_layer(const awq_quantizer *quantizer, const awq_kept_tokens *check,
                             float *out, awq_error *err)
 {
-    int64_t elements = check->sequences * check->length * quantizer->model->residual;
+    size_t elements = (size_t)(check->sequences * check->length * quantizer->model->residual);
     if (check->length != quantizer->scratch->size.length ||
         check->sequences * check->length > quantizer->scratch->size.checked)
         return awq_fail(err, AWQ_ERR_INTERNAL, "the folding check does not fit the scratch");
-    quantizer->be->copy(quantizer->device, out, check->input, (size_t)elements * sizeof *out);
+    if (begin_layer(quantizer, check, elements, out, err)) return err->status;
     if (is_held(quantizer, check->sequences * check->length))
         quantizer->scratch->routing.held = quantizer->statistics->choice;
-    awq_status status = awq_decoder_forward(&(awq_forward){.device = quantizer->device,
-                                                           .model = quantizer->model,
-                                                           .decoder = quantizer->decoder,
-                                                           .scratch = quantizer->scratch,
-                                                           .sequences = check->sequences},
-                                            out, err);
+    awq_status status = awq_decoder_forward(
+        &(awq_forward){.device = quantizer->device,
+                       .model = quantizer->model,
+                       .decoder = quantizer->decoder,
+                       .scratch = quantizer->scratch,
+                       .sequences = check->sequences,
+                       .middle = quantizer->exchange ? quantizer->passed + elements : NULL},
+        out, err);
     quantizer->scratch->routing.held = NULL;
-    return status;
+    if (status || !quantizer->exchange) return status;
+    return give_states(quantizer, elements, out, err);
 }
 
 static awq_status relative_error(const awq_quantizer *quantizer, const awq_kept_tokens *check,
@@ -174,6 +229,17 @@ static awq_status relative_error(const awq_quantizer *quantizer, const awq_kept_
 {
     if (run_layer(quantizer, check, quantizer->scratch->trial, err)) return err->status;
     return compare(quantizer, check, relative, err);
+}
+
+/* A layer in parts names none: that would take all of them for each group. */
+static awq_status blame_layer(double tolerance, double error, awq_error *err)
+{
+    return awq_fail(
+        err, AWQ_ERR_NUMERIC,
+        "folding changes the layer's output by %.1e (at most %.0e); a reader of a "
+        "group's input may be missing; --expert-parts 1 on a worker with the memory for "
+        "it names the group",
+        error, tolerance);
 }
 
 static awq_status name_culprit(awq_quantizer *quantizer, const awq_kept_tokens *check,
@@ -225,6 +291,7 @@ static awq_kept_tokens checked_part(const awq_quantizer *quantizer,
     int64_t most = quantizer->scratch->size.checked / quantizer->scratch->size.length;
     part.sequences = awq_fold_check_sequences(part.sequences, part.length);
     if (part.sequences > most) part.sequences = most;
+    if (quantizer->decoder->part.index) part.input = quantizer->passed; /* which comes with it */
     return part;
 }
 
@@ -240,11 +307,14 @@ awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens 
 {
     awq_kept_tokens part = checked_part(quantizer, first_tile), *check = &part;
     double tolerance = tolerance_of(quantizer->device->compute), error;
-    if (awq_fold_proof_vectors(quantizer, err) || relative_error(quantizer, check, &error, err))
-        return err->status;
+    if (awq_fold_proof_vectors(quantizer, err)) return err->status;
+    if (!awq_layer_part_is_last(quantizer->decoder->part))
+        return run_layer(quantizer, check, quantizer->scratch->trial, err);
+    if (relative_error(quantizer, check, &error, err)) return err->status;
     quantizer->out->record.fold_error = error;
     if (check_routing(quantizer, check->sequences * check->length, tolerance, err))
         return err->status;
+    if (!(error <= tolerance) && quantizer->exchange) return blame_layer(tolerance, error, err);
     if (!(error <= tolerance)) return name_culprit(quantizer, check, tolerance, error, err);
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
 }

@@ -141,12 +141,12 @@ awq_status awq_fold_proof_vectors(awq_quantizer *quantizer, awq_error *err)
         const awq_norm_spec *norm = &spec->norm[i];
         folded_vector vector = {quantizer->decoder->norm[i], quantizer->folded_norm[i],
                                 quantizer->original_norm[i], norm->width, NULL};
-        if (norm->absorbs >= 0 && place_vector(quantizer, &vector, norm->absorbs, err))
+        if (vector.original && place_vector(quantizer, &vector, norm->absorbs, err))
             return err->status;
     }
     for (int i = 0; i < spec->linears; i++) {
         const awq_linear_spec *linear = &spec->linear[i];
-        if (linear->absorbs < 0 || !linear->bias) continue;
+        if (linear->absorbs < 0 || !quantizer->original_bias[i]) continue;
         folded_vector vector = {quantizer->decoder->bias[i], quantizer->out->linear[i].bias,
                                 quantizer->original_bias[i], linear->out,
                                 &spec->group[linear->absorbs].producer.rows};

@@ -32,10 +32,12 @@ static void place_staging(awq_arena *arena, const awq_layer_spec *spec, int64_t 
 
 /* to->weight NULL: measures. */
 static void place(awq_arena *arena, const awq_model *model, size_t compute_bytes,
-                  const awq_layer_spec *spec, awq_decoder *to, awq_staging *staging)
+                  const awq_layer_spec *spec, awq_layer_part part, awq_decoder *to,
+                  awq_staging *staging)
 {
     for (int i = 0; i < spec->linears; i++) {
         const awq_linear_spec *linear = &spec->linear[i];
+        if (!awq_layer_part_has_linear(spec, part, i)) continue;
         uint64_t elements = (uint64_t)awq_extent_elements(awq_linear_extent(linear));
         void *weight = awq_arena_take(arena, elements * compute_bytes);
         void *bias =
@@ -50,12 +52,12 @@ static void place(awq_arena *arena, const awq_model *model, size_t compute_bytes
 }
 
 static uint64_t layer_bytes(const awq_model *model, size_t compute_bytes,
-                            const awq_layer_spec *spec)
+                            const awq_layer_spec *spec, awq_layer_part part)
 {
     awq_arena measure = {0};
     awq_decoder decoder = {0};
     awq_staging staging;
-    place(&measure, model, compute_bytes, spec, &decoder, &staging);
+    place(&measure, model, compute_bytes, spec, part, &decoder, &staging);
     return measure.used;
 }
 
@@ -63,7 +65,8 @@ uint64_t awq_decoder_bytes(const awq_model *model, size_t compute_bytes)
 {
     uint64_t most = 0;
     for (int kind = 0; kind < model->kinds; kind++)
-        most = max_bytes(most, layer_bytes(model, compute_bytes, &model->kind[kind]));
+        most = max_bytes(
+            most, layer_bytes(model, compute_bytes, &model->kind[kind], (awq_layer_part){0}));
     return most;
 }
 
@@ -107,12 +110,15 @@ static awq_status fill(awq_device *device, const awq_checkpoint *checkpoint, awq
     const awq_model *model = awq_checkpoint_model(checkpoint);
     const awq_layer_spec *spec = decoder->spec;
     awq_staging staging = {0};
-    uint64_t bytes = layer_bytes(model, be->compute_bytes, spec);
+    uint64_t bytes = layer_bytes(model, be->compute_bytes, spec, decoder->part);
     if (be->alloc(device, bytes, "the weights of a layer", &decoder->arena, err))
         return err->status;
-    place(&(awq_arena){.base = decoder->arena}, model, be->compute_bytes, spec, decoder, &staging);
+    place(&(awq_arena){.base = decoder->arena}, model, be->compute_bytes, spec, decoder->part,
+          decoder, &staging);
     for (int linear = 0; linear < spec->linears; linear++)
-        if (read_linear(device, checkpoint, decoder, &staging, linear, err)) return err->status;
+        if (decoder->weight[linear] &&
+            read_linear(device, checkpoint, decoder, &staging, linear, err))
+            return err->status;
     for (int norm = 0; norm < spec->norms; norm++) {
         const awq_tensor *tensor = awq_checkpoint_norm(checkpoint, decoder->index, norm);
         decoder->norm_dtype[norm] = tensor->dtype;
@@ -123,11 +129,12 @@ static awq_status fill(awq_device *device, const awq_checkpoint *checkpoint, awq
 }
 
 awq_status awq_decoder_load(awq_device *device, const awq_checkpoint *checkpoint, int64_t index,
-                            awq_decoder *out, awq_error *err)
+                            awq_layer_part part, awq_decoder *out, awq_error *err)
 {
     awq_decoder decoder;
     if (awq_decoder_init(&decoder, awq_checkpoint_model(checkpoint), index, err))
         return err->status;
+    decoder.part = part;
     if (fill(device, checkpoint, &decoder, err)) {
         awq_decoder_release(device, &decoder);
         return err->status;

@@ -10,14 +10,16 @@
 #include <stdint.h>
 
 #include "io/checkpoint/checkpoint.h"
+#include "io/model/part.h"
 #include "kernels/backend.h"
 #include "layers/forward/statistics.h"
 
 typedef struct awq_decoder {
     int64_t index;
-    const awq_layer_spec *spec; /* the model's */
-    void **weight;              /* [linears], the list is owned: compute type [out, in] */
-    float **bias;               /* [linears], likewise: [out]; NULL: none */
+    awq_layer_part part;        /* of the layer that is here */
+    const awq_layer_spec *spec; /* the model's, of the whole layer */
+    void **weight; /* [linears], the list is owned: compute type [out, in]; NULL: another part's */
+    float **bias;  /* [linears], likewise: [out]; NULL: none */
     float *norm[AWQ_MAX_NORMS]; /* [width], what is multiplied by: 1 + weight with an offset */
     awq_dtype norm_dtype[AWQ_MAX_NORMS]; /* as the checkpoint stores them */
     void *arena;                         /* the one device array that all of these point into */
@@ -26,13 +28,13 @@ typedef struct awq_decoder {
 /* Device bytes of the weights of the layer that takes the most. */
 uint64_t awq_decoder_bytes(const awq_model *model, size_t compute_bytes);
 
-/* An empty layer: host arrays, nothing on the device. Release it. */
+/* An empty, whole layer: host arrays, nothing on the device. Release it. */
 awq_status awq_decoder_init(awq_decoder *decoder, const awq_model *model, int64_t index,
                             awq_error *err);
-/* Loads layer `index`. Quantized checkpoints are dequantized. A weight that is NaN or infinite is
- * AWQ_ERR_NUMERIC and named by tensor, row and column. Release the result. */
+/* Loads a part of layer `index`. Quantized checkpoints are dequantized. A weight that is NaN or
+ * infinite is AWQ_ERR_NUMERIC and named by tensor, row and column. Release the result. */
 awq_status awq_decoder_load(awq_device *device, const awq_checkpoint *checkpoint, int64_t index,
-                            awq_decoder *out, awq_error *err);
+                            awq_layer_part part, awq_decoder *out, awq_error *err);
 void awq_decoder_release(awq_device *device, awq_decoder *decoder);
 
 /* Device memory for the activations of one tile, and the RoPE table: shared by all layers. */
@@ -59,6 +61,9 @@ typedef struct awq_forward {
     int64_t sequences;          /* of the tile */
     awq_statistics *statistics; /* gathers each linear input; NULL: none */
     const uint8_t *mask;        /* device, [rows]: which rows count there; NULL: all */
+    float *middle;   /* of a part of a layer, device, [rows, hidden]: what the MLPs' norm reads; set
+                        by   the first part, read by the others, whose hidden states are the sum so
+                        far;   NULL: the layer is whole */
     double *seconds; /* has AWQ_PHASE_FORWARD and AWQ_PHASE_GRAM added to; NULL: not measured, and
                         the device may still be at work when this returns: its failures are the next
                         sync's to report */
@@ -69,7 +74,7 @@ typedef struct awq_forward {
 awq_status awq_decoder_half(const awq_forward *what, awq_half half, const float *hidden, float *sum,
                             awq_error *err);
 
-/* hidden = layer(hidden), in place. */
+/* hidden = layer(hidden), in place; of a part, what it adds. */
 awq_status awq_decoder_forward(const awq_forward *what, float *hidden, awq_error *err);
 
 #endif

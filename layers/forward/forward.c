@@ -2,7 +2,8 @@
  * layers/forward/forward.c - the forward pass of a decoder layer (docs/awq.md 4), in halves:
  *   hidden += attention(norm(hidden))
  *   hidden += mlps(norm(hidden))
- * What a half puts out may go through a norm of its own before it is added. */
+ * What a half puts out may go through a norm of its own before it is added. Of a layer in parts the
+ * first has the first half, and each adds its experts' share of the second. */
 #include "layers/forward/forward.h"
 
 #include <assert.h>
@@ -125,6 +126,17 @@ awq_status awq_decoder_half(const awq_forward *what, awq_half half, const float 
     return check_rows(&pass, err) ? err->status : run_half(&pass, half, err);
 }
 
+/* The halves, or what of them is in this part. */
+static awq_status run_halves(forward_pass *pass, float *middle, awq_error *err)
+{
+    size_t elements = (size_t)(pass->rows * pass->model->residual);
+    bool first = !pass->decoder->part.index;
+    if (first && run_half(pass, AWQ_HALF_ATTENTION, err)) return err->status;
+    if (middle && first) pass->be->copy(pass->device, middle, pass->sum, elements * sizeof *middle);
+    if (middle) pass->hidden = middle;
+    return run_half(pass, AWQ_HALF_MLP, err);
+}
+
 awq_status awq_decoder_forward(const awq_forward *what, float *hidden, awq_error *err)
 {
     forward_pass pass = awq_forward_begin(what, hidden, hidden);
@@ -134,7 +146,7 @@ awq_status awq_decoder_forward(const awq_forward *what, float *hidden, awq_error
     pass.mark = awq_clock_seconds();
     int64_t tokens = 0;
     if (check_rows(&pass, err) || (pass.statistics && count_tokens(&pass, &tokens, err)) ||
-        run_half(&pass, AWQ_HALF_ATTENTION, err) || run_half(&pass, AWQ_HALF_MLP, err))
+        run_halves(&pass, what->middle, err))
         return err->status;
     lap(&pass, AWQ_PHASE_FORWARD);
     if (pass.statistics) pass.statistics->tokens += tokens;

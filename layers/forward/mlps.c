@@ -175,6 +175,7 @@ static void run_experts(forward_pass *pass, const forward_rows *rows)
     pass->seconds = NULL;
     for (int i = 0; i < pass->spec->mlps.count; i++) {
         const awq_mlp_spec *mlp = &pass->spec->mlps.mlp[i];
+        if (!pass->decoder->weight[mlp->down]) continue; /* another part's */
         if (mlp->expert >= 0)
             run_expert(pass, mlp, rows->x);
         else

@@ -12,11 +12,13 @@ int64_t awq_statistics_tokens(const awq_statistics *statistics, int group)
 }
 
 /* to NULL: measures. */
-static void place(awq_arena *arena, const awq_layer_spec *spec, awq_statistics *to)
+static void place(awq_arena *arena, const awq_layer_spec *spec, awq_layer_part part,
+                  awq_statistics *to)
 {
     for (int group = 0; group < spec->groups; group++) {
         uint64_t channels = (uint64_t)spec->group[group].channels;
-        if (spec->group[group].expert >= 0) continue;
+        if (spec->group[group].expert >= 0 || !awq_layer_part_has_group(spec, part, group))
+            continue;
         void *abs_sum = awq_arena_take(arena, channels * sizeof(double));
         void *gram = awq_arena_take(arena, channels * channels * sizeof(float));
         if (!to) continue;
@@ -25,10 +27,10 @@ static void place(awq_arena *arena, const awq_layer_spec *spec, awq_statistics *
     }
 }
 
-static uint64_t layer_bytes(const awq_layer_spec *spec)
+static uint64_t layer_bytes(const awq_layer_spec *spec, awq_layer_part part)
 {
     awq_arena measure = {0};
-    place(&measure, spec, NULL);
+    place(&measure, spec, part, NULL);
     return measure.used;
 }
 
@@ -36,7 +38,7 @@ uint64_t awq_statistics_bytes(const awq_model *model)
 {
     uint64_t most = 0;
     for (int kind = 0; kind < model->kinds; kind++) {
-        uint64_t bytes = layer_bytes(&model->kind[kind]);
+        uint64_t bytes = layer_bytes(&model->kind[kind], (awq_layer_part){0});
         if (bytes > most) most = bytes;
     }
     return most;
@@ -53,11 +55,12 @@ static awq_status alloc_hosts(awq_statistics *statistics, awq_error *err)
 }
 
 awq_status awq_statistics_init(awq_device *device, const awq_model *model, int64_t layer,
-                               const awq_routed_room *room, awq_statistics *out, awq_error *err)
+                               awq_layer_part part, const awq_routed_room *room,
+                               awq_statistics *out, awq_error *err)
 {
     const awq_backend *be = device->backend;
     awq_statistics statistics = {.spec = awq_model_layer(model, layer)};
-    uint64_t bytes = layer_bytes(statistics.spec);
+    uint64_t bytes = layer_bytes(statistics.spec, part);
     size_t row = (size_t)model->hidden * be->compute_bytes;
     if (alloc_hosts(&statistics, err) ||
         (statistics.spec->mlps.experts && awq_routed_init(room, row, &statistics.routed, err)) ||
@@ -65,7 +68,7 @@ awq_status awq_statistics_init(awq_device *device, const awq_model *model, int64
         awq_statistics_release(device, &statistics);
         return err->status;
     }
-    place(&(awq_arena){.base = statistics.arena}, statistics.spec, &statistics);
+    place(&(awq_arena){.base = statistics.arena}, statistics.spec, part, &statistics);
     be->zero(device, statistics.arena, bytes);
     *out = statistics;
     return AWQ_OK;

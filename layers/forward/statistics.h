@@ -12,6 +12,7 @@
 
 #include <stdint.h>
 
+#include "io/model/part.h"
 #include "io/records/layer_record.h"
 #include "kernels/backend.h"
 #include "layers/forward/routed.h"
@@ -20,7 +21,7 @@ typedef struct awq_statistics {
     const awq_layer_spec *spec;
     int64_t tokens;        /* that counted so far */
     int64_t *group_tokens; /* [groups]: of an expert's down, those that went there; else 0 */
-    double **abs_sum;      /* [groups], device, [channels]; NULL: an expert's */
+    double **abs_sum;      /* [groups], device, [channels]; NULL: an expert's, another part's */
     float **gram;          /* [groups], device, [channels, channels]; likewise */
     awq_routed routed;     /* what experts read */
     int32_t *choice; /* host, [choice_rows, active]: the experts of the first rows; NULL: none */
@@ -33,10 +34,11 @@ int64_t awq_statistics_tokens(const awq_statistics *statistics, int group);
 
 /* Device bytes of the layer that takes the most. */
 uint64_t awq_statistics_bytes(const awq_model *model);
-/* Zeroed. `room` is for what experts read, and not looked at in a layer without them. Release the
- * result. */
+/* Of a part of a layer, zeroed. `room` is for what experts read, and not looked at in a layer
+ * without them. Release the result. */
 awq_status awq_statistics_init(awq_device *device, const awq_model *model, int64_t layer,
-                               const awq_routed_room *room, awq_statistics *out, awq_error *err);
+                               awq_layer_part part, const awq_routed_room *room,
+                               awq_statistics *out, awq_error *err);
 void awq_statistics_release(awq_device *device, awq_statistics *statistics);
 
 #endif

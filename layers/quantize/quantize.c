@@ -41,7 +41,7 @@ static void tell_unseen(const awq_quantizer *quantizer)
     for (int i = 0; i < record->groups; i++) {
         const awq_group_record *group = &record->group[i];
         size_t used = strlen(list);
-        if (group->expert < 0 || group->tokens) continue;
+        if (group->expert < 0 || group->tokens || !group->scales) continue;
         if (unseen++ < UNSEEN_SHOWN)
             snprintf(list + used, sizeof list - used, "%s%lld", used ? "," : "",
                      (long long)group->expert);
@@ -60,12 +60,13 @@ static awq_status take_steps(awq_quantizer *quantizer, awq_error *err)
     const awq_layer_spec *spec = quantizer->spec;
     if (awq_fold_check_begin(quantizer, quantizer->kept, err)) return err->status;
     for (int group = 0; group < spec->groups; group++)
-        if (spec->group[group].expert < 0 && awq_search_group(quantizer, group, err))
+        if (quantizer->statistics->gram[group] && awq_search_group(quantizer, group, err))
             return err->status; /* experts' are searched with the one that they read */
     tell_unseen(quantizer);
     if (awq_fold_plan(quantizer, err)) return err->status;
     for (int linear = 0; linear < spec->linears; linear++)
-        if (awq_quantize_linear(quantizer, linear, err)) return err->status;
+        if (quantizer->decoder->weight[linear] && awq_quantize_linear(quantizer, linear, err))
+            return err->status;
     return awq_fold_check_layer(quantizer, quantizer->kept, err);
 }
 
@@ -75,6 +76,7 @@ awq_status awq_quantize_layer(const awq_layer_input *input, awq_quantized_layer 
     awq_quantized_layer layer;
     awq_quantized_layer_init(&layer);
     layer.from = input->memory;
+    layer.part = input->decoder->part;
     layer.record.layer = input->decoder->index;
     layer.record.tokens = input->statistics->tokens;
     awq_quantizer quantizer = {.device = input->device,
@@ -85,6 +87,7 @@ awq_status awq_quantize_layer(const awq_layer_input *input, awq_quantized_layer 
                                .kept = input->kept,
                                .recipe = input->recipe,
                                .watch = input->watch,
+                               .exchange = input->exchange,
                                .out = &layer};
     awq_status status = take_steps(&quantizer, err);
     awq_quantizer_close(&quantizer);

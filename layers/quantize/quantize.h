@@ -10,6 +10,7 @@
 #include "io/model/recipe.h"
 #include "layers/forward/decoder.h"
 #include "layers/forward/statistics.h"
+#include "layers/search/exchange.h"
 #include "layers/search/result.h"
 
 /* Device bytes beyond weights, statistics and scratch: one linear thrice over, and small change;
@@ -18,12 +19,12 @@
 uint64_t awq_quantize_bytes(const awq_model *model, const awq_recipe *recipe, int64_t kept,
                             int64_t rows, size_t compute_bytes);
 
-/* Host bytes of a layer's codes, group scales and zero points, the most of the model's layers: a
- * piece of result memory. A group size that does not fit a linear counts as it is; quantizing
- * refuses it. */
-size_t awq_quantized_codes_bytes(const awq_model *model, const awq_recipe *recipe);
+/* Host bytes of the codes, group scales and zero points of a part of a layer. A group size that
+ * does not fit a linear counts as it is; quantizing refuses it. */
+size_t awq_quantized_codes_bytes(const awq_model *model, int64_t layer, awq_layer_part part,
+                                 const awq_recipe *recipe);
 
-/* A layer that has seen all tiles. */
+/* A layer, or a part of one, that has seen all tiles. */
 typedef struct awq_layer_input {
     awq_device *device;
     const awq_model *model;     /* says what shall be kept in full precision (awq_model_keep) */
@@ -34,10 +35,12 @@ typedef struct awq_layer_input {
     const awq_kept_tokens *kept;
     const awq_recipe *recipe;
     const awq_quantize_watch *watch; /* NULL: nobody watches */
+    const awq_exchange *exchange;    /* of a part, with the others; NULL: the layer is whole */
 } awq_layer_input;
 
-/* Quantizes it. The record lacks tensors_bytes and tensors_crc. Errors name the linear ("up_proj")
- * or scale group, not the layer: callers add that. */
+/* Quantizes it; of a part, what it has: the rest of the result is empty. The record lacks
+ * tensors_bytes and tensors_crc. Errors name the linear ("up_proj") or scale group, not the layer:
+ * callers add that. */
 awq_status awq_quantize_layer(const awq_layer_input *input, awq_quantized_layer *out,
                               awq_error *err);
 

@@ -95,15 +95,16 @@ static awq_status check_request(const awq_quantizer *quantizer, awq_error *err)
     return AWQ_OK;
 }
 
-/* Codes, group scales and zero points of each linear that is quantized; returns their bytes. to
- * NULL: measures. */
+/* Codes, group scales and zero points of each linear that is quantized, and here; returns their
+ * bytes. to NULL: measures. */
 static uint64_t place_codes(awq_arena arena, const awq_model *model, int64_t layer,
-                            const awq_recipe *recipe, awq_quantized_linear *to)
+                            awq_layer_part part, const awq_recipe *recipe, awq_quantized_linear *to)
 {
     const awq_layer_spec *spec = awq_model_layer(model, layer);
     for (int linear = 0; linear < spec->linears; linear++) {
         awq_quantized_linear unused, *place = to ? &to[linear] : &unused;
-        if (awq_model_keeps(model, layer, linear)) continue;
+        if (awq_model_keeps(model, layer, linear) || !awq_layer_part_has_linear(spec, part, linear))
+            continue;
         awq_extent extent = awq_linear_extent(&spec->linear[linear]);
         uint64_t weights = (uint64_t)awq_extent_elements(extent);
         uint64_t groups = weights / (uint64_t)awq_recipe_grid(recipe, model, extent.in).group_size;
@@ -114,14 +115,10 @@ static uint64_t place_codes(awq_arena arena, const awq_model *model, int64_t lay
     return arena.used;
 }
 
-size_t awq_quantized_codes_bytes(const awq_model *model, const awq_recipe *recipe)
+size_t awq_quantized_codes_bytes(const awq_model *model, int64_t layer, awq_layer_part part,
+                                 const awq_recipe *recipe)
 {
-    size_t most = 0;
-    for (int64_t layer = 0; layer < model->layers; layer++) {
-        uint64_t bytes = place_codes((awq_arena){0}, model, layer, recipe, NULL);
-        if (bytes > most) most = bytes;
-    }
-    return most;
+    return place_codes((awq_arena){0}, model, layer, part, recipe, NULL);
 }
 
 static awq_status alloc_codes(awq_quantizer *quantizer, awq_error *err)
@@ -129,13 +126,14 @@ static awq_status alloc_codes(awq_quantizer *quantizer, awq_error *err)
     awq_quantized_layer *out = quantizer->out;
     const awq_model *model = quantizer->model;
     int64_t layer = quantizer->decoder->index;
+    awq_layer_part part = quantizer->decoder->part;
     const awq_recipe *recipe = quantizer->recipe;
-    uint64_t bytes = place_codes((awq_arena){0}, model, layer, recipe, NULL);
-    if (!bytes) return AWQ_OK; /* all of the layer is kept in full precision */
+    uint64_t bytes = awq_quantized_codes_bytes(model, layer, part, recipe);
+    if (!bytes) return AWQ_OK; /* all of it is kept in full precision */
     if (out->from ? awq_result_memory_take(out->from, bytes, &out->memory, err)
                   : !(out->memory = awq_allocate(bytes, "a layer's codes", err)))
         return err->status;
-    place_codes((awq_arena){.base = out->memory}, model, layer, recipe, out->linear);
+    place_codes((awq_arena){.base = out->memory}, model, layer, part, recipe, out->linear);
     return AWQ_OK;
 }
 
@@ -157,7 +155,7 @@ static void finish_statistics(const awq_quantizer *quantizer)
 {
     const awq_layer_spec *spec = quantizer->spec;
     for (int group = 0; group < spec->groups; group++)
-        if (spec->group[group].expert < 0)
+        if (quantizer->statistics->gram[group])
             quantizer->be->gram_finish(quantizer->device, quantizer->statistics->gram[group],
                                        spec->group[group].channels);
 }
@@ -179,6 +177,10 @@ awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err)
     if (be->alloc(quantizer->device, bytes, "quantizing a layer", &quantizer->arena, err))
         return err->status;
     place(&(awq_arena){.base = quantizer->arena}, model, recipe, be->compute_bytes, quantizer);
+    size_t passed = (size_t)(2 * quantizer->scratch->size.checked * model->residual);
+    if (quantizer->exchange && be->alloc(quantizer->device, passed * sizeof *quantizer->passed,
+                                         "the folding check", (void **)&quantizer->passed, err))
+        return err->status;
     finish_statistics(quantizer);
     return recipe->objective == AWQ_OBJECTIVE_MODULE ? awq_module_loss_open(quantizer, err)
                                                      : AWQ_OK;
@@ -197,5 +199,6 @@ void awq_quantizer_close(awq_quantizer *quantizer)
         free(quantizer->folded_norm[norm]);
     }
     awq_module_loss_close(quantizer);
+    quantizer->device->backend->release(quantizer->device, quantizer->passed);
     quantizer->device->backend->release(quantizer->device, quantizer->arena);
 }

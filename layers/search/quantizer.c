@@ -117,6 +117,11 @@ bool awq_quantizer_keeps_group(const awq_quantizer *quantizer, int index)
     return true;
 }
 
+bool awq_quantizer_shares(const awq_quantizer *quantizer, int group)
+{
+    return quantizer->exchange && group == quantizer->spec->half[AWQ_HALF_MLP].group;
+}
+
 awq_status awq_quantizer_step(awq_quantizer *quantizer, awq_phase phase, double flops,
                               awq_error *err)
 {

@@ -7,6 +7,7 @@
 
 #include "layers/forward/expert_statistics.h"
 #include "layers/forward/scratch.h"
+#include "layers/search/exchange.h"
 #include "layers/search/result.h"
 
 /* The module objective's (layers/search/module_loss.h). */
@@ -43,8 +44,9 @@ typedef struct awq_quantizer {
     const awq_kept_tokens *kept;
     const awq_recipe *recipe;
     const awq_quantize_watch *watch;
-    awq_quantized_layer *out; /* its record's scales are what consumers are multiplied by */
-    double mark;              /* when the running phase began */
+    const awq_exchange *exchange; /* with the other parts; NULL: the layer is whole */
+    awq_quantized_layer *out;     /* its record's scales are what consumers are multiplied by */
+    double mark;                  /* when the running phase began */
 
     /* Device work space, for the largest linear. */
     void *arena;
@@ -61,6 +63,9 @@ typedef struct awq_quantizer {
     double *sums;                        /* [in] */
     float *factor;                       /* error feedback: [in, in], of `factored`; NULL without */
     int32_t *order;                      /* likewise: [in] */
+
+    float *passed; /* of a part: [2, checked, residual], the folding check's input and middle, which
+                      come from part to part; owned, device */
 
     awq_expert_statistics own; /* of expert `held`, finished; nothing in a dense model */
     int held;                  /* AWQ_NOBODY: none yet */
@@ -101,6 +106,8 @@ double awq_clip_flops(awq_clip_shape shape, awq_extent extent, const awq_grid *g
 /* Whether a linear is kept in full precision; whether all that read a group's input are. */
 bool awq_quantizer_keeps(const awq_quantizer *quantizer, int linear);
 bool awq_quantizer_keeps_group(const awq_quantizer *quantizer, int group);
+/* Whether readers of a group's input are in several parts, which search it together. */
+bool awq_quantizer_shares(const awq_quantizer *quantizer, int group);
 /* The squared error of plain rounding or of a folding is not finite: says why. `d` still holds
  * the linear's error. */
 awq_status awq_blame_nonfinite(awq_quantizer *quantizer, int linear, awq_error *err);

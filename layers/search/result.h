@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "io/model/part.h"
 #include "io/records/layer_record.h"
 #include "layers/search/result_memory.h"
 
@@ -20,6 +21,7 @@ typedef struct awq_quantized_linear {
 } awq_quantized_linear;
 
 typedef struct awq_quantized_layer {
+    awq_layer_part part; /* of the layer that this is: what others have is empty */
     int linears;
     awq_quantized_linear *linear; /* [linears], in the layer's order, owned */
     void *memory;                 /* owned, or `from`'s if that is not NULL */

@@ -7,7 +7,8 @@
  * Consumer after consumer goes through all candidates, as many at a time as fit the work space; the
  * errors of all are kept, and added up at the end in the consumers' order. So what one expert is
  * measured by is made once for all its consumers and candidates, and the scales of its own down are
- * searched while that is there. */
+ * searched while that is there. Of a layer in parts each measures the readers that it has, all get
+ * all errors, and each adds them up and chooses as a whole layer would. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,22 +194,45 @@ static awq_status search_down(group_search *search, int expert, awq_error *err)
     return AWQ_OK;
 }
 
-/* All readers, those of an expert in a row: linears are in that order. The first time round, the
- * experts' own groups are searched along. */
+/* The errors of all parts' readers at the candidates from `first` to `end`. */
+static awq_status gather_errors(group_search *search, int first, int end, awq_error *err)
+{
+    const awq_exchange *exchange = search->quantizer->exchange;
+    const awq_decoder *decoder = search->quantizer->decoder;
+    size_t count = (size_t)(end - first), readers = (size_t)search->group->count;
+    double *all = calloc(readers * count + 1, sizeof *all);
+    if (!all) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the losses of candidates");
+    for (size_t i = 0; i < readers; i++)
+        if (decoder->weight[awq_group_reader(decoder->spec, search->group, (int)i)])
+            memcpy(all + i * count, search->errors + i * (size_t)search->most + first,
+                   count * sizeof *all);
+    awq_status status = exchange->add_up(exchange->context, all, readers * count, err);
+    for (size_t i = 0; !status && i < readers; i++)
+        memcpy(search->errors + i * (size_t)search->most + first, all + i * count,
+               count * sizeof *all);
+    free(all);
+    return status;
+}
+
+/* All readers that are here, those of an expert in a row: linears are in that order. The first time
+ * round, the experts' own groups are searched along. */
 static awq_status measure_readers(group_search *search, int first, int end, awq_error *err)
 {
     awq_quantizer *quantizer = search->quantizer;
     const awq_layer_spec *spec = quantizer->spec;
     int held = AWQ_NOBODY;
     for (int i = 0; i < search->group->count; i++) {
-        int expert = spec->linear[awq_group_reader(spec, search->group, i)].expert;
+        int linear = awq_group_reader(spec, search->group, i);
+        int expert = spec->linear[linear].expert;
+        if (!quantizer->decoder->weight[linear]) continue;
         if (awq_quantizer_hold(quantizer, expert, err)) return err->status;
         bool entered = expert != held && search->group->expert == AWQ_NOBODY;
         held = expert;
         if (!first && entered && search_down(search, expert, err)) return err->status;
         if (measure_reader(search, i, first, end, err)) return err->status;
     }
-    return AWQ_OK;
+    return awq_quantizer_shares(quantizer, search->index) ? gather_errors(search, first, end, err)
+                                                          : AWQ_OK;
 }
 
 /* Mean squared error of an output. */

@@ -10,13 +10,26 @@
 /* Unsent tiles that a stage may leave behind it before it waits. */
 enum { MAX_UNSENT = 4 };
 
+static bool comes_from_a_part(const awq_stage *stage)
+{
+    return stage->part.index > 0;
+}
+
+static int arrays_of(const awq_worker *worker, const awq_stage *stage)
+{
+    enum { OF_A_PART = 2 };
+    return comes_from_a_part(stage) ? OF_A_PART : worker->told.models;
+}
+
 awq_status awq_source_open(awq_worker *worker, const awq_stage *stage, awq_source *out,
                            awq_error *err)
 {
     const awq_told *told = &worker->told;
     char path[AWQ_PATH_BYTES];
     awq_boundary_shape shape = awq_tile_boundary(told, stage->first);
-    *out = (awq_source){.worker = worker, .input = stage->input};
+    *out =
+        (awq_source){.worker = worker, .input = stage->input, .arrays = arrays_of(worker, stage)};
+    out->linked = worker->helpers.inlet && !comes_from_a_part(stage);
     if (stage->input != AWQ_INPUT_BOUNDARY) return AWQ_OK;
     out->staging = malloc(awq_tile_of(told, 0, 0).bytes);
     if (!out->staging)
@@ -31,22 +44,23 @@ void awq_source_close(awq_source *source)
     free(source->staging);
 }
 
-static awq_status receive(awq_worker *worker, const awq_tile *tile, float *const *hidden,
+static awq_status receive(const awq_source *source, const awq_tile *tile, float *const *hidden,
                           awq_error *err)
 {
+    awq_worker *worker = source->worker;
+    size_t expected = tile->bytes * (size_t)source->arrays;
     awq_device *device = worker->has.device;
     awq_letter *letter;
     bool taken = false;
     if (awq_lane_take_numbered(worker->inbox.tiles, tile->layer, tile->number, &letter, err))
         return err->status;
     awq_status status = AWQ_OK;
-    if (letter->bytes != tile->all_bytes)
-        status =
-            awq_fail(err, AWQ_ERR_INTERNAL, "tile %lld has %llu bytes, not %zu",
-                     (long long)tile->number, (unsigned long long)letter->bytes, tile->all_bytes);
-    if (!status && worker->helpers.inlet)
+    if (letter->bytes != expected)
+        status = awq_fail(err, AWQ_ERR_INTERNAL, "tile %lld has %llu bytes, not %zu",
+                          (long long)tile->number, (unsigned long long)letter->bytes, expected);
+    if (!status && source->linked)
         status = awq_inlet_take(worker->helpers.inlet, tile, hidden, &taken, err);
-    for (int m = 0; !status && !taken && m < worker->told.models; m++)
+    for (int m = 0; !status && !taken && m < source->arrays; m++)
         device->backend->upload(device, hidden[m], letter->payload + (size_t)m * tile->bytes,
                                 tile->bytes);
     if (!status) status = device->backend->sync(device, err);
@@ -67,7 +81,7 @@ awq_status awq_source_read(awq_source *source, const awq_tile *tile, float *cons
                 return err->status;
         return AWQ_OK;
     case AWQ_INPUT_STAGE:
-        return receive(worker, tile, hidden, err);
+        return receive(source, tile, hidden, err);
     default:
         if (awq_boundary_read(source->boundary, tile->number, source->staging, err))
             return err->status;
@@ -82,12 +96,15 @@ awq_status awq_hidden_send(awq_worker *worker, const awq_stage *next, const awq_
     awq_device *device = worker->has.device;
     awq_tile sent = *tile;
     sent.layer = next->first;
-    if (worker->helpers.outlet) return awq_outlet_put(worker->helpers.outlet, &sent, hidden, err);
-    awq_letter *letter =
-        awq_letter_create(AWQ_LETTER_TILE, sent.layer, sent.number, sent.all_bytes);
+    bool to_part = comes_from_a_part(next);
+    int arrays = arrays_of(worker, next);
+    if (worker->helpers.outlet && !to_part)
+        return awq_outlet_put(worker->helpers.outlet, &sent, hidden, err);
+    awq_letter *letter = awq_letter_create(to_part ? AWQ_LETTER_PART_TILE : AWQ_LETTER_TILE,
+                                           sent.layer, sent.number, sent.bytes * (size_t)arrays);
     if (!letter)
         return awq_fail(err, AWQ_ERR_MEMORY, "no memory to send a tile; lower --tile-tokens");
-    for (int m = 0; m < worker->told.models; m++) {
+    for (int m = 0; m < arrays; m++) {
         if (device->backend->download(device, letter->payload + (size_t)m * sent.bytes, hidden[m],
                                       sent.bytes, err)) {
             awq_letter_free(letter);

@@ -10,6 +10,9 @@
 typedef struct awq_source {
     awq_worker *worker;
     int input;              /* AWQ_INPUT_.. */
+    int arrays;             /* that a tile comes with: one a model; of a part of a layer behind the
+                               first two, the sum so far and what the MLPs read */
+    bool linked;            /* it may come over the link */
     awq_boundary *boundary; /* of a stage that starts from a file */
     float *staging;         /* one tile, host */
 } awq_source;
@@ -17,7 +20,7 @@ typedef struct awq_source {
 /* Close it in any case. */
 awq_status awq_source_open(awq_worker *worker, const awq_stage *stage, awq_source *out,
                            awq_error *err);
-/* hidden[m] (device, one for each of the worker's models) = the tile's. Waits for it when another
+/* hidden[arrays] (device) = the tile's. Waits for it when another
  * stage makes it. */
 awq_status awq_source_read(awq_source *source, const awq_tile *tile, float *const *hidden,
                            awq_error *err);

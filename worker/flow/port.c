@@ -156,7 +156,7 @@ static int find_other(awq_port *port, awq_link_end end, const awq_stage *stages,
     int self = awq_worker_number(port->worker) - 1, other = -1;
     for (int64_t i = 1; i < count; i++) {
         int from = stages[i - 1].worker, to = stages[i].worker;
-        if (stages[i].input != AWQ_INPUT_STAGE || from == to) continue;
+        if (stages[i].input != AWQ_INPUT_STAGE || from == to || stages[i].part.index) continue;
         if (self != (end == AWQ_LINK_SENDS ? from : to)) continue;
         other = end == AWQ_LINK_SENDS ? to : from;
         port->expected += port->worker->told.tiles;

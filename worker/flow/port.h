@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * worker/flow/port.h - tiles from GPU to GPU: this worker's ends of the links to the worker before
- * it and the one after it (kernels/link.h). Each has a thread, its own handle on the device, and
- * slots there, a tile each.
+ * it and the one after it (kernels/link.h); not between parts of a layer: those send letters. Each
+ * has a thread, its own handle on the device, and slots there, a tile each.
  *
  * The outlet: the compute thread copies a tile into a slot; the thread announces it by a letter and
  * sends it. The inlet: the thread receives each tile that a letter announces into a slot, tells the

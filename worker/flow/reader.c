@@ -12,6 +12,7 @@ enum { ENDS = -1 };
 typedef struct wanted {
     int model;
     int64_t layer;
+    awq_layer_part part;
     bool embedding, head; /* of ENDS: what is looked at */
 } wanted;
 
@@ -44,10 +45,12 @@ static awq_status make_order(awq_reader *reader, const awq_stage *stages, int64_
         if (stage->worker != awq_worker_number(worker) - 1) continue;
         for (int m = 0; m < models; m++)
             for (int64_t i = 0; i < stage->count; i++)
-                reader->order[reader->count++] = (wanted){.model = m, .layer = stage->first + i};
+                reader->order[reader->count++] =
+                    (wanted){.model = m, .layer = stage->first + i, .part = stage->part};
         wanted ends = {.layer = ENDS,
-                       .embedding = !stage->first,
-                       .head = stage->first + stage->count == layers && !worker->purpose->scores};
+                       .embedding = !stage->first && !stage->part.index,
+                       .head = stage->first + stage->count == layers &&
+                               awq_layer_part_is_last(stage->part) && !worker->purpose->scores};
         if (ends.embedding || ends.head) reader->order[reader->count++] = ends;
         if (models * stage->count > reader->most) reader->most = models * stage->count;
     }
@@ -61,7 +64,7 @@ static awq_status read_layer(awq_reader *reader, const wanted *what, awq_error *
 {
     awq_read read = {.begin = awq_clock_wall_seconds()};
     if (awq_decoder_load(reader->device, reader->worker->has.checkpoint[what->model], what->layer,
-                         &read.decoder, err))
+                         what->part, &read.decoder, err))
         return awq_error_wrap(err, "layer %lld", (long long)what->layer);
     read.end = awq_clock_wall_seconds();
     if (!awq_lane_put(reader->layers, what->model, what->layer, &read, err)) return AWQ_OK;

@@ -8,6 +8,7 @@
 #include "layers/quantize/cost.h"
 #include "layers/quantize/quantize.h"
 #include "worker/flow/hidden.h"
+#include "worker/flow/parts.h"
 #include "worker/flow/reader.h"
 #include "worker/needs.h"
 #include "worker/results/check_layer.h"
@@ -33,7 +34,8 @@ typedef struct stage_run {
     const awq_stage *next; /* NULL: nobody waits for the output */
     int64_t index;
     stage_layer *layers;       /* [stage->count] */
-    float *hidden[AWQ_MODELS]; /* the tile, device */
+    float *hidden[AWQ_MODELS]; /* the tile, device; of a part of a layer the sum so far, and what
+                                  the MLPs read */
     uint8_t *mask;             /* device; NULL: all tokens count */
     awq_head *head[AWQ_MODELS];
     awq_scratch *scratch;
@@ -56,7 +58,8 @@ static awq_status prepare_tile(stage_run *run, awq_error *err)
     if (worker->purpose->gathers) size = awq_checked_tile(most.sequences, size.length);
     if (awq_scratch_create(run->device, awq_worker_model(worker, 0), &size, &run->scratch, err))
         return err->status;
-    for (int m = 0; m < run->told->models; m++)
+    bool whole = awq_layer_part_is_whole(run->stage->part);
+    for (int m = 0; m < (whole ? run->told->models : AWQ_MODELS); m++)
         if (alloc_floats(run, most.bytes, "hidden states", &run->hidden[m], err) ||
             (worker->purpose->scores && !run->next &&
              awq_head_load(run->device, worker->has.checkpoint[m], &run->head[m], err)))
@@ -80,9 +83,11 @@ static awq_status prepare_statistics(stage_run *run, awq_error *err)
         if (!layer->searched) continue;
         bool sparse = awq_model_layer(model, layer->index)->mlps.experts;
         if (sparse && in_memory-- <= 0) room.directory = told->job.run_directory;
-        if (alloc_floats(run, kept * sizeof(float), "kept hidden states", &layer->kept, err))
+        if (!run->stage->part.index &&
+            alloc_floats(run, kept * sizeof(float), "kept hidden states", &layer->kept, err))
             return err->status;
-        if (awq_statistics_init(run->device, model, layer->index, &room, &layer->statistics, err))
+        if (awq_statistics_init(run->device, model, layer->index, run->stage->part, &room,
+                                &layer->statistics, err))
             return awq_error_wrap(err, "layer %lld", (long long)layer->index);
     }
     return AWQ_OK;
@@ -155,6 +160,7 @@ static awq_status flow_layer(stage_run *run, int m, stage_layer *layer, const aw
     awq_worker *worker = run->worker;
     const awq_model *model = awq_worker_model(worker, m);
     awq_statistics *statistics = layer->searched ? &layer->statistics : NULL;
+    bool whole = awq_layer_part_is_whole(run->stage->part);
     keep(run, layer, tile);
     if (awq_worker_check(worker, err) ||
         (!layer->decoder[m].arena && take_layer(run, m, layer, err)))
@@ -168,12 +174,14 @@ static awq_status flow_layer(stage_run *run, int m, stage_layer *layer, const aw
                            .sequences = tile->sequences,
                            .statistics = statistics,
                            .mask = run->mask,
+                           .middle = whole ? NULL : run->hidden[1],
                            .seconds = worker->purpose->gathers ? layer->seconds : NULL},
             run->hidden[m], err))
         return awq_error_wrap(err, "layer %lld", (long long)layer->index);
     awq_span_end(&layer->when, AWQ_SPAN_FLOW);
     double flops = awq_work_forward(model, tile->rows, run->told->tokens.length);
     if (statistics) flops += awq_work_gram(model, tile->rows);
+    if (!whole) flops /= run->stage->part.count;
     awq_worker_progress(worker, run->index, layer->index, tile->number, AWQ_PHASE_FORWARD, flops);
     return AWQ_OK;
 }
@@ -182,8 +190,10 @@ static awq_status flow_layer(stage_run *run, int m, stage_layer *layer, const aw
 static awq_status check_ends(const stage_run *run, awq_error *err)
 {
     const awq_worker *worker = run->worker;
-    bool last = run->stage->first + run->stage->count == awq_worker_model(worker, 0)->layers;
-    bool looked_at = !run->stage->first || (last && !worker->purpose->scores);
+    const awq_stage *stage = run->stage;
+    bool last = stage->first + stage->count == awq_worker_model(worker, 0)->layers &&
+                awq_layer_part_is_last(stage->part);
+    bool looked_at = (!stage->first && !stage->part.index) || (last && !worker->purpose->scores);
     return looked_at ? awq_reader_check_ends(worker->helpers.reader, err) : AWQ_OK;
 }
 
@@ -271,8 +281,11 @@ static awq_status finish_layer(stage_run *run, stage_layer *layer, awq_quantized
     awq_layer_when_set_worker(&layer->when, awq_worker_number(worker));
     record->when = layer->when;
     awq_worker_progress(worker, run->index, layer->index, -1, AWQ_PHASE_WRITE, 0);
-    return worker->purpose->compares ? awq_verify_reproduced(worker, result, err)
-                                     : awq_publisher_put(worker->helpers.publisher, result, err);
+    awq_layer_part part = result->part;
+    int to = awq_layer_part_is_whole(part) ? 0 : awq_parts_rank(run->stage, part.count - 1);
+    return worker->purpose->compares
+               ? awq_verify_reproduced(worker, result, err)
+               : awq_publisher_put(worker->helpers.publisher, result, to, err);
 }
 
 static awq_status search_layer(stage_run *run, stage_layer *layer, awq_error *err)
@@ -286,19 +299,25 @@ static awq_status search_layer(stage_run *run, stage_layer *layer, awq_error *er
                             .length = told->tokens.length,
                             .mask = told->tokens.mask};
     awq_quantized_layer result;
-    if (awq_worker_check(worker, err)) return err->status;
+    awq_parts parts;
+    bool whole = awq_layer_part_is_whole(run->stage->part);
+    if (awq_worker_check(worker, err) ||
+        (!whole && awq_parts_agree(worker, run->stage, &parts, err)))
+        return err->status;
     awq_quantized_layer_init(&result);
     awq_span_begin(&layer->when, AWQ_SPAN_SEARCH);
-    awq_status status = awq_quantize_layer(&(awq_layer_input){.device = run->device,
-                                                              .model = awq_worker_model(worker, 0),
-                                                              .decoder = &layer->decoder[0],
-                                                              .statistics = &layer->statistics,
-                                                              .scratch = run->scratch,
-                                                              .memory = worker->has.results,
-                                                              .kept = &kept,
-                                                              .recipe = &told->job.options.recipe,
-                                                              .watch = &watch},
-                                           &result, err);
+    awq_status status =
+        awq_quantize_layer(&(awq_layer_input){.device = run->device,
+                                              .model = awq_worker_model(worker, 0),
+                                              .decoder = &layer->decoder[0],
+                                              .statistics = &layer->statistics,
+                                              .scratch = run->scratch,
+                                              .memory = worker->has.results,
+                                              .kept = &kept,
+                                              .recipe = &told->job.options.recipe,
+                                              .watch = &watch,
+                                              .exchange = whole ? NULL : &parts.exchange},
+                           &result, err);
     awq_reader_give_back(worker->helpers.reader, &layer->decoder[0]);
     awq_statistics_release(run->device, &layer->statistics);
     if (!status) status = finish_layer(run, layer, &result, err);

@@ -72,14 +72,31 @@ static awq_status list_codes(packing *job, int linear, awq_error *err)
     return AWQ_OK;
 }
 
+static bool is_here(const packing *job, int linear)
+{
+    return awq_layer_part_has_linear(job->spec, job->result->part, linear);
+}
+
+/* What another part will give is listed by what it will be. */
+static awq_status list_linear(packing *job, int linear, awq_error *err)
+{
+    const awq_quantized_linear *result = &job->result->linear[linear];
+    bool here = is_here(job, linear);
+    bool kept = here ? result->weight != NULL : awq_model_keeps(job->model, job->layer, linear);
+    bool bias = here ? result->bias != NULL : job->spec->linear[linear].bias;
+    if (kept ? list_like(job, linear, "weight", err) : list_codes(job, linear, err))
+        return err->status;
+    return bias ? list_like(job, linear, "bias", err) : AWQ_OK;
+}
+
 static awq_status list_tensors(packing *job, awq_error *err)
 {
+    awq_layer_part part = job->result->part;
     for (int linear = 0; linear < job->spec->linears; linear++) {
-        const awq_quantized_linear *result = &job->result->linear[linear];
         job->packed.first[linear] = job->packed.count;
-        if (result->weight ? list_like(job, linear, "weight", err) : list_codes(job, linear, err))
-            return err->status;
-        if (result->bias && list_like(job, linear, "bias", err)) return err->status;
+        if (!awq_layer_part_is_last(part) && !awq_layer_part_owns_linear(job->spec, part, linear))
+            continue;
+        if (list_linear(job, linear, err)) return err->status;
     }
     job->packed.first[job->spec->linears] = job->packed.count;
     return AWQ_OK;
@@ -99,6 +116,7 @@ static awq_status fill_linear(const packing *job, int linear, awq_error *err)
     const awq_linear_spec *spec = &job->spec->linear[linear];
     const awq_quantized_linear *result = &job->result->linear[linear];
     size_t first = packed->first[linear], end = packed->first[linear + 1];
+    if (first == end || !is_here(job, linear)) return AWQ_OK;
     if (result->bias) fill_values(packed, end - 1, result->bias);
     if (result->weight) {
         fill_values(packed, first, result->weight);
@@ -149,6 +167,8 @@ static awq_status fill_tensors(packing *job, int threads, awq_error *err)
 
 static awq_status pack_norms(packing *job, awq_error *err)
 {
+    awq_layer_part part = job->result->part;
+    if (part.index && !awq_layer_part_is_last(part)) return AWQ_OK; /* the first one's */
     for (int norm = 0; norm < job->spec->norms; norm++) {
         const awq_tensor *source = awq_checkpoint_norm(job->checkpoint, job->layer, norm);
         char *name = add(&job->packed, source->dtype, source->shape[0], 0);
@@ -192,6 +212,47 @@ awq_status awq_pack_layer(const awq_checkpoint *checkpoint, const awq_quantizati
     pthread_mutex_destroy(&job.mutex);
     *out = job.packed;
     return status;
+}
+
+/* ---- from part to part ---- */
+
+uint64_t awq_packed_layer_copy(const awq_packed_layer *packed, unsigned char *to)
+{
+    uint64_t used = 0;
+    for (size_t i = 0; i < packed->count; i++) {
+        if (to) memcpy(to + used, packed->data[i], packed->tensor[i].bytes);
+        used += packed->tensor[i].bytes;
+    }
+    return used;
+}
+
+/* The tensors from `first` to `end`; false: there is not enough for them. */
+static bool fill_some(awq_packed_layer *packed, size_t first, size_t end,
+                      const unsigned char **from, uint64_t *left)
+{
+    for (size_t i = first; i < end; i++) {
+        uint64_t bytes = packed->tensor[i].bytes;
+        if (bytes > *left) return false;
+        memcpy(packed->data[i], *from, bytes);
+        *from += bytes;
+        *left -= bytes;
+    }
+    return true;
+}
+
+awq_status awq_packed_layer_fill(awq_packed_layer *packed, const awq_layer_spec *layer,
+                                 awq_layer_part part, const unsigned char *from, uint64_t bytes,
+                                 awq_error *err)
+{
+    bool ok = true;
+    for (int i = 0; ok && i < layer->linears; i++)
+        if (awq_layer_part_owns_linear(layer, part, i))
+            ok = fill_some(packed, packed->first[i], packed->first[i + 1], &from, &bytes);
+    if (ok && !part.index)
+        ok = fill_some(packed, packed->first[layer->linears], packed->count, &from, &bytes);
+    if (ok && !bytes) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_INTERNAL, "part %d of %d of a layer came with other tensors",
+                    part.index + 1, part.count);
 }
 
 void awq_packed_layer_release(awq_packed_layer *packed)

@@ -13,8 +13,11 @@ static double forecast(int64_t done_layers, int64_t stage_layers, int workers, i
     awq_error err;
     bool done[LAYERS] = {false};
     for (int64_t i = 0; i < done_layers; i++) done[i] = true;
-    assert_int_equal(awq_plan_create(LAYERS, done, NULL, stage_layers, workers, &plan, &err),
-                     AWQ_OK);
+    assert_int_equal(
+        awq_plan_create(LAYERS, done, NULL,
+                        &(awq_plan_shape){.stage_layers = stage_layers, .workers = workers}, &plan,
+                        &err),
+        AWQ_OK);
     double seconds = awq_plan_seconds(&plan, plan.done, workers, tiles, &pace);
     awq_plan_release(&plan);
     return seconds;

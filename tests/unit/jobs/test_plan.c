@@ -52,7 +52,9 @@ static void for_many_plans(property holds)
         awq_error err;
         awq_plan plan;
         plan_case c = random_case(&seed);
-        must(awq_plan_create(c.layers, c.done, c.boundary, c.stage_layers, c.workers, &plan, &err));
+        must(awq_plan_create(
+            c.layers, c.done, c.boundary,
+            &(awq_plan_shape){.stage_layers = c.stage_layers, .workers = c.workers}, &plan, &err));
         holds(&c, &plan);
         awq_plan_release(&plan);
     }
@@ -210,7 +212,8 @@ static void a_fresh_run_of_five_layers_on_two_workers(void **state)
     (void)state;
     awq_error err;
     awq_plan plan;
-    must(awq_plan_create(5, NULL, NULL, 2, 2, &plan, &err));
+    must(awq_plan_create(5, NULL, NULL, &(awq_plan_shape){.stage_layers = 2, .workers = 2}, &plan,
+                         &err));
     const awq_stage expected[] = {
         {.first = 0, .count = 2, .worker = 0, .input = AWQ_INPUT_EMBEDDING, .sends_on = 1},
         {.first = 2, .count = 2, .worker = 1, .input = AWQ_INPUT_STAGE, .sends_on = 1},
@@ -229,7 +232,8 @@ static void a_finished_run_has_no_stages(void **state)
     awq_error err;
     awq_plan plan;
     const bool done[3] = {true, true, true}, boundary[3] = {false, true, false};
-    must(awq_plan_create(3, done, boundary, 2, 4, &plan, &err));
+    must(awq_plan_create(3, done, boundary, &(awq_plan_shape){.stage_layers = 2, .workers = 4},
+                         &plan, &err));
     assert_int_equal(plan.stage_count, 0);
     assert_int_equal(plan.layers_left, 0);
     assert_int_equal(plan.forward_only, 0);

@@ -203,8 +203,10 @@ static void rows_that_do_not_count_are_in_no_experts_statistics(void **state)
     synthetic_open(&s, shape);
     awq_statistics masked, half;
     const awq_routed_room room = {.rows = ROWS}, in_file = {.directory = "/tmp", .rows = ROWS};
-    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &room, &masked, &err));
-    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &in_file, &half, &err));
+    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, (awq_layer_part){0}, &room,
+                             &masked, &err));
+    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, (awq_layer_part){0}, &in_file,
+                             &half, &err));
     int64_t hidden = s.model.hidden;
     size_t bytes = (size_t)(ROWS * hidden) * sizeof(float);
     memcpy(s.output, s.input, bytes);
@@ -457,7 +459,7 @@ static void what_is_announced_is_allocated(void **state)
     must(awq_scratch_create(s.device, &s.model, &tile, &scratch, &err));
     assert_int_equal(allocated, awq_scratch_bytes(&s.model, &tile, sizeof(float)));
     allocated = 0;
-    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER,
+    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, (awq_layer_part){0},
                              &(awq_routed_room){.rows = tile.rows}, &statistics, &err));
     assert_int_equal(allocated, awq_statistics_bytes(&s.model));
     awq_scratch_free(scratch);

@@ -87,7 +87,9 @@ static void expect_damage(void **state, const char *sentence)
     awq_error err;
     awq_decoder decoder;
     awq_checkpoint *checkpoint = open_checkpoint(*state);
-    assert_int_equal(awq_decoder_load(device, checkpoint, LAYER, &decoder, &err), AWQ_ERR_NUMERIC);
+    assert_int_equal(
+        awq_decoder_load(device, checkpoint, LAYER, (awq_layer_part){0}, &decoder, &err),
+        AWQ_ERR_NUMERIC);
     assert_string_equal(err.text, sentence);
     awq_checkpoint_close(checkpoint);
 }
@@ -100,7 +102,7 @@ static void weights_arrive_as_stored(void **state)
     patch_bf16(state, "model.layers.1.mlp.up_proj.weight", 3 * 16 + 5, 0.375f);
     patch_bf16(state, "model.layers.1.post_attention_layernorm.weight", 7, -2.5f);
     awq_checkpoint *checkpoint = open_checkpoint(*state);
-    must(awq_decoder_load(device, checkpoint, LAYER, &decoder, &err));
+    must(awq_decoder_load(device, checkpoint, LAYER, (awq_layer_part){0}, &decoder, &err));
     const float *up = decoder.weight[LINEAR_UP];
     assert_true(up[3 * 16 + 5] == 0.375f && up[0] == 0);
     assert_true(decoder.norm[NORM_POST][7] == -2.5f);
@@ -163,7 +165,7 @@ static void an_awq_checkpoint_is_dequantized(void **state)
     write_model(state, true);
     patch_down(state, codes, zeros, scales);
     awq_checkpoint *checkpoint = open_checkpoint(*state);
-    must(awq_decoder_load(device, checkpoint, LAYER, &decoder, &err));
+    must(awq_decoder_load(device, checkpoint, LAYER, (awq_layer_part){0}, &decoder, &err));
     const float *down = decoder.weight[LINEAR_DOWN];
     for (int i = 0; i < 16 * 32; i++) {
         float scale = awq_float_from_f16(scales[i / 8]);
@@ -204,7 +206,7 @@ static void announced_bytes_are_allocated(void **state)
         awq_checkpoint *checkpoint = open_checkpoint(*state);
         const awq_model *model = awq_checkpoint_model(checkpoint);
         allocated = 0;
-        must(awq_decoder_load(device, checkpoint, LAYER, &decoder, &err));
+        must(awq_decoder_load(device, checkpoint, LAYER, (awq_layer_part){0}, &decoder, &err));
         assert_int_equal(allocated, awq_decoder_bytes(model, sizeof(float)));
         allocated = 0;
         must(awq_head_load(device, checkpoint, &head, &err));

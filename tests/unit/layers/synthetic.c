@@ -169,7 +169,7 @@ void synthetic_measure(synthetic *s)
     awq_error err;
     size_t bytes = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH * HIDDEN * sizeof(float);
     awq_statistics_release(s->device, &s->statistics);
-    must(awq_statistics_init(s->device, &s->model, SYNTHETIC_LAYER,
+    must(awq_statistics_init(s->device, &s->model, SYNTHETIC_LAYER, (awq_layer_part){0},
                              &(awq_routed_room){.rows = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH},
                              &s->statistics, &err));
     s->be->copy(s->device, s->output, s->input, bytes);
