@@ -226,7 +226,8 @@ static awq_status measure_readers(group_search *search, int first, int end, awq_
         int expert = spec->linear[linear].expert;
         if (!quantizer->decoder->weight[linear]) continue;
         if (awq_quantizer_hold(quantizer, expert, err)) return err->status;
-        bool entered = expert != held && search->group->expert == AWQ_NOBODY;
+        bool entered =
+            expert != held && expert != AWQ_NOBODY && search->group->expert == AWQ_NOBODY;
         held = expert;
         if (!first && entered && search_down(search, expert, err)) return err->status;
         if (measure_reader(search, i, first, end, err)) return err->status;
