@@ -3,9 +3,12 @@
 
 import json
 import re
+import shutil
+import unittest
 
 import numpy as np
 
+from support import safetensors
 from support.case import EXPERTS, Case, digest, read_json
 from support.program import run
 from support.statistics import statistics
@@ -129,6 +132,22 @@ class Plan(PartsCase):
                      out=self.folder / "refused")
 
 
+class Errors(PartsCase):
+    def test_an_error_of_one_part_ends_the_job_in_its_own_words(self):
+        """Of an expert of the second part, whose neighbours wait for what it measures."""
+        model = self.folder / "damaged"
+        shutil.copytree(EXPERTS / "mixtral", model)
+        name = "model.layers.1.block_sparse_moe.experts.3.w3.weight"
+        tensors = safetensors.read_raw(model / "model.safetensors")
+        dtype, shape, data = tensors[name]
+        array = np.frombuffer(data, np.uint16).reshape(shape).copy()
+        array[5, 40] = safetensors.to_bfloat16(np.float32(3e6))
+        tensors[name] = (dtype, shape, array.tobytes())
+        safetensors.write_raw(model / "model.safetensors", tensors)
+        self.refuses(rf"layer 1: .*'{name}': the scale of row 5, group 1 overflows float16",
+                     model=model, tokens=self.tokens(TOKENS), ranks=(3, 5),
+                     options=(*COMMON, "--expert-parts", 2))
+
+
 if __name__ == "__main__":
-    import unittest
     unittest.main()

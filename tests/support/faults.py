@@ -101,6 +101,8 @@ class Started:
 
 
 class FaultCase(Case):
+    options = JOB  # of the job that is disturbed
+
     @classmethod
     def setUpClass(cls):
         cls.base = pathlib.Path(tempfile.mkdtemp(prefix="awqrun-faults-")).resolve()
@@ -111,7 +113,7 @@ class FaultCase(Case):
         """Digests and statistics of the undisturbed job with these options, made once."""
         if options not in self.references:
             out = self.base / f"reference-{len(self.references)}"
-            self.succeeds(run(*JOB, "--out", out, *options))
+            self.succeeds(run(*self.options, "--out", out, *options))
             self.references[options] = self.written(out)
         return self.references[options]
 
@@ -123,12 +125,12 @@ class FaultCase(Case):
         return files
 
     def start(self, *options, **how):
-        started = Started(*JOB, "--out", self.out, *options, **how)
+        started = Started(*self.options, "--out", self.out, *options, **how)
         self.addCleanup(kill_session, started.process.pid)
         return started
 
     def job(self, *options, **how):
-        return run(*JOB, "--out", self.out, *options, **how)
+        return run(*self.options, "--out", self.out, *options, **how)
 
     def runs(self):
         """Whether a job has begun to work in the output directory."""
@@ -154,7 +156,7 @@ class FaultCase(Case):
         """A run directory with two layers done and a boundary on disk, made once."""
         made = self.base / "partial"
         if not made.exists():
-            result = run(*JOB, "--out", made, ranks=2,
+            result = run(*self.options, "--out", made, ranks=2,
                          env={"AWQ_FAULT": "record-before-statistics:3"})
             self.assertNotEqual(result.code, 0, result)
             self.assertGreaterEqual(self.layers_done(made), 1)
