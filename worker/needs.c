@@ -72,12 +72,13 @@ static uint64_t result_bytes(const awq_options *options, uint64_t weights)
            (group_size > 0 ? 7 * weights / (uint64_t)group_size : 0);
 }
 
-/* Of the largest layer. */
-static uint64_t layer_weights(const awq_model *model)
+/* Of the largest layer that can be in at most so many parts. */
+static uint64_t layer_weights(const awq_model *model, int64_t parts)
 {
     uint64_t weights = 0;
     for (int kind = 0; kind < model->kinds; kind++) {
         uint64_t of_kind = (uint64_t)awq_layer_parameters(&model->kind[kind]);
+        if (awq_layer_part_most(&model->kind[kind]) > parts) continue;
         if (of_kind > weights) weights = of_kind;
     }
     return weights;
@@ -90,18 +91,17 @@ static void count_parts(const awq_options *options, const awq_model *model,
                         const token_counts *tokens, size_t compute_bytes, awq_hello *hello)
 {
     const awq_mlps_spec *mlps = awq_model_experts(model);
-    if (!mlps || options->verify_layer >= 0) return;
+    if (!mlps || options->verify_layer >= 0) return; /* a layer that is reproduced is whole */
     uint64_t expert = 3 * (uint64_t)(model->hidden * mlps->intermediate);
-    for (int kind = 0; kind < model->kinds; kind++)
-        if (&model->kind[kind].mlps == mlps)
-            hello->experts = awq_layer_part_most(&model->kind[kind]);
-    if (hello->experts < 2) hello->experts = 0;
+    uint64_t most = layer_weights(model, mlps->experts), whole = layer_weights(model, 1);
+    if (whole >= most) return; /* nothing is gained */
+    hello->experts = mlps->experts;
+    hello->spare_experts = (int64_t)((most - whole) / expert);
     hello->expert_bytes[0] = expert * compute_bytes;
     hello->expert_host_bytes = 2 * result_bytes(options, expert);
     hello->part_bytes = hidden_bytes(model, tokens->rows + 2 * tokens->tile.checked);
-    hello->part_host_bytes =
-        hidden_bytes(model, tokens->all) +
-        result_bytes(options, layer_weights(model)) * (uint64_t)options->recipe.bits / 8;
+    hello->part_host_bytes = hidden_bytes(model, tokens->all) +
+                             result_bytes(options, most) * (uint64_t)options->recipe.bits / 8;
 }
 
 /* A stage of a quantization (docs/design.md 3.4), at its peak: its first layer is quantized, the
@@ -115,8 +115,8 @@ static void quantize_needs(const awq_options *options, const awq_model *model,
         awq_scratch_bytes(model, &tokens->tile, compute_bytes) +
         awq_quantize_bytes(model, &options->recipe, tokens->kept, tokens->rows, compute_bytes) +
         hidden_bytes(model, tokens->rows);
-    hello->host_bytes =
-        2 * result_bytes(options, layer_weights(model)); /* one is written, one is made */
+    uint64_t largest = layer_weights(model, INT64_MAX);
+    hello->host_bytes = 2 * result_bytes(options, largest); /* one is written, one is made */
     hello->inputs_bytes = inputs_bytes(model, tokens->all, compute_bytes);
     count_parts(options, model, tokens, compute_bytes, hello);
 }

@@ -127,13 +127,14 @@ static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_err
     for (; !status && next < plan.count; next++)
         if (is_mine(worker, &plan.stages[next]))
             status = awq_stage_run(worker, plan.stages, next, plan.done, err);
-    if (status && status != AWQ_ERR_INTERRUPTED) awq_worker_fail(worker, err);
     if (status) decline_parts(worker, &plan, next ? next - 1 : 0);
     if (!status) awq_worker_progress(worker, -1, -1, -1, AWQ_PHASE_WRITE, 0);
-    awq_helpers *helpers = &worker->helpers; /* of which some wait for other workers */
-    awq_publisher_free(helpers->publisher);  /* an error does not lose what is made */
+    awq_helpers *helpers = &worker->helpers;
+    awq_publisher_free(helpers->publisher); /* an error does not lose what is made */
     awq_result_memory_free(worker->has.results);
     worker->has.results = NULL;
+    if (status && status != AWQ_ERR_INTERRUPTED)
+        awq_worker_fail(worker, err); /* before waiting for threads that wait for other workers */
     awq_port_close(helpers->outlet);
     awq_port_close(helpers->inlet);
     awq_reader_free(helpers->reader);

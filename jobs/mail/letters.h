@@ -75,6 +75,7 @@ typedef struct awq_hello {
     uint64_t part_bytes;        /* what a part of a layer takes beside its share; .. */
     uint64_t part_host_bytes;   /* .. beside a GPU, of the node's memory */
     int64_t experts;            /* of a layer; 0: none, or they cannot be shared out */
+    int64_t spare_experts;      /* that it can lack before a dense layer takes more */
     uint64_t inputs_bytes;      /* of what a layer's experts read, and ..*/
     int64_t inputs_layers;      /* .. of a stage's layers so many have it in the node's memory; the
                                    others in files of the run directory */

@@ -165,7 +165,9 @@ awq_hello awq_plan_part_needs(const awq_hello *needs, int64_t parts)
 {
     awq_hello part = *needs;
     if (parts < 2 || !needs->experts) return part;
-    uint64_t others = (uint64_t)(needs->experts - (needs->experts + parts - 1) / parts);
+    int64_t elsewhere = needs->experts - (needs->experts + parts - 1) / parts;
+    uint64_t others =
+        (uint64_t)(elsewhere < needs->spare_experts ? elsewhere : needs->spare_experts);
     part.layer_bytes += needs->part_bytes;
     part.layer_bytes -= others * needs->expert_bytes[0];
     part.fixed_bytes -= others * needs->expert_bytes[1];

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Jobs whose layers are in parts, killed and stopped in the middle of one: they are resumed in other
-parts, by other ranks, to the same bytes."""
+"""Jobs whose layers are in parts, killed and stopped in the middle of one: they are resumed in
+other parts, by other ranks, to the same bytes."""
 
 import os
 import random
@@ -76,7 +76,7 @@ class Parts(FaultCase):
                 shutil.rmtree(self.out)
 
     def test_a_layer_is_finished_by_all_of_its_parts_or_by_none(self):
-        """Stopped gracefully at any moment: it ends soon, by itself, and nothing is left in halves."""
+        """Stopped gracefully at any moment, it ends soon, and nothing is left in halves."""
         dice, stopped = random.Random(7), 0
         while stopped < STOPS:
             started = self.start("--expert-parts", 2, ranks=4)
