@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "io/core/clock.h"
+#include "kernels/gram.h"
 #include "layers/forward/extent.h"
 
 awq_grid awq_quantizer_grid(const awq_quantizer *quantizer, int linear)
@@ -45,9 +46,12 @@ static awq_status add_share(const awq_quantizer *quantizer, awq_error *err)
     quantizer->be->upload(quantizer->device, quantizer->columns, weight,
                           (size_t)channels * sizeof *weight);
     free(weight);
-    quantizer->be->scatter_add(quantizer->device, quantizer->own.gram,
-                               quantizer->statistics->gram[group], NULL, quantizer->columns,
-                               channels, channels);
+    const float *all = quantizer->statistics->gram[group];
+    for (int64_t first = 0; first < channels; first += AWQ_GRAM_BLOCK) { /* block columns */
+        int64_t at = awq_gram_index(channels, 0, first), width = awq_gram_width(channels, first);
+        quantizer->be->scatter_add(quantizer->device, quantizer->own.gram + at, all + at, NULL,
+                                   quantizer->columns, first + width, width);
+    }
     return AWQ_OK;
 }
 
