@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "io/formats/format.h"
 #include "jobs/options/amounts.h"
 #include "jobs/plan/job.h"
 #include "layers/quantize/cost.h"
@@ -34,8 +35,9 @@ awq_status awq_plan_facts_make(const awq_sizing *job, awq_plan_facts *out, awq_e
     facts.forward = layers * awq_work_forward(model, tokens, length);
     facts.gram = layers * awq_work_gram(model, tokens);
     facts.search = layers * awq_work_search(model, &options->recipe, scored, length);
-    facts.serving = awq_serving_make(model, facts.checkpoint_bytes, options->recipe.group_size,
-                                     options->plan.context, options->plan.batch);
+    awq_quantization how = awq_recipe_quantization(&options->recipe, model->dtype);
+    facts.serving = awq_serving_make(model, facts.checkpoint_bytes, &how, options->plan.context,
+                                     options->plan.batch);
     *out = facts;
     return AWQ_OK;
 }
