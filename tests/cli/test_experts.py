@@ -151,6 +151,49 @@ class Sameness(Experts):
         self.assertEqual(self.made("qwen2_moe", *options, out="killed", ranks=2), first)
 
 
+class Counting(Mixture):
+    """Keeps how many tokens each expert of each layer gets."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.counts = []
+
+    def mix(self, y, prefix):
+        chosen = np.argsort(-self.project(y, prefix + "mlp.gate"), -1, kind="stable")
+        self.counts.extend(np.bincount(chosen[:, :self.config["num_experts_per_tok"]].ravel(),
+                                       minlength=self.config["num_experts"]))
+        return super().mix(y, prefix)
+
+
+class Tokens(Experts):
+    def told(self, result):
+        """(fewer than channels, experts, channels, none, median, least), and the advice"""
+        found = re.search(r"(?m)^  experts: (\d+) of (\d+) had fewer tokens than channels \((\d+)\),"
+                          r" (\d+) had none; median (\d+), least (\d+)"
+                          r"(?:; --sequences (\d+) would give the median as many)?$", result.out)
+        self.assertTrue(found, result.out)
+        *numbers, advice = found.groups()
+        return [int(number) for number in numbers], advice and int(advice)
+
+    def test_a_line_says_how_many_tokens_experts_had_beside_their_channels(self):
+        counts = sorted(np.ravel(EXPECTED["qwen3_moe"]["tokens_of_experts"]))  # transformers'
+        _, result = self.make("qwen3_moe")
+        self.assertEqual(self.told(result), ([0, 16, 64, 0, counts[7], counts[0]], None))
+
+    def test_it_says_how_many_sequences_would_do(self):
+        _, result = self.make("qwen3_moe", tokens=self.tokens(TOKENS[:1]))
+        model = Counting(EXPERTS / "qwen3_moe")
+        model.log_probabilities(TOKENS[0])
+        counts = np.sort(model.counts)
+        self.assertLess(counts[7], 64)
+        self.assertEqual(self.told(result), (
+            [(counts < 64).sum(), 16, 64, (counts == 0).sum(), counts[7], counts[0]],
+            -(-64 // counts[7])))
+
+    def test_a_dense_model_has_no_such_line(self):
+        self.assertNotIn("experts:", self.succeeds(self.quantize(sequences=1)).out)
+
+
 class Unseen(Experts):
     """Two tokens cannot go to all of eight experts."""
 
@@ -283,6 +326,15 @@ class Commands(Experts):
                 model = json.loads(plan.out)["model"]
                 self.assertEqual(model["parameters"], everything)
                 self.assertEqual(model["active_parameters"], everything - idle)
+
+    def test_plan_says_how_many_tokens_an_expert_will_have(self):
+        # one sequence of 96, three experts of eight for each token, 64 channels
+        few = ("plan", "--model", EXPERTS / "qwen3_moe", "--tokens", self.all_tokens(),
+               "--group-size", 32, "--sequences", 1)
+        self.assertRegex(self.succeeds(run(*few)).out, "(?m)^experts    36 tokens each in the mean,"
+                         " for 64 channels; --sequences 2 would give as many$")
+        self.assertEqual(json.loads(self.succeeds(run(*few, "--json")).out)["experts"],
+                         {"mean_tokens": 36, "channels": 64, "sequences_for_as_many": 2})
 
     def test_the_report_has_a_line_for_each_linear(self):
         made, _ = self.make("qwen2_moe")
