@@ -152,17 +152,22 @@ class Sameness(Experts):
 
 
 class Counting(Mixture):
-    """Keeps how many tokens each expert of each layer gets."""
+    """Keeps the experts that each token goes to, a row a token: a list of the layers'."""
 
     def __init__(self, path):
         super().__init__(path)
-        self.counts = []
+        self.chosen = []
 
     def mix(self, y, prefix):
-        chosen = np.argsort(-self.project(y, prefix + "mlp.gate"), -1, kind="stable")
-        self.counts.extend(np.bincount(chosen[:, :self.config["num_experts_per_tok"]].ravel(),
-                                       minlength=self.config["num_experts"]))
+        order = np.argsort(-self.project(y, prefix + "mlp.gate"), -1, kind="stable")
+        self.chosen.append(order[:, :self.config["num_experts_per_tok"]])
         return super().mix(y, prefix)
+
+    def route(self, ids):
+        """[layers, tokens, experts a token]"""
+        self.chosen = []
+        self.log_probabilities(ids)
+        return np.array(self.chosen)
 
 
 class Tokens(Experts):
@@ -182,9 +187,8 @@ class Tokens(Experts):
 
     def test_it_says_how_many_sequences_would_do(self):
         _, result = self.make("qwen3_moe", tokens=self.tokens(TOKENS[:1]))
-        model = Counting(EXPERTS / "qwen3_moe")
-        model.log_probabilities(TOKENS[0])
-        counts = np.sort(model.counts)
+        chosen = Counting(EXPERTS / "qwen3_moe").route(TOKENS[0])
+        counts = np.sort([np.bincount(layer.ravel(), minlength=8) for layer in chosen], axis=None)
         self.assertLess(counts[7], 64)
         self.assertEqual(self.told(result), (
             [(counts < 64).sum(), 16, 64, (counts == 0).sum(), counts[7], counts[0]],
@@ -192,6 +196,61 @@ class Tokens(Experts):
 
     def test_a_dense_model_has_no_such_line(self):
         self.assertNotIn("experts:", self.succeeds(self.quantize(sequences=1)).out)
+
+
+class FewTokens(Experts):
+    """Of the tokens that go to expert 5 of layer 0 all but a few are masked; the others have
+    hundreds."""
+
+    def make_with(self, count, *options):
+        model = Counting(EXPERTS / "qwen3_moe")
+        there = np.array([(model.route(ids)[0] == 5).any(-1) for ids in TOKENS])
+        mask = (~there).astype(np.uint8)
+        mask[tuple(np.argwhere(there)[:count].T)] = 1
+        made, _ = self.make("qwen3_moe", *options, tokens=self.tokens(TOKENS, mask),
+                            out=self.folder / f"with-{count}")
+        with h5py.File(made / "awqrun.h5") as file:
+            groups = file["layers/00000/groups"]
+            tokens = [groups[f"experts.{expert}.down"].attrs["tokens"] for expert in range(8)]
+        self.assertEqual(tokens.pop(5), count)
+        self.assertGreater(min(tokens), 128)
+        return made
+
+    def findings(self, made, source=EXPERTS / "qwen3_moe"):
+        result = run("verify", made, "--model", source, "--json")
+        return [finding["text"] for finding in json.loads(result.out)["findings"]]
+
+    def test_what_few_tokens_explain_is_no_finding(self):
+        for count in (1, 16, 32, 48):  # down reads 32 channels: 32 tokens take it furthest
+            with self.subTest(tokens=count):
+                self.assertEqual(self.findings(self.make_with(count)), [])
+
+    def source_with(self, expert, change):
+        """The model with expert's down in layer 0 replaced by change(its weight, expert 6's)."""
+        model = self.copy("qwen3_moe")
+        tensors = safetensors.read_raw(model / "model.safetensors")
+        names = [f"model.layers.0.mlp.experts.{e}.down_proj.weight" for e in (expert, 6)]
+        weights = [np.frombuffer(tensors[name][2], np.float16) for name in names]
+        dtype, shape, _ = tensors[names[0]]
+        tensors[names[0]] = (dtype, shape, change(*weights).astype(np.float16).tobytes())
+        safetensors.write_raw(model / "model.safetensors", tensors)
+        return model
+
+    def test_another_weight_of_such_an_expert_is_found(self):
+        made = self.make_with(32)
+        found = self.findings(made, self.source_with(5, lambda _, other: other))
+        self.assertEqual(len(found), 1, found)
+        self.assertRegex(found[0], r"layer 0: mlp.experts.5.down_proj is not the source's weight: "
+                         r"it is \d\.\d\d steps")
+
+    def test_experts_with_tokens_enough_are_compared_as_before(self):
+        made = self.make_with(32)
+        noise = np.random.default_rng(4).normal(0, 0.17, 64 * 32)
+        found = self.findings(made, self.source_with(
+            4, lambda weight, _: weight + weight.std() * noise))
+        self.assertEqual(len(found), 1, found)
+        self.assertRegex(found[0], r"layer 0: mlp.experts.4.down_proj stands out: it is 0\.\d\d "
+                         "steps of its grid away")
 
 
 class Unseen(Experts):
