@@ -241,10 +241,11 @@ struct awq_backend {
     awq_status (*squared_error)(awq_device *device, const float *x, const float *y,
                                 const uint8_t *mask, int64_t rows, int64_t cols, double *sum,
                                 awq_error *err);
-    /* sum over rows of d G d^T, float32 products, rows summed in float64: A 2.5's trace. gram
-     * [in, in] finished. Waits; the result is in host memory. NaN and infinity pass through. */
+    /* sum[i] = sum over rows of d[i] G d[i]^T, d [count, out, in], float32 products, rows summed in
+     * float64: A 2.5's trace. gram [in, in] finished. Waits; the results are in host memory. NaN
+     * and infinity pass through. */
     awq_status (*quadratic_form)(awq_device *device, const void *d, const float *gram,
-                                 awq_extent extent, double *sum, awq_error *err);
+                                 awq_extent extent, int64_t count, double *sum, awq_error *err);
     /* folded[o, i] = w[o, i] * columns[i] / rows[o], float32. columns or rows NULL: ones. */
     void (*fold)(awq_device *device, float *folded, const void *w, const float *columns,
                  const float *rows, awq_extent extent);

@@ -26,6 +26,24 @@ int64_t awq_needs_kept_sequences(const awq_options *options, const awq_tokens *t
     return scored > checked ? scored : checked;
 }
 
+/* What a layer's experts read of all tokens, and the lists of which of them did. */
+static uint64_t inputs_bytes(const awq_model *model, int64_t tokens, size_t compute_bytes)
+{
+    const awq_mlps_spec *mlps = awq_model_experts(model);
+    size_t choice = sizeof(int32_t) + sizeof(uint8_t);
+    if (!mlps) return 0;
+    return awq_routed_bytes(tokens, model->hidden, compute_bytes) +
+           (uint64_t)(tokens * mlps->active) * choice;
+}
+
+int64_t awq_needs_inputs_layers(const awq_options *options, const awq_model *model,
+                                const awq_tokens *tokens, size_t compute_bytes)
+{
+    uint64_t bytes = inputs_bytes(model, tokens->sequences * tokens->length, compute_bytes);
+    if (options->verify_layer >= 0) return 1; /* there is no run directory */
+    return bytes ? (int64_t)((uint64_t)options->inputs_memory / bytes) : 0;
+}
+
 static uint64_t hidden_bytes(const awq_model *model, int64_t rows)
 {
     return (uint64_t)(rows * model->residual) * sizeof(float);
@@ -67,6 +85,7 @@ static void quantize_needs(const awq_options *options, const awq_model *model,
         awq_quantize_bytes(model, &options->recipe, tokens->kept, tokens->rows, compute_bytes) +
         hidden_bytes(model, tokens->rows);
     hello->host_bytes = 2 * result; /* one is written, one is made */
+    hello->inputs_bytes = inputs_bytes(model, tokens->all, compute_bytes);
 }
 
 static void eval_needs(const awq_model *model, const token_counts *tokens, size_t compute_bytes,
@@ -87,8 +106,8 @@ static void add_next_stage(const awq_job_size *size, const token_counts *tokens,
                            size_t compute_bytes, awq_hello *hello)
 {
     uint64_t models = size->models ? (uint64_t)size->models : 1;
-    uint64_t whole =
-        hello->fixed_bytes + hello->host_bytes + (uint64_t)size->model->layers * hello->layer_bytes;
+    uint64_t whole = hello->fixed_bytes + hello->host_bytes +
+                     (uint64_t)size->model->layers * (hello->layer_bytes + hello->inputs_bytes);
     int64_t wanted = size->options->stage_layers;
     if (size->workers == 1 && whole <= hello->budget_bytes &&
         (!wanted || wanted >= size->model->layers))
@@ -111,6 +130,8 @@ void awq_needs_count(const awq_job_size *size, size_t compute_bytes, awq_hello *
         eval_needs(size->model, &tokens, compute_bytes, size->models, hello);
     else
         quantize_needs(size->options, size->model, &tokens, compute_bytes, hello);
+    hello->inputs_layers =
+        awq_needs_inputs_layers(size->options, size->model, size->tokens, compute_bytes);
     /* What is free was asked with this process's context there, which fixed_bytes counts too: on a
      * GPU that others use the plan is some 0.5 GB too careful. */
     uint64_t wanted = awq_needs_wanted_bytes(size);

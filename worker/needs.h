@@ -25,6 +25,11 @@ typedef struct awq_job_size {
  * check and the module objective. */
 int64_t awq_needs_kept_sequences(const awq_options *options, const awq_tokens *tokens);
 
+/* Of a stage's layers, so many keep what their experts read in the node's memory: as many as
+ * --inputs-memory holds, the first ones. */
+int64_t awq_needs_inputs_layers(const awq_options *options, const awq_model *model,
+                                const awq_tokens *tokens, size_t compute_bytes);
+
 /* What --device-memory gives a worker, whatever others use of its GPU. */
 uint64_t awq_needs_wanted_bytes(const awq_job_size *size);
 

@@ -77,14 +77,16 @@ awq_status awq_crew_hire(awq_crew *crew, const awq_job *job, awq_error *err)
 /* ---- layers ---- */
 
 /* What does not fit beside a GPU is refused now, not when the node runs out of it. */
-static awq_status check_host(const awq_hello *hello, awq_error *err)
+static awq_status check_host(const awq_hello *hello, int64_t layers, awq_error *err)
 {
-    if (!hello->host_budget_bytes || hello->host_bytes <= hello->host_budget_bytes) return AWQ_OK;
+    uint64_t bytes = awq_plan_host_bytes(hello, layers);
+    if (!hello->host_budget_bytes || bytes <= hello->host_budget_bytes) return AWQ_OK;
     return awq_fail(err, AWQ_ERR_MEMORY,
                     "%.2f GB of the node's memory are needed beside the GPU, and its share of what "
-                    "is free is %.2f GB; take fewer --sequences, lower --tile-tokens, or run fewer "
-                    "workers on a node",
-                    1e-9 * (double)hello->host_bytes, 1e-9 * (double)hello->host_budget_bytes);
+                    "is free is %.2f GB; take fewer --sequences, lower --tile-tokens%s, or run "
+                    "fewer workers on a node",
+                    1e-9 * (double)bytes, 1e-9 * (double)hello->host_budget_bytes,
+                    hello->inputs_bytes ? " or --inputs-memory" : "");
 }
 
 awq_status awq_crew_stage_layers(const awq_crew *crew, const awq_options *options, int64_t layers,
@@ -94,9 +96,8 @@ awq_status awq_crew_stage_layers(const awq_crew *crew, const awq_options *option
     for (int i = 0; i < crew->count; i++) {
         const awq_hello *hello = &crew->members[i].hello;
         int64_t fits;
-        if (check_host(hello, err) ||
-            awq_plan_stage_layers(layers, crew->count, options->stage_layers, hello->budget_bytes,
-                                  hello->layer_bytes, hello->fixed_bytes, &fits, err)) {
+        if (awq_plan_stage_layers(layers, crew->count, options->stage_layers, hello, &fits, err) ||
+            check_host(hello, fits, err)) {
             char who[256];
             awq_crew_describe(crew, i, who, sizeof who);
             return awq_error_wrap(err, "%s", who);

@@ -47,7 +47,8 @@ awq_status awq_workload_make(const awq_options *options, const awq_model *model,
                          .tokens = count,
                          .forward = awq_work_forward(model, count, length),
                          .gram = awq_work_gram(model, count),
-                         .search = awq_work_search(model, &options->recipe, scored, length)};
+                         .search = awq_work_search(model, &options->recipe, scored, length) +
+                                   awq_work_experts(model, count)};
     if (!load.done) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to tell the progress");
     memcpy(load.done, plan->done, bytes);
     *out = load;

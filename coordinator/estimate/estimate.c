@@ -16,8 +16,8 @@ awq_status awq_estimate_plan(const awq_sizing *job, awq_plan *out, awq_error *er
     const awq_hello *needs = job->needs;
     int64_t layers = awq_checkpoint_model(job->inputs->model)->layers, stage_layers;
     int workers = (int)job->workers;
-    if (awq_plan_stage_layers(layers, workers, job->options->stage_layers, needs->budget_bytes,
-                              needs->layer_bytes, needs->fixed_bytes, &stage_layers, err))
+    if (awq_plan_stage_layers(layers, workers, job->options->stage_layers, needs, &stage_layers,
+                              err))
         return err->status;
     return awq_plan_create(layers, NULL, NULL, stage_layers, workers, out, err);
 }
@@ -38,7 +38,9 @@ awq_status awq_estimate_make(const awq_sizing *job, const awq_plan *plan, awq_es
     int64_t scored = awq_job_objective_sequences(options, &inputs->tokens) * length;
     awq_pace pace = {.forward = forward / e.rate,
                      .flow = (forward + awq_work_gram(model, tokens)) / e.rate,
-                     .search = awq_work_search(model, &options->recipe, scored, length) / e.rate};
+                     .search = (awq_work_search(model, &options->recipe, scored, length) +
+                                awq_work_experts(model, tokens)) /
+                               e.rate};
     e.compute = awq_plan_seconds(plan, plan->done, (int)job->workers,
                                  awq_job_tiles(options, &inputs->tokens), &pace);
     if (e.compute < 0)

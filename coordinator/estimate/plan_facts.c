@@ -21,11 +21,13 @@ awq_status awq_plan_facts_make(const awq_sizing *job, awq_plan_facts *out, awq_e
         return err->status;
     }
     int64_t length = inputs->tokens.length, tokens = inputs->tokens.sequences * length;
-    facts.worker_bytes =
-        job->needs->fixed_bytes + (uint64_t)facts.plan.stage_layers * job->needs->layer_bytes;
+    facts.worker_bytes = awq_plan_stage_bytes(job->needs, facts.plan.stage_layers);
+    facts.host_bytes = awq_plan_host_bytes(job->needs, facts.plan.stage_layers);
     facts.checkpoint_bytes = awq_output_bytes(options, inputs->model);
     facts.run_bytes = awq_run_bytes(
         options, inputs, awq_plan_boundaries(&facts.plan, job->workers, options->keep_run));
+    facts.run_bytes +=
+        (uint64_t)job->workers * awq_plan_file_bytes(job->needs, facts.plan.stage_layers);
     facts.network_bytes = (double)(facts.plan.stage_count - 1) * (double)tokens *
                           (double)model->residual * sizeof(float);
     if (!options->out || awq_path_free_bytes(options->out, &facts.free_bytes, &ignored))
@@ -33,7 +35,7 @@ awq_status awq_plan_facts_make(const awq_sizing *job, awq_plan_facts *out, awq_e
     double layers = (double)model->layers;
     int64_t scored = awq_job_objective_sequences(options, &inputs->tokens) * length;
     facts.forward = layers * awq_work_forward(model, tokens, length);
-    facts.gram = layers * awq_work_gram(model, tokens);
+    facts.gram = layers * (awq_work_gram(model, tokens) + awq_work_experts(model, tokens));
     facts.search = layers * awq_work_search(model, &options->recipe, scored, length);
     awq_quantization how = awq_recipe_quantization(&options->recipe, model->dtype);
     facts.serving = awq_serving_make(model, facts.checkpoint_bytes, &how, options->plan.context,
@@ -134,14 +136,14 @@ static void print_memory(FILE *file, const awq_plan_facts *facts)
     char all[32], other[32];
     awq_format_bytes(all, (double)facts->worker_bytes);
     if (needs->budget_bytes == AWQ_BUDGET_UNKNOWN) {
-        awq_format_bytes(other, (double)(needs->fixed_bytes + needs->layer_bytes));
+        awq_format_bytes(other, (double)awq_plan_stage_bytes(needs, 1));
         fprintf(file, "memory     %s for each worker, at the very least %s (%s backend)\n", all,
                 other, needs->backend);
-    } else if (needs->host_bytes) {
+    } else if (facts->host_bytes) {
         awq_format_bytes(other, (double)needs->budget_bytes);
         fprintf(file, "memory     %s for each worker, of %s (%s backend)", all, other,
                 needs->backend);
-        awq_format_bytes(other, (double)needs->host_bytes);
+        awq_format_bytes(other, (double)facts->host_bytes);
         fprintf(file, "; %s of its node's\n", other);
     } else {
         awq_format_bytes(other, (double)needs->budget_bytes);
@@ -211,7 +213,7 @@ static json_t *memory_json(const awq_plan_facts *facts)
     json_t *object =
         json_pack("{s:s, s:I, s:I, s:I, s:I}", "backend", needs->backend, "device_bytes",
                   (json_int_t)(on_cpu ? 0 : facts->worker_bytes), "host_bytes",
-                  (json_int_t)(on_cpu ? facts->worker_bytes : needs->host_bytes), "layer_bytes",
+                  (json_int_t)(on_cpu ? facts->worker_bytes : facts->host_bytes), "layer_bytes",
                   (json_int_t)needs->layer_bytes, "fixed_bytes", (json_int_t)needs->fixed_bytes);
     if (object && needs->budget_bytes != AWQ_BUDGET_UNKNOWN)
         json_object_set_new(object, "budget_bytes", json_integer((json_int_t)needs->budget_bytes));

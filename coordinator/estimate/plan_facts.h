@@ -11,6 +11,7 @@ typedef struct awq_plan_facts {
     awq_sizing job;
     awq_plan plan;                /* owned */
     uint64_t worker_bytes;        /* what the fullest worker takes */
+    uint64_t host_bytes;          /* beside a GPU: of its node's memory */
     uint64_t checkpoint_bytes;    /* that will be written */
     uint64_t run_bytes;           /* of the run directory beside it, at most */
     uint64_t free_bytes;          /* on the output's disk; 0: there is no --out */

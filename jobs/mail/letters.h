@@ -64,6 +64,9 @@ typedef struct awq_hello {
     uint64_t fixed_bytes;       /* beside layers: activations, one layer in flight, a tile */
     uint64_t host_bytes;        /* beside a GPU: of the node's memory; 0: that is what it has */
     uint64_t host_budget_bytes; /* its share of what the node has free; 0: not known */
+    uint64_t inputs_bytes;      /* of what a layer's experts read, and ..*/
+    int64_t inputs_layers;      /* .. of a stage's layers so many have it in the node's memory; the
+                                   others in files of the run directory */
 } awq_hello;
 
 /* What comes before the stages in a PLAN: the run that they belong to. After them, for each layer,

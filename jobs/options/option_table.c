@@ -108,6 +108,8 @@ const awq_option awq_option_table[] = {
      "sequences at once to plan the served model for"},
     {"device-memory", "BYTES|N%", AWQ_OPTION_MEMORY, FIELD(device_memory), "90%", UNBOUNDED, COMPUTE | VERIFY, OPTIONAL, SAME,
      "memory that a worker may plan for: of its GPU, or its share of the node's free memory"},
+    {"inputs-memory", "BYTES", AWQ_OPTION_BYTES, FIELD(inputs_memory), "16GB", 0, 1e15, QUANTIZE | PLAN | VERIFY, OPTIONAL, SAME,
+     "what experts read of the tokens is kept in so much of a worker's host memory, the rest of it in the run directory"},
     {"share-gpu", NULL, AWQ_OPTION_FLAG, FIELD(share_gpu), NULL, UNBOUNDED, QUANTIZE | EVAL | VERIFY, OPTIONAL, SAME,
      "let several workers compute on one GPU; a percentage of its memory is then shared out too"},
     {"transport", "auto|nccl|mpi", AWQ_OPTION_CHOICE, FIELD(transport), "auto", UNBOUNDED, QUANTIZE | EVAL | VERIFY, OPTIONAL, SAME,

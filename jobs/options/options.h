@@ -112,8 +112,9 @@ typedef struct awq_options {
     int64_t tile_tokens;
     char *backend;
     /* how it is run */
-    int64_t threads;      /* 0: the cores this worker may use */
-    int64_t stage_layers; /* 0: as many as fit */
+    int64_t threads;       /* 0: the cores this worker may use */
+    int64_t stage_layers;  /* 0: as many as fit */
+    int64_t inputs_memory; /* bytes */
     awq_memory device_memory;
     bool share_gpu;
     awq_transport transport;

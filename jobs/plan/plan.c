@@ -99,19 +99,45 @@ int64_t awq_plan_boundaries(const awq_plan *plan, int64_t workers, bool all)
     return all || boundaries < 2 * workers ? boundaries : 2 * workers;
 }
 
-awq_status awq_plan_stage_layers(int64_t layers, int workers, int64_t wanted, uint64_t budget_bytes,
-                                 uint64_t layer_bytes, uint64_t fixed_bytes, int64_t *out,
-                                 awq_error *err)
+/* ---- memory ---- */
+
+/* Of a stage's layers, those that have what experts read in memory. */
+static uint64_t inputs_bytes(const awq_hello *needs, int64_t layers)
 {
-    int64_t fits = 0;
-    if (budget_bytes > fixed_bytes) fits = (int64_t)((budget_bytes - fixed_bytes) / layer_bytes);
-    if (fits < 1)
+    int64_t count = layers < needs->inputs_layers ? layers : needs->inputs_layers;
+    return (uint64_t)count * needs->inputs_bytes;
+}
+
+uint64_t awq_plan_stage_bytes(const awq_hello *needs, int64_t layers)
+{
+    uint64_t bytes = needs->fixed_bytes + (uint64_t)layers * needs->layer_bytes;
+    return needs->host_bytes ? bytes : bytes + inputs_bytes(needs, layers);
+}
+
+uint64_t awq_plan_host_bytes(const awq_hello *needs, int64_t layers)
+{
+    return needs->host_bytes ? needs->host_bytes + inputs_bytes(needs, layers) : 0;
+}
+
+uint64_t awq_plan_file_bytes(const awq_hello *needs, int64_t layers)
+{
+    return (uint64_t)layers * needs->inputs_bytes - inputs_bytes(needs, layers);
+}
+
+awq_status awq_plan_stage_layers(int64_t layers, int workers, int64_t wanted,
+                                 const awq_hello *needs, int64_t *out, awq_error *err)
+{
+    uint64_t least = awq_plan_stage_bytes(needs, 1);
+    int64_t count = wanted ? wanted : (layers + workers - 1) / workers;
+    if (least > needs->budget_bytes)
         return awq_fail(err, AWQ_ERR_MEMORY,
                         "one decoder layer needs %.2f GB, and the worker with the least memory may "
-                        "use %.2f GB; lower --tile-tokens, raise --device-memory, or run fewer "
+                        "use %.2f GB; lower --tile-tokens%s, raise --device-memory, or run fewer "
                         "workers on a node",
-                        1e-9 * (double)(layer_bytes + fixed_bytes), 1e-9 * (double)budget_bytes);
-    int64_t count = wanted ? wanted : (layers + workers - 1) / workers;
-    *out = count < 1 ? 1 : count < fits ? count : fits;
+                        1e-9 * (double)least, 1e-9 * (double)needs->budget_bytes,
+                        inputs_bytes(needs, 1) && !needs->host_bytes ? " or --inputs-memory" : "");
+    if (count < 1) count = 1;
+    while (count > 1 && awq_plan_stage_bytes(needs, count) > needs->budget_bytes) count--;
+    *out = count;
     return AWQ_OK;
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "io/core/error.h"
+#include "jobs/mail/letters.h"
 
 /* Consecutive layers that one worker holds at once. */
 typedef struct awq_stage {
@@ -47,12 +48,17 @@ void awq_plan_release(awq_plan *plan);
  * served. */
 int64_t awq_plan_boundaries(const awq_plan *plan, int64_t workers, bool all);
 
+/* What a stage of so many layers takes: of the memory that budget_bytes is of; beside a GPU, of the
+ * node's; and in files of the run directory that are gone with the process. */
+uint64_t awq_plan_stage_bytes(const awq_hello *needs, int64_t layers);
+uint64_t awq_plan_host_bytes(const awq_hello *needs, int64_t layers);
+uint64_t awq_plan_file_bytes(const awq_hello *needs, int64_t layers);
+
 /* Layers a stage may hold: what fits in the budget, at most `wanted` (0: an even share of `layers`
  * over the workers). AWQ_ERR_MEMORY when not even one layer fits: says what is needed and which
  * options to lower. */
-awq_status awq_plan_stage_layers(int64_t layers, int workers, int64_t wanted, uint64_t budget_bytes,
-                                 uint64_t layer_bytes, uint64_t fixed_bytes, int64_t *out,
-                                 awq_error *err);
+awq_status awq_plan_stage_layers(int64_t layers, int workers, int64_t wanted,
+                                 const awq_hello *needs, int64_t *out, awq_error *err);
 
 /* Seconds of one layer on one worker. */
 typedef struct awq_pace {

@@ -35,7 +35,8 @@ typedef struct form_job {
     __half *d;                       /* [most, in] scaled */
     __half *g;                       /* [in, FORM_COLS]: a column block of G, scaled */
     float *e;                        /* [most, FORM_COLS]: d G */
-    double *part;                    /* [out, column_blocks] */
+    double *part;                    /* [rows, column_blocks] */
+    double *sum;                     /* [count] */
 } form_job;
 
 /* ---- scaling ---- */
@@ -143,47 +144,52 @@ static void add_rows(cuda_device *self, const form_job *job, double *part, int64
 
 /* ---- the verb ---- */
 
-static bool reserve(cuda_device *self, form_job *job, int64_t out)
+static bool reserve(cuda_device *self, form_job *job, int64_t rows, int64_t count)
 {
     size_t in = static_cast<size_t>(job->in), most = static_cast<size_t>(job->most);
     size_t cols = static_cast<size_t>(cuda_min(FORM_COLS, job->in));
-    size_t parts = static_cast<size_t>(out * job->column_blocks);
+    size_t parts = static_cast<size_t>(rows * job->column_blocks);
+    size_t sums = static_cast<size_t>(count);
     char *scratch = cuda_reserve(
         self, "quadratic_form",
         cuda_aligned(most * in * sizeof *job->d) + cuda_aligned(in * cols * sizeof *job->g) +
             cuda_aligned(most * cols * sizeof *job->e) + cuda_aligned(parts * sizeof *job->part) +
-            cuda_aligned(in * sizeof *job->exponent) +
+            cuda_aligned(sums * sizeof *job->sum) + cuda_aligned(in * sizeof *job->exponent) +
             cuda_aligned(most * sizeof *job->row_exponent));
     if (!scratch) return false;
     job->d = cuda_carve<__half>(&scratch, most * in);
     job->g = cuda_carve<__half>(&scratch, in * cols);
     job->e = cuda_carve<float>(&scratch, most * cols);
     job->part = cuda_carve<double>(&scratch, parts);
+    job->sum = cuda_carve<double>(&scratch, sums);
     job->exponent = cuda_carve<int32_t>(&scratch, in);
     job->row_exponent = cuda_carve<int32_t>(&scratch, most);
     return true;
 }
 
-/* As many rows at a time as scratch holds in 16 bits: G is scaled once for each. */
+/* As many rows at a time as scratch holds in 16 bits, of all d one after the other: G is scaled
+ * once for each. */
 awq_status quadratic_form_cuda(awq_device *device, const void *d, const float *gram,
-                               awq_extent extent, double *sum, awq_error *err)
+                               awq_extent extent, int64_t count, double *sum, awq_error *err)
 {
     cuda_device *self = cuda_begin(device);
     if (!self) return cuda_status(reinterpret_cast<cuda_device *>(device), err);
     form_job job = {};
+    int64_t all = count * extent.out;
     job.gram = gram;
     job.in = extent.in;
     job.column_blocks = cuda_blocks(extent.in, FORM_COLS);
-    job.most = cuda_min(cuda_min(2 * cuda_large_rows(self, extent.in, 64), FORM_ROWS), extent.out);
-    if (!reserve(self, &job, extent.out)) return cuda_status(self, err);
+    job.most = cuda_min(cuda_min(2 * cuda_large_rows(self, extent.in, 64), FORM_ROWS), all);
+    if (!reserve(self, &job, all, count)) return cuda_status(self, err);
     CUDA_LAUNCH(self, "quadratic_form", exponent_kernel,
                 static_cast<unsigned>(cuda_blocks(extent.in, ELEMENT_THREADS)), ELEMENT_THREADS,
                 job.exponent, gram, extent.in);
-    for (int64_t row = 0; row < extent.out; row += job.most) {
-        int64_t rows = cuda_min(job.most, extent.out - row);
+    for (int64_t row = 0; row < all; row += job.most) {
+        int64_t rows = cuda_min(job.most, all - row);
         AWQ_BY_COMPUTE(self, launch_scale_rows, &job,
                        static_cast<const uint16_t *>(d) + row * extent.in, rows);
         add_rows(self, &job, job.part + row * job.column_blocks, rows);
     }
-    return cuda_sum(self, "quadratic_form", job.part, extent.out * job.column_blocks, sum, err);
+    return cuda_sums(self, "quadratic_form", job.sum, job.part, extent.out * job.column_blocks,
+                     count, sum, err);
 }

@@ -25,22 +25,22 @@ __global__ static void distance_kernel(double *part, const T *x, const T *y, con
     if (threadIdx.x == 0) part[blockIdx.x] = sum;
 }
 
-__global__ static void __launch_bounds__(SUM_THREADS) sum_kernel(double *part, int64_t count)
+/* A block a sum. */
+__global__ static void __launch_bounds__(SUM_THREADS)
+    sum_kernel(double *to, const double *part, int64_t each)
 {
+    const double *own = part + blockIdx.x * each;
     double sum = 0;
-    for (int64_t i = threadIdx.x; i < count; i += blockDim.x) sum += part[i];
+    for (int64_t i = threadIdx.x; i < each; i += blockDim.x) sum += own[i];
     sum = block_sum(sum); /* past its barrier all parts have been read */
-    if (threadIdx.x == 0) part[0] = sum;
+    if (threadIdx.x == 0) to[blockIdx.x] = sum;
 }
 
-awq_status cuda_sum(cuda_device *self, const char *verb, double *part, int64_t count, double *sum,
-                    awq_error *err)
+awq_status cuda_sums(cuda_device *self, const char *verb, double *to, const double *part,
+                     int64_t each, int64_t count, double *sum, awq_error *err)
 {
-    double found = 0;
-    CUDA_LAUNCH(self, verb, sum_kernel, 1, SUM_THREADS, part, count);
-    if (cuda_fetch(self, verb, &found, part, sizeof found, err)) return err->status;
-    *sum = found;
-    return AWQ_OK;
+    CUDA_LAUNCH(self, verb, sum_kernel, static_cast<unsigned>(count), SUM_THREADS, to, part, each);
+    return cuda_fetch(self, verb, sum, to, static_cast<size_t>(count) * sizeof *sum, err);
 }
 
 template <typename T>
@@ -53,7 +53,7 @@ static awq_status measure(cuda_device *self, const char *verb, const void *x, co
     double *part = cuda_carve<double>(&scratch, static_cast<size_t>(rows));
     CUDA_LAUNCH(self, verb, (distance_kernel<T>), static_cast<unsigned>(rows), DISTANCE_THREADS,
                 part, static_cast<const T *>(x), static_cast<const T *>(y), mask, cols);
-    return cuda_sum(self, verb, part, rows, sum, err);
+    return cuda_sums(self, verb, part, part, rows, 1, sum, err);
 }
 
 awq_status squared_distance_cuda(awq_device *device, const void *x, const void *y, int64_t rows,

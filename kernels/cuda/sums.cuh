@@ -10,8 +10,9 @@
 void cuda_add_parts(cuda_device *self, const char *verb, double *sum, const double *part,
                     int64_t parts, int64_t cols);
 
-/* All parts, to the host. Waits. Destroys part[0]. */
-awq_status cuda_sum(cuda_device *self, const char *verb, double *part, int64_t count, double *sum,
-                    awq_error *err);
+/* sum[i], host, = the sum of the i-th `each` parts, by way of to [count] on the device, which may
+ * be `part` where count is 1. Waits. */
+awq_status cuda_sums(cuda_device *self, const char *verb, double *to, const double *part,
+                     int64_t each, int64_t count, double *sum, awq_error *err);
 
 #endif

@@ -22,20 +22,13 @@ static void lap(forward_pass *pass, awq_phase phase)
 void awq_forward_gather(forward_pass *pass, int group, const forward_rows *rows)
 {
     awq_statistics *statistics = pass->statistics;
-    if (!statistics) return;
+    if (!statistics || pass->spec->group[group].expert >= 0) return;
     int64_t channels = pass->spec->group[group].channels;
     lap(pass, AWQ_PHASE_FORWARD);
     pass->be->abs_sum(pass->device, statistics->abs_sum[group], rows->x, rows->mask, rows->count,
                       channels);
     pass->be->gram(pass->device, statistics->gram[group], rows->x, rows->mask, rows->count,
                    channels);
-    lap(pass, AWQ_PHASE_GRAM);
-}
-
-void awq_forward_gram(forward_pass *pass, float *gram, const forward_rows *rows, int64_t channels)
-{
-    lap(pass, AWQ_PHASE_FORWARD);
-    pass->be->gram(pass->device, gram, rows->x, rows->mask, rows->count, channels);
     lap(pass, AWQ_PHASE_GRAM);
 }
 
@@ -111,7 +104,7 @@ static awq_status check_rows(const forward_pass *pass, awq_error *err)
                     (long long)pass->rows, (long long)pass->scratch->size.rows);
 }
 
-static forward_pass begin_pass(const awq_forward *what, const float *hidden, float *sum)
+forward_pass awq_forward_begin(const awq_forward *what, const float *hidden, float *sum)
 {
     return (forward_pass){.device = what->device,
                           .be = what->device->backend,
@@ -128,13 +121,13 @@ static forward_pass begin_pass(const awq_forward *what, const float *hidden, flo
 awq_status awq_decoder_half(const awq_forward *what, awq_half half, const float *hidden, float *sum,
                             awq_error *err)
 {
-    forward_pass pass = begin_pass(what, hidden, sum);
+    forward_pass pass = awq_forward_begin(what, hidden, sum);
     return check_rows(&pass, err) ? err->status : run_half(&pass, half, err);
 }
 
 awq_status awq_decoder_forward(const awq_forward *what, float *hidden, awq_error *err)
 {
-    forward_pass pass = begin_pass(what, hidden, hidden);
+    forward_pass pass = awq_forward_begin(what, hidden, hidden);
     pass.statistics = what->statistics;
     pass.mask = what->mask;
     pass.seconds = what->seconds;

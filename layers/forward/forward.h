@@ -29,10 +29,11 @@ typedef struct forward_rows {
     int64_t count;
 } forward_rows;
 
-/* Adds an input to its group's statistics, if there are any. */
+/* A pass without statistics. */
+forward_pass awq_forward_begin(const awq_forward *what, const float *hidden, float *sum);
+
+/* Adds an input to its group's statistics, if there are any; an expert's are made later. */
 void awq_forward_gather(forward_pass *pass, int group, const forward_rows *rows);
-/* Adds an input to a Gram matrix of its own. */
-void awq_forward_gram(forward_pass *pass, float *gram, const forward_rows *rows, int64_t channels);
 /* y [count, rows of `part`] = those rows of a linear, times the input. They are one run: a kind of
  * attention whose parts are interleaved computes the linear whole. */
 void awq_forward_linear(const forward_pass *pass, const awq_rows *part, void *y,
@@ -43,6 +44,9 @@ void awq_forward_linear_add(const forward_pass *pass, int linear, float *sum,
 
 /* pass->sum += what the attention puts out for a norm's output (attention.c). */
 void awq_forward_attention(forward_pass *pass, const forward_rows *rows);
+/* scratch->gate [count, width] = what the down of an MLP reads. */
+void awq_forward_gate_up(const forward_pass *pass, const awq_mlp_spec *mlp,
+                         const forward_rows *rows);
 /* The same of the MLPs: a dense layer's one, or those that the router chooses (mlps.c). */
 awq_status awq_forward_mlps(forward_pass *pass, const forward_rows *rows, awq_error *err);
 

@@ -10,17 +10,25 @@
 
 #include "layers/forward/forward.h"
 
-/* scratch->gate = down's input of an MLP; into the statistics, too. */
-static void run_gate_up(forward_pass *pass, const awq_mlp_spec *mlp, const forward_rows *rows)
+void awq_forward_gate_up(const forward_pass *pass, const awq_mlp_spec *mlp,
+                         const forward_rows *rows)
 {
-    awq_scratch *scratch = pass->scratch;
+    const awq_scratch *scratch = pass->scratch;
     const awq_linear_spec *down = &pass->spec->linear[mlp->down];
-    forward_rows inner = {scratch->gate, rows->mask, rows->count};
     awq_forward_linear(pass, &mlp->gate, scratch->gate, rows);
     awq_forward_linear(pass, &mlp->up, scratch->up, rows);
     pass->be->gated(pass->device, scratch->gate, scratch->gate, scratch->up,
                     (size_t)(rows->count * down->in), pass->spec->mlps.activation);
-    awq_forward_gather(pass, down->group, &inner);
+}
+
+/* The same, into the statistics too; returns it. */
+static forward_rows run_gate_up(forward_pass *pass, const awq_mlp_spec *mlp,
+                                const forward_rows *rows)
+{
+    forward_rows inner = {pass->scratch->gate, rows->mask, rows->count};
+    awq_forward_gate_up(pass, mlp, rows);
+    awq_forward_gather(pass, pass->spec->linear[mlp->down].group, &inner);
+    return inner;
 }
 
 /* ---- which rows go where ---- */
@@ -85,7 +93,27 @@ static void sort_rows(const forward_pass *pass)
     pass->be->upload(pass->device, routing->row, host->row, (size_t)count * sizeof *host->row);
     pass->be->upload(pass->device, routing->sorted_weight, host->sorted_weight,
                      (size_t)count * sizeof *host->sorted_weight);
-    if (masked) pass->be->upload(pass->device, routing->mask, host->sorted_mask, (size_t)count);
+}
+
+/* Keeps what experts read, for their statistics. */
+static awq_status keep_rows(const forward_pass *pass, const forward_rows *rows, awq_error *err)
+{
+    awq_statistics *statistics = pass->statistics;
+    const awq_routing_lists *host = pass->scratch->routing.host;
+    awq_routes routes = {host->first, host->row, pass->mask ? host->sorted_mask : NULL};
+    if (!statistics) return AWQ_OK;
+    for (int i = 0; i < pass->spec->mlps.count; i++) {
+        const awq_mlp_spec *mlp = &pass->spec->mlps.mlp[i];
+        if (mlp->expert < 0) continue;
+        int64_t *tokens = &statistics->group_tokens[pass->spec->linear[mlp->down].group];
+        for (int64_t at = host->first[mlp->expert]; at < host->first[mlp->expert + 1]; at++)
+            *tokens += !routes.mask || routes.mask[at];
+    }
+    if (pass->be->download(pass->device, host->x, rows->x,
+                           (size_t)rows->count * statistics->routed.row_bytes, err))
+        return err->status;
+    return awq_routed_add(&statistics->routed, host->x, rows->count, pass->spec->mlps.experts,
+                          &routes, err);
 }
 
 /* Keeps the choice of the first rows that statistics see, for the folding check. */
@@ -111,8 +139,7 @@ static void run_mlp(forward_pass *pass, const awq_mlp_spec *mlp, const forward_r
 {
     const awq_routing *routing = &pass->scratch->routing;
     int64_t hidden = pass->model->hidden;
-    forward_rows inner = {pass->scratch->gate, rows->mask, rows->count};
-    run_gate_up(pass, mlp, rows);
+    forward_rows inner = run_gate_up(pass, mlp, rows);
     pass->be->zero(pass->device, routing->out, (size_t)(rows->count * hidden) * sizeof(float));
     awq_forward_linear_add(pass, mlp->down, routing->out, &inner);
     pass->be->scatter_add(pass->device, pass->sum, routing->out, at, weight, rows->count, hidden);
@@ -123,19 +150,10 @@ static void run_expert(forward_pass *pass, const awq_mlp_spec *mlp, const void *
     const awq_routing *routing = &pass->scratch->routing;
     const awq_routing_lists *host = pass->scratch->routing.host;
     int64_t first = host->first[mlp->expert], count = host->first[mlp->expert + 1] - first;
-    bool masked = pass->mask && pass->statistics;
-    forward_rows rows = {routing->x, masked ? routing->mask + first : NULL, count};
+    forward_rows rows = {routing->x, NULL, count};
     if (!count) return;
     pass->be->gather_rows(pass->device, routing->x, x, routing->row + first, count,
                           pass->model->hidden);
-    if (pass->statistics) {
-        int64_t tokens = masked ? 0 : count; /* that count */
-        for (int64_t i = first; masked && i < first + count; i++)
-            tokens += host->sorted_mask[i] != 0;
-        pass->statistics->group_tokens[pass->spec->linear[mlp->down].group] += tokens;
-        awq_forward_gram(pass, pass->statistics->expert_gram[mlp->expert], &rows,
-                         pass->model->hidden);
-    }
     run_mlp(pass, mlp, &rows, routing->row + first, routing->sorted_weight + first);
 }
 
@@ -169,15 +187,14 @@ awq_status awq_forward_mlps(forward_pass *pass, const forward_rows *rows, awq_er
 {
     if (!pass->spec->mlps.experts) {
         const awq_mlp_spec *mlp = &pass->spec->mlps.mlp[0];
-        run_gate_up(pass, mlp, rows);
-        awq_forward_linear_add(pass, mlp->down, pass->sum,
-                               &(forward_rows){pass->scratch->gate, rows->mask, rows->count});
+        forward_rows inner = run_gate_up(pass, mlp, rows);
+        awq_forward_linear_add(pass, mlp->down, pass->sum, &inner);
         return AWQ_OK;
     }
     run_router(pass, rows);
     if (fetch_choice(pass, err)) return err->status;
     sort_rows(pass);
-    if (keep_choice(pass, err)) return err->status;
+    if (keep_choice(pass, err) || keep_rows(pass, rows, err)) return err->status;
     run_experts(pass, rows);
     return AWQ_OK;
 }

@@ -77,7 +77,8 @@ static void place(awq_arena *arena, const awq_model *model, size_t compute_bytes
 }
 
 /* The host's lists, which are cut from one piece as the device's are. */
-static void place_lists(awq_arena *arena, const widths *most, int64_t rows, awq_routing_lists *to)
+static void place_lists(awq_arena *arena, const widths *most, int64_t rows, size_t row_bytes,
+                        awq_routing_lists *to)
 {
     uint64_t choices = (uint64_t)(rows * most->active), experts = (uint64_t)most->experts;
     awq_arena_take(arena, sizeof *to); /* itself */
@@ -89,18 +90,21 @@ static void place_lists(awq_arena *arena, const widths *most, int64_t rows, awq_
     to->row = awq_arena_take(arena, sizeof *to->row * choices);
     to->sorted_weight = awq_arena_take(arena, sizeof *to->sorted_weight * choices);
     to->sorted_mask = awq_arena_take(arena, choices);
+    to->x = awq_arena_take(arena, (uint64_t)rows * row_bytes);
 }
 
-static awq_status create_lists(awq_scratch *scratch, const widths *most, awq_error *err)
+static awq_status create_lists(awq_scratch *scratch, const widths *most, int64_t hidden,
+                               awq_error *err)
 {
     awq_arena measure = {0};
     awq_routing_lists lists;
+    size_t row = (size_t)hidden * scratch->device->backend->compute_bytes;
     if (!most->experts) return AWQ_OK;
-    place_lists(&measure, most, scratch->size.rows, &lists);
+    place_lists(&measure, most, scratch->size.rows, row, &lists);
     scratch->routing.host = calloc(1, measure.used);
     if (!scratch->routing.host)
         return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the lists of experts' rows");
-    place_lists(&(awq_arena){.base = (char *)scratch->routing.host}, most, scratch->size.rows,
+    place_lists(&(awq_arena){.base = (char *)scratch->routing.host}, most, scratch->size.rows, row,
                 scratch->routing.host);
     return AWQ_OK;
 }
@@ -140,7 +144,8 @@ awq_status awq_scratch_create(awq_device *device, const awq_model *model, const 
     uint64_t bytes = awq_scratch_bytes(model, size, be->compute_bytes);
     if (be->alloc(device, bytes, "the activations of a tile", &scratch->arena, err)) goto fail;
     place(&(awq_arena){.base = scratch->arena}, model, be->compute_bytes, scratch);
-    if (create_lists(scratch, &most, err) || upload_table(scratch, &model->rope, &most, err))
+    if (create_lists(scratch, &most, model->hidden, err) ||
+        upload_table(scratch, &model->rope, &most, err))
         goto fail;
     *out = scratch;
     return AWQ_OK;

@@ -15,6 +15,7 @@ typedef struct awq_routing_lists {
     int32_t *row;         /* [choices], by expert, then row */
     float *sorted_weight; /* [choices], likewise */
     uint8_t *sorted_mask; /* [choices], likewise */
+    void *x;              /* [rows, hidden], compute type: on its way from or to the device */
 } awq_routing_lists;
 
 /* Which rows of a tile go to which expert; device arrays, none in a dense model. */

@@ -11,28 +11,17 @@ int64_t awq_statistics_tokens(const awq_statistics *statistics, int group)
                                                       : statistics->tokens;
 }
 
-const float *awq_statistics_gram(const awq_statistics *statistics, int linear)
-{
-    const awq_linear_spec *spec = &statistics->spec->linear[linear];
-    bool own = spec->expert >= 0 && statistics->spec->group[spec->group].expert < 0;
-    return own ? statistics->expert_gram[spec->expert] : statistics->gram[spec->group];
-}
-
 /* to NULL: measures. */
 static void place(awq_arena *arena, const awq_layer_spec *spec, awq_statistics *to)
 {
     for (int group = 0; group < spec->groups; group++) {
         uint64_t channels = (uint64_t)spec->group[group].channels;
+        if (spec->group[group].expert >= 0) continue;
         void *abs_sum = awq_arena_take(arena, channels * sizeof(double));
         void *gram = awq_arena_take(arena, channels * channels * sizeof(float));
         if (!to) continue;
         to->abs_sum[group] = abs_sum;
         to->gram[group] = gram;
-    }
-    uint64_t channels = (uint64_t)spec->group[spec->half[AWQ_HALF_MLP].group].channels;
-    for (int64_t expert = 0; expert < spec->mlps.experts; expert++) {
-        void *gram = awq_arena_take(arena, channels * channels * sizeof(float));
-        if (to) to->expert_gram[expert] = gram;
     }
 }
 
@@ -59,21 +48,19 @@ static awq_status alloc_hosts(awq_statistics *statistics, awq_error *err)
     statistics->group_tokens = calloc(groups, sizeof *statistics->group_tokens);
     statistics->abs_sum = calloc(groups, sizeof *statistics->abs_sum);
     statistics->gram = calloc(groups, sizeof *statistics->gram);
-    statistics->expert_gram =
-        calloc((size_t)statistics->spec->mlps.experts + 1, sizeof *statistics->expert_gram);
-    if (statistics->group_tokens && statistics->abs_sum && statistics->gram &&
-        statistics->expert_gram)
-        return AWQ_OK;
+    if (statistics->group_tokens && statistics->abs_sum && statistics->gram) return AWQ_OK;
     return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the statistics of a layer");
 }
 
 awq_status awq_statistics_init(awq_device *device, const awq_model *model, int64_t layer,
-                               awq_statistics *out, awq_error *err)
+                               const awq_routed_room *room, awq_statistics *out, awq_error *err)
 {
     const awq_backend *be = device->backend;
     awq_statistics statistics = {.spec = awq_model_layer(model, layer)};
     uint64_t bytes = layer_bytes(statistics.spec);
+    size_t row = (size_t)model->hidden * be->compute_bytes;
     if (alloc_hosts(&statistics, err) ||
+        (statistics.spec->mlps.experts && awq_routed_init(room, row, &statistics.routed, err)) ||
         be->alloc(device, bytes, "the statistics of a layer", &statistics.arena, err)) {
         awq_statistics_release(device, &statistics);
         return err->status;
@@ -90,7 +77,7 @@ void awq_statistics_release(awq_device *device, awq_statistics *statistics)
     free(statistics->group_tokens);
     free(statistics->abs_sum);
     free(statistics->gram);
-    free(statistics->expert_gram);
+    awq_routed_release(&statistics->routed);
     free(statistics->choice);
     *statistics = (awq_statistics){0};
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "layers/quantize/cost.h"
 
+#include "layers/forward/expert_statistics.h"
 #include "layers/search/candidates.h"
 
 /* Of the tokens of a layer, the share that goes through what is of an expert. */
@@ -52,18 +53,31 @@ double awq_work_forward(const awq_model *model, int64_t tokens, int64_t length)
            mean_over_layers(&(layer_work){.model = model, .length = length}, forward_of);
 }
 
-/* Sum of in^power over what the scale groups read, and over what experts read of it by themselves;
- * for Gram matrices, by the tokens that do. */
+/* Sum of in^2 over what all tokens of the layer are measured by; of in^3 over that and over what
+ * experts read: a factor each. */
 static double inputs_of(const layer_work *work, const awq_layer_spec *layer)
 {
     double sum = 0, own = (double)layer->group[layer->half[AWQ_HALF_MLP].group].channels;
-    double of_experts =
-        work->power == 3 ? (double)layer->mlps.experts * own : (double)layer->mlps.active;
     for (int i = 0; i < layer->groups; i++) {
         double in = (double)layer->group[i].channels;
-        sum += in * in * (work->power == 3 ? in : share(layer, layer->group[i].expert));
+        if (work->power == 3) sum += in * in * in;
+        if (work->power == 2 && layer->group[i].expert < 0) sum += in * in;
     }
-    return sum + of_experts * own * own;
+    if (work->power == 3) sum += (double)layer->mlps.experts * own * own * own;
+    return sum;
+}
+
+/* The statistics of experts, of a token. */
+static double experts_of(const layer_work *work, const awq_layer_spec *layer)
+{
+    (void)work;
+    double sum = 0;
+    for (int i = 0; i < layer->mlps.count; i++) {
+        const awq_mlp_spec *mlp = &layer->mlps.mlp[i];
+        if (mlp->expert < 0) continue;
+        sum += awq_expert_statistics_flops(layer, mlp) * share(layer, mlp->expert);
+    }
+    return sum;
 }
 
 static double sum_inputs(const awq_model *model, int power)
@@ -74,6 +88,12 @@ static double sum_inputs(const awq_model *model, int power)
 double awq_work_gram(const awq_model *model, int64_t tokens)
 {
     return (double)tokens * sum_inputs(model, 2);
+}
+
+double awq_work_experts(const awq_model *model, int64_t tokens)
+{
+    enum { TIMES = 2 }; /* for the search, and to quantize */
+    return TIMES * (double)tokens * mean_over_layers(&(layer_work){.model = model}, experts_of);
 }
 
 static double candidates(const awq_recipe *recipe)

@@ -14,8 +14,11 @@
 
 /* Forward pass of `tokens` tokens in sequences of `length`: linears and causal attention. */
 double awq_work_forward(const awq_model *model, int64_t tokens, int64_t length);
-/* Gram updates of `tokens` tokens: one triangle each. */
+/* Gram updates of `tokens` tokens as they flow: one triangle each; those of experts are .. */
 double awq_work_gram(const awq_model *model, int64_t tokens);
+/* .. made when the layer is searched, and again when it is quantized, with what goes before them.
+ */
+double awq_work_experts(const awq_model *model, int64_t tokens);
 /* Search, clip and error feedback: one triangle per candidate and linear, and for feedback one more
  * and a factorization per scale group, whatever the tokens; the module objective runs candidates on
  * the `scored` tokens that it is measured on, in sequences of `length`. */

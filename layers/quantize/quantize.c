@@ -60,7 +60,8 @@ static awq_status take_steps(awq_quantizer *quantizer, awq_error *err)
     const awq_layer_spec *spec = quantizer->spec;
     if (awq_fold_check_begin(quantizer, quantizer->kept, err)) return err->status;
     for (int group = 0; group < spec->groups; group++)
-        if (awq_search_group(quantizer, group, err)) return err->status;
+        if (spec->group[group].expert < 0 && awq_search_group(quantizer, group, err))
+            return err->status; /* experts' are searched with the one that they read */
     tell_unseen(quantizer);
     if (awq_fold_plan(quantizer, err)) return err->status;
     for (int linear = 0; linear < spec->linears; linear++)

@@ -18,11 +18,12 @@ static const double damps[] = {0.01, 0.1, 1};
 enum { DAMPS = sizeof damps / sizeof *damps };
 
 /* The factor at the least damping that makes it; quantizer->damp is 0 where none does. */
-static awq_status factor_gram(awq_quantizer *quantizer, const float *gram, double in,
-                              awq_error *err)
+static awq_status factor_gram(awq_quantizer *quantizer, int linear, awq_error *err)
 {
+    const float *gram = awq_quantizer_gram(quantizer, linear);
+    double in = (double)quantizer->spec->linear[linear].in;
     bool positive = false;
-    quantizer->factored = gram;
+    quantizer->factored = awq_quantizer_measure(quantizer, linear);
     quantizer->damp = 0;
     for (int i = 0; i < DAMPS && !positive; i++) {
         if (quantizer->be->feedback_factor(quantizer->device, quantizer->factor, quantizer->order,
@@ -41,10 +42,10 @@ static awq_status feed_back(awq_quantizer *quantizer, int linear, awq_error *err
 {
     awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
     awq_grid grid = awq_quantizer_grid(quantizer, linear);
-    const float *gram = awq_statistics_gram(quantizer->statistics, linear);
+    awq_measure by = awq_quantizer_measure(quantizer, linear);
     if (awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err)) return err->status;
-    if (gram != quantizer->factored && factor_gram(quantizer, gram, (double)extent.in, err))
-        return err->status;
+    bool made = by.group == quantizer->factored.group && by.expert == quantizer->factored.expert;
+    if (!made && factor_gram(quantizer, linear, err)) return err->status;
     quantizer->out->record.linear[linear].damp = quantizer->damp;
     if (quantizer->damp == 0) return AWQ_OK;
     quantizer->be->feedback(quantizer->device, quantizer->codes, quantizer->d, quantizer->folded,
@@ -72,7 +73,7 @@ typedef struct linear_job {
 static awq_status measure(const linear_job *job, const void *d, double *sum, awq_error *err)
 {
     awq_quantizer *quantizer = job->quantizer;
-    if (quantizer->be->quadratic_form(quantizer->device, d, job->gram, job->extent, sum, err))
+    if (quantizer->be->quadratic_form(quantizer->device, d, job->gram, job->extent, 1, sum, err))
         return err->status;
     double flops = (double)awq_extent_elements(job->extent) * (double)job->extent.in;
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, flops, err);
@@ -197,11 +198,13 @@ static awq_status code(linear_job *job, awq_error *err)
 
 awq_status awq_quantize_linear(awq_quantizer *quantizer, int linear, awq_error *err)
 {
+    if (awq_quantizer_hold(quantizer, quantizer->spec->linear[linear].expert, err))
+        return err->status;
     linear_job job = {.quantizer = quantizer,
                       .linear = linear,
                       .extent = awq_linear_extent(&quantizer->spec->linear[linear]),
                       .grid = awq_quantizer_grid(quantizer, linear),
-                      .gram = awq_statistics_gram(quantizer->statistics, linear),
+                      .gram = awq_quantizer_gram(quantizer, linear),
                       .record = &quantizer->out->record.linear[linear],
                       .out = &quantizer->out->linear[linear]};
     void *weight = quantizer->decoder->weight[linear];

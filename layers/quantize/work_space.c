@@ -38,9 +38,11 @@ static extremes find_extremes(const awq_model *model, const awq_recipe *recipe)
     return most;
 }
 
-static void place(awq_arena *arena, const extremes *most, const awq_recipe *recipe,
+static void place(awq_arena *arena, const awq_model *model, const awq_recipe *recipe,
                   size_t compute_bytes, awq_quantizer *to)
 {
+    const extremes extreme = find_extremes(model, recipe), *most = &extreme;
+    to->d_elements = (int64_t)most->weights;
     to->d = awq_arena_take(arena, most->weights * compute_bytes);
     to->folded = awq_arena_take(arena, most->weights * sizeof *to->folded);
     to->codes = awq_arena_take(arena, most->weights);
@@ -52,24 +54,24 @@ static void place(awq_arena *arena, const extremes *most, const awq_recipe *reci
     to->excess_columns = awq_arena_take(arena, most->columns * sizeof *to->excess_columns);
     to->excess_rows = awq_arena_take(arena, most->rows * sizeof *to->excess_rows);
     to->sums = awq_arena_take(arena, most->columns * sizeof *to->sums);
+    awq_expert_statistics_place(arena, model, &to->own);
     if (recipe->rounding != AWQ_ROUNDING_FEEDBACK) return;
     to->factor = awq_arena_take(arena, most->columns * most->columns * sizeof *to->factor);
     to->order = awq_arena_take(arena, most->columns * sizeof *to->order);
 }
 
-static uint64_t work_bytes(const extremes *most, const awq_recipe *recipe, size_t compute_bytes)
+static uint64_t work_bytes(const awq_model *model, const awq_recipe *recipe, size_t compute_bytes)
 {
     awq_arena measure = {0};
     awq_quantizer quantizer;
-    place(&measure, most, recipe, compute_bytes, &quantizer);
+    place(&measure, model, recipe, compute_bytes, &quantizer);
     return measure.used;
 }
 
 uint64_t awq_quantize_bytes(const awq_model *model, const awq_recipe *recipe, int64_t kept,
                             int64_t rows, size_t compute_bytes)
 {
-    extremes most = find_extremes(model, recipe);
-    uint64_t bytes = work_bytes(&most, recipe, compute_bytes);
+    uint64_t bytes = work_bytes(model, recipe, compute_bytes);
     if (recipe->objective == AWQ_OBJECTIVE_MODULE)
         bytes += awq_module_loss_bytes(model, kept, rows, compute_bytes);
     return bytes;
@@ -151,42 +153,13 @@ static awq_status alloc_hosts(awq_quantizer *quantizer, awq_error *err)
     return awq_layer_record_shape(&out->record, quantizer->spec, err);
 }
 
-/* Of what experts read, in units of the mean expert's tokens: how much of the layer's Gram matrix
- * is added to each expert's own (layers/README.md). */
-static const float shared_share = 0.1f;
-
-/* An expert that saw few tokens, or none, is measured by what all tokens are like. */
-static awq_status shrink_experts(const awq_quantizer *quantizer, awq_error *err)
-{
-    const awq_mlps_spec *mlps = &quantizer->spec->mlps;
-    const awq_statistics *statistics = quantizer->statistics;
-    int group = quantizer->spec->half[AWQ_HALF_MLP].group;
-    int64_t channels = quantizer->spec->group[group].channels;
-    float *weight = awq_allocate((size_t)channels * sizeof *weight, "weights of rows", err);
-    if (!weight) return err->status;
-    for (int64_t i = 0; i < channels; i++)
-        weight[i] = shared_share * (float)mlps->active / (float)mlps->experts;
-    quantizer->be->upload(quantizer->device, quantizer->columns, weight,
-                          (size_t)channels * sizeof *weight);
-    free(weight);
-    for (int64_t expert = 0; expert < mlps->experts; expert++)
-        quantizer->be->scatter_add(quantizer->device, statistics->expert_gram[expert],
-                                   statistics->gram[group], NULL, quantizer->columns, channels,
-                                   channels);
-    return AWQ_OK;
-}
-
-static awq_status finish_statistics(const awq_quantizer *quantizer, awq_error *err)
+static void finish_statistics(const awq_quantizer *quantizer)
 {
     const awq_layer_spec *spec = quantizer->spec;
-    const awq_statistics *statistics = quantizer->statistics;
     for (int group = 0; group < spec->groups; group++)
-        quantizer->be->gram_finish(quantizer->device, statistics->gram[group],
-                                   spec->group[group].channels);
-    for (int64_t expert = 0; expert < spec->mlps.experts; expert++)
-        quantizer->be->gram_finish(quantizer->device, statistics->expert_gram[expert],
-                                   spec->group[spec->half[AWQ_HALF_MLP].group].channels);
-    return spec->mlps.experts ? shrink_experts(quantizer, err) : AWQ_OK;
+        if (spec->group[group].expert < 0)
+            quantizer->be->gram_finish(quantizer->device, quantizer->statistics->gram[group],
+                                       spec->group[group].channels);
 }
 
 awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err)
@@ -197,15 +170,16 @@ awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err)
     quantizer->be = be;
     quantizer->spec = quantizer->decoder->spec;
     quantizer->mark = awq_clock_seconds();
+    quantizer->held = AWQ_NOBODY;
+    quantizer->factored = (awq_measure){AWQ_NOBODY, AWQ_NOBODY};
     quantizer->clip.shape = recipe->clip_shape;
     if (check_request(quantizer, err) || alloc_hosts(quantizer, err) || alloc_codes(quantizer, err))
         return err->status;
-    extremes most = find_extremes(model, recipe);
-    uint64_t bytes = work_bytes(&most, recipe, be->compute_bytes);
+    uint64_t bytes = work_bytes(model, recipe, be->compute_bytes);
     if (be->alloc(quantizer->device, bytes, "quantizing a layer", &quantizer->arena, err))
         return err->status;
-    place(&(awq_arena){.base = quantizer->arena}, &most, recipe, be->compute_bytes, quantizer);
-    if (finish_statistics(quantizer, err)) return err->status;
+    place(&(awq_arena){.base = quantizer->arena}, model, recipe, be->compute_bytes, quantizer);
+    finish_statistics(quantizer);
     return recipe->objective == AWQ_OBJECTIVE_MODULE ? awq_module_loss_open(quantizer, err)
                                                      : AWQ_OK;
 }

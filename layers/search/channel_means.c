@@ -11,8 +11,8 @@ awq_status awq_mean_abs(awq_quantizer *quantizer, int group, float *mean_abs, aw
     size_t bytes = (size_t)channels * sizeof(double);
     double *sum = awq_allocate(bytes, "mean|x|", err);
     if (!sum) return err->status;
-    awq_status status = quantizer->be->download(quantizer->device, sum,
-                                                quantizer->statistics->abs_sum[group], bytes, err);
+    awq_status status = quantizer->be->download(
+        quantizer->device, sum, awq_quantizer_abs_sum(quantizer, group), bytes, err);
     int64_t tokens = awq_statistics_tokens(quantizer->statistics, group);
     for (int64_t i = 0; !status && i < channels; i++)
         mean_abs[i] = tokens ? (float)(sum[i] / (double)tokens) : 0;

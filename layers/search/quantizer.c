@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "layers/search/quantizer.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -11,6 +12,85 @@ awq_grid awq_quantizer_grid(const awq_quantizer *quantizer, int linear)
 {
     return awq_recipe_grid(quantizer->recipe, quantizer->model, quantizer->spec->linear[linear].in);
 }
+
+/* ---- what linears are measured by ---- */
+
+awq_measure awq_quantizer_measure(const awq_quantizer *quantizer, int linear)
+{
+    const awq_linear_spec *spec = &quantizer->spec->linear[linear];
+    return (awq_measure){spec->group, spec->expert};
+}
+
+static const awq_mlp_spec *mlp_of(const awq_layer_spec *spec, int expert)
+{
+    const awq_mlp_spec *mlp = spec->mlps.mlp;
+    while (mlp->expert != expert) mlp++;
+    return mlp;
+}
+
+/* Of what experts read, in units of the mean expert's tokens: how much of the layer's Gram matrix
+ * is added to each expert's own (layers/forward/README.md). */
+static const float shared_share = 0.1f;
+
+/* An expert that saw few tokens, or none, is measured by what all tokens are like. */
+static awq_status add_share(const awq_quantizer *quantizer, awq_error *err)
+{
+    const awq_mlps_spec *mlps = &quantizer->spec->mlps;
+    int group = quantizer->spec->half[AWQ_HALF_MLP].group;
+    int64_t channels = quantizer->spec->group[group].channels;
+    float *weight = awq_allocate((size_t)channels * sizeof *weight, "weights of rows", err);
+    if (!weight) return err->status;
+    for (int64_t i = 0; i < channels; i++)
+        weight[i] = shared_share * (float)mlps->active / (float)mlps->experts;
+    quantizer->be->upload(quantizer->device, quantizer->columns, weight,
+                          (size_t)channels * sizeof *weight);
+    free(weight);
+    quantizer->be->scatter_add(quantizer->device, quantizer->own.gram,
+                               quantizer->statistics->gram[group], NULL, quantizer->columns,
+                               channels, channels);
+    return AWQ_OK;
+}
+
+awq_status awq_quantizer_hold(awq_quantizer *quantizer, int expert, awq_error *err)
+{
+    const awq_layer_spec *spec = quantizer->spec;
+    if (expert == AWQ_NOBODY || expert == quantizer->held) return AWQ_OK;
+    const awq_mlp_spec *mlp = mlp_of(spec, expert);
+    int group = spec->half[AWQ_HALF_MLP].group;
+    quantizer->held = AWQ_NOBODY;
+    if (awq_expert_statistics_make(&(awq_forward){.device = quantizer->device,
+                                                  .model = quantizer->model,
+                                                  .decoder = quantizer->decoder,
+                                                  .scratch = quantizer->scratch,
+                                                  .statistics = quantizer->statistics},
+                                   mlp, &quantizer->own, err))
+        return err->status;
+    quantizer->be->gram_finish(quantizer->device, quantizer->own.gram, spec->group[group].channels);
+    quantizer->be->gram_finish(quantizer->device, quantizer->own.down_gram,
+                               spec->linear[mlp->down].in);
+    if (add_share(quantizer, err)) return err->status;
+    quantizer->held = expert;
+    int64_t tokens = awq_statistics_tokens(quantizer->statistics, spec->linear[mlp->down].group);
+    return awq_quantizer_step(quantizer, AWQ_PHASE_GRAM,
+                              (double)tokens * awq_expert_statistics_flops(spec, mlp), err);
+}
+
+const float *awq_quantizer_gram(const awq_quantizer *quantizer, int linear)
+{
+    const awq_linear_spec *spec = &quantizer->spec->linear[linear];
+    assert(spec->expert == AWQ_NOBODY || spec->expert == quantizer->held);
+    if (quantizer->spec->group[spec->group].expert >= 0) return quantizer->own.down_gram;
+    return spec->expert >= 0 ? quantizer->own.gram : quantizer->statistics->gram[spec->group];
+}
+
+const double *awq_quantizer_abs_sum(const awq_quantizer *quantizer, int group)
+{
+    int expert = quantizer->spec->group[group].expert;
+    assert(expert == AWQ_NOBODY || expert == quantizer->held);
+    return expert >= 0 ? quantizer->own.abs_sum : quantizer->statistics->abs_sum[group];
+}
+
+/* ---- what the steps share ---- */
 
 bool awq_is_clipped(const awq_quantizer *quantizer, int linear)
 {
@@ -75,27 +155,32 @@ void awq_trial_codes(awq_quantizer *quantizer, int linear, bool clipped, double 
              quantizer->columns, NULL, extent);
     if (clipped) {
         be->clip_search(quantizer->device, &quantizer->clip, quantizer->folded,
-                        awq_statistics_gram(quantizer->statistics, linear), quantizer->columns,
-                        extent, &grid);
+                        awq_quantizer_gram(quantizer, linear), quantizer->columns, extent, &grid);
         *flops += awq_clip_flops(quantizer->clip.shape, extent, &grid);
     }
     be->quantize(quantizer->device, quantizer->codes, quantizer->steps, quantizer->zeros,
                  quantizer->folded, clipped ? &quantizer->clip : NULL, extent, &grid);
 }
 
-void awq_trial_error(awq_quantizer *quantizer, int linear, bool clipped, double *flops)
+int awq_quantizer_trials(const awq_quantizer *quantizer, int linear)
+{
+    awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
+    return (int)(quantizer->d_elements / awq_extent_elements(extent));
+}
+
+void awq_trial_error(awq_quantizer *quantizer, int linear, bool clipped, void *d, double *flops)
 {
     const awq_backend *be = quantizer->be;
     awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
     awq_grid grid = awq_quantizer_grid(quantizer, linear);
     if (!clipped) { /* the same in one pass */
-        be->rounding_error(quantizer->device, quantizer->d, quantizer->decoder->weight[linear],
+        be->rounding_error(quantizer->device, d, quantizer->decoder->weight[linear],
                            quantizer->columns, extent, &grid);
         return;
     }
     awq_trial_codes(quantizer, linear, true, flops);
-    be->coded_error(quantizer->device, quantizer->d, quantizer->folded, quantizer->codes,
-                    quantizer->steps, quantizer->zeros, quantizer->columns, extent, &grid);
+    be->coded_error(quantizer->device, d, quantizer->folded, quantizer->codes, quantizer->steps,
+                    quantizer->zeros, quantizer->columns, extent, &grid);
 }
 
 /* ---- whose fault it is that a squared error is not a finite number ---- */

@@ -5,6 +5,7 @@
 #ifndef AWQ_LAYERS_SEARCH_QUANTIZER_H
 #define AWQ_LAYERS_SEARCH_QUANTIZER_H
 
+#include "layers/forward/expert_statistics.h"
 #include "layers/forward/scratch.h"
 #include "layers/search/result.h"
 
@@ -23,6 +24,14 @@ typedef struct awq_module_loss {
     void **weight;       /* [linears], owned: decoder.weight */
 } awq_module_loss;
 
+enum { AWQ_NOBODY = -1 };
+
+/* What a linear is measured by: the input of its group, of all tokens that see the group, or, where
+ * an expert reads what is of all tokens, of those that went to it. */
+typedef struct awq_measure {
+    int group, expert; /* AWQ_NOBODY: nothing; all tokens of the layer */
+} awq_measure;
+
 typedef struct awq_quantizer {
     awq_device *device;
     const awq_backend *be;
@@ -39,7 +48,8 @@ typedef struct awq_quantizer {
 
     /* Device work space, for the largest linear. */
     void *arena;
-    void *d;                             /* compute type [out, in] */
+    void *d;                             /* compute type [out, in]; of small ones several .. */
+    int64_t d_elements;                  /* .. as many as this is */
     float *folded;                       /* [out, in] */
     uint8_t *codes;                      /* [out, in] */
     uint8_t *zeros;                      /* [out, groups] */
@@ -52,8 +62,11 @@ typedef struct awq_quantizer {
     float *factor;                       /* error feedback: [in, in], of `factored`; NULL without */
     int32_t *order;                      /* likewise: [in] */
 
-    const float *factored; /* the Gram matrix that factor and order are of; NULL: none yet */
-    double damp;           /* that the factor took; 0: there is none of it */
+    awq_expert_statistics own; /* of expert `held`, finished; nothing in a dense model */
+    int held;                  /* AWQ_NOBODY: none yet */
+
+    awq_measure factored; /* what factor and order are of */
+    double damp;          /* that the factor took; 0: there is none of it */
 
     awq_module_loss module; /* closed without the module objective */
 
@@ -74,6 +87,13 @@ awq_status awq_quantizer_step(awq_quantizer *quantizer, awq_phase phase, double 
                               awq_error *err);
 /* The grid of a linear: group size -1 resolved. */
 awq_grid awq_quantizer_grid(const awq_quantizer *quantizer, int linear);
+awq_measure awq_quantizer_measure(const awq_quantizer *quantizer, int linear);
+/* Makes the statistics of an expert (AWQ_NOBODY: nothing to do), until those of another are asked
+ * for: from the layer's weights, so before any of the expert's own is changed. */
+awq_status awq_quantizer_hold(awq_quantizer *quantizer, int expert, awq_error *err);
+/* The Gram matrix that a linear is measured by, and a group's sum|x|: an expert's is held. */
+const float *awq_quantizer_gram(const awq_quantizer *quantizer, int linear);
+const double *awq_quantizer_abs_sum(const awq_quantizer *quantizer, int group);
 /* Whether a clip is searched for this linear. */
 bool awq_is_clipped(const awq_quantizer *quantizer, int linear);
 /* Floating-point operations of a clip search. */
@@ -97,7 +117,10 @@ void *awq_allocate(size_t bytes, const char *what, awq_error *err);
  * leaves (docs/awq.md 2.8). Adds what is executed to *flops. */
 void awq_trial_codes(awq_quantizer *quantizer, int linear, bool clipped, double *flops);
 
-/* quantizer->d = W - Q(W s) / s, likewise. */
-void awq_trial_error(awq_quantizer *quantizer, int linear, bool clipped, double *flops);
+/* How many errors of a linear `d` has room for: a matter of shapes alone. */
+int awq_quantizer_trials(const awq_quantizer *quantizer, int linear);
+
+/* d [out, in] = W - Q(W s) / s, likewise. */
+void awq_trial_error(awq_quantizer *quantizer, int linear, bool clipped, void *d, double *flops);
 
 #endif

@@ -2,9 +2,15 @@
  * layers/search/search.c - choose the scales of one group (docs/awq.md 2.3, 2.5): for each
  * candidate, the exact output error of all consumers over the calibration tokens, from their
  * input's Gram matrix. Strictly smaller wins, so ties go to the smaller alpha and NaN never wins.
- * Alphas between two of the grid (--refine) are candidates like the others, tried last. */
+ * Alphas between two of the grid (--refine) are candidates like the others, tried last.
+ *
+ * Consumer after consumer goes through all candidates, as many at a time as fit the work space; the
+ * errors of all are kept, and added up at the end in the consumers' order. So what one expert is
+ * measured by is made once for all its consumers and candidates, and the scales of its own down are
+ * searched while that is there. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "io/core/log.h"
 #include "layers/forward/extent.h"
@@ -21,10 +27,13 @@ typedef struct group_search {
     awq_group_record *record;
     awq_candidate *candidates;
     int count;        /* of them, tried or to be tried */
+    int most;         /* that there may be */
     bool module;      /* candidates are scored by a module's output */
     bool joint;       /* consumers are clipped in each candidate */
     float *m, *w, *s; /* [free channels]; w NULL without duo */
     double *raw;      /* likewise: work space */
+    float *scales;    /* [most, channels] of the candidates */
+    double *errors;   /* [readers, most] sums of squares; of what is kept in full precision 0 */
 } group_search;
 
 /* No one can absorb scales, or all that read the input are kept in full precision, or no
@@ -78,9 +87,9 @@ static awq_status prepare(group_search *search, awq_error *err)
 {
     const awq_recipe *recipe = search->quantizer->recipe;
     int64_t channels = search->group->channels;
-    size_t most = AWQ_MAX_CANDIDATES + (size_t)recipe->refine;
+    size_t listed = AWQ_MAX_CANDIDATES + (size_t)recipe->refine;
     search->joint = recipe->clip == AWQ_CLIP_JOINT;
-    search->candidates = awq_allocate(most * sizeof *search->candidates, "the candidates", err);
+    search->candidates = awq_allocate(listed * sizeof *search->candidates, "the candidates", err);
     if (!search->candidates) return err->status;
     bool skipped = is_skipped(search);
     search->module = recipe->objective == AWQ_OBJECTIVE_MODULE && !skipped &&
@@ -88,91 +97,136 @@ static awq_status prepare(group_search *search, awq_error *err)
     /* what is skipped is rounded plainly, for its loss */
     search->count = awq_candidates_list(skipped ? 0 : (int)recipe->alpha_steps,
                                         skipped ? AWQ_DUO_OFF : recipe->duo, search->candidates);
-    if (allocate_record(search->record, channels, search->count + recipe->refine, err))
-        return err->status;
+    search->most = search->count + (int)recipe->refine;
+    size_t most = (size_t)search->most, readers = (size_t)search->group->count;
+    if (allocate_record(search->record, channels, search->most, err) ||
+        !(search->scales = awq_allocate(most * (size_t)channels * sizeof(float), "scales", err)) ||
+        !(search->errors = calloc(most * readers, sizeof(double))))
+        return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the losses of candidates");
     if (load_means(search, err)) return err->status;
     return search->module ? awq_module_loss_begin(search->quantizer, search->index, err) : AWQ_OK;
 }
 
-/* The candidate's scales, to record->scales and the device. */
-static void set_scales(group_search *search, int candidate)
+/* ---- losses ---- */
+
+static void make_scales(group_search *search, int candidate)
 {
-    awq_quantizer *quantizer = search->quantizer;
+    int64_t channels = search->group->channels;
+    float *scales = search->scales + candidate * channels;
     awq_candidate_scales(&search->candidates[candidate], search->m, search->w,
                          awq_free_channels(search->group), search->raw, search->s);
-    awq_group_record *record = search->record;
-    for (int64_t i = 0; i < record->channels; i++)
-        record->scales[i] = search->s[awq_free_channel(search->group, i)];
-    quantizer->be->upload(quantizer->device, quantizer->columns, record->scales,
-                          (size_t)record->channels * sizeof *record->scales);
+    for (int64_t i = 0; i < channels; i++)
+        scales[i] = search->s[awq_free_channel(search->group, i)];
 }
 
-/* trace(D G D^T) of one consumer at the scales on the device. */
-static awq_status consumer_error(group_search *search, int linear, bool clipped, double *error,
-                                 awq_error *err)
+/* The candidate's scales to the device, and, with a record, there. */
+static void set_scales(const group_search *search, int candidate, awq_group_record *record)
+{
+    int64_t channels = search->group->channels;
+    size_t bytes = (size_t)channels * sizeof *search->scales;
+    const float *scales = search->scales + candidate * channels;
+    awq_quantizer *quantizer = search->quantizer;
+    quantizer->be->upload(quantizer->device, quantizer->columns, scales, bytes);
+    if (record) memcpy(record->scales, scales, bytes);
+}
+
+/* errors [count] = trace(D G D^T) of a consumer at the scales of as many candidates from `first`
+ * on, whose D fit the work space together. */
+static awq_status measure_some(group_search *search, int linear, bool clipped, int first, int count,
+                               double *errors, awq_error *err)
 {
     awq_quantizer *quantizer = search->quantizer;
     awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
-    double flops = (double)awq_extent_elements(extent) * (double)extent.in;
-    awq_trial_error(quantizer, linear, clipped, &flops);
-    const float *gram = awq_statistics_gram(quantizer->statistics, linear);
-    if (quantizer->be->quadratic_form(quantizer->device, quantizer->d, gram, extent, error, err))
+    size_t bytes = (size_t)awq_extent_elements(extent) * quantizer->be->compute_bytes;
+    double flops = (double)count * (double)awq_extent_elements(extent) * (double)extent.in;
+    for (int i = 0; i < count; i++) {
+        set_scales(search, first + i, NULL);
+        awq_trial_error(quantizer, linear, clipped, (char *)quantizer->d + (size_t)i * bytes,
+                        &flops);
+    }
+    const float *gram = awq_quantizer_gram(quantizer, linear);
+    if (quantizer->be->quadratic_form(quantizer->device, quantizer->d, gram, extent, count, errors,
+                                      err))
         return err->status;
     return awq_quantizer_step(quantizer, AWQ_PHASE_SEARCH, flops, err);
 }
 
-/* Mean squared error of an output, from the sum of the consumers' squared errors. */
-static double mean_error(const group_search *search, double sum)
+/* Plain rounding of a consumer: what the record compares with, and the proof that weights and
+ * activations are sound. */
+static awq_status measure_rounding(group_search *search, int linear, awq_error *err)
+{
+    double *error = &search->quantizer->out->record.linear[linear].loss_rounding;
+    if (measure_some(search, linear, false, 0, 1, error, err)) return err->status;
+    return isfinite(*error) ? AWQ_OK : awq_blame_nonfinite(search->quantizer, linear, err);
+}
+
+/* The errors of a reader at the candidates from `first` to `end`. */
+static awq_status measure_reader(group_search *search, int reader, int first, int end,
+                                 awq_error *err)
+{
+    awq_quantizer *quantizer = search->quantizer;
+    int linear = awq_group_reader(quantizer->spec, search->group, reader);
+    double *errors = search->errors + (int64_t)reader * search->most;
+    bool clipped = search->joint && awq_is_clipped(quantizer, linear);
+    if (awq_quantizer_keeps(quantizer, linear)) return AWQ_OK;
+    if (!first && measure_rounding(search, linear, err)) return err->status;
+    if (search->module) return AWQ_OK;
+    if (!first && !clipped) /* the identity is plain rounding */
+        errors[first++] = quantizer->out->record.linear[linear].loss_rounding;
+    int room = awq_quantizer_trials(quantizer, linear);
+    for (int count; first < end; first += count) {
+        count = end - first < room ? end - first : room;
+        if (measure_some(search, linear, clipped, first, count, errors + first, err))
+            return err->status;
+    }
+    return AWQ_OK;
+}
+
+/* The group of an expert's down, while the expert is held. */
+static awq_status search_down(group_search *search, int expert, awq_error *err)
+{
+    const awq_layer_spec *spec = search->quantizer->spec;
+    for (int i = 0; i < spec->mlps.count; i++)
+        if (spec->mlps.mlp[i].expert == expert)
+            return awq_search_group(search->quantizer, spec->linear[spec->mlps.mlp[i].down].group,
+                                    err);
+    return AWQ_OK;
+}
+
+/* All readers, those of an expert in a row: linears are in that order. The first time round, the
+ * experts' own groups are searched along. */
+static awq_status measure_readers(group_search *search, int first, int end, awq_error *err)
+{
+    awq_quantizer *quantizer = search->quantizer;
+    const awq_layer_spec *spec = quantizer->spec;
+    int held = AWQ_NOBODY;
+    for (int i = 0; i < search->group->count; i++) {
+        int expert = spec->linear[awq_group_reader(spec, search->group, i)].expert;
+        if (awq_quantizer_hold(quantizer, expert, err)) return err->status;
+        bool entered = expert != held && search->group->expert == AWQ_NOBODY;
+        held = expert;
+        if (!first && entered && search_down(search, expert, err)) return err->status;
+        if (measure_reader(search, i, first, end, err)) return err->status;
+    }
+    return AWQ_OK;
+}
+
+/* Mean squared error of an output. */
+static double linear_loss(const group_search *search, int candidate)
 {
     const awq_layer_spec *spec = search->quantizer->spec;
     int64_t outputs = 0;
-    for (int i = 0; i < search->group->count; i++)
+    double sum = 0;
+    for (int i = 0; i < search->group->count; i++) {
         outputs += spec->linear[awq_group_reader(spec, search->group, i)].out;
+        sum += search->errors[(int64_t)i * search->most + candidate];
+    }
     return search->tokens ? sum / ((double)search->tokens * (double)outputs) : 0;
 }
 
-/* Plain rounding of each consumer: what the record compares with, and the proof that weights and
- * activations are sound. The identity's scales are on the device. */
-static awq_status measure_rounding(group_search *search, double *loss, awq_error *err)
+static awq_status module_loss(group_search *search, int candidate, double *loss, awq_error *err)
 {
-    awq_quantizer *quantizer = search->quantizer;
-    double sum = 0;
-    for (int i = 0; i < search->group->count; i++) {
-        int linear = awq_group_reader(quantizer->spec, search->group, i);
-        double error;
-        if (awq_quantizer_keeps(quantizer, linear)) continue;
-        if (consumer_error(search, linear, false, &error, err)) return err->status;
-        if (!isfinite(error)) return awq_blame_nonfinite(quantizer, linear, err);
-        quantizer->out->record.linear[linear].loss_rounding = error;
-        sum += error;
-    }
-    *loss = mean_error(search, sum);
-    return AWQ_OK;
-}
-
-/* The linear objective at the scales on the device. */
-static awq_status measure_linears(group_search *search, double *loss, awq_error *err)
-{
-    awq_quantizer *quantizer = search->quantizer;
-    double sum = 0;
-    for (int i = 0; i < search->group->count; i++) {
-        int linear = awq_group_reader(quantizer->spec, search->group, i);
-        bool clipped = search->joint && awq_is_clipped(quantizer, linear);
-        double error;
-        if (awq_quantizer_keeps(quantizer, linear)) continue;
-        if (consumer_error(search, linear, clipped, &error, err)) return err->status;
-        sum += error;
-    }
-    *loss = mean_error(search, sum);
-    return AWQ_OK;
-}
-
-/* The objective at the candidate's scales, which are on the device. */
-static awq_status measure_loss(group_search *search, int candidate, double *loss, awq_error *err)
-{
-    if (candidate == 0 && measure_rounding(search, loss, err)) return err->status;
-    if (!search->module && candidate == 0 && !search->joint) return AWQ_OK; /* plain rounding */
-    if (!search->module) return measure_linears(search, loss, err);
+    set_scales(search, candidate, search->record);
     if (awq_module_loss_measure(search->quantizer, search->index, search->joint, loss, err))
         return err->status;
     if (candidate > 0 || isfinite(*loss)) return AWQ_OK;
@@ -182,17 +236,22 @@ static awq_status measure_loss(group_search *search, int candidate, double *loss
                     search->record->name);
 }
 
-static awq_status try_candidate(group_search *search, int candidate, awq_error *err)
+/* The candidates from `first` to `end`, into the record. */
+static awq_status try_candidates(group_search *search, int first, int end, awq_error *err)
 {
     awq_group_record *record = search->record;
-    double loss;
-    set_scales(search, candidate);
-    if (measure_loss(search, candidate, &loss, err)) return err->status;
-    record->alpha[candidate] = search->candidates[candidate].alpha;
-    record->duo[candidate] = search->candidates[candidate].duo;
-    record->loss[candidate] = loss;
+    for (int i = first; i < end; i++) make_scales(search, i);
+    if (measure_readers(search, first, end, err)) return err->status;
+    for (int i = first; i < end; i++) {
+        record->alpha[i] = search->candidates[i].alpha;
+        record->duo[i] = search->candidates[i].duo;
+        record->loss[i] = linear_loss(search, i);
+        if (search->module && module_loss(search, i, &record->loss[i], err)) return err->status;
+    }
     return AWQ_OK;
 }
+
+/* ---- the choice ---- */
 
 /* -1: no loss is finite. */
 static int choose(const double *loss, int count)
@@ -230,7 +289,7 @@ static awq_status refine_alpha(group_search *search, awq_error *err)
     awq_refine refine = awq_refine_between(found->alpha, search->candidates[neighbour].alpha);
     for (int i = 0; i < search->quantizer->recipe->refine; i++) {
         search->candidates[search->count] = (awq_candidate){awq_refine_next(&refine), found->duo};
-        if (try_candidate(search, search->count, err)) return err->status;
+        if (try_candidates(search, search->count, search->count + 1, err)) return err->status;
         awq_refine_tell(&refine, search->record->loss[search->count++]);
     }
     return AWQ_OK;
@@ -240,9 +299,8 @@ static awq_status run(group_search *search, awq_error *err)
 {
     awq_group_record *record = search->record;
     if (prepare(search, err)) return err->status;
-    for (int i = 0; i < search->count; i++)
-        if (try_candidate(search, i, err)) return err->status;
-    if (refine_alpha(search, err)) return err->status;
+    if (try_candidates(search, 0, search->count, err) || refine_alpha(search, err))
+        return err->status;
     bool skipped = is_skipped(search);
     int chosen = choose(record->loss, search->count);
     record->candidates = skipped ? 0 : search->count;
@@ -251,7 +309,7 @@ static awq_status run(group_search *search, awq_error *err)
         AWQ_LOG(AWQ_LOG_INFO, "no candidate is finite, identity kept",
                 AWQ_WHOLE("layer", search->quantizer->decoder->index),
                 AWQ_TEXT("group", record->name));
-    set_scales(search, chosen < 0 ? 0 : chosen);
+    set_scales(search, chosen < 0 ? 0 : chosen, record);
     return AWQ_OK;
 }
 
@@ -269,5 +327,7 @@ awq_status awq_search_group(awq_quantizer *quantizer, int group, awq_error *err)
     free(search.w);
     free(search.s);
     free(search.raw);
+    free(search.scales);
+    free(search.errors);
     return status;
 }

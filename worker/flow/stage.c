@@ -9,6 +9,7 @@
 #include "layers/quantize/quantize.h"
 #include "worker/flow/hidden.h"
 #include "worker/flow/reader.h"
+#include "worker/needs.h"
 #include "worker/results/check_layer.h"
 #include "worker/results/publisher.h"
 #include "worker/results/when.h"
@@ -65,12 +66,31 @@ static awq_status prepare_tile(stage_run *run, awq_error *err)
                                        (void **)&run->mask, err);
 }
 
-static awq_status prepare(stage_run *run, const bool *done, awq_error *err)
+/* Statistics of the layers that are searched. What experts read is in memory as far as the plan has
+ * counted it there, and in the run directory beyond. */
+static awq_status prepare_statistics(stage_run *run, awq_error *err)
 {
     const awq_told *told = run->told;
     const awq_model *model = awq_worker_model(run->worker, 0);
-    size_t count = (size_t)run->stage->count;
     size_t kept = (size_t)(told->kept_sequences * told->tokens.length * told->hidden);
+    int64_t in_memory = awq_needs_inputs_layers(&told->job.options, model, &told->tokens,
+                                                run->device->backend->compute_bytes);
+    for (stage_layer *layer = run->layers; layer < run->layers + run->stage->count; layer++) {
+        awq_routed_room room = {.rows = told->tokens.sequences * told->tokens.length};
+        if (!layer->searched) continue;
+        bool sparse = awq_model_layer(model, layer->index)->mlps.experts;
+        if (sparse && in_memory-- <= 0) room.directory = told->job.run_directory;
+        if (alloc_floats(run, kept * sizeof(float), "kept hidden states", &layer->kept, err))
+            return err->status;
+        if (awq_statistics_init(run->device, model, layer->index, &room, &layer->statistics, err))
+            return awq_error_wrap(err, "layer %lld", (long long)layer->index);
+    }
+    return AWQ_OK;
+}
+
+static awq_status prepare(stage_run *run, const bool *done, awq_error *err)
+{
+    size_t count = (size_t)run->stage->count;
     run->layers = calloc(count, sizeof *run->layers);
     if (!run->layers)
         return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a stage of %zu layers", count);
@@ -79,14 +99,7 @@ static awq_status prepare(stage_run *run, const bool *done, awq_error *err)
         run->layers[i].searched = run->worker->purpose->gathers && !done[run->layers[i].index];
     }
     if (awq_worker_check(run->worker, err) || prepare_tile(run, err)) return err->status;
-    for (stage_layer *layer = run->layers; layer < run->layers + count; layer++) {
-        if (!layer->searched) continue;
-        if (alloc_floats(run, kept * sizeof(float), "kept hidden states", &layer->kept, err))
-            return err->status;
-        if (awq_statistics_init(run->device, model, layer->index, &layer->statistics, err))
-            return awq_error_wrap(err, "layer %lld", (long long)layer->index);
-    }
-    return AWQ_OK;
+    return prepare_statistics(run, err);
 }
 
 static void release(stage_run *run)
@@ -236,6 +249,7 @@ static bool watch_step(void *context, awq_phase phase, double flops)
     awq_worker *worker = watched->run->worker;
     awq_layer_when *when = &watched->layer->when;
     awq_worker_progress(worker, watched->run->index, watched->layer->index, -1, phase, flops);
+    if (phase == AWQ_PHASE_GRAM) return awq_lanes_order(worker->lanes) != AWQ_STOP; /* in both */
     if (phase == AWQ_PHASE_SEARCH) {
         awq_span_end(when, AWQ_SPAN_SEARCH);
     } else { /* clip and pack take turns, linear by linear, once the search is over */

@@ -242,7 +242,9 @@ static int64_t stage_layers(int64_t layers, int workers, int64_t wanted, uint64_
 {
     awq_error err;
     int64_t out = -1;
-    must(awq_plan_stage_layers(layers, workers, wanted, budget, 100, 50, &out, &err));
+    must(awq_plan_stage_layers(
+        layers, workers, wanted,
+        &(awq_hello){.budget_bytes = budget, .layer_bytes = 100, .fixed_bytes = 50}, &out, &err));
     return out;
 }
 
@@ -293,19 +295,51 @@ static void a_layer_that_does_not_fit_says_what_to_do(void **state)
     (void)state;
     awq_error err;
     int64_t out = -1;
-    assert_int_equal(awq_plan_stage_layers(80, 8, 0, 2000000000, 1500000000, 600000000, &out, &err),
-                     AWQ_ERR_MEMORY);
+    awq_hello needs = {
+        .budget_bytes = 2000000000, .layer_bytes = 1500000000, .fixed_bytes = 600000000};
+    assert_int_equal(awq_plan_stage_layers(80, 8, 0, &needs, &out, &err), AWQ_ERR_MEMORY);
     assert_int_equal(out, -1);
     assert_contains(err.text, "one decoder layer needs 2.10 GB");
     assert_contains(err.text, "may use 2.00 GB");
     assert_contains(err.text, "lower --tile-tokens, raise --device-memory");
-    assert_int_equal(awq_plan_stage_layers(80, 8, 4, 600, 100, 600, &out, &err), AWQ_ERR_MEMORY);
+    needs = (awq_hello){.budget_bytes = 600, .layer_bytes = 100, .fixed_bytes = 600};
+    assert_int_equal(awq_plan_stage_layers(80, 8, 4, &needs, &out, &err), AWQ_ERR_MEMORY);
+    needs = (awq_hello){.budget_bytes = 180,
+                        .layer_bytes = 100,
+                        .fixed_bytes = 50,
+                        .inputs_bytes = 40,
+                        .inputs_layers = 1};
+    assert_int_equal(awq_plan_stage_layers(80, 8, 4, &needs, &out, &err), AWQ_ERR_MEMORY);
+    assert_contains(err.text, "or --inputs-memory");
+}
+
+/* What experts read is in memory for the first layers of a stage, in files for the others. */
+static void inputs_of_experts_count_where_they_are(void **state)
+{
+    (void)state;
+    awq_hello needs = {
+        .fixed_bytes = 50, .layer_bytes = 100, .inputs_bytes = 40, .inputs_layers = 3};
+    assert_int_equal(awq_plan_stage_bytes(&needs, 2), 50 + 2 * 140);
+    assert_int_equal(awq_plan_stage_bytes(&needs, 5), 50 + 5 * 100 + 3 * 40);
+    assert_int_equal(awq_plan_host_bytes(&needs, 5), 0);
+    assert_int_equal(awq_plan_file_bytes(&needs, 3), 0);
+    assert_int_equal(awq_plan_file_bytes(&needs, 5), 2 * 40);
+    needs.host_bytes = 7; /* beside a GPU */
+    assert_int_equal(awq_plan_stage_bytes(&needs, 5), 50 + 5 * 100);
+    assert_int_equal(awq_plan_host_bytes(&needs, 5), 7 + 3 * 40);
+    awq_error err;
+    int64_t out;
+    needs.host_bytes = 0;
+    needs.budget_bytes = 50 + 4 * 100 + 3 * 40;
+    must(awq_plan_stage_layers(80, 8, 0, &needs, &out, &err));
+    assert_int_equal(out, 4);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_undone_layer_is_in_one_stage),
+        cmocka_unit_test(inputs_of_experts_count_where_they_are),
         cmocka_unit_test(stages_are_in_order_and_never_too_large),
         cmocka_unit_test(the_input_of_every_stage_exists),
         cmocka_unit_test(nothing_is_run_that_no_undone_layer_needs),

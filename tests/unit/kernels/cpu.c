@@ -79,13 +79,13 @@ static void search_verbs(outputs *o, const float *x, const float *w, double *sum
     be->gram_finish(device, gram, IN);
     be->rounding_error(device, d, weight, scales, extent, &grid);
     o->error = fetch_compute(d, OUT * IN);
-    must(be->quadratic_form(device, d, gram, extent, &sums[0], &err));
+    must(be->quadratic_form(device, d, gram, extent, 1, &sums[0], &err));
     must(be->squared_error(device, weight, d, NULL, OUT, IN, &sums[3], &err));
     be->fold(device, folded, weight, scales, NULL, extent);
     be->clip_search(device, &clip, folded, gram, scales, extent, &grid);
     be->quantize(device, codes, steps, zeros, folded, &clip, extent, &grid);
     be->coded_error(device, d, folded, codes, steps, zeros, scales, extent, &grid);
-    must(be->quadratic_form(device, d, gram, extent, &sums[1], &err));
+    must(be->quadratic_form(device, d, gram, extent, 1, &sums[1], &err));
     float *factor = device_array(IN * IN * 4);
     int32_t *order = device_array(IN * 4);
     bool positive;

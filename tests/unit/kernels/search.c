@@ -88,7 +88,7 @@ static void check_quadratic_form(awq_extent extent)
         reference += form(row, gram, extent.in);
     }
     must(be->quadratic_form(device, device_compute(d, count),
-                            device_floats(gram, extent.in * extent.in), extent, &sum, &err));
+                            device_floats(gram, extent.in * extent.in), extent, 1, &sum, &err));
     double tolerance = under_test.compute == AWQ_F32 ? 1e-5 : 1e-3;
     if (!(fabs(sum / reference - 1) < tolerance))
         fail_msg("quadratic form is %.12g, should be %.12g", sum, reference);
@@ -107,6 +107,30 @@ static void quadratic_form_works_across_blocks(void **state)
     (void)state;
     check_quadratic_form((awq_extent){519, 328});
     check_quadratic_form((awq_extent){8, 1040});
+}
+
+/* Several at once, of more rows than a block has: each has the sum that it has by itself. */
+static void quadratic_forms_of_several_are_each_its_own(void **state)
+{
+    (void)state;
+    awq_error err;
+    enum { COUNT = 5 };
+    const awq_extent extent = {530, 264};
+    int64_t each = extent.out * extent.in;
+    double sums[COUNT], alone;
+    float *d = host_activations(COUNT * each, 0.1f);
+    float *gram = device_floats(random_gram(extent.in), extent.in * extent.in);
+    for (int64_t i = 2 * each; i < 3 * each; i++) d[i] = 0;
+    d[3 * each + 7] = NAN;
+    void *all = device_compute(d, COUNT * each);
+    must(be->quadratic_form(device, all, gram, extent, COUNT, sums, &err));
+    for (int i = 0; i < COUNT; i++) {
+        must(be->quadratic_form(device, (char *)all + compute_bytes(i * each), gram, extent, 1,
+                                &alone, &err));
+        assert_true(isnan(alone) == (i == 3) && isnan(sums[i]) == (i == 3));
+        if (i != 3) assert_true(fabs(sums[i] - alone) <= 1e-6 * alone);
+    }
+    assert_true(sums[2] == 0);
 }
 
 /* Channels whose activations are 2^-12 to 2^12 of the others', as outliers are, and errors that are
@@ -130,7 +154,7 @@ static void check_uneven_form(float size)
         for (int c = 0; c < COLS; c++) row[c] = (double)kept[r * COLS + c];
         reference += form(row, gram, COLS);
     }
-    must(be->quadratic_form(device, on_device, device_floats(gram, COLS * COLS), extent, &sum,
+    must(be->quadratic_form(device, on_device, device_floats(gram, COLS * COLS), extent, 1, &sum,
                             &err));
     double tolerance = under_test.compute == AWQ_F32 ? 1e-5 : 1e-3;
     if (!(fabs(sum / reference - 1) < tolerance))
@@ -157,15 +181,15 @@ static void quadratic_form_passes_nan_and_infinity(void **state)
     for (int64_t i = 0; i < 9 * in; i++) d[i] += 1.5f; /* no zeros to hide behind */
     float *good = device_floats(gram, in * in);
     d[8 * in + 599] = NAN;
-    must(be->quadratic_form(device, device_compute(d, 9 * in), good, extent, &sum, &err));
+    must(be->quadratic_form(device, device_compute(d, 9 * in), good, extent, 1, &sum, &err));
     assert_true(isnan(sum));
     d[8 * in + 599] = INFINITY;
-    must(be->quadratic_form(device, device_compute(d, 9 * in), good, extent, &sum, &err));
+    must(be->quadratic_form(device, device_compute(d, 9 * in), good, extent, 1, &sum, &err));
     assert_false(isfinite(sum));
     d[8 * in + 599] = 1;
     gram[2 * in + 599] = gram[599 * in + 2] = NAN;
     must(be->quadratic_form(device, device_compute(d, 9 * in), device_floats(gram, in * in), extent,
-                            &sum, &err));
+                            1, &sum, &err));
     assert_true(isnan(sum));
 }
 
@@ -281,6 +305,7 @@ int main(void)
         cmocka_unit_test(rounding_error_shows_nan_of_either_sign),
         cmocka_unit_test(quadratic_form_is_the_trace),
         cmocka_unit_test(quadratic_form_works_across_blocks),
+        cmocka_unit_test(quadratic_forms_of_several_are_each_its_own),
         cmocka_unit_test(quadratic_form_takes_uneven_channels),
         cmocka_unit_test(quadratic_form_passes_nan_and_infinity),
         cmocka_unit_test(squared_error_sums_the_rows_that_count),

@@ -88,11 +88,15 @@ static void experts_count_for_the_tokens_that_they_get(void **state)
     awq_model made = mixture("0"), sparse_made = mixture("");
     double dense = 4608, sparse = 2 * (768 + 64 + 2 * 384 + 1536 + 16);
     expect(awq_work_forward(&made, 1, 4), (dense + sparse) / 2 + 128);
-    /* 8^2 for half of four downs, 32^2 for the shared one, 16^2 for two experts' gate and up */
-    double gram = 3 * 256 + 2 * 64 + 1024 + 2 * 256;
-    expect(awq_work_gram(&made, 28), 28 * (3 * 256 + 1024 + gram) / 2);
+    /* 16^2 three times, 32^2 for a dense down and for the shared one's */
+    expect(awq_work_gram(&made, 28), 28 * (3 * 256 + 1024));
     expect(awq_work_forward(&sparse_made, 1, 4), sparse + 128);
-    expect(awq_work_gram(&sparse_made, 28), 28 * gram);
+    expect(awq_work_gram(&sparse_made, 28), 28 * (3 * 256 + 1024));
+    /* twice, of two experts: 16^2 for gate and up, which are run for 8^2 of the down */
+    double experts = 2 * 2 * (256 + 64 + 2 * 256);
+    expect(awq_work_experts(&made, 28), 28 * experts / 2);
+    expect(awq_work_experts(&sparse_made, 28), 28 * experts);
+    expect(awq_work_experts(&model, 28), 0);
     awq_model_release(&made);
     awq_model_release(&sparse_made);
 }

@@ -138,7 +138,8 @@ void demo_calibrate(demo *d, demo_calibration *c)
     for (int layer = 0; layer <= DEMO_LAYERS; layer++)
         c->boundary[layer] = allocate(d, DEMO_TILE * d->length * d->model->hidden);
     for (int layer = 0; layer < DEMO_LAYERS; layer++)
-        must(awq_statistics_init(d->device, d->model, layer, &c->statistics[layer], &err));
+        must(awq_statistics_init(d->device, d->model, layer, &(awq_routed_room){0},
+                                 &c->statistics[layer], &err));
     for (int64_t first = 0; first < DEMO_CALIBRATION; first += DEMO_TILE)
         calibrate_tile(d, c, layers, &tokens, first);
     demo_release(d, layers);

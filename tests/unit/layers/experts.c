@@ -33,6 +33,73 @@ static int down_group(int expert)
 
 /* ---- statistics ---- */
 
+/* An expert's, as made from what it read: of the layer's own weights, so before it is quantized.
+ * Host memory, which is the CPU's. */
+static awq_expert_statistics made[SYNTHETIC_EXPERTS];
+
+static awq_expert_statistics allocate_statistics(void)
+{
+    size_t hidden = (size_t)s.model.hidden, width = (size_t)s.spec->mlps.intermediate;
+    return (awq_expert_statistics){.gram = test_malloc(hidden * hidden * sizeof(float)),
+                                   .abs_sum = test_malloc(width * sizeof(double)),
+                                   .down_gram = test_malloc(width * width * sizeof(float))};
+}
+
+static void free_statistics(awq_expert_statistics *statistics)
+{
+    test_free(statistics->gram);
+    test_free(statistics->abs_sum);
+    test_free(statistics->down_gram);
+}
+
+static void make(awq_statistics *seen, int expert, const awq_expert_statistics *to)
+{
+    awq_error err;
+    must(awq_expert_statistics_make(&(awq_forward){.device = s.device,
+                                                   .model = &s.model,
+                                                   .decoder = &s.decoder,
+                                                   .scratch = s.scratch,
+                                                   .statistics = seen},
+                                    &s.spec->mlps.mlp[expert], to, &err));
+}
+
+static void make_all(void)
+{
+    for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++) {
+        made[expert] = allocate_statistics();
+        make(&s.statistics, expert, &made[expert]);
+    }
+}
+
+static void free_all(void)
+{
+    for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++) free_statistics(&made[expert]);
+}
+
+/* Holds all experts in turn, and makes `made` what they are measured by: finished, shrunk. */
+static void hold_all(void)
+{
+    awq_error err;
+    awq_quantized_layer layer;
+    awq_quantized_layer_init(&layer);
+    awq_quantizer quantizer = {.device = s.device,
+                               .model = &s.model,
+                               .decoder = &s.decoder,
+                               .statistics = &s.statistics,
+                               .scratch = s.scratch,
+                               .recipe = &s.recipe,
+                               .out = &layer};
+    size_t hidden = (size_t)s.model.hidden, width = (size_t)s.spec->mlps.intermediate;
+    must(awq_quantizer_open(&quantizer, &err));
+    for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++) {
+        must(awq_quantizer_hold(&quantizer, expert, &err));
+        memcpy(made[expert].gram, quantizer.own.gram, hidden * hidden * sizeof(float));
+        memcpy(made[expert].down_gram, quantizer.own.down_gram, width * width * sizeof(float));
+    }
+    awq_quantizer_close(&quantizer);
+    awq_quantized_layer_release(&layer);
+}
+
 static int64_t tokens_of(int expert)
 {
     int64_t tokens = 0;
@@ -41,12 +108,11 @@ static int64_t tokens_of(int expert)
 }
 
 /* The trace of a Gram matrix is the sum of the rows' squares: of its own rows and no others. */
-static double trace_of(int group)
+static double trace_of(int expert)
 {
-    int64_t channels = s.spec->group[group].channels;
+    int64_t channels = s.spec->mlps.intermediate;
     double sum = 0;
-    for (int64_t i = 0; i < channels; i++)
-        sum += (double)s.statistics.gram[group][i * channels + i];
+    for (int64_t i = 0; i < channels; i++) sum += (double)made[expert].down_gram[i * channels + i];
     return sum;
 }
 
@@ -54,17 +120,19 @@ static void each_expert_has_statistics_of_its_tokens(void **state)
 {
     (void)state;
     synthetic_open(&s, shape);
+    make_all();
     int64_t sum = 0;
     for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++) {
         int group = down_group(expert);
         int64_t tokens = awq_statistics_tokens(&s.statistics, group);
         assert_int_equal(tokens, tokens_of(expert));
-        assert_true((tokens > 0) == (trace_of(group) > 0));
+        assert_true((tokens > 0) == (trace_of(expert) > 0));
         sum += tokens;
     }
     assert_int_equal(sum, ROWS * ACTIVE);
     assert_int_equal(awq_statistics_tokens(&s.statistics, down_group(-1)), ROWS);
     assert_false(has_group(s.spec, "down"));
+    free_all();
 }
 
 /* Each row goes to two experts, so that theirs add up to twice that of all rows. */
@@ -72,41 +140,56 @@ static void experts_gram_matrices_add_up(void **state)
 {
     (void)state;
     synthetic_open(&s, shape);
+    make_all();
     int64_t hidden = s.model.hidden;
     const float *all = s.statistics.gram[GROUP_GATE_UP];
     for (int64_t i = 0; i < hidden; i++)
         for (int64_t j = i; j < hidden; j++) {
             double sum = 0, scale = sqrt((double)all[i * hidden + i] * (double)all[j * hidden + j]);
             for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++)
-                sum += (double)s.statistics.expert_gram[expert][i * hidden + j];
+                sum += (double)made[expert].gram[i * hidden + j];
             assert_true(fabs(sum - ACTIVE * (double)all[i * hidden + j]) <= 1e-5 * scale);
         }
-    int own = linear_named(s.spec, "experts.2.up_proj");
-    int shared = linear_named(s.spec, "shared_expert.up_proj");
-    assert_ptr_equal(awq_statistics_gram(&s.statistics, own), s.statistics.expert_gram[2]);
-    assert_ptr_equal(awq_statistics_gram(&s.statistics, shared), all);
+    free_all();
 }
 
 /* A tenth of what an expert of average size has comes from all tokens. */
 static void experts_are_shrunk_towards_all_tokens(void **state)
 {
     (void)state;
-    awq_error err;
-    awq_quantized_layer layer;
     synthetic_open(&s, shape);
+    make_all();
     int64_t hidden = s.model.hidden;
     double own[SYNTHETIC_EXPERTS];
     for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++)
-        own[expert] = (double)s.statistics.expert_gram[expert][hidden + 3];
-    must(synthetic_quantize(&s, &layer, &err));
+        own[expert] = (double)made[expert].gram[hidden + 3];
+    hold_all();
     double all = (double)s.statistics.gram[GROUP_GATE_UP][hidden + 3];
     for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++) {
-        double found = (double)s.statistics.expert_gram[expert][hidden + 3];
+        double found = (double)made[expert].gram[hidden + 3];
         double expected = own[expert] + 0.1 * ACTIVE / SYNTHETIC_EXPERTS * all;
         assert_true(fabs(found - expected) <= 1e-5 * (fabs(own[expert]) + fabs(all)));
-        assert_true(found == (double)s.statistics.expert_gram[expert][3 * hidden + 1]);
+        assert_true(found == (double)made[expert].gram[3 * hidden + 1]);
     }
-    awq_quantized_layer_release(&layer);
+    free_all();
+}
+
+/* Made again, in another order: the same bytes. */
+static void statistics_of_experts_do_not_tell_when_they_were_made(void **state)
+{
+    (void)state;
+    synthetic_open(&s, shape);
+    size_t hidden = (size_t)s.model.hidden, width = (size_t)s.spec->mlps.intermediate;
+    awq_expert_statistics again = allocate_statistics();
+    make_all();
+    for (int expert = SYNTHETIC_EXPERTS - 1; expert >= 0; expert--) {
+        make(&s.statistics, expert, &again);
+        assert_memory_equal(again.gram, made[expert].gram, hidden * hidden * sizeof(float));
+        assert_memory_equal(again.abs_sum, made[expert].abs_sum, width * sizeof(double));
+        assert_memory_equal(again.down_gram, made[expert].down_gram, width * width * sizeof(float));
+    }
+    free_statistics(&again);
+    free_all();
 }
 
 /* Masked out are the first half of the rows, which comes to the same as a tile of the other half.
@@ -119,8 +202,9 @@ static void rows_that_do_not_count_are_in_no_experts_statistics(void **state)
     for (int i = 0; i < ROWS; i++) mask[i] = i >= SYNTHETIC_LENGTH;
     synthetic_open(&s, shape);
     awq_statistics masked, half;
-    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &masked, &err));
-    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &half, &err));
+    const awq_routed_room room = {.rows = ROWS}, in_file = {.directory = "/tmp", .rows = ROWS};
+    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &room, &masked, &err));
+    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &in_file, &half, &err));
     int64_t hidden = s.model.hidden;
     size_t bytes = (size_t)(ROWS * hidden) * sizeof(float);
     memcpy(s.output, s.input, bytes);
@@ -140,13 +224,22 @@ static void rows_that_do_not_count_are_in_no_experts_statistics(void **state)
                                             .sequences = SYNTHETIC_SEQUENCES - 1,
                                             .statistics = &half},
                              s.output, &err));
-    for (int group = down_group(0); group < s.spec->groups; group++) {
-        int64_t channels = s.spec->group[group].channels;
+    awq_expert_statistics of_masked = allocate_statistics(), of_half = allocate_statistics();
+    for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++) {
+        int group = down_group(expert);
+        make(&masked, expert, &of_masked);
+        make(&half, expert, &of_half);
         assert_int_equal(masked.group_tokens[group], half.group_tokens[group]);
-        for (int64_t i = 0; i < channels; i++)
-            assert_true(fabs(masked.abs_sum[group][i] - half.abs_sum[group][i]) <=
-                        1e-6 * fabs(half.abs_sum[group][i]));
+        for (int64_t i = 0; i < s.spec->group[group].channels; i++)
+            assert_true(fabs(of_masked.abs_sum[i] - of_half.abs_sum[i]) <=
+                        1e-6 * fabs(of_half.abs_sum[i]));
+        for (int64_t i = 0; i < hidden; i++) {
+            double a = (double)of_masked.gram[i * hidden + i];
+            assert_true(fabs(a - (double)of_half.gram[i * hidden + i]) <= 1e-5 * a);
+        }
     }
+    free_statistics(&of_masked);
+    free_statistics(&of_half);
     awq_statistics_release(s.device, &masked);
     awq_statistics_release(s.device, &half);
 }
@@ -167,8 +260,10 @@ static double value_of(const awq_quantized_layer *layer, int linear, int64_t row
 
 static double brute_force_loss(const awq_quantized_layer *layer, int linear)
 {
-    awq_extent extent = awq_linear_extent(&s.spec->linear[linear]);
-    const float *gram = awq_statistics_gram(&s.statistics, linear);
+    const awq_linear_spec *spec = &s.spec->linear[linear];
+    awq_extent extent = awq_linear_extent(spec);
+    const float *gram = s.statistics.gram[spec->group];
+    if (spec->expert >= 0) gram = gram ? made[spec->expert].gram : made[spec->expert].down_gram;
     double loss = 0, d[128];
     for (int64_t row = 0; row < extent.out; row++) {
         for (int64_t i = 0; i < extent.in; i++)
@@ -187,6 +282,8 @@ static void losses_are_errors_of_each_experts_outputs(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, shape);
+    make_all();
+    hold_all();
     must(synthetic_quantize(&s, &layer, &err));
     for (int linear = 0; linear < s.spec->linears; linear++) {
         const awq_linear_record *record = &layer.record.linear[linear];
@@ -202,6 +299,7 @@ static void losses_are_errors_of_each_experts_outputs(void **state)
     assert_true(layer.record.fold_error < 1e-5);
     assert_false(has_linear(s.spec, "gate_proj"));
     awq_quantized_layer_release(&layer);
+    free_all();
 }
 
 /* ---- the folding check ---- */
@@ -223,7 +321,8 @@ static awq_status check_spoiled(spoil *before_linears, spoil *after, int which, 
                                .out = &layer};
     must(awq_quantizer_open(&quantizer, &err));
     must(awq_fold_check_begin(&quantizer, &s.check, &err));
-    for (int i = 0; i < s.spec->groups; i++) must(awq_search_group(&quantizer, i, &err));
+    for (int i = 0; i < s.spec->groups; i++) /* experts' are searched with the one that they read */
+        if (s.spec->group[i].expert < 0) must(awq_search_group(&quantizer, i, &err));
     must(awq_fold_plan(&quantizer, &err));
     if (before_linears) before_linears(&quantizer, which);
     for (int i = 0; i < s.spec->linears; i++) must(awq_quantize_linear(&quantizer, i, &err));
@@ -358,7 +457,8 @@ static void what_is_announced_is_allocated(void **state)
     must(awq_scratch_create(s.device, &s.model, &tile, &scratch, &err));
     assert_int_equal(allocated, awq_scratch_bytes(&s.model, &tile, sizeof(float)));
     allocated = 0;
-    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &statistics, &err));
+    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER,
+                             &(awq_routed_room){.rows = tile.rows}, &statistics, &err));
     assert_int_equal(allocated, awq_statistics_bytes(&s.model));
     awq_scratch_free(scratch);
     awq_statistics_release(s.device, &statistics);
@@ -382,6 +482,8 @@ int main(void)
         cmocka_unit_test_teardown(each_expert_has_statistics_of_its_tokens, close_layer),
         cmocka_unit_test_teardown(experts_gram_matrices_add_up, close_layer),
         cmocka_unit_test_teardown(experts_are_shrunk_towards_all_tokens, close_layer),
+        cmocka_unit_test_teardown(statistics_of_experts_do_not_tell_when_they_were_made,
+                                  close_layer),
         cmocka_unit_test_teardown(rows_that_do_not_count_are_in_no_experts_statistics, close_layer),
         cmocka_unit_test_teardown(losses_are_errors_of_each_experts_outputs, close_layer),
         cmocka_unit_test_teardown(a_spoiled_scale_of_an_expert_names_its_group, close_layer),

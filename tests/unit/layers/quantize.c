@@ -250,7 +250,8 @@ static void announced_bytes_are_allocated(void **state)
     s.device->backend = &counting;
 
     allocated = 0;
-    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &statistics, &err));
+    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &(awq_routed_room){0},
+                             &statistics, &err));
     assert_int_equal(allocated, awq_statistics_bytes(&s.model));
     allocated = 0;
     must(awq_scratch_create(s.device, &s.model, &tile, &scratch, &err));
@@ -278,8 +279,10 @@ static void masked_rows_do_not_count(void **state)
     int64_t rows = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
     uint8_t mask[SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH];
-    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &all, &err));
-    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &half, &err));
+    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &(awq_routed_room){0}, &all,
+                             &err));
+    must(awq_statistics_init(s.device, &s.model, SYNTHETIC_LAYER, &(awq_routed_room){0}, &half,
+                             &err));
     for (int pass = 0; pass < 2; pass++) {
         for (int64_t i = 0; i < rows; i++) mask[i] = i % 2 == pass;
         memcpy(s.output, s.input, (size_t)(rows * s.model.hidden) * sizeof *s.input);

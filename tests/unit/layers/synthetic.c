@@ -153,7 +153,6 @@ void synthetic_open(synthetic *s, synthetic_shape shape)
     make_decoder(s);
     awq_tile_size tile = awq_checked_tile(SYNTHETIC_SEQUENCES, SYNTHETIC_LENGTH);
     must(awq_scratch_create(s->device, &s->model, &tile, &s->scratch, &err));
-    must(awq_statistics_init(s->device, &s->model, SYNTHETIC_LAYER, &s->statistics, &err));
     s->input = allocate(s, (size_t)(rows * HIDDEN) * sizeof(float));
     s->output = allocate(s, (size_t)(rows * HIDDEN) * sizeof(float));
     upload_random(s, s->input, rows * HIDDEN, 2, 3);
@@ -169,12 +168,10 @@ void synthetic_measure(synthetic *s)
 {
     awq_error err;
     size_t bytes = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH * HIDDEN * sizeof(float);
-    s->be->zero(s->device, s->statistics.arena, awq_statistics_bytes(&s->model));
-    s->statistics.tokens = 0;
-    memset(s->statistics.group_tokens, 0,
-           (size_t)s->spec->groups * sizeof *s->statistics.group_tokens);
-    free(s->statistics.choice);
-    s->statistics.choice = NULL;
+    awq_statistics_release(s->device, &s->statistics);
+    must(awq_statistics_init(s->device, &s->model, SYNTHETIC_LAYER,
+                             &(awq_routed_room){.rows = SYNTHETIC_SEQUENCES * SYNTHETIC_LENGTH},
+                             &s->statistics, &err));
     s->be->copy(s->device, s->output, s->input, bytes);
     must(awq_decoder_forward(&(awq_forward){.device = s->device,
                                             .model = &s->model,
