@@ -173,8 +173,8 @@ class Counting(Mixture):
 class Tokens(Experts):
     def told(self, result):
         """(fewer than channels, experts, channels, none, median, least), and the advice"""
-        found = re.search(r"(?m)^  experts: (\d+) of (\d+) had fewer tokens than channels \((\d+)\),"
-                          r" (\d+) had none; median (\d+), least (\d+)"
+        found = re.search(r"(?m)^  experts: (\d+) of (\d+) had fewer tokens than channels \((\d+)\)"
+                          r", (\d+) had none; median (\d+), least (\d+)"
                           r"(?:; --sequences (\d+) would give the median as many)?$", result.out)
         self.assertTrue(found, result.out)
         *numbers, advice = found.groups()
