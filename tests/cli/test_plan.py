@@ -49,6 +49,16 @@ class Plan(Case):
         self.assertEqual(cache("--context", 512), 4 * 2 * 2 * 512 * 2 * 64)
         self.assertEqual(cache("--context", 512, "--batch", 3), 3 * cache("--context", 512))
 
+    def test_it_says_where_engines_load_it_and_which_groups_would(self):
+        # o reads 256 channels, down 768: on 8 GPUs 32 and 96 each, no whole groups of 64
+        engines = {row.pop("format"): row for row in self.json("--group-size", 64)
+                   ["serving"]["engines"]}
+        self.assertEqual(engines["gemm"], {"vllm": [1, 2, 4], "sglang": [1, 2, 4],
+                                           "advised_group_size": 32})
+        out = self.succeeds(self.plan("--format", "gemv")).out
+        self.assertRegex(out, r"(?m)^loads as   gemv in neither vLLM nor SGLang$")
+        self.assertRegex(out, r"(?m)^ {11}compressed-tensors at tensor parallel 1")
+
     def test_text_names_the_gpus(self):
         out = self.succeeds(self.plan()).out
         self.assertRegex(out, r"(?m)^served +2\.95 MB of weights, .* \(context 1024, batch 1\)$")

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/results/check_layer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,7 +156,7 @@ awq_status awq_worker_verify(awq_worker *worker, int64_t layer, awq_error *err)
     checks.linears = model && layer >= 0 ? awq_model_layer(model, layer)->linears : 0;
     awq_linear_checks *linears = malloc((size_t)checks.linears * sizeof *linears + 1);
     if (!linears) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to compare a layer's linears");
-    for (int64_t i = 0; i < checks.linears; i++) linears[i] = (awq_linear_checks){-1, -1};
+    for (int64_t i = 0; i < checks.linears; i++) linears[i] = (awq_linear_checks){-1, -1, INFINITY};
     awq_problems_init(&problems);
     awq_worker_progress(worker, -1, layer, -1, AWQ_PHASE_READ, 0);
     awq_status status = check_tensors(worker, layer, &checks, &problems, err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/results/check_layer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,6 +106,16 @@ static bool is_whole(const layer_run *run, int linear)
     return awq_checkpoint_linear(run->worker->has.checkpoint[0], run->layer, linear, "weight");
 }
 
+/* Tokens that went to the linear's expert, as recorded, for each channel that it reads. */
+static double find_fed(const layer_run *run, int linear)
+{
+    const awq_linear_spec *spec = &run->spec->linear[linear];
+    for (int group = 0; spec->expert >= 0 && group < run->spec->groups; group++)
+        if (run->spec->group[group].expert == spec->expert)
+            return (double)run->record->group[group].tokens / (double)spec->in;
+    return INFINITY;
+}
+
 static awq_status measure_linear(const layer_run *run, int linear, awq_error *err)
 {
     awq_worker *worker = run->worker;
@@ -122,7 +133,8 @@ static awq_status measure_linear(const layer_run *run, int linear, awq_error *er
     if (status) return status;
     bool packed = awq_model_packs(run->model, run->layer, linear);
     if (packed)
-        run->linears[linear] = (awq_linear_checks){distance.relative, distance.steps};
+        run->linears[linear] =
+            (awq_linear_checks){distance.relative, distance.steps, find_fed(run, linear)};
     else
         run->checks->compared++;
     if (!packed && !(distance.folded <= most_of_rounding))
