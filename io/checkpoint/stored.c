@@ -108,24 +108,35 @@ static void find_integers(const awq_checkpoint_tensors *tensors, const awq_model
     weight->block_cols = weight->cols / awq_quantization_groups(weight->integers, weight->cols);
 }
 
-/* A float8's scales are of the whole, of each row, or else of blocks. */
+static int64_t blocks(int64_t count, int64_t size)
+{
+    return (count + size - 1) / size;
+}
+
+/* Whether the last `dims` of a stack's, or all, are [rows, cols]. */
+static bool is_shape(const awq_tensor *tensor, int before, int dims, int64_t rows, int64_t cols)
+{
+    return tensor->dims == before + dims && (dims < 1 || tensor->shape[before] == rows) &&
+           (dims < 2 || tensor->shape[before + 1] == cols);
+}
+
+/* A float8's scales are of blocks, or else of each row, or of the whole. */
 static void find_block(const awq_model *model, awq_weight *weight)
 {
     const awq_tensor *scales = weight->part[AWQ_PART_SCALES];
-    int64_t count = scales ? awq_tensor_elements(scales) : 0;
-    int64_t each = weight->experts ? weight->experts : 1, rows = weight->tensor_rows;
-    bool whole = count == each, row = count == each * rows && weight->cols > 0;
+    int64_t rows = weight->tensor_rows, cols = weight->cols;
+    int before = weight->experts > 0;
     weight->block_rows = model->block[0] ? model->block[0] : USUAL_BLOCK;
     weight->block_cols = model->block[1] ? model->block[1] : USUAL_BLOCK;
-    if (row) { /* [rows], [rows, 1] */
-        int dims = scales->dims - (weight->experts > 0);
-        row = dims >= 1 && dims <= 2 && scales->shape[weight->experts > 0] == rows;
-    }
-    if (whole || row) weight->block_cols = weight->cols;
-    if (whole)
-        weight->block_rows = rows;
-    else if (row)
-        weight->block_rows = 1;
+    if (!scales || is_shape(scales, before, 2, blocks(rows, weight->block_rows),
+                            blocks(cols, weight->block_cols)))
+        return;
+    bool row = is_shape(scales, before, 1, rows, 1) || is_shape(scales, before, 2, rows, 1);
+    bool whole = is_shape(scales, before, 0, 1, 1) || is_shape(scales, before, 1, 1, 1) ||
+                 is_shape(scales, before, 2, 1, 1);
+    if (!row && !whole) return;
+    weight->block_rows = whole ? rows : 1;
+    weight->block_cols = cols;
 }
 
 bool awq_weight_find(const awq_checkpoint_tensors *tensors, const awq_model *model, int64_t layer,
@@ -177,11 +188,6 @@ bool awq_bias_find(const awq_checkpoint_tensors *tensors, const awq_model *model
 }
 
 /* ---- the tensors that there must be ---- */
-
-static int64_t blocks(int64_t count, int64_t size)
-{
-    return (count + size - 1) / size;
-}
 
 static awq_tensor shape_of(const awq_weight *weight, int64_t rows, int64_t cols)
 {
