@@ -151,6 +151,7 @@ bool awq_weight_find(const awq_checkpoint_tensors *tensors, const awq_model *mod
     if (weight.stored == AWQ_STORED_FLOAT8 || weight.stored == AWQ_STORED_FLOAT4)
         weight.part[AWQ_PART_SCALES] =
             find_first(tensors, stem, scale_suffixes[weight.experts > 0]);
+    if (weight.stored != AWQ_STORED_PLAIN) weight.transposed = false; /* groups lie along a row */
     if (weight.stored == AWQ_STORED_FLOAT8) find_block(model, &weight);
     if (weight.stored == AWQ_STORED_FLOAT4) {
         weight.block_rows = 1;
