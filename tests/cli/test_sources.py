@@ -241,7 +241,8 @@ class Refused(Sources):
 
     def test_a_float8_tensor_without_its_scale_is_named(self):
         self.refused(f"'{Q}.weight' is of small floats, and its scales are missing: there is no "
-                     f"'{Q}.weight_scale_inv'", lambda tensors: tensors.pop(Q + ".weight_scale_inv"))
+                     f"'{Q}.weight_scale_inv'",
+                     lambda tensors: tensors.pop(Q + ".weight_scale_inv"))
 
     def test_a_scale_without_its_tensor_is_named(self):
         def plain(tensors):
