@@ -139,6 +139,16 @@ static void check_skip(const awq_options *options, awq_checkpoint *checkpoint,
         warn_of_fused(model);
 }
 
+static void warn_of_coarse(const awq_options *options, const awq_checkpoint *checkpoint)
+{
+    awq_storage storage = awq_checkpoint_storage(checkpoint);
+    if (storage.coarse)
+        awq_report_warning("model '%s' is quantized already (%s); this quantizes what that has "
+                           "left, and adds its error to that; give the full-precision model if "
+                           "there is one",
+                           options->model, storage.text);
+}
+
 void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
                            awq_problems *problems)
 {
@@ -146,12 +156,14 @@ void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
     known = check_bits(options, problems) && known;
     if (!inputs->model) return;
     const awq_model *model = awq_checkpoint_model(inputs->model);
+    awq_checkpoint_dequantize(inputs->model);
     if (model->quantized) {
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "model '%s' is already quantized to %d bits; give the full-precision one",
                          options->model, model->quantization.bits);
         return;
     }
+    warn_of_coarse(options, inputs->model);
     check_skip(options, inputs->model, problems);
     if (options->recipe.objective == AWQ_OBJECTIVE_MODULE && awq_model_experts(model))
         awq_problems_add(problems, AWQ_ERR_INPUT,

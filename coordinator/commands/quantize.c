@@ -149,6 +149,7 @@ static void announce(const awq_run *run)
             AWQ_WHOLE("stage_layers", p->stage_layers), AWQ_WHOLE("workers", run->crew->count),
             AWQ_WHOLE("sequences", run->inputs.tokens.sequences),
             AWQ_WHOLE("length", run->inputs.tokens.length),
+            AWQ_QUOTED("weights", awq_checkpoint_storage(run->inputs.model).text),
             AWQ_QUOTED("backend", run->crew->members[0].hello.kind));
 }
 

@@ -100,6 +100,7 @@ static void open_source(awq_verification *v, awq_problems *problems)
     if (!v->options->model) return;
     v->source = awq_checkpoint_open(v->options->model, problems);
     if (!v->source) return;
+    awq_checkpoint_dequantize(v->source);
     const awq_model *source = awq_checkpoint_model(v->source);
     if (source->quantized)
         awq_problems_add(problems, AWQ_ERR_INPUT,

@@ -121,7 +121,8 @@ awq_checkpoint *awq_checkpoint_survey(const char *directory, awq_problems *probl
 bool awq_checkpoint_calls_for(const awq_checkpoint *checkpoint, const char *name)
 {
     return json_object_get(checkpoint->files.weight_map, name) ||
-           (checkpoint->described && awq_expected_has(&checkpoint->model, name));
+           (checkpoint->described &&
+            awq_expected_has(&checkpoint->model, &checkpoint->tensors, name));
 }
 
 void awq_checkpoint_close(awq_checkpoint *checkpoint)
@@ -167,6 +168,26 @@ const awq_tensor *awq_checkpoint_linear(const awq_checkpoint *checkpoint, int64_
     char name[AWQ_NAME_BYTES];
     return awq_checkpoint_find(
         checkpoint, awq_linear_tensor_name(name, &checkpoint->model, layer, linear, suffix));
+}
+
+void awq_checkpoint_dequantize(awq_checkpoint *checkpoint)
+{
+    awq_model *model = &checkpoint->model;
+    if (!model->quantized || model->quantization.format != AWQ_FORMAT_COMPRESSED) return;
+    model->quantized = false;
+    memset(model->kept, 0, sizeof model->kept);
+}
+
+bool awq_checkpoint_weight(const awq_checkpoint *checkpoint, int64_t layer, int linear,
+                           awq_weight *out)
+{
+    return awq_weight_find(&checkpoint->tensors, &checkpoint->model, layer, linear, out);
+}
+
+bool awq_checkpoint_bias(const awq_checkpoint *checkpoint, int64_t layer, int linear,
+                         awq_weight *out)
+{
+    return awq_bias_find(&checkpoint->tensors, &checkpoint->model, layer, linear, out);
 }
 
 awq_status awq_checkpoint_unpack(const awq_checkpoint *checkpoint, int64_t layer, int linear,
@@ -242,10 +263,14 @@ json_t *awq_checkpoint_fingerprint(const awq_checkpoint *checkpoint)
             list, json_pack("{s:s, s:I, s:I}", "file", shard->name, "bytes", (json_int_t)bytes,
                             "header_crc32", (json_int_t)awq_safetensors_header_crc(shard->file)));
     }
+    awq_storage source = {.plain = true};
+    if (checkpoint->described && !checkpoint->model.quantized)
+        source = awq_checkpoint_storage(checkpoint);
     if (ok)
-        ok = !json_array_append_new(list, json_pack("{s:s, s:I, s:I}", "file", CONFIG_NAME, "bytes",
-                                                    (json_int_t)checkpoint->config_bytes, "crc32",
-                                                    (json_int_t)checkpoint->config_crc));
+        ok = !json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:s*}", "file", CONFIG_NAME,
+                                                    "bytes", (json_int_t)checkpoint->config_bytes,
+                                                    "crc32", (json_int_t)checkpoint->config_crc,
+                                                    "weights", source.plain ? NULL : source.text));
     if (ok) return list;
     json_decref(list);
     return NULL;

@@ -3,7 +3,8 @@
  *
  *   which shards there are, opened (shard_files.c)
  *        -> what config.json claims of the quantization (claims.c)
- *        -> their tensors, against the index and what a model must have (tensors.c, expected.h) */
+ *        -> their tensors, against the index and what a model must have (tensors.c, expected.h,
+ *           stored.h) */
 #ifndef AWQ_IO_CHECKPOINT_PARTS_H
 #define AWQ_IO_CHECKPOINT_PARTS_H
 

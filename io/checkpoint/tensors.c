@@ -29,7 +29,8 @@ typedef struct checker {
     awq_checkpoint_tensors *tensors;
     awq_problems *problems;
     size_t most; /* of a kind that are named */
-    limited mismatches;
+    limited mismatches, unscaled;
+    bool scaled; /* there are float8 weights, or smaller */
     name_list *missing;
 } checker;
 
@@ -195,8 +196,15 @@ static void check_expected(const awq_expected *expected, void *context)
     checker *check = context;
     const char *name = expected->tensor.name;
     awq_checkpoint_tensor *found = awq_checkpoint_tensors_find(check->tensors, name);
+    check->scaled = check->scaled || expected->of;
     if (!found) { /* if the index has it, its shard's problem was named */
-        if (!json_object_get(check->files->weight_map, name))
+        if (json_object_get(check->files->weight_map, name)) return;
+        if (expected->of)
+            limited_add(&check->unscaled,
+                        "'%s': tensor '%s' is of small floats, and its scales are missing: there "
+                        "is no '%s'",
+                        check->directory, expected->of, name);
+        else
             add_name(check, check->missing, "lacks tensor", name);
         return;
     }
@@ -231,6 +239,25 @@ static const char *unknown_what(const checker *check, const char *name)
     return "holds a tensor that its config.json does not call for:";
 }
 
+/* Scales without what they scale: without them the weight is another. */
+static void check_stray_scales(checker *check)
+{
+    limited list = {.problems = check->problems, .most = check->most};
+    for (size_t i = 0; i < check->tensors->count; i++) {
+        awq_checkpoint_tensor *item = &check->tensors->items[i];
+        const char *name = item->tensor->name;
+        if (item->settled) continue;
+        item->settled = check->scaled && awq_expected_scales_activations(name);
+        if (item->settled || !awq_weight_is_stray_scale(check->tensors, name)) continue;
+        limited_add(&list,
+                    "'%s/%s': tensor '%s' is the scales of a weight of small floats that is not "
+                    "there",
+                    check->directory, shard_name(check, item), name);
+        item->settled = true;
+    }
+    limited_finish(&list, check->directory, "are scales of nothing");
+}
+
 static void check_unknown(const checker *check)
 {
     name_list list = {0};
@@ -247,9 +274,11 @@ static void check_model(checker *check)
 {
     name_list missing = {0};
     check->missing = &missing;
-    awq_expected_visit(check->model, check_expected, check);
+    awq_expected_visit(check->model, check->tensors, check_expected, check);
     limited_finish(&check->mismatches, check->directory, "have another shape or dtype");
+    limited_finish(&check->unscaled, check->directory, "have no scales");
     finish_names(check, &missing, "lacks tensors that its config.json calls for");
+    if (!check->model->quantized) check_stray_scales(check);
     check_unknown(check);
 }
 
@@ -264,6 +293,7 @@ void awq_checkpoint_tensors_check(const awq_checkpoint_files *files, const awq_m
                      .problems = problems,
                      .most = naming == AWQ_NAME_ALL ? SIZE_MAX : SHOWN};
     check.mismatches = (limited){.problems = problems, .most = check.most};
+    check.unscaled = check.mismatches;
     if (!gather(files, out)) {
         awq_problems_add(problems, AWQ_ERR_MEMORY, "cannot open '%s': no memory", directory);
         return;

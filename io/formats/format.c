@@ -94,6 +94,9 @@ json_t *awq_format_config(const json_t *source, const awq_model *model,
                           const awq_quantization *quantization)
 {
     json_t *config = json_deep_copy(source);
+    /* how the source was stored may also be said here */
+    json_object_del(config, "compression_config");
+    json_object_del(json_object_get(config, "text_config"), "quantization_config");
     json_t *object = layouts[quantization->format]->config(model, quantization);
     if (!json_object_set_new(config, "quantization_config", object)) return config;
     json_decref(config);

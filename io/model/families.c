@@ -9,7 +9,8 @@ static const awq_mixture mixtral = {.count_key = "num_local_experts",
                                     .module = "block_sparse_moe",
                                     .gate = "w1",
                                     .up = "w3",
-                                    .down = "w2"};
+                                    .down = "w2",
+                                    .router_alias = "mlp.gate"};
 
 static const awq_mixture qwen2_moe = {.count_key = "num_experts",
                                       .width_key = "moe_intermediate_size",

@@ -36,6 +36,7 @@ typedef struct awq_mixture {
     const char *shared_width_key;
     bool every_layer; /* no decoder_sparse_step and mlp_only_layers; weights are normalized */
     const char *module, *gate, *up, *down; /* "mlp", "gate_proj", "up_proj", "down_proj" */
+    const char *router_alias;              /* of "gate"; NULL: none */
 } awq_mixture;
 
 typedef struct awq_family {

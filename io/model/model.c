@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void awq_model_release(awq_model *model)
 {
@@ -80,6 +81,14 @@ char *awq_norm_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int
                            int norm)
 {
     return layer_name(out, layer, awq_model_layer(model, layer)->norm[norm].name, "weight");
+}
+
+char *awq_other_tensor_name(char out[AWQ_NAME_BYTES], int64_t layer, const char *name,
+                            const char *suffix)
+{
+    size_t length = strlen(layer_name(out, layer, name, ""));
+    snprintf(out + length, AWQ_NAME_BYTES - length, "%s", suffix);
+    return out;
 }
 
 /* ---- sizes ---- */

@@ -57,6 +57,9 @@ typedef struct awq_model {
     /* Set when the checkpoint is quantized already: */
     bool quantized;
     awq_quantization quantization;
+    /* Rows and columns of a float8 weight that share a scale, unless its scales' shape is another.
+     */
+    int64_t block[2];
     /* The kinds of layers, and each layer's. */
     awq_layer_spec kind[AWQ_MAX_KINDS]; /* owned */
     int kinds;
@@ -94,6 +97,10 @@ char *awq_linear_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, i
                              int linear, const char *suffix);
 char *awq_norm_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
                            int norm);
+/* Its name in full where the linear is another's in the checkpoint: its alias or its stack, and
+ * what comes behind. */
+char *awq_other_tensor_name(char out[AWQ_NAME_BYTES], int64_t layer, const char *name,
+                            const char *suffix);
 #define AWQ_EMBEDDING_NAME  "model.embed_tokens.weight"
 #define AWQ_FINAL_NORM_NAME "model.norm.weight"
 #define AWQ_HEAD_NAME       "lm_head.weight"

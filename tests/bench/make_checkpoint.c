@@ -359,6 +359,7 @@ static void release(maker *m)
 int main(int argc, char **argv)
 {
     maker m = {0};
+    const awq_checkpoint_tensors none = {0}; /* yet */
     awq_error err;
     long long sequences = argc == 4 ? atoll(argv[2]) : 0, length = argc == 4 ? atoll(argv[3]) : 0;
     if (sequences < 1 || length < 1) {
@@ -367,7 +368,7 @@ int main(int argc, char **argv)
     }
     awq_status status = read_config(argv[1], &m.model, &err);
     if (!status && !make_streams(&m)) status = awq_fail(&err, AWQ_ERR_MEMORY, "no memory");
-    if (!status) awq_expected_visit(&m.model, add_tensor, &m);
+    if (!status) awq_expected_visit(&m.model, &none, add_tensor, &m);
     if (!status) status = write_weights(&m, argv[1], &err);
     if (!status) status = write_tokens(&m, argv[1], sequences, length, &err);
     if (status) fprintf(stderr, "make_checkpoint: %s\n", err.text);

@@ -20,7 +20,8 @@ class Plan(Case):
     def test_json_has_what_the_text_has(self):
         plan = self.json("--sequences", 64, "--workers", 2, "--out", self.out)
         self.assertEqual(plan["model"], {"path": str(DEMO), "family": "llama", "layers": 4,
-                                         "parameters": 3672320, "bytes": 7344640})
+                                         "parameters": 3672320, "bytes": 7344640,
+                                         "weights": "BF16"})
         self.assertEqual(plan["tokens"]["tiles"], 8)
         self.assertEqual(plan["stages"], [{"first": 0, "layers": 2, "worker": 1},
                                           {"first": 2, "layers": 2, "worker": 2}])

@@ -103,7 +103,7 @@ static bool is_whole(const layer_run *run, int linear)
             awq_checkpoint_linear(run->worker->examined.made, run->layer, linear, parts[i].suffix);
         if (!tensor || (parts[i].scales && awq_tensor_check_finite(tensor, &ignored))) return false;
     }
-    return awq_checkpoint_linear(run->worker->has.checkpoint[0], run->layer, linear, "weight");
+    return true;
 }
 
 /* Tokens that went to the linear's expert, as recorded, for each channel that it reads. */
@@ -143,7 +143,8 @@ static awq_status measure_linear(const layer_run *run, int linear, awq_error *er
                          "and rounded: its relative error is %.2g",
                          awq_linear_tensor_name(name, run->model, run->layer, linear, "weight"),
                          distance.folded);
-    awq_safetensors_dont_need(awq_checkpoint_linear(source, run->layer, linear, "weight"));
+    awq_weight weight;
+    if (awq_checkpoint_weight(source, run->layer, linear, &weight)) awq_weight_dont_need(&weight);
     return AWQ_OK;
 }
 
