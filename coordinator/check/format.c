@@ -122,15 +122,17 @@ static void check_skip(const awq_options *options, awq_checkpoint *checkpoint,
                        awq_problems *problems)
 {
     const awq_model *model = awq_checkpoint_model(checkpoint);
+    int last = awq_model_layer(model, 0)->linears - 1;
+    char name[AWQ_NAME_BYTES];
     int64_t kept;
     awq_error err;
+    while (last && awq_model_layer(model, 0)->linear[last].router) last--;
     if (awq_job_skip(options, checkpoint, &kept, &err))
         awq_problems_add_error(problems, &err);
     else if (options->skip && !kept)
         awq_problems_add(problems, AWQ_ERR_INPUT,
-                         "--skip '%.200s' matches no linear of '%s'; they have names such as "
-                         "model.layers.0.mlp.down_proj",
-                         options->skip, options->model);
+                         "--skip '%.200s' matches no linear of '%s'; they have names such as %s",
+                         options->skip, options->model, awq_linear_full_name(name, model, 0, last));
     else if (is_kept_altogether(model))
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "--skip '%.200s' matches every linear of '%s': nothing would be quantized",

@@ -21,33 +21,43 @@ static void refuse(const awq_config_reader *reader, const char *what, const char
 
 /* ---- linears in full precision ---- */
 
-/* Marks the linears whose full name holds `name`, or with `exact` is `name`. Names of other modules
- * mark none: the tensors tell whether they are as they should be. */
-static void keep_named(awq_model *model, const char *name, bool exact)
-{
-    char full[AWQ_NAME_BYTES];
-    for (int64_t layer = 0; layer < model->layers; layer++)
-        for (int linear = 0; linear < awq_model_layer(model, layer)->linears; linear++) {
-            awq_linear_full_name(full, model, layer, linear);
-            if (exact ? !strcmp(full, name) : strstr(full, name) != NULL)
-                awq_model_keep(model, layer, linear);
-        }
-}
-
-/* modules_to_not_convert: readers look for these in the names of modules. */
-static void read_unconverted(const awq_config_reader *reader, const json_t *modules,
-                             awq_model *model)
+/* Whether a list has a name that is in `full`, or with `exact` is `full`. */
+static bool is_named(const json_t *modules, const char *full, bool exact)
 {
     size_t i;
     const json_t *module;
     json_array_foreach(modules, i, module)
     {
         const char *name = json_string_value(module);
-        if (name && *name)
-            keep_named(model, name, false);
-        else
-            refuse(reader, "modules_to_not_convert", name ? name : "?");
+        if (name && (exact ? !strcmp(full, name) : strstr(full, name) != NULL)) return true;
     }
+    return false;
+}
+
+/* Marks the linears that are named. Names of other modules mark none: the tensors tell whether they
+ * are as they should be. */
+static void keep_named(awq_model *model, const json_t *modules, bool exact)
+{
+    char full[AWQ_NAME_BYTES];
+    if (!json_array_size(modules)) return;
+    for (int64_t layer = 0; layer < model->layers; layer++)
+        for (int linear = 0; linear < awq_model_layer(model, layer)->linears; linear++)
+            if (is_named(modules, awq_linear_full_name(full, model, layer, linear), exact))
+                awq_model_keep(model, layer, linear);
+}
+
+/* modules_to_not_convert: readers look for these in the names of modules. */
+static void read_unconverted(const awq_config_reader *reader, const json_t *modules,
+                             awq_model *model)
+{
+    size_t i, before = reader->problems->count;
+    const json_t *module;
+    json_array_foreach(modules, i, module)
+    {
+        const char *name = json_string_value(module);
+        if (!name || !*name) refuse(reader, "modules_to_not_convert", name ? name : "?");
+    }
+    if (reader->problems->count == before) keep_named(model, modules, false);
 }
 
 /* compressed-tensors' ignore: names, or regular expressions. */
@@ -58,11 +68,10 @@ static void read_ignored(const awq_config_reader *reader, const json_t *modules,
     json_array_foreach(modules, i, module)
     {
         const char *name = json_string_value(module);
-        if (name && strncmp(name, "re:", 3) != 0)
-            keep_named(model, name, true);
-        else if (!name || strcmp(name, "re:.*lm_head") != 0)
+        if (!name || (!strncmp(name, "re:", 3) && strcmp(name, "re:.*lm_head") != 0))
             refuse(reader, "ignore", name ? name : "?");
     }
+    keep_named(model, modules, true);
 }
 
 /* ---- AWQ's own formats ---- */
@@ -176,10 +185,18 @@ static void check(const awq_config_reader *reader, const awq_model *model)
                 return;
 }
 
+json_t *awq_config_quantization(const json_t *config)
+{
+    json_t *own = json_object_get(config, "quantization_config");
+    if (own && !json_is_null(own)) return own;
+    own = json_object_get(json_object_get(config, "text_config"), "quantization_config");
+    return json_is_null(own) ? NULL : own;
+}
+
 static void read_quantization(const awq_config_reader *reader, awq_model *model)
 {
-    const json_t *object = json_object_get(reader->object, "quantization_config");
-    if (!object || json_is_null(object)) return;
+    const json_t *object = awq_config_quantization(reader->object);
+    if (!object) return;
     if (!json_is_object(object)) {
         awq_config_complain(reader, "key 'quantization_config' is not an object", "");
         return;
@@ -198,13 +215,16 @@ static void read_quantization(const awq_config_reader *reader, awq_model *model)
     if (reader->problems->count == before) check(reader, model);
 }
 
-bool awq_model_config_read(const json_t *config, const char *name, awq_model *out,
-                           awq_problems *problems)
+bool awq_model_config_read(const json_t *config, const char *path, const awq_root *root,
+                           awq_model *out, awq_problems *problems)
 {
-    const awq_config_reader reader = {config, name, problems};
+    char name[AWQ_CONFIG_NAME_BYTES];
     size_t before = problems->count;
     awq_model model;
-    if (!awq_model_describe(&reader, &model)) return false;
+    awq_config_reader reader = awq_config_reader_of(config, path, problems, name);
+    if (problems->count > before || !awq_model_describe(&reader, &model)) return false;
+    model.root = root;
+    reader = (awq_config_reader){config, NULL, path, problems};
     read_quantization(&reader, &model);
     if (problems->count > before)
         awq_model_release(&model);
@@ -215,5 +235,5 @@ bool awq_model_config_read(const json_t *config, const char *name, awq_model *ou
 
 bool awq_model_from_config(const json_t *config, awq_model *out, awq_problems *problems)
 {
-    return awq_model_config_read(config, "config.json", out, problems);
+    return awq_model_config_read(config, "config.json", awq_root_at(0), out, problems);
 }
