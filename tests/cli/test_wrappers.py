@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Wrappers: a text model in text_config with towers beside it, against transformers' own forward
-pass (tests/data/wrappers/expected.json, written by make.py beside it); and models with another head,
-or none."""
+pass (tests/data/wrappers/expected.json, written by make.py beside it); and models with another
+head, or none."""
 
 import json
 import shutil
