@@ -41,7 +41,7 @@ bool awq_checkpoint_files_lack_head(const awq_checkpoint_files *files, const awq
 
 bool awq_checkpoint_copies_name(const awq_model *model, const char *name)
 {
-    if (awq_model_owns(model, name)) return false;
+    if (awq_model_owns(model, name) || !awq_safetensors_name_fits(name)) return false;
     int64_t layer = awq_root_layer_of(model->root, name);
     return layer < 0 || layer < model->layers + model->further;
 }

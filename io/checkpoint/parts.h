@@ -84,7 +84,7 @@ const awq_root *awq_checkpoint_files_root(const awq_checkpoint_files *files);
 /* Whether a model that need not have a head has none. */
 bool awq_checkpoint_files_lack_head(const awq_checkpoint_files *files, const awq_model *model);
 /* Whether a tensor that the model does not call for is copied: it is none of a module of the
- * model's, nor of a layer that config.json does not know of. */
+ * model's, nor of a layer that config.json does not know of, and its name can be written. */
 bool awq_checkpoint_copies_name(const awq_model *model, const char *name);
 /* Lists what is copied, as items say; false: no memory. */
 bool awq_checkpoint_tensors_list(const awq_checkpoint_files *files,

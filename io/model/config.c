@@ -304,6 +304,8 @@ static void read_ends(const awq_config_reader *reader, const awq_family *family,
     model->generates = awq_config_generates(reader);
     model->further = awq_json_integer(reader->object, "num_nextn_predict_layers", 0, reader->name,
                                       reader->problems);
+    if (model->further < 0 || model->further > AWQ_MAX_LAYERS)
+        awq_config_complain(reader, "num_nextn_predict_layers is no number of layers", "");
     model->root = awq_root_at(0);
 }
 

@@ -243,11 +243,21 @@ class Copied(WrapperCase):
                              tokens=self.family_tokens(), options=("--group-size", "32"))
                 shutil.rmtree(model)
 
+    def test_a_name_that_cannot_be_written_is_refused_at_the_start(self):
+        for name in ('vision "tower".weight', "vision\\tower.weight", "visi\u00f3n.weight"):
+            with self.subTest(tensor=name):
+                model = self.edited("llava", lambda tensors, name=name: tensors.update(
+                    {name: ("BF16", [64], bytes(128))}))
+                self.refuses("does not call for: 'vis", model=model, tokens=self.family_tokens(),
+                             options=("--group-size", "32"))
+                shutil.rmtree(model)
+
     def test_any_dtype_shape_and_value_is_copied(self):
         odd = {"vision_tower.steps": ("I64", [], bytes(8)),
                "vision_tower.table": ("F64", [2, 1, 3], bytes(range(48))),
                "vision_tower.mask": ("BOOL", [5], bytes([1, 0, 1, 1, 0])),
                "vision_tower.none": ("F32", [0, 4], b""),
+               "vision_tower." + 300 * "long": ("F32", [1], bytes(4)),
                "vision_tower.small.weight": ("F8_E4M3", [4, 4], bytes(range(16))),
                "vision_tower.nan.weight": ("F32", [2], np.array([np.nan, np.inf], "<f4").tobytes())}
         model = self.edited("llava", lambda tensors: tensors.update(odd))

@@ -163,6 +163,18 @@ static void the_number_of_a_layer_is_a_number(void **state)
     assert_true(awq_root_layer_of(plain, "model.layers.99999999999999999999.a") > 1000000);
 }
 
+static void layers_that_predict_further_tokens_are_a_number(void **state)
+{
+    (void)state;
+    awq_model model = model_of(small(", \"num_nextn_predict_layers\": 3", ""));
+    assert_int_equal(model.further, 3);
+    awq_model_release(&model);
+    expect_problem(small(", \"num_nextn_predict_layers\": -1", ""), "is no number of layers");
+    expect_problem(small(", \"num_nextn_predict_layers\": 9223372036854775807", ""),
+                   "is no number of layers");
+    expect_problem(small(", \"num_nextn_predict_layers\": true", ""), "num_nextn_predict_layers'");
+}
+
 static void a_model_owns_its_modules_and_no_others(void **state)
 {
     (void)state;
@@ -204,6 +216,7 @@ int main(void)
         cmocka_unit_test(a_model_generates_unless_its_classes_do_not),
         cmocka_unit_test(names_begin_as_the_root_says),
         cmocka_unit_test(the_number_of_a_layer_is_a_number),
+        cmocka_unit_test(layers_that_predict_further_tokens_are_a_number),
         cmocka_unit_test(a_model_owns_its_modules_and_no_others),
         cmocka_unit_test(a_part_is_the_first_word_that_tells_one),
     };
