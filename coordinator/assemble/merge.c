@@ -102,8 +102,7 @@ static awq_status write_config(const awq_run *run, awq_error *err)
     if (out_path(run, "config.json", path, err)) return err->status;
     const awq_model *model = awq_checkpoint_model(run->inputs.model);
     awq_quantization quantization = awq_recipe_quantization(&run->options->recipe, model->dtype);
-    json_t *config =
-        awq_format_config(awq_checkpoint_config(run->inputs.model), model, &quantization);
+    json_t *config = awq_checkpoint_format_config(run->inputs.model, &quantization);
     if (!config) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);
     awq_status status = awq_json_write(path, config, err);
     json_decref(config);

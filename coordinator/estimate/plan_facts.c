@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "coordinator/estimate/copied.h"
 #include "io/formats/format.h"
 #include "jobs/options/amounts.h"
 #include "jobs/plan/job.h"
@@ -171,6 +172,7 @@ static void print_sizes(FILE *file, const awq_plan_facts *facts)
 void awq_plan_facts_print(FILE *file, const awq_plan_facts *facts)
 {
     print_model(file, facts);
+    awq_copied_print(file, facts->job.inputs->model);
     print_experts(file, facts);
     print_stages(file, facts);
     print_memory(file, facts);
@@ -244,8 +246,9 @@ json_t *awq_plan_facts_json(const awq_plan_facts *facts)
                                  "compute_seconds", e->compute, "storage_seconds", e->storage,
                                  "assumed_flops_of_a_worker", e->rate,
                                  "assumed_storage_bytes_per_second", e->storage_rate);
-    return json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:f, s:{s:f, s:f, s:f}, s:o, s:o, s:o}",
-                     "model", model_json(facts), "tokens", tokens, "workers",
+    return json_pack("{s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:f, s:{s:f, s:f, s:f}, s:o, s:o, s:o}",
+                     "model", model_json(facts), "copied",
+                     awq_copied_json(facts->job.inputs->model, false), "tokens", tokens, "workers",
                      (json_int_t)facts->job.workers, "stages", stages_json(&facts->plan), "memory",
                      memory_json(facts), "disk", disk_json(facts), "network_bytes",
                      facts->network_bytes, "flops", "forward", facts->forward, "gram", facts->gram,

@@ -66,6 +66,17 @@ static bool read_config(awq_checkpoint *checkpoint, const char *path, awq_proble
     return !status;
 }
 
+/* What `config` says of a model whose tensors are named as the files have it. */
+static void describe(awq_checkpoint *checkpoint, const json_t *config, const char *path,
+                     awq_problems *problems)
+{
+    const awq_root *root = awq_checkpoint_files_root(&checkpoint->files);
+    awq_model *model = &checkpoint->model;
+    checkpoint->described = awq_model_config_read(config, path, root, model, problems);
+    if (checkpoint->described)
+        model->headless = awq_checkpoint_files_lack_head(&checkpoint->files, model);
+}
+
 static awq_checkpoint *create(const char *directory, awq_problems *problems)
 {
     awq_checkpoint *checkpoint = calloc(1, sizeof *checkpoint);
@@ -83,10 +94,10 @@ awq_checkpoint *awq_checkpoint_open(const char *directory, awq_problems *problem
     if (!check_directory(directory, config_path, problems)) return NULL;
     awq_checkpoint *checkpoint = create(directory, problems);
     if (!checkpoint) return NULL;
-    checkpoint->described =
-        read_config(checkpoint, config_path, problems) &&
-        awq_model_config_read(checkpoint->config, config_path, &checkpoint->model, problems);
-    if (awq_checkpoint_files_open(directory, &checkpoint->files, problems))
+    bool read = read_config(checkpoint, config_path, problems);
+    bool listed = awq_checkpoint_files_open(directory, &checkpoint->files, problems);
+    if (read) describe(checkpoint, checkpoint->config, config_path, problems);
+    if (listed)
         awq_checkpoint_tensors_check(&checkpoint->files,
                                      checkpoint->described ? &checkpoint->model : NULL, directory,
                                      AWQ_NAME_SOME, &checkpoint->tensors, problems);
@@ -108,8 +119,7 @@ awq_checkpoint *awq_checkpoint_survey(const char *directory, awq_problems *probl
     if (read_config(checkpoint, config_path, problems)) {
         json_t *config = awq_checkpoint_claims_check(checkpoint->config, &checkpoint->files,
                                                      directory, problems);
-        checkpoint->described =
-            config && awq_model_config_read(config, config_path, &checkpoint->model, problems);
+        if (config) describe(checkpoint, config, config_path, problems);
         json_decref(config);
     }
     awq_checkpoint_tensors_check(&checkpoint->files,
@@ -129,6 +139,7 @@ void awq_checkpoint_close(awq_checkpoint *checkpoint)
 {
     if (!checkpoint) return;
     free(checkpoint->tensors.items);
+    free(checkpoint->tensors.copied);
     awq_model_release(&checkpoint->model);
     awq_checkpoint_files_close(&checkpoint->files);
     json_decref(checkpoint->config);
@@ -217,10 +228,58 @@ const awq_tensor *awq_checkpoint_norm(const awq_checkpoint *checkpoint, int64_t 
                                awq_norm_tensor_name(name, &checkpoint->model, layer, norm));
 }
 
+const awq_tensor *awq_checkpoint_embedding(const awq_checkpoint *checkpoint)
+{
+    char name[AWQ_NAME_BYTES];
+    return awq_checkpoint_find(checkpoint, awq_embedding_tensor_name(name, &checkpoint->model));
+}
+
+const awq_tensor *awq_checkpoint_final_norm(const awq_checkpoint *checkpoint)
+{
+    char name[AWQ_NAME_BYTES];
+    return awq_checkpoint_find(checkpoint, awq_final_norm_tensor_name(name, &checkpoint->model));
+}
+
 const awq_tensor *awq_checkpoint_head(const awq_checkpoint *checkpoint)
 {
-    const char *name = checkpoint->model.tied ? AWQ_EMBEDDING_NAME : AWQ_HEAD_NAME;
-    return awq_checkpoint_find(checkpoint, name);
+    char name[AWQ_NAME_BYTES];
+    if (checkpoint->model.tied) return awq_checkpoint_embedding(checkpoint);
+    return awq_checkpoint_find(checkpoint, awq_head_tensor_name(name, &checkpoint->model));
+}
+
+size_t awq_checkpoint_copies(const awq_checkpoint *checkpoint)
+{
+    return checkpoint->tensors.copies;
+}
+
+const awq_tensor *awq_checkpoint_copied(const awq_checkpoint *checkpoint, size_t index)
+{
+    return checkpoint->tensors.copied[index];
+}
+
+uint64_t awq_checkpoint_copied_bytes(const awq_checkpoint *checkpoint)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < checkpoint->tensors.copies; i++)
+        sum += checkpoint->tensors.copied[i]->bytes;
+    return sum;
+}
+
+bool awq_checkpoint_is_copied(const awq_checkpoint *checkpoint, const char *name)
+{
+    const awq_checkpoint_tensor *found = awq_checkpoint_tensors_find(&checkpoint->tensors, name);
+    return found && found->copied;
+}
+
+json_t *awq_checkpoint_format_config(const awq_checkpoint *checkpoint,
+                                     const awq_quantization *quantization)
+{
+    json_t *copied = awq_checkpoint_copied_modules(&checkpoint->tensors);
+    if (!copied) return NULL;
+    json_t *config =
+        awq_format_config(checkpoint->config, &checkpoint->model, copied, quantization);
+    json_decref(copied);
+    return config;
 }
 
 size_t awq_checkpoint_shard_count(const awq_checkpoint *checkpoint)

@@ -4,9 +4,10 @@
  *
  * Opening checks everything that can be known without reading weights: the index names files of
  * this directory only, each shard is sound, each expected tensor is there once, in the shard that
- * the index says, with the expected shape and a weight's dtype; no tensor is unknown (buffers that
- * old exporters wrote, `rotary_emb.inv_freq`, are ignored; so is lm_head.weight of a tied model).
- */
+ * the index says, with the expected shape and a weight's dtype; no tensor of the model's modules is
+ * unknown (buffers that old exporters wrote, `rotary_emb.inv_freq`, are ignored; so is the head of
+ * a tied model). All others stand beside the model and are copied: towers, projectors, layers that
+ * predict further tokens, heads of another kind. */
 #ifndef AWQ_IO_CHECKPOINT_CHECKPOINT_H
 #define AWQ_IO_CHECKPOINT_CHECKPOINT_H
 
@@ -70,7 +71,9 @@ bool awq_checkpoint_weight(const awq_checkpoint *checkpoint, int64_t layer, int 
 bool awq_checkpoint_bias(const awq_checkpoint *checkpoint, int64_t layer, int linear,
                          awq_weight *out);
 const awq_tensor *awq_checkpoint_norm(const awq_checkpoint *checkpoint, int64_t layer, int norm);
-/* The head: lm_head.weight, or the embedding when tied. */
+const awq_tensor *awq_checkpoint_embedding(const awq_checkpoint *checkpoint);
+const awq_tensor *awq_checkpoint_final_norm(const awq_checkpoint *checkpoint);
+/* lm_head.weight, or the embedding when tied; NULL: the model is headless. */
 const awq_tensor *awq_checkpoint_head(const awq_checkpoint *checkpoint);
 /* What the linears of a model that is not quantized are stored in, routers aside. */
 typedef struct awq_storage {
@@ -79,6 +82,16 @@ typedef struct awq_storage {
     bool coarse;    /* some in integers or 4 bits already, so that quantizing them loses anew */
 } awq_storage;
 awq_storage awq_checkpoint_storage(const awq_checkpoint *checkpoint);
+
+/* What is copied as it is, of any dtype, by shard and place. Its bytes are not looked at. */
+size_t awq_checkpoint_copies(const awq_checkpoint *checkpoint);
+const awq_tensor *awq_checkpoint_copied(const awq_checkpoint *checkpoint, size_t index);
+uint64_t awq_checkpoint_copied_bytes(const awq_checkpoint *checkpoint);
+bool awq_checkpoint_is_copied(const awq_checkpoint *checkpoint, const char *name);
+/* config.json with this quantization_config, which names the copied linears as not quantized. The
+ * caller decrefs; NULL: no memory. */
+json_t *awq_checkpoint_format_config(const awq_checkpoint *checkpoint,
+                                     const awq_quantization *quantization);
 /* Bytes of all tensors. */
 uint64_t awq_checkpoint_bytes(const awq_checkpoint *checkpoint);
 

@@ -85,7 +85,7 @@ void awq_expected_visit(const awq_model *model, const awq_checkpoint_tensors *te
 {
     const visitor v = {model, tensors, visit, context};
     char name[AWQ_NAME_BYTES];
-    visit_weight(&v, AWQ_EMBEDDING_NAME, model->vocab, model->hidden);
+    visit_weight(&v, awq_embedding_tensor_name(name, model), model->vocab, model->hidden);
     for (int64_t layer = 0; layer < model->layers; layer++) {
         const awq_layer_spec *spec = awq_model_layer(model, layer);
         for (int linear = 0; linear < spec->linears; linear++) visit_linear(&v, layer, linear);
@@ -93,8 +93,9 @@ void awq_expected_visit(const awq_model *model, const awq_checkpoint_tensors *te
             visit_weight(&v, awq_norm_tensor_name(name, model, layer, norm), spec->norm[norm].width,
                          0);
     }
-    visit_weight(&v, AWQ_FINAL_NORM_NAME, model->hidden, 0);
-    if (!model->tied) visit_weight(&v, AWQ_HEAD_NAME, model->vocab, model->hidden);
+    visit_weight(&v, awq_final_norm_tensor_name(name, model), model->hidden, 0);
+    if (awq_model_stores_head(model))
+        visit_weight(&v, awq_head_tensor_name(name, model), model->vocab, model->hidden);
 }
 
 /* A name, until it is found. */
@@ -144,10 +145,13 @@ static bool ends_with(const char *text, const char *end)
     return length >= tail && !strcmp(text + length - tail, end);
 }
 
-bool awq_expected_ignores(const char *name, bool tied)
+bool awq_expected_ignores(const awq_model *model, const char *name)
 {
+    char head[AWQ_NAME_BYTES];
+    if (model->tied && !strcmp(name, awq_head_tensor_name(head, model))) return true;
+    if (strncmp(name, model->root->decoder, strlen(model->root->decoder)) != 0) return false;
     return ends_with(name, "rotary_emb.inv_freq") || ends_with(name, ".rotary_emb.cos_cached") ||
-           ends_with(name, ".rotary_emb.sin_cached") || (tied && !strcmp(name, AWQ_HEAD_NAME));
+           ends_with(name, ".rotary_emb.sin_cached");
 }
 
 bool awq_expected_scales_activations(const char *name)

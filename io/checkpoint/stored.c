@@ -61,7 +61,7 @@ static bool find_values(const awq_checkpoint_tensors *tensors, const awq_model *
     const awq_tensor *values = NULL;
     *out = own(spec);
     if (spec->stack.name) {
-        awq_other_tensor_name(stem, layer, spec->stack.name, "");
+        awq_other_tensor_name(stem, model, layer, spec->stack.name, "");
         values = find_first(tensors, stem, value_suffixes[1]);
         if (values) *out = slice(spec, of);
     }
@@ -69,7 +69,7 @@ static bool find_values(const awq_checkpoint_tensors *tensors, const awq_model *
         values = find_first(tensors, awq_linear_full_name(stem, model, layer, linear),
                             value_suffixes[0]);
     if (!values && spec->alias)
-        values = find_first(tensors, awq_other_tensor_name(stem, layer, spec->alias, ""),
+        values = find_first(tensors, awq_other_tensor_name(stem, model, layer, spec->alias, ""),
                             value_suffixes[0]);
     out->part[AWQ_PART_VALUES] = values;
     return values != NULL;
@@ -171,7 +171,7 @@ bool awq_bias_find(const awq_checkpoint_tensors *tensors, const awq_model *model
     awq_weight bias = own(spec);
     const awq_tensor *values = NULL;
     if (spec->stack.name) {
-        awq_other_tensor_name(name, layer, spec->stack.name, "");
+        awq_other_tensor_name(name, model, layer, spec->stack.name, "");
         values = find(tensors, name, "_bias");
         if (values) bias = slice(spec, of);
     }

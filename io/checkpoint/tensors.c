@@ -170,12 +170,11 @@ static void check_index_entries(checker *check)
 static void check_unlisted(checker *check)
 {
     limited list = {.problems = check->problems, .most = check->most};
-    bool tied = check->model && check->model->tied;
     for (size_t i = 0; i < check->tensors->count; i++) {
         awq_checkpoint_tensor *item = &check->tensors->items[i];
         const char *name = item->tensor->name;
         if (item->settled || json_object_get(check->files->weight_map, name)) continue;
-        if (awq_expected_ignores(name, tied)) continue;
+        if (check->model && awq_expected_ignores(check->model, name)) continue;
         limited_add(&list, "'%s/%s' holds tensor '%.200s', which " AWQ_INDEX_NAME " does not list",
                     check->directory, shard_name(check, item), name);
         item->settled = true;
@@ -226,17 +225,14 @@ static bool holds(const checker *check, const char *base, size_t length, const c
     return written < (int)sizeof name && awq_checkpoint_tensors_find(check->tensors, name);
 }
 
-/* What to say of a tensor that the model does not have: in a quantized one, P.weight beside P's
- * codes is worse than a stranger. */
-static const char *unknown_what(const checker *check, const char *name)
+/* P.weight beside P's codes: worse than a stranger. */
+static bool is_twin(const checker *check, const char *name)
 {
     static const char suffix[] = ".weight";
     size_t length = strlen(name), tail = sizeof suffix - 1;
-    bool weight = length > tail && !strcmp(name + length - tail, suffix);
-    if (weight && (holds(check, name, length - tail, ".qweight") ||
-                   holds(check, name, length - tail, ".weight_packed")))
-        return "holds a full-precision twin of a quantized weight, and loaders may take either:";
-    return "holds a tensor that its config.json does not call for:";
+    return length > tail && !strcmp(name + length - tail, suffix) &&
+           (holds(check, name, length - tail, ".qweight") ||
+            holds(check, name, length - tail, ".weight_packed"));
 }
 
 /* Scales without what they scale: without them the weight is another. */
@@ -246,7 +242,7 @@ static void check_stray_scales(checker *check)
     for (size_t i = 0; i < check->tensors->count; i++) {
         awq_checkpoint_tensor *item = &check->tensors->items[i];
         const char *name = item->tensor->name;
-        if (item->settled) continue;
+        if (item->settled || !awq_model_owns(check->model, name)) continue;
         item->settled = check->scaled && awq_expected_scales_activations(name);
         if (item->settled || !awq_weight_is_stray_scale(check->tensors, name)) continue;
         limited_add(&list,
@@ -258,14 +254,22 @@ static void check_stray_scales(checker *check)
     limited_finish(&list, check->directory, "are scales of nothing");
 }
 
+/* What the model does not call for is copied or a problem. */
 static void check_unknown(const checker *check)
 {
     name_list list = {0};
     for (size_t i = 0; i < check->tensors->count; i++) {
-        const awq_checkpoint_tensor *item = &check->tensors->items[i];
+        awq_checkpoint_tensor *item = &check->tensors->items[i];
         const char *name = item->tensor->name;
-        if (item->settled || awq_expected_ignores(name, check->model->tied)) continue;
-        add_name(check, &list, unknown_what(check, name), name);
+        if (item->settled || awq_expected_ignores(check->model, name)) continue;
+        bool twin = is_twin(check, name);
+        item->copied = !twin && awq_checkpoint_copies_name(check->model, name);
+        if (item->copied) continue;
+        add_name(check, &list,
+                 twin ? "holds a full-precision twin of a quantized weight, and loaders may take "
+                        "either:"
+                      : "holds a tensor that its config.json does not call for:",
+                 name);
     }
     finish_names(check, &list, "holds tensors that its config.json does not call for");
 }
@@ -307,6 +311,8 @@ void awq_checkpoint_tensors_check(const awq_checkpoint_files *files, const awq_m
     if (model && (files->weight_map || files->shards[0].file)) check_model(&check);
     size_t kept = 0;
     for (size_t i = 0; i < out->count; i++)
-        if (out->items[i].expected) out->items[kept++] = out->items[i];
+        if (out->items[i].expected || out->items[i].copied) out->items[kept++] = out->items[i];
     out->count = kept;
+    if (!awq_checkpoint_tensors_list(files, out))
+        awq_problems_add(problems, AWQ_ERR_MEMORY, "cannot open '%s': no memory", directory);
 }

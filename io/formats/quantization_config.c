@@ -37,16 +37,41 @@ static void keep_named(awq_model *model, bool (*fits)(const char *full, const vo
                 awq_model_keep(model, layer, linear);
 }
 
-static bool holds_name(const char *full, const void *name)
+static bool holds_any(const char *full, const void *modules)
 {
-    return strstr(full, name) != NULL;
+    size_t i;
+    const json_t *module;
+    json_array_foreach((const json_t *)modules, i, module)
+    {
+        if (strstr(full, json_string_value(module))) return true;
+    }
+    return false;
 }
 
-/* The module itself, or one that it is in. */
-static bool is_named(const char *full, const void *name)
+/* modules_to_not_convert: readers look for these in the names of modules. */
+static void read_unconverted(const awq_config_reader *reader, const json_t *modules,
+                             awq_model *model)
 {
-    size_t length = strlen(name);
-    return !strncmp(full, name, length) && (!full[length] || full[length] == '.');
+    size_t i, before = reader->problems->count;
+    const json_t *module;
+    json_array_foreach(modules, i, module)
+    {
+        const char *name = json_string_value(module);
+        if (!name || !*name) refuse(reader, "modules_to_not_convert", name ? name : "?");
+    }
+    if (json_array_size(modules) && reader->problems->count == before)
+        keep_named(model, holds_any, modules);
+}
+
+/* The module itself, or one that it is in, is a key of `names`. */
+static bool is_named(const char *full, const void *names)
+{
+    char part[AWQ_NAME_BYTES];
+    for (size_t length = strcspn(full, ".");; length += 1 + strcspn(full + length + 1, ".")) {
+        snprintf(part, sizeof part, "%.*s", (int)length, full);
+        if (json_object_get(names, part)) return true;
+        if (!full[length]) return false;
+    }
 }
 
 typedef struct pattern {
@@ -77,27 +102,12 @@ static void keep_matched(const awq_config_reader *reader, awq_model *model, cons
     pcre2_code_free(p.code);
 }
 
-/* modules_to_not_convert: readers look for these in the names of modules. */
-static void read_unconverted(const awq_config_reader *reader, const json_t *modules,
-                             awq_model *model)
-{
-    size_t i;
-    const json_t *module;
-    json_array_foreach(modules, i, module)
-    {
-        const char *name = json_string_value(module);
-        if (name && *name)
-            keep_named(model, holds_name, name);
-        else
-            refuse(reader, "modules_to_not_convert", name ? name : "?");
-    }
-}
-
 /* compressed-tensors' ignore: names of modules, or regular expressions. */
 static void read_ignored(const awq_config_reader *reader, const json_t *modules, awq_model *model)
 {
     size_t i;
     const json_t *module;
+    json_t *names = json_object();
     json_array_foreach(modules, i, module)
     {
         const char *name = json_string_value(module);
@@ -106,8 +116,10 @@ static void read_ignored(const awq_config_reader *reader, const json_t *modules,
         else if (!strncmp(name, "re:", 3))
             keep_matched(reader, model, name + 3);
         else
-            keep_named(model, is_named, name);
+            json_object_set_new(names, name, json_true());
     }
+    if (json_object_size(names)) keep_named(model, is_named, names);
+    json_decref(names);
 }
 
 /* ---- AWQ's own formats ---- */
@@ -274,12 +286,20 @@ static void check(const awq_config_reader *reader, const awq_model *model)
                 return;
 }
 
+json_t *awq_config_quantization(const json_t *config)
+{
+    json_t *own = json_object_get(config, "quantization_config");
+    if (!own || json_is_null(own)) /* an earlier spelling */
+        own = json_object_get(config, "compression_config");
+    if (!own || json_is_null(own))
+        own = json_object_get(json_object_get(config, "text_config"), "quantization_config");
+    return json_is_null(own) ? NULL : own;
+}
+
 static void read_quantization(const awq_config_reader *reader, awq_model *model)
 {
-    const json_t *object = json_object_get(reader->object, "quantization_config");
-    if (!object || json_is_null(object)) /* an earlier spelling */
-        object = json_object_get(reader->object, "compression_config");
-    if (!object || json_is_null(object)) return;
+    const json_t *object = awq_config_quantization(reader->object);
+    if (!object) return;
     if (!json_is_object(object)) {
         awq_config_complain(reader, "key 'quantization_config' is not an object", "");
         return;
@@ -304,13 +324,16 @@ static void read_quantization(const awq_config_reader *reader, awq_model *model)
     if (reader->problems->count == before) check(reader, model);
 }
 
-bool awq_model_config_read(const json_t *config, const char *name, awq_model *out,
-                           awq_problems *problems)
+bool awq_model_config_read(const json_t *config, const char *path, const awq_root *root,
+                           awq_model *out, awq_problems *problems)
 {
-    const awq_config_reader reader = {config, name, problems};
+    char name[AWQ_CONFIG_NAME_BYTES];
     size_t before = problems->count;
     awq_model model;
-    if (!awq_model_describe(&reader, &model)) return false;
+    awq_config_reader reader = awq_config_reader_of(config, path, problems, name);
+    if (problems->count > before || !awq_model_describe(&reader, &model)) return false;
+    model.root = root;
+    reader = (awq_config_reader){config, NULL, path, problems};
     read_quantization(&reader, &model);
     if (problems->count > before)
         awq_model_release(&model);
@@ -321,5 +344,5 @@ bool awq_model_config_read(const json_t *config, const char *name, awq_model *ou
 
 bool awq_model_from_config(const json_t *config, awq_model *out, awq_problems *problems)
 {
-    return awq_model_config_read(config, "config.json", out, problems);
+    return awq_model_config_read(config, "config.json", awq_root_at(0), out, problems);
 }

@@ -167,7 +167,8 @@ static recipe recipe_of(const maker *m, const awq_tensor *tensor)
     }
     if (tensor->dims == 1) /* the last norm */
         return (recipe){.scale = 0.1f, .centre = 1, .offset = m->model.norm_offset ? 1 : 0};
-    bool embedding = !strcmp(tensor->name, AWQ_EMBEDDING_NAME);
+    char first[AWQ_NAME_BYTES];
+    bool embedding = !strcmp(tensor->name, awq_embedding_tensor_name(first, &m->model));
     return (recipe){.scale = embedding ? 1 : 0.7f / sqrtf((float)tensor->shape[1])};
 }
 

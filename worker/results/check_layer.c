@@ -36,15 +36,11 @@ void awq_verify_close(awq_worker *worker)
 
 /* ---- each tensor by itself ---- */
 
-/* The layer in "model.layers.7.mlp...", -1: in none. */
-static int64_t layer_of(const char *name)
+/* The layer of the model that a tensor is of; -1: of none. */
+static int64_t layer_of(const awq_model *model, const char *name)
 {
-    static const char prefix[] = "model.layers.";
-    char *end;
-    if (strncmp(name, prefix, sizeof prefix - 1) != 0) return -1;
-    const char *digits = name + sizeof prefix - 1;
-    long long layer = strtoll(digits, &end, 10);
-    return end != digits && *end == '.' && layer >= 0 ? (int64_t)layer : -1;
+    int64_t layer = model ? awq_root_layer_of(model->root, name) : -1;
+    return layer < 0 || layer >= model->layers ? -1 : layer;
 }
 
 static void check_tensor(const awq_examined *examined, const awq_tensor *tensor, const char *shard,
@@ -63,7 +59,8 @@ static void check_tensor(const awq_examined *examined, const awq_tensor *tensor,
                              "recorded is %08x",
                              tensor->name, shard, crc, sums->crc[index]);
     }
-    if (awq_dtype_is_weight(tensor->dtype) && awq_tensor_check_finite(tensor, &err)) {
+    bool copied = awq_checkpoint_is_copied(examined->made, tensor->name); /* finite or not */
+    if (!copied && awq_dtype_is_weight(tensor->dtype) && awq_tensor_check_finite(tensor, &err)) {
         awq_error_wrap(&err, "tensor in '%s'", shard);
         awq_problems_add_error(problems, &err);
     }
@@ -79,9 +76,7 @@ static awq_status check_tensors(awq_worker *worker, int64_t layer, awq_layer_che
         const char *shard = awq_checkpoint_shard_name(worker->examined.made, i);
         for (size_t j = 0; file && j < awq_safetensors_count(file); j++) {
             const awq_tensor *tensor = awq_safetensors_at(file, j);
-            int64_t of = layer_of(tensor->name);
-            if (!model || of >= model->layers) of = -1;
-            if (of != layer) continue;
+            if (layer_of(model, tensor->name) != layer) continue;
             if (awq_worker_check(worker, err)) return err->status;
             check_tensor(&worker->examined, tensor, shard, checks, problems);
         }

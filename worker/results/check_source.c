@@ -38,6 +38,28 @@ static void must_be_equal(const layer_run *run, const char *name)
     awq_safetensors_dont_need(source);
 }
 
+/* What is in no layer; of what is copied all must be there. */
+static awq_status check_ends(const layer_run *run, awq_error *err)
+{
+    const awq_checkpoint *source = run->worker->has.checkpoint[0];
+    char name[AWQ_NAME_BYTES];
+    must_be_equal(run, awq_embedding_tensor_name(name, run->model));
+    must_be_equal(run, awq_final_norm_tensor_name(name, run->model));
+    if (awq_model_stores_head(run->model))
+        must_be_equal(run, awq_head_tensor_name(name, run->model));
+    for (size_t i = 0; i < awq_checkpoint_copies(source); i++) {
+        const char *copied = awq_checkpoint_copied(source, i)->name;
+        if (awq_worker_check(run->worker, err)) return err->status;
+        must_be_equal(run, copied);
+        if (!run->worker->examined.sums.count &&
+            !awq_checkpoint_find(run->worker->examined.made, copied))
+            awq_problems_add(run->problems, AWQ_ERR_INPUT,
+                             "tensor '%s', which the source has beside the model, is missing",
+                             copied);
+    }
+    return AWQ_OK;
+}
+
 /* divisors: what the folding divided the vector by, plus 1 if `offset`. */
 static void must_be_folded(const layer_run *run, const char *name, bool offset,
                            const float *divisors)
@@ -177,10 +199,7 @@ awq_status awq_verify_source(awq_worker *worker, int64_t layer, awq_layer_checks
                      .problems = problems};
     awq_layer_record record;
     if (layer < 0) {
-        must_be_equal(&run, AWQ_EMBEDDING_NAME);
-        must_be_equal(&run, AWQ_FINAL_NORM_NAME);
-        must_be_equal(&run, AWQ_HEAD_NAME);
-        return AWQ_OK;
+        return check_ends(&run, err);
     }
     run.spec = awq_model_layer(run.model, layer);
     if (read_record(&run, &record)) run.record = &record;
