@@ -220,11 +220,11 @@ struct awq_backend {
      * weight: A 2.3's. Groups are of group_size columns. */
     void (*relative_sum)(awq_device *device, double *sum, const void *w, awq_extent extent,
                          int64_t group_size);
-    /* gram[i, j] += sum over rows of x[r, i] x[r, j], j >= i at least (whole blocks on the
-     * diagonal); the rest is undefined until gram_finish. */
+    /* gram[i, j] += sum over rows of x[r, i] x[r, j], j >= i; a Gram matrix is stored as
+     * kernels/gram.h says. What is below the diagonal is undefined until gram_finish. */
     void (*gram)(awq_device *device, float *gram, const void *x, const uint8_t *mask, int64_t rows,
                  int64_t cols);
-    /* Mirrors the upper triangle into the lower. */
+    /* Makes the blocks on the diagonal symmetric. */
     void (*gram_finish)(awq_device *device, float *gram, int64_t cols);
 
     /* ---- search, clip, quantize. Q is A 2.4's quantizer ---- */

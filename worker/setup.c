@@ -150,9 +150,9 @@ static awq_status open_inputs(awq_worker *worker, awq_error *err)
     told->models = 1;
     if (worker->purpose->compares && awq_verify_open(worker, err)) return err->status;
     if (!options->model) return AWQ_OK;
-    if (open_model(options->model, &has->checkpoint[0], err) ||
-        awq_job_skip(options, has->checkpoint[0], NULL, err))
-        return err->status;
+    if (open_model(options->model, &has->checkpoint[0], err)) return err->status;
+    if (!worker->purpose->scores) awq_checkpoint_dequantize(has->checkpoint[0]);
+    if (awq_job_skip(options, has->checkpoint[0], NULL, err)) return err->status;
     if (!options->tokens) return AWQ_OK;
     if (worker->purpose->scores && options->against) told->models = 2;
     if (told->models == 2 && open_model(options->against, &has->checkpoint[1], err))

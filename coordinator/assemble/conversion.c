@@ -100,13 +100,15 @@ static awq_status list(awq_conversion *conversion, awq_error *err)
 {
     const awq_checkpoint *from = conversion->from;
     const awq_model *model = awq_checkpoint_model(from);
-    if (add_copy(conversion, awq_checkpoint_find(from, AWQ_EMBEDDING_NAME), err))
-        return err->status;
+    if (add_copy(conversion, awq_checkpoint_embedding(from), err)) return err->status;
     for (int64_t layer = 0; layer < model->layers; layer++)
         if (add_layer(conversion, layer, err)) return err->status;
-    if (add_copy(conversion, awq_checkpoint_find(from, AWQ_FINAL_NORM_NAME), err))
+    if (add_copy(conversion, awq_checkpoint_final_norm(from), err) ||
+        (awq_model_stores_head(model) && add_copy(conversion, awq_checkpoint_head(from), err)))
         return err->status;
-    return model->tied ? AWQ_OK : add_copy(conversion, awq_checkpoint_head(from), err);
+    for (size_t i = 0; i < awq_checkpoint_copies(from); i++)
+        if (add_copy(conversion, awq_checkpoint_copied(from, i), err)) return err->status;
+    return AWQ_OK;
 }
 
 awq_status awq_conversion_create(const awq_checkpoint *from, const awq_quantization *to,

@@ -10,8 +10,9 @@
 
 typedef struct awq_conversion awq_conversion;
 
-/* The output's tensors, in the order of the forward pass, and its shards of at most max_bytes. The
- * checkpoint is quantized, and the format holds its linears. Free the result. */
+/* The output's tensors, in the order of the forward pass and then what is copied, and its shards of
+ * at most max_bytes. The checkpoint is quantized, and the format holds its linears. Free the
+ * result. */
 awq_status awq_conversion_create(const awq_checkpoint *from, const awq_quantization *to,
                                  uint64_t max_bytes, awq_conversion **out, awq_error *err);
 void awq_conversion_free(awq_conversion *conversion);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "coordinator/assemble/companions.h"
+#include "coordinator/assemble/expert_tokens.h"
 #include "io/core/fault.h"
 #include "io/core/log.h"
 #include "io/files/json.h"
@@ -101,8 +102,7 @@ static awq_status write_config(const awq_run *run, awq_error *err)
     if (out_path(run, "config.json", path, err)) return err->status;
     const awq_model *model = awq_checkpoint_model(run->inputs.model);
     awq_quantization quantization = awq_recipe_quantization(&run->options->recipe, model->dtype);
-    json_t *config =
-        awq_format_config(awq_checkpoint_config(run->inputs.model), model, &quantization);
+    json_t *config = awq_checkpoint_format_config(run->inputs.model, &quantization);
     if (!config) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for '%s'", path);
     awq_status status = awq_json_write(path, config, err);
     json_decref(config);
@@ -140,30 +140,32 @@ awq_status awq_run_merge(awq_run *run, awq_output *output, awq_error *err)
 
 /* ---- what was written ---- */
 
-/* Means over the layers. */
-static awq_status mean_errors(const awq_run *run, double *error, double *rounding, awq_error *err)
+typedef struct totals {
+    double error, rounding; /* sums over the layers */
+    awq_expert_tokens tokens;
+} totals;
+
+static awq_status add_up(const awq_run *run, totals *sum, awq_error *err)
 {
-    double errors = 0, roundings = 0;
-    for (int64_t layer = 0; layer < run->plan.layers; layer++) {
+    awq_status status = AWQ_OK;
+    for (int64_t layer = 0; !status && layer < run->plan.layers; layer++) {
         char path[AWQ_PATH_BYTES];
         awq_layer_record record;
         if (awq_run_layer_path(path, run->directory, layer, "h5", err) ||
             awq_layer_record_read(path, run->fingerprint, &record, err))
             return err->status;
-        errors += awq_layer_record_relative_error(&record);
-        roundings += awq_layer_record_rounding_error(&record);
+        sum->error += awq_layer_record_relative_error(&record);
+        sum->rounding += awq_layer_record_rounding_error(&record);
+        status = awq_expert_tokens_add(&sum->tokens, &record, err);
         awq_layer_record_release(&record);
     }
-    *error = errors / (double)run->plan.layers;
-    *rounding = roundings / (double)run->plan.layers;
-    return AWQ_OK;
+    return status;
 }
 
-awq_status awq_run_summary(const awq_run *run, const awq_output *output, awq_error *err)
+static void print_summary(const awq_run *run, const awq_output *output, totals *sum)
 {
-    double error, rounding;
     char text[32];
-    if (mean_errors(run, &error, &rounding, err)) return err->status;
+    double layers = (double)run->plan.layers;
     awq_format_seconds(text, awq_progress_elapsed(&run->view));
     printf("%s: AWQ checkpoint of %lld layers, %lld bits, groups of %lld, in %s\n",
            run->options->out, (long long)run->plan.layers, (long long)run->options->recipe.bits,
@@ -173,6 +175,15 @@ awq_status awq_run_summary(const awq_run *run, const awq_output *output, awq_err
         printf("  %-34s %10s\n", output->shards.items[i].name, text);
     }
     printf("  mean relative error of a layer's linears: %.2f%% (plain rounding: %.2f%%)\n",
-           100 * error, 100 * rounding);
-    return AWQ_OK;
+           100 * sum->error / layers, 100 * sum->rounding / layers);
+    awq_expert_tokens_print(stdout, &sum->tokens, run->inputs.tokens.sequences);
+}
+
+awq_status awq_run_summary(const awq_run *run, const awq_output *output, awq_error *err)
+{
+    totals sum = {0};
+    awq_status status = add_up(run, &sum, err);
+    if (!status) print_summary(run, output, &sum);
+    awq_expert_tokens_release(&sum.tokens);
+    return status;
 }

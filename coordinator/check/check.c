@@ -164,9 +164,9 @@ static uint64_t records_bytes(const awq_options *options, const awq_model *model
 uint64_t awq_output_bytes(const awq_options *options, const awq_checkpoint *model)
 {
     const awq_model *m = awq_checkpoint_model(model);
-    uint64_t bytes = awq_checkpoint_find(model, AWQ_EMBEDDING_NAME)->bytes +
-                     awq_checkpoint_find(model, AWQ_FINAL_NORM_NAME)->bytes;
-    if (!m->tied) bytes += awq_checkpoint_head(model)->bytes;
+    uint64_t bytes = awq_checkpoint_embedding(model)->bytes +
+                     awq_checkpoint_final_norm(model)->bytes + awq_checkpoint_copied_bytes(model);
+    if (awq_model_stores_head(m)) bytes += awq_checkpoint_head(model)->bytes;
     return bytes + records_bytes(options, m);
 }
 

@@ -110,6 +110,24 @@ static void warn_of_fused(const awq_model *model)
         }
 }
 
+/* Float8 weights mean nothing without their scales, and the output's config.json will speak of
+ * another quantization. */
+static void warn_of_copied(const awq_checkpoint *checkpoint)
+{
+    size_t count = 0;
+    const awq_tensor *first = NULL;
+    for (size_t i = 0; i < awq_checkpoint_copies(checkpoint); i++) {
+        const awq_tensor *tensor = awq_checkpoint_copied(checkpoint, i);
+        if (tensor->dtype != AWQ_F8_E4M3 && tensor->dtype != AWQ_F8_E5M2) continue;
+        if (!count++) first = tensor;
+    }
+    if (count)
+        awq_report_warning("%zu tensors beside the text model are float8 and are copied so, such "
+                           "as '%.200s'; engines that load them need to be told, since the "
+                           "output's config.json says that they are not quantized",
+                           count, first->name);
+}
+
 static bool is_kept_altogether(const awq_model *model)
 {
     for (int kind = 0; kind < model->kinds; kind++)
@@ -122,21 +140,33 @@ static void check_skip(const awq_options *options, awq_checkpoint *checkpoint,
                        awq_problems *problems)
 {
     const awq_model *model = awq_checkpoint_model(checkpoint);
+    int last = awq_model_layer(model, 0)->linears - 1;
+    char name[AWQ_NAME_BYTES];
     int64_t kept;
     awq_error err;
+    while (last && awq_model_layer(model, 0)->linear[last].router) last--;
     if (awq_job_skip(options, checkpoint, &kept, &err))
         awq_problems_add_error(problems, &err);
     else if (options->skip && !kept)
         awq_problems_add(problems, AWQ_ERR_INPUT,
-                         "--skip '%.200s' matches no linear of '%s'; they have names such as "
-                         "model.layers.0.mlp.down_proj",
-                         options->skip, options->model);
+                         "--skip '%.200s' matches no linear of '%s'; they have names such as %s",
+                         options->skip, options->model, awq_linear_full_name(name, model, 0, last));
     else if (is_kept_altogether(model))
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "--skip '%.200s' matches every linear of '%s': nothing would be quantized",
                          options->skip, options->model);
     else
         warn_of_fused(model);
+}
+
+static void warn_of_coarse(const awq_options *options, const awq_checkpoint *checkpoint)
+{
+    awq_storage storage = awq_checkpoint_storage(checkpoint);
+    if (storage.coarse)
+        awq_report_warning("model '%s' is quantized already (%s); this quantizes what that has "
+                           "left, and adds its error to that; give the full-precision model if "
+                           "there is one",
+                           options->model, storage.text);
 }
 
 void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
@@ -146,13 +176,16 @@ void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
     known = check_bits(options, problems) && known;
     if (!inputs->model) return;
     const awq_model *model = awq_checkpoint_model(inputs->model);
+    awq_checkpoint_dequantize(inputs->model);
     if (model->quantized) {
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "model '%s' is already quantized to %d bits; give the full-precision one",
                          options->model, model->quantization.bits);
         return;
     }
+    warn_of_coarse(options, inputs->model);
     check_skip(options, inputs->model, problems);
+    warn_of_copied(inputs->model);
     if (options->recipe.objective == AWQ_OBJECTIVE_MODULE && awq_model_experts(model))
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "--objective module is not for a mixture of experts, such as '%s': the "

@@ -4,6 +4,7 @@
  * a crash: what was written is written anew. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "coordinator/assemble/companions.h"
 #include "coordinator/assemble/conversion.h"
@@ -106,6 +107,22 @@ static bool check_linears(const convert_run *run, awq_problems *problems)
     return true;
 }
 
+/* What is copied stays as it is, and cannot be in the old format. */
+static bool check_copied(const convert_run *run, awq_problems *problems)
+{
+    const awq_checkpoint *model = run->inputs.model;
+    for (size_t i = 0; i < awq_checkpoint_copies(model); i++) {
+        const char *name = awq_checkpoint_copied(model, i)->name, *suffix = strrchr(name, '.');
+        if (!suffix || (strcmp(suffix, ".qweight") && strcmp(suffix, ".weight_packed"))) continue;
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "'%s': '%s' is quantized, and not one of the text model's layers, which "
+                         "alone are converted",
+                         run->options->model, name);
+        return false;
+    }
+    return true;
+}
+
 static void check_format(convert_run *run, awq_problems *problems)
 {
     const awq_model *model = awq_checkpoint_model(run->inputs.model);
@@ -123,7 +140,7 @@ static void check_format(convert_run *run, awq_problems *problems)
                         (run->to.format == AWQ_FORMAT_COMPRESSED && model->quantization.symmetric);
     if (!awq_format_holds(&run->to, reason))
         awq_problems_add(problems, AWQ_ERR_INPUT, "'%s': %s", run->options->model, reason);
-    else if (check_linears(run, problems))
+    else if (check_linears(run, problems) && check_copied(run, problems))
         check_scales(run, problems);
 }
 
@@ -209,10 +226,7 @@ static awq_status write_all(const convert_run *run, awq_error *err)
     if (awq_path_exists(from) &&
         awq_layer_records_copy(from, to, awq_conversion_sums(run->conversion), err))
         return err->status;
-    return write_json(
-        run, "config.json",
-        awq_format_config(awq_checkpoint_config(model), awq_checkpoint_model(model), &run->to),
-        err);
+    return write_json(run, "config.json", awq_checkpoint_format_config(model, &run->to), err);
 }
 
 static void print_summary(const convert_run *run)

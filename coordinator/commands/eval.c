@@ -219,8 +219,21 @@ static awq_status run(eval *e, awq_error *err)
     return AWQ_OK;
 }
 
+/* Both must predict tokens. */
+static void check_heads(const eval *e, awq_problems *problems)
+{
+    const awq_checkpoint *const models[] = {e->inputs.model, e->inputs.against};
+    for (int i = 0; i < 2; i++)
+        if (models[i] && awq_checkpoint_model(models[i])->headless)
+            awq_problems_add(problems, AWQ_ERR_INPUT,
+                             "'%s' has no head that predicts tokens, and so no perplexity: it is a "
+                             "model that embeds or classifies",
+                             awq_checkpoint_directory(models[i]));
+}
+
 static void check_scorable(const eval *e, awq_problems *problems)
 {
+    check_heads(e, problems);
     const awq_tokens *tokens = &e->inputs.tokens;
     bool counts = !tokens->mask; /* a token that another one predicts */
     for (int64_t i = 0; !counts && i < tokens->sequences * tokens->length; i++)

@@ -150,7 +150,16 @@ static void announce(const awq_run *run)
             AWQ_WHOLE("workers", run->crew->count),
             AWQ_WHOLE("sequences", run->inputs.tokens.sequences),
             AWQ_WHOLE("length", run->inputs.tokens.length),
+            AWQ_QUOTED("weights", awq_checkpoint_storage(run->inputs.model).text),
             AWQ_QUOTED("backend", run->crew->members[0].hello.kind));
+}
+
+static void announce_copied(const awq_checkpoint *model)
+{
+    if (awq_checkpoint_copies(model))
+        AWQ_LOG(AWQ_LOG_INFO, "copying what stands beside the text model",
+                AWQ_WHOLE("tensors", awq_checkpoint_copies(model)),
+                AWQ_WHOLE("bytes", awq_checkpoint_copied_bytes(model)));
 }
 
 /* With the lock held: all but the work. Problems are found only where a job.json is of another job,
@@ -169,6 +178,7 @@ static awq_status begin(awq_run *run, awq_problems *problems, awq_error *err)
     if (run->options->time_limit > 0)
         run->crew->deadline = awq_clock_seconds() + run->options->time_limit;
     announce(run);
+    announce_copied(run->inputs.model);
     return AWQ_OK;
 }
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "coordinator/estimate/copied.h"
+#include "io/formats/format.h"
 #include "jobs/options/amounts.h"
 #include "jobs/plan/job.h"
 #include "layers/quantize/cost.h"
@@ -45,8 +47,9 @@ awq_status awq_plan_facts_make(const awq_sizing *job, awq_plan_facts *out, awq_e
     facts.forward = layers * awq_work_forward(model, tokens, length);
     facts.gram = layers * (awq_work_gram(model, tokens) + awq_work_experts(model, tokens));
     facts.search = layers * awq_work_search(model, &options->recipe, scored, length);
-    facts.serving = awq_serving_make(model, facts.checkpoint_bytes, options->recipe.group_size,
-                                     options->plan.context, options->plan.batch);
+    awq_quantization how = awq_recipe_quantization(&options->recipe, model->dtype);
+    facts.serving = awq_serving_make(model, facts.checkpoint_bytes, &how, options->plan.context,
+                                     options->plan.batch);
     *out = facts;
     return AWQ_OK;
 }
@@ -70,9 +73,9 @@ static void print_model(FILE *file, const awq_plan_facts *facts)
         awq_format_count(count, (double)awq_model_active_parameters(model));
         snprintf(active, sizeof active, " (%s for each token)", count);
     }
-    fprintf(file, "model      %s: %s, %s parameters%s, %lld layers, %s\n",
+    fprintf(file, "model      %s: %s, %s parameters%s, %lld layers, %s of %s\n",
             facts->job.options->model, model->family, parameters, active, (long long)model->layers,
-            bytes);
+            bytes, awq_checkpoint_storage(inputs->model).text);
     int64_t tile = awq_job_tile_sequences(facts->job.options, &inputs->tokens);
     fprintf(file, "tokens     %s: %lld sequences of %lld, %lld tiles of %lld sequences\n",
             facts->job.options->tokens ? facts->job.options->tokens : "of the text",
@@ -86,6 +89,45 @@ static void print_part(FILE *file, const awq_plan_facts *facts, const awq_stage 
         awq_model_layer(awq_checkpoint_model(facts->job.inputs->model), stage->first);
     fprintf(file, ", experts %lld-%lld", (long long)awq_layer_part_first_expert(layer, stage->part),
             (long long)awq_layer_part_end_expert(layer, stage->part) - 1);
+}
+
+/* Tokens that an expert gets if all get as many, beside the channels that it reads. */
+typedef struct expert_share {
+    int64_t tokens, channels;
+    int64_t sequences; /* that would give it a token for each channel */
+} expert_share;
+
+static bool find_share(const awq_plan_facts *facts, expert_share *out)
+{
+    const awq_model *model = awq_checkpoint_model(facts->job.inputs->model);
+    const awq_mlps_spec *mlps = awq_model_experts(model);
+    const awq_tokens *t = &facts->job.inputs->tokens;
+    if (!mlps) return false;
+    int64_t visits = t->length * mlps->active; /* of experts, by one sequence */
+    out->channels = mlps->intermediate > model->hidden ? mlps->intermediate : model->hidden;
+    out->tokens = t->sequences * visits / mlps->experts;
+    out->sequences = (out->channels * mlps->experts + visits - 1) / visits;
+    return true;
+}
+
+static void print_experts(FILE *file, const awq_plan_facts *facts)
+{
+    expert_share share;
+    if (!find_share(facts, &share)) return;
+    fprintf(file, "experts    %lld tokens each in the mean, for %lld channels",
+            (long long)share.tokens, (long long)share.channels);
+    if (share.tokens < share.channels)
+        fprintf(file, "; --sequences %lld would give as many", (long long)share.sequences);
+    fprintf(file, "\n");
+}
+
+static json_t *experts_json(const awq_plan_facts *facts)
+{
+    expert_share share;
+    if (!find_share(facts, &share)) return json_null();
+    return json_pack("{s:I, s:I, s:I}", "mean_tokens", (json_int_t)share.tokens, "channels",
+                     (json_int_t)share.channels, "sequences_for_as_many",
+                     (json_int_t)share.sequences);
 }
 
 static void print_stages(FILE *file, const awq_plan_facts *facts)
@@ -148,6 +190,8 @@ static void print_sizes(FILE *file, const awq_plan_facts *facts)
 void awq_plan_facts_print(FILE *file, const awq_plan_facts *facts)
 {
     print_model(file, facts);
+    awq_copied_print(file, facts->job.inputs->model);
+    print_experts(file, facts);
     print_stages(file, facts);
     print_memory(file, facts);
     print_sizes(file, facts);
@@ -183,10 +227,12 @@ static json_t *stages_json(const awq_plan_facts *facts)
 static json_t *model_json(const awq_plan_facts *facts)
 {
     const awq_model *model = awq_checkpoint_model(facts->job.inputs->model);
-    json_t *object = json_pack(
-        "{s:s, s:s, s:I, s:I, s:I}", "path", facts->job.options->model, "family", model->family,
-        "parameters", (json_int_t)awq_model_parameters(model), "layers", (json_int_t)model->layers,
-        "bytes", (json_int_t)awq_checkpoint_bytes(facts->job.inputs->model));
+    json_t *object =
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:s}", "path", facts->job.options->model, "family",
+                  model->family, "parameters", (json_int_t)awq_model_parameters(model), "layers",
+                  (json_int_t)model->layers, "bytes",
+                  (json_int_t)awq_checkpoint_bytes(facts->job.inputs->model), "weights",
+                  awq_checkpoint_storage(facts->job.inputs->model).text);
     if (object && awq_model_experts(model))
         json_object_set_new(object, "active_parameters",
                             json_integer((json_int_t)awq_model_active_parameters(model)));
@@ -230,10 +276,12 @@ json_t *awq_plan_facts_json(const awq_plan_facts *facts)
                                  "compute_seconds", e->compute, "storage_seconds", e->storage,
                                  "assumed_flops_of_a_worker", e->rate,
                                  "assumed_storage_bytes_per_second", e->storage_rate);
-    return json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:f, s:{s:f, s:f, s:f}, s:o, s:o}", "model",
-                     model_json(facts), "tokens", tokens, "workers", (json_int_t)facts->job.workers,
-                     "stages", stages_json(facts), "memory", memory_json(facts), "disk",
-                     disk_json(facts), "network_bytes", facts->network_bytes, "flops", "forward",
-                     facts->forward, "gram", facts->gram, "search", facts->search, "estimate",
-                     estimate, "serving", awq_serving_json(&facts->serving));
+    return json_pack("{s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:f, s:{s:f, s:f, s:f}, s:o, s:o, s:o}",
+                     "model", model_json(facts), "copied",
+                     awq_copied_json(facts->job.inputs->model, false), "tokens", tokens, "workers",
+                     (json_int_t)facts->job.workers, "stages", stages_json(facts), "memory",
+                     memory_json(facts), "disk", disk_json(facts), "network_bytes",
+                     facts->network_bytes, "flops", "forward", facts->forward, "gram", facts->gram,
+                     "search", facts->search, "estimate", estimate, "serving",
+                     awq_serving_json(&facts->serving), "experts", experts_json(facts));
 }

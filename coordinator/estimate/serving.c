@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "coordinator/estimate/serving.h"
 
+#include "coordinator/estimate/engines.h"
+#include "io/formats/format.h"
 #include "jobs/options/amounts.h"
 
 enum { MOST_GPUS = 8, USUAL_CONTEXT = 8192, CACHE_ELEMENT_BYTES = 2 };
@@ -31,34 +33,14 @@ static double cache_bytes(const awq_serving *serving, int count)
            (double)serving->batch;
 }
 
-awq_serving awq_serving_make(const awq_model *model, uint64_t weight_bytes, int64_t group_size,
-                             int64_t context, int64_t batch)
+awq_serving awq_serving_make(const awq_model *model, uint64_t weight_bytes,
+                             const awq_quantization *how, int64_t context, int64_t batch)
 {
     if (!context) context = USUAL_CONTEXT;
     if (context > model->max_positions) context = model->max_positions;
-    awq_serving serving = {weight_bytes, 0, context, batch, model, group_size};
+    awq_serving serving = {weight_bytes, 0, context, batch, model, *how};
     serving.cache_bytes = (uint64_t)cache_bytes(&serving, 1);
     return serving;
-}
-
-/* Heads are whole, kv heads are split or repeated, and every expert is split like a dense MLP.
- * Inputs that a linear puts out are split with its rows, into whole groups. */
-static bool divides(const awq_serving *serving, int count)
-{
-    int64_t size = serving->group_size;
-    for (int kind = 0; kind < serving->model->kinds; kind++) {
-        const awq_layer_spec *spec = &serving->model->kind[kind];
-        int64_t heads = spec->attention.heads, kv_heads = spec->attention.kv_heads;
-        bool kv = kv_heads % count == 0 || count % kv_heads == 0;
-        if (heads % count || !kv || (count > 1 && size < 0)) return false;
-        for (int i = 0; i < spec->groups; i++) {
-            const awq_group_spec *group = &spec->group[i];
-            if (group->producer.by != AWQ_BY_ROWS) continue;
-            if (group->channels % count || (size >= 0 && group->channels / count % size))
-                return false;
-        }
-    }
-    return true;
 }
 
 int awq_serving_gpus(const awq_serving *serving, double gpu_bytes)
@@ -66,9 +48,42 @@ int awq_serving_gpus(const awq_serving *serving, double gpu_bytes)
     double room = usable_share * gpu_bytes - overhead_bytes;
     for (int count = 1; count <= MOST_GPUS; count *= 2) {
         double bytes = (double)serving->weight_bytes + cache_bytes(serving, count);
-        if (divides(serving, count) && bytes <= room * count) return count;
+        bool loads = count == 1 || awq_engine_loads(AWQ_VLLM, serving->model, &serving->how, count);
+        if (loads && bytes <= room * count) return count;
     }
     return 0;
+}
+
+/* The format that is asked for, then those that the engines read, as far as these hold the bits.
+ * The index-th; false: there is none. */
+static bool pick_format(const awq_serving *serving, int index, awq_quantization *out)
+{
+    static const awq_format read[] = {AWQ_FORMAT_GEMM, AWQ_FORMAT_COMPRESSED};
+    char reason[AWQ_REASON_BYTES];
+    *out = serving->how;
+    for (size_t i = 0; index > 0 && i < sizeof read / sizeof *read; i++) {
+        out->format = read[i];
+        if (read[i] != serving->how.format && awq_format_holds(out, reason)) index--;
+    }
+    return index == 0;
+}
+
+static void print_engines(FILE *file, const awq_serving *serving)
+{
+    awq_quantization how;
+    for (int i = 0; pick_format(serving, i, &how); i++) {
+        fprintf(file, "%-10s ", i ? "" : "loads as");
+        awq_engines_print(file, serving->model, &how);
+    }
+}
+
+static json_t *engines_json(const awq_serving *serving)
+{
+    json_t *list = json_array();
+    awq_quantization how;
+    for (int i = 0; pick_format(serving, i, &how); i++)
+        json_array_append_new(list, awq_engines_json(serving->model, &how));
+    return list;
 }
 
 void awq_serving_print(FILE *file, const awq_serving *serving)
@@ -89,6 +104,7 @@ void awq_serving_print(FILE *file, const awq_serving *serving)
         fewest = count;
     }
     if (fewest > MOST_GPUS) fprintf(file, "           %d GPUs do not hold it\n", MOST_GPUS);
+    print_engines(file, serving);
 }
 
 json_t *awq_serving_json(const awq_serving *serving)
@@ -98,8 +114,8 @@ json_t *awq_serving_json(const awq_serving *serving)
         json_array_append_new(list, json_pack("{s:I, s:s, s:i}", "memory_bytes",
                                               (json_int_t)gpus[i].bytes, "models", gpus[i].models,
                                               "count", awq_serving_gpus(serving, gpus[i].bytes)));
-    return json_pack("{s:I, s:I, s:I, s:I, s:o}", "weight_bytes", (json_int_t)serving->weight_bytes,
-                     "kv_cache_bytes", (json_int_t)serving->cache_bytes, "context",
-                     (json_int_t)serving->context, "batch", (json_int_t)serving->batch, "gpus",
-                     list);
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:o, s:o}", "weight_bytes", (json_int_t)serving->weight_bytes,
+        "kv_cache_bytes", (json_int_t)serving->cache_bytes, "context", (json_int_t)serving->context,
+        "batch", (json_int_t)serving->batch, "gpus", list, "engines", engines_json(serving));
 }

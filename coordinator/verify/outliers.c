@@ -8,15 +8,22 @@
  * when it is far above its kind in all layers and experts, by a robust z-score: the distance from
  * the median of the logarithms over their median absolute deviation. The relative error is looked
  * at in that way only: where activations have outliers, a good quantization may leave the columns
- * that they hardly use far off, in all layers alike. */
+ * that they hardly use far off, in all layers alike. Closer than rounding no linear is too far off,
+ * be others closer still: those whose source lay on a grid itself.
+ *
+ * Error feedback moves the weights of an expert that had few tokens further than those of others:
+ * most, by half as far again, where it had one for each channel. So such experts are held to the
+ * bound alone, and are no part of what others are compared with. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "coordinator/verify/verify.h"
 
+static const double least_steps = 0.28; /* plain rounding's, and a little less */
 static const double most_steps = 1;
 static const double most_z = 6;
+static const double enough_fed = 4;      /* tokens for each channel: docs/verify.md */
 enum { MOST_TYPES = 24 };                /* of linears in a model */
 static const double normal_mad = 1.4826; /* standard deviations in a median absolute deviation */
 
@@ -56,7 +63,7 @@ static double find_limit(const awq_verification *v, const char *type, size_t off
             const char *checks = (const char *)&v->linears[part][i];
             double distance = *(const double *)(const void *)(checks + offset);
             if (!strcmp(awq_linear_type(linear_at(v, part, i)), type) && isfinite(distance) &&
-                distance > 0)
+                distance > 0 && v->linears[part][i].fed >= enough_fed)
                 s.logarithms[s.count++] = log(distance);
         }
     *middle = 0;
@@ -84,11 +91,15 @@ static void check_linear(awq_verification *v, int64_t layer, int64_t linear, con
                          "layer %lld: %s cannot be compared with the source: not all numbers are "
                          "finite",
                          (long long)layer, name);
+    else if (steps < least_steps)
+        return;
     else if (steps > most_steps)
         awq_problems_add(&v->outliers, AWQ_ERR_NUMERIC,
                          "layer %lld: %s is not the source's weight: it is %.2f steps of its grid "
                          "away from it, where rounding leaves 0.29 (relative error %.1f%%)",
                          (long long)layer, name, steps, 100 * relative);
+    else if (checks->fed < enough_fed)
+        return;
     else if (steps > limit->steps)
         awq_problems_add(
             &v->outliers, AWQ_ERR_NUMERIC,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "coordinator/estimate/engines.h"
 #include "coordinator/verify/verify.h"
 
 /* ---- the findings, one list ---- */
@@ -60,11 +61,16 @@ static totals add_up(const awq_verification *v)
 
 /* ---- text ---- */
 
+static bool is_quantized(const awq_verification *v)
+{
+    return v->model && v->model->quantized;
+}
+
 static void print_what_it_is(const awq_verification *v)
 {
     const awq_model *model = v->model;
     printf("%s: ", v->options->out);
-    if (model && model->quantized) {
+    if (is_quantized(v)) {
         const awq_quantization *how = &model->quantization;
         printf("%s checkpoint of %lld layers, %d bits, ", awq_format_title(how->format),
                (long long)model->layers, how->bits);
@@ -100,6 +106,10 @@ static void print_checked(const awq_verification *v)
         printf("  layer %lld reproduced: %lld of %lld tensors have the same bytes\n",
                (long long)v->layer, (long long)v->reproduced.compared,
                (long long)v->reproduced.tensors);
+    if (is_quantized(v)) {
+        printf("  loads as ");
+        awq_engines_print(stdout, v->model, &v->model->quantization);
+    }
     for (size_t i = 0; i < v->unchecked.count; i++)
         printf("  not checked: %s\n", v->unchecked.items[i].text);
 }
@@ -154,15 +164,21 @@ static json_t *describe_reproduced(const awq_verification *v)
                      (json_int_t)v->reproduced.tensors, "same", (json_int_t)v->reproduced.compared);
 }
 
+static json_t *describe_engines(const awq_verification *v)
+{
+    if (!is_quantized(v)) return json_null();
+    return awq_engines_json(v->model, &v->model->quantization);
+}
+
 static awq_status print_json(const awq_verification *v, awq_error *err)
 {
     totals sum = add_up(v);
-    json_t *object =
-        json_pack("{s:s, s:b, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "checkpoint", v->options->out,
-                  "clean", awq_verify_count(v) == 0, "findings", list_findings(v), "tensors",
-                  (json_int_t)sum.tensors, "tensors_with_crc32", (json_int_t)sum.summed,
-                  "tensors_compared", (json_int_t)sum.compared, "linears", list_linears(v),
-                  "reproduced", describe_reproduced(v), "not_checked", list_unchecked(v));
+    json_t *object = json_pack(
+        "{s:s, s:b, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "checkpoint", v->options->out,
+        "clean", awq_verify_count(v) == 0, "findings", list_findings(v), "tensors",
+        (json_int_t)sum.tensors, "tensors_with_crc32", (json_int_t)sum.summed, "tensors_compared",
+        (json_int_t)sum.compared, "linears", list_linears(v), "reproduced", describe_reproduced(v),
+        "not_checked", list_unchecked(v), "engines", describe_engines(v));
     char *text = object ? json_dumps(object, JSON_INDENT(2)) : NULL;
     json_decref(object);
     if (!text) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the result");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What can be seen without the bytes of tensors: headers, config, index, what awqrun.h5 records,
  * the source. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,6 +61,18 @@ static void check_recorded_names(awq_verification *v, const awq_tensor_sums *sum
     }
 }
 
+/* Of what stands beside the model any tensor would do, and only the record tells a stranger. */
+static void check_strangers(awq_verification *v, const awq_tensor_sums *sums)
+{
+    for (size_t i = 0; sums->count && i < awq_checkpoint_copies(v->made); i++) {
+        const char *name = awq_checkpoint_copied(v->made, i)->name;
+        if (awq_tensor_sums_find(sums, name) == sums->count)
+            awq_problems_add(&v->structure, AWQ_ERR_INPUT,
+                             "'%s' holds tensor '%s', which was not written", v->options->out,
+                             name);
+    }
+}
+
 static awq_status read_job(const char *path, json_t **job, awq_error *err)
 {
     char *text;
@@ -86,6 +99,7 @@ static void read_statistics(awq_verification *v)
         v->recorded = true;
         v->sums = sums.count;
         check_recorded_names(v, &sums);
+        check_strangers(v, &sums);
         if (!sums.count)
             unchecked(v, "tensors against their crc32: this version of " AWQ_STATISTICS_NAME
                          " holds none");
@@ -100,12 +114,19 @@ static void open_source(awq_verification *v, awq_problems *problems)
     if (!v->options->model) return;
     v->source = awq_checkpoint_open(v->options->model, problems);
     if (!v->source) return;
+    awq_checkpoint_dequantize(v->source);
     const awq_model *source = awq_checkpoint_model(v->source);
     if (source->quantized)
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "--model '%s' is quantized; give the full-precision model",
                          v->options->model);
-    if (v->model && !awq_models_differ(v->model, source, what, sizeof what)) {
+    bool differ = v->model && awq_models_differ(v->model, source, what, sizeof what);
+    if (v->model && !differ && v->model->root != source->root) {
+        differ = true;
+        snprintf(what, sizeof what, "names that begin with '%s', not '%s'", source->root->decoder,
+                 v->model->root->decoder);
+    }
+    if (v->model && !differ) {
         if (!v->recorded)
             unchecked(v, "folded weights against the source: without the scales in a "
                          "sound " AWQ_STATISTICS_NAME " the folding cannot be undone");

@@ -66,6 +66,17 @@ static bool read_config(awq_checkpoint *checkpoint, const char *path, awq_proble
     return !status;
 }
 
+/* What `config` says of a model whose tensors are named as the files have it. */
+static void describe(awq_checkpoint *checkpoint, const json_t *config, const char *path,
+                     awq_problems *problems)
+{
+    const awq_root *root = awq_checkpoint_files_root(&checkpoint->files);
+    awq_model *model = &checkpoint->model;
+    checkpoint->described = awq_model_config_read(config, path, root, model, problems);
+    if (checkpoint->described)
+        model->headless = awq_checkpoint_files_lack_head(&checkpoint->files, model);
+}
+
 static awq_checkpoint *create(const char *directory, awq_problems *problems)
 {
     awq_checkpoint *checkpoint = calloc(1, sizeof *checkpoint);
@@ -83,10 +94,10 @@ awq_checkpoint *awq_checkpoint_open(const char *directory, awq_problems *problem
     if (!check_directory(directory, config_path, problems)) return NULL;
     awq_checkpoint *checkpoint = create(directory, problems);
     if (!checkpoint) return NULL;
-    checkpoint->described =
-        read_config(checkpoint, config_path, problems) &&
-        awq_model_config_read(checkpoint->config, config_path, &checkpoint->model, problems);
-    if (awq_checkpoint_files_open(directory, &checkpoint->files, problems))
+    bool read = read_config(checkpoint, config_path, problems);
+    bool listed = awq_checkpoint_files_open(directory, &checkpoint->files, problems);
+    if (read) describe(checkpoint, checkpoint->config, config_path, problems);
+    if (listed)
         awq_checkpoint_tensors_check(&checkpoint->files,
                                      checkpoint->described ? &checkpoint->model : NULL, directory,
                                      AWQ_NAME_SOME, &checkpoint->tensors, problems);
@@ -108,8 +119,7 @@ awq_checkpoint *awq_checkpoint_survey(const char *directory, awq_problems *probl
     if (read_config(checkpoint, config_path, problems)) {
         json_t *config = awq_checkpoint_claims_check(checkpoint->config, &checkpoint->files,
                                                      directory, problems);
-        checkpoint->described =
-            config && awq_model_config_read(config, config_path, &checkpoint->model, problems);
+        if (config) describe(checkpoint, config, config_path, problems);
         json_decref(config);
     }
     awq_checkpoint_tensors_check(&checkpoint->files,
@@ -121,13 +131,15 @@ awq_checkpoint *awq_checkpoint_survey(const char *directory, awq_problems *probl
 bool awq_checkpoint_calls_for(const awq_checkpoint *checkpoint, const char *name)
 {
     return json_object_get(checkpoint->files.weight_map, name) ||
-           (checkpoint->described && awq_expected_has(&checkpoint->model, name));
+           (checkpoint->described &&
+            awq_expected_has(&checkpoint->model, &checkpoint->tensors, name));
 }
 
 void awq_checkpoint_close(awq_checkpoint *checkpoint)
 {
     if (!checkpoint) return;
     free(checkpoint->tensors.items);
+    free(checkpoint->tensors.copied);
     awq_model_release(&checkpoint->model);
     awq_checkpoint_files_close(&checkpoint->files);
     json_decref(checkpoint->config);
@@ -169,6 +181,26 @@ const awq_tensor *awq_checkpoint_linear(const awq_checkpoint *checkpoint, int64_
         checkpoint, awq_linear_tensor_name(name, &checkpoint->model, layer, linear, suffix));
 }
 
+void awq_checkpoint_dequantize(awq_checkpoint *checkpoint)
+{
+    awq_model *model = &checkpoint->model;
+    if (!model->quantized || model->quantization.format != AWQ_FORMAT_COMPRESSED) return;
+    model->quantized = false;
+    memset(model->kept, 0, sizeof model->kept);
+}
+
+bool awq_checkpoint_weight(const awq_checkpoint *checkpoint, int64_t layer, int linear,
+                           awq_weight *out)
+{
+    return awq_weight_find(&checkpoint->tensors, &checkpoint->model, layer, linear, out);
+}
+
+bool awq_checkpoint_bias(const awq_checkpoint *checkpoint, int64_t layer, int linear,
+                         awq_weight *out)
+{
+    return awq_bias_find(&checkpoint->tensors, &checkpoint->model, layer, linear, out);
+}
+
 awq_status awq_checkpoint_unpack(const awq_checkpoint *checkpoint, int64_t layer, int linear,
                                  awq_linear_codes *out, awq_error *err)
 {
@@ -196,10 +228,58 @@ const awq_tensor *awq_checkpoint_norm(const awq_checkpoint *checkpoint, int64_t 
                                awq_norm_tensor_name(name, &checkpoint->model, layer, norm));
 }
 
+const awq_tensor *awq_checkpoint_embedding(const awq_checkpoint *checkpoint)
+{
+    char name[AWQ_NAME_BYTES];
+    return awq_checkpoint_find(checkpoint, awq_embedding_tensor_name(name, &checkpoint->model));
+}
+
+const awq_tensor *awq_checkpoint_final_norm(const awq_checkpoint *checkpoint)
+{
+    char name[AWQ_NAME_BYTES];
+    return awq_checkpoint_find(checkpoint, awq_final_norm_tensor_name(name, &checkpoint->model));
+}
+
 const awq_tensor *awq_checkpoint_head(const awq_checkpoint *checkpoint)
 {
-    const char *name = checkpoint->model.tied ? AWQ_EMBEDDING_NAME : AWQ_HEAD_NAME;
-    return awq_checkpoint_find(checkpoint, name);
+    char name[AWQ_NAME_BYTES];
+    if (checkpoint->model.tied) return awq_checkpoint_embedding(checkpoint);
+    return awq_checkpoint_find(checkpoint, awq_head_tensor_name(name, &checkpoint->model));
+}
+
+size_t awq_checkpoint_copies(const awq_checkpoint *checkpoint)
+{
+    return checkpoint->tensors.copies;
+}
+
+const awq_tensor *awq_checkpoint_copied(const awq_checkpoint *checkpoint, size_t index)
+{
+    return checkpoint->tensors.copied[index];
+}
+
+uint64_t awq_checkpoint_copied_bytes(const awq_checkpoint *checkpoint)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < checkpoint->tensors.copies; i++)
+        sum += checkpoint->tensors.copied[i]->bytes;
+    return sum;
+}
+
+bool awq_checkpoint_is_copied(const awq_checkpoint *checkpoint, const char *name)
+{
+    const awq_checkpoint_tensor *found = awq_checkpoint_tensors_find(&checkpoint->tensors, name);
+    return found && found->copied;
+}
+
+json_t *awq_checkpoint_format_config(const awq_checkpoint *checkpoint,
+                                     const awq_quantization *quantization)
+{
+    json_t *copied = awq_checkpoint_copied_modules(&checkpoint->tensors);
+    if (!copied) return NULL;
+    json_t *config =
+        awq_format_config(checkpoint->config, &checkpoint->model, copied, quantization);
+    json_decref(copied);
+    return config;
 }
 
 size_t awq_checkpoint_shard_count(const awq_checkpoint *checkpoint)
@@ -242,10 +322,14 @@ json_t *awq_checkpoint_fingerprint(const awq_checkpoint *checkpoint)
             list, json_pack("{s:s, s:I, s:I}", "file", shard->name, "bytes", (json_int_t)bytes,
                             "header_crc32", (json_int_t)awq_safetensors_header_crc(shard->file)));
     }
+    awq_storage source = {.plain = true};
+    if (checkpoint->described && !checkpoint->model.quantized)
+        source = awq_checkpoint_storage(checkpoint);
     if (ok)
-        ok = !json_array_append_new(list, json_pack("{s:s, s:I, s:I}", "file", CONFIG_NAME, "bytes",
-                                                    (json_int_t)checkpoint->config_bytes, "crc32",
-                                                    (json_int_t)checkpoint->config_crc));
+        ok = !json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:s*}", "file", CONFIG_NAME,
+                                                    "bytes", (json_int_t)checkpoint->config_bytes,
+                                                    "crc32", (json_int_t)checkpoint->config_crc,
+                                                    "weights", source.plain ? NULL : source.text));
     if (ok) return list;
     json_decref(list);
     return NULL;

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "io/formats/quantization_config.h"
+
 #define CODES_SUFFIX  ".qweight"
 #define SCALES_SUFFIX ".scales"
 
@@ -118,10 +120,10 @@ json_t *awq_checkpoint_claims_check(const json_t *config, const awq_checkpoint_f
                                     const char *directory, awq_problems *problems)
 {
     json_t *copy = json_deep_copy(config);
-    json_t *quantization = json_object_get(copy, "quantization_config");
+    json_t *quantization = awq_config_quantization(copy);
     shapes all = look(files, integer(quantization, "group_size", DEFAULT_GROUP));
     if (!copy || !all.linears) return copy;
-    if (!quantization || json_is_null(quantization))
+    if (!quantization)
         add_quantization(&all, copy, directory, problems);
     else if (is_gemm(quantization))
         check_numbers(&all, quantization, directory, problems);

@@ -5,6 +5,7 @@
 
 typedef struct visitor {
     const awq_model *model;
+    const awq_checkpoint_tensors *tensors;
     void (*visit)(const awq_expected *expected, void *context);
     void *context;
 } visitor;
@@ -17,17 +18,48 @@ static void visit_weight(const visitor *v, const char *name, int64_t rows, int64
     v->visit(&expected, v->context);
 }
 
-static void visit_linear(const visitor *v, int64_t layer, int linear)
+/* A stack is visited with the first of the linears in it. */
+static bool is_visited(const awq_weight *weight)
+{
+    return weight->experts && (weight->expert || weight->first);
+}
+
+/* In full precision, or what stands for it; a linear that is nowhere is expected under its name. */
+static void visit_stored(const visitor *v, int64_t layer, int linear)
+{
+    char name[AWQ_NAME_BYTES];
+    awq_weight weight;
+    awq_expected expected;
+    const awq_linear_spec *spec = &awq_model_layer(v->model, layer)->linear[linear];
+    if (v->model->quantized || !awq_weight_find(v->tensors, v->model, layer, linear, &weight))
+        visit_weight(v, awq_linear_tensor_name(name, v->model, layer, linear, "weight"), spec->out,
+                     spec->in);
+    else
+        for (int64_t i = 0;
+             !is_visited(&weight) && awq_weight_expected(&weight, i, &expected, name); i++)
+            v->visit(&expected, v->context);
+}
+
+static void visit_bias(const visitor *v, int64_t layer, int linear)
+{
+    char name[AWQ_NAME_BYTES];
+    awq_weight bias;
+    const awq_linear_spec *spec = &awq_model_layer(v->model, layer)->linear[linear];
+    if (!awq_bias_find(v->tensors, v->model, layer, linear, &bias) || !bias.experts) {
+        visit_weight(v, awq_linear_tensor_name(name, v->model, layer, linear, "bias"), spec->out,
+                     0);
+    } else if (!is_visited(&bias)) {
+        awq_expected expected = awq_bias_expected(&bias);
+        v->visit(&expected, v->context);
+    }
+}
+
+static void visit_codes(const visitor *v, int64_t layer, int linear)
 {
     char name[AWQ_NAME_BYTES];
     awq_part parts[AWQ_MAX_PARTS];
     const awq_linear_spec *spec = &awq_model_layer(v->model, layer)->linear[linear];
-    int count = 0;
-    if (awq_model_packs(v->model, layer, linear))
-        count = awq_format_parts(&v->model->quantization, spec->out, spec->in, parts);
-    else
-        visit_weight(v, awq_linear_tensor_name(name, v->model, layer, linear, "weight"), spec->out,
-                     spec->in);
+    int count = awq_format_parts(&v->model->quantization, spec->out, spec->in, parts);
     for (int i = 0; i < count; i++) {
         awq_linear_tensor_name(name, v->model, layer, linear, parts[i].suffix);
         awq_expected expected = {.type = parts[i].type,
@@ -37,17 +69,23 @@ static void visit_linear(const visitor *v, int64_t layer, int linear)
                                             .shape = {parts[i].shape[0], parts[i].shape[1]}}};
         v->visit(&expected, v->context);
     }
-    if (spec->bias)
-        visit_weight(v, awq_linear_tensor_name(name, v->model, layer, linear, "bias"), spec->out,
-                     0);
 }
 
-void awq_expected_visit(const awq_model *model,
+static void visit_linear(const visitor *v, int64_t layer, int linear)
+{
+    if (awq_model_packs(v->model, layer, linear))
+        visit_codes(v, layer, linear);
+    else
+        visit_stored(v, layer, linear);
+    if (awq_model_layer(v->model, layer)->linear[linear].bias) visit_bias(v, layer, linear);
+}
+
+void awq_expected_visit(const awq_model *model, const awq_checkpoint_tensors *tensors,
                         void (*visit)(const awq_expected *expected, void *context), void *context)
 {
-    const visitor v = {model, visit, context};
+    const visitor v = {model, tensors, visit, context};
     char name[AWQ_NAME_BYTES];
-    visit_weight(&v, AWQ_EMBEDDING_NAME, model->vocab, model->hidden);
+    visit_weight(&v, awq_embedding_tensor_name(name, model), model->vocab, model->hidden);
     for (int64_t layer = 0; layer < model->layers; layer++) {
         const awq_layer_spec *spec = awq_model_layer(model, layer);
         for (int linear = 0; linear < spec->linears; linear++) visit_linear(&v, layer, linear);
@@ -55,8 +93,9 @@ void awq_expected_visit(const awq_model *model,
             visit_weight(&v, awq_norm_tensor_name(name, model, layer, norm), spec->norm[norm].width,
                          0);
     }
-    visit_weight(&v, AWQ_FINAL_NORM_NAME, model->hidden, 0);
-    if (!model->tied) visit_weight(&v, AWQ_HEAD_NAME, model->vocab, model->hidden);
+    visit_weight(&v, awq_final_norm_tensor_name(name, model), model->hidden, 0);
+    if (awq_model_stores_head(model))
+        visit_weight(&v, awq_head_tensor_name(name, model), model->vocab, model->hidden);
 }
 
 /* A name, until it is found. */
@@ -66,10 +105,11 @@ static void forget_found(const awq_expected *expected, void *context)
     if (*name && !strcmp(*name, expected->tensor.name)) *name = NULL;
 }
 
-bool awq_expected_has(const awq_model *model, const char *name)
+bool awq_expected_has(const awq_model *model, const awq_checkpoint_tensors *tensors,
+                      const char *name)
 {
     const char *sought = name;
-    awq_expected_visit(model, forget_found, &sought);
+    awq_expected_visit(model, tensors, forget_found, &sought);
     return !sought;
 }
 
@@ -105,8 +145,21 @@ static bool ends_with(const char *text, const char *end)
     return length >= tail && !strcmp(text + length - tail, end);
 }
 
-bool awq_expected_ignores(const char *name, bool tied)
+bool awq_expected_ignores(const awq_model *model, const char *name)
 {
+    char head[AWQ_NAME_BYTES];
+    if (model->tied && !strcmp(name, awq_head_tensor_name(head, model))) return true;
+    if (strncmp(name, model->root->decoder, strlen(model->root->decoder)) != 0) return false;
     return ends_with(name, "rotary_emb.inv_freq") || ends_with(name, ".rotary_emb.cos_cached") ||
-           ends_with(name, ".rotary_emb.sin_cached") || (tied && !strcmp(name, AWQ_HEAD_NAME));
+           ends_with(name, ".rotary_emb.sin_cached");
+}
+
+bool awq_expected_scales_activations(const char *name)
+{
+    static const char *const ends[] = {".input_scale",  ".input_scale_ub", ".activation_scale",
+                                       ".output_scale", ".q_scale",        ".k_scale",
+                                       ".v_scale",      ".kv_scale"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (ends_with(name, ends[i])) return true;
+    return false;
 }

@@ -6,28 +6,26 @@
 
 #include <stdbool.h>
 
-#include "io/files/safetensors.h"
-#include "io/formats/format.h"
-#include "io/model/model.h"
-
-typedef struct awq_expected {
-    awq_part_type type; /* EXACT: tensor.dtype */
-    awq_tensor tensor;  /* name, dtype, dims and shape are set; the name lives during the visit */
-} awq_expected;
+#include "io/checkpoint/stored.h"
 
 /* Visits every tensor of the model, full precision or quantized, in the order of the forward
- * pass. */
-void awq_expected_visit(const awq_model *model,
+ * pass. Which there must be follows from those that there are: experts one by one or stacked, a
+ * weight alone or with its scales. */
+void awq_expected_visit(const awq_model *model, const awq_checkpoint_tensors *tensors,
                         void (*visit)(const awq_expected *expected, void *context), void *context);
 
 /* Whether the model has a tensor of this name: a visit of them all. */
-bool awq_expected_has(const awq_model *model, const char *name);
+bool awq_expected_has(const awq_model *model, const awq_checkpoint_tensors *tensors,
+                      const char *name);
 
 bool awq_expected_dtype_fits(const awq_expected *expected, awq_dtype dtype);
 /* "F32, F16 or BF16" */
 const char *awq_expected_dtype_text(const awq_expected *expected);
 
-/* Buffers that old exporters wrote, and the head of a tied model: there or not, not read. */
-bool awq_expected_ignores(const char *name, bool tied);
+/* Buffers that old exporters wrote into the model, and the head of a tied one: there or not, not
+ * read. */
+bool awq_expected_ignores(const awq_model *model, const char *name);
+/* What a float8 checkpoint holds for activations and the cache: likewise. */
+bool awq_expected_scales_activations(const char *name);
 
 #endif

@@ -29,7 +29,8 @@ typedef struct checker {
     awq_checkpoint_tensors *tensors;
     awq_problems *problems;
     size_t most; /* of a kind that are named */
-    limited mismatches;
+    limited mismatches, unscaled;
+    bool scaled; /* there are float8 weights, or smaller */
     name_list *missing;
 } checker;
 
@@ -169,12 +170,11 @@ static void check_index_entries(checker *check)
 static void check_unlisted(checker *check)
 {
     limited list = {.problems = check->problems, .most = check->most};
-    bool tied = check->model && check->model->tied;
     for (size_t i = 0; i < check->tensors->count; i++) {
         awq_checkpoint_tensor *item = &check->tensors->items[i];
         const char *name = item->tensor->name;
         if (item->settled || json_object_get(check->files->weight_map, name)) continue;
-        if (awq_expected_ignores(name, tied)) continue;
+        if (check->model && awq_expected_ignores(check->model, name)) continue;
         limited_add(&list, "'%s/%s' holds tensor '%.200s', which " AWQ_INDEX_NAME " does not list",
                     check->directory, shard_name(check, item), name);
         item->settled = true;
@@ -195,8 +195,15 @@ static void check_expected(const awq_expected *expected, void *context)
     checker *check = context;
     const char *name = expected->tensor.name;
     awq_checkpoint_tensor *found = awq_checkpoint_tensors_find(check->tensors, name);
+    check->scaled = check->scaled || expected->of;
     if (!found) { /* if the index has it, its shard's problem was named */
-        if (!json_object_get(check->files->weight_map, name))
+        if (json_object_get(check->files->weight_map, name)) return;
+        if (expected->of)
+            limited_add(&check->unscaled,
+                        "'%s': tensor '%s' is of small floats, and its scales are missing: there "
+                        "is no '%s'",
+                        check->directory, expected->of, name);
+        else
             add_name(check, check->missing, "lacks tensor", name);
         return;
     }
@@ -218,27 +225,51 @@ static bool holds(const checker *check, const char *base, size_t length, const c
     return written < (int)sizeof name && awq_checkpoint_tensors_find(check->tensors, name);
 }
 
-/* What to say of a tensor that the model does not have: in a quantized one, P.weight beside P's
- * codes is worse than a stranger. */
-static const char *unknown_what(const checker *check, const char *name)
+/* P.weight beside P's codes: worse than a stranger. */
+static bool is_twin(const checker *check, const char *name)
 {
     static const char suffix[] = ".weight";
     size_t length = strlen(name), tail = sizeof suffix - 1;
-    bool weight = length > tail && !strcmp(name + length - tail, suffix);
-    if (weight && (holds(check, name, length - tail, ".qweight") ||
-                   holds(check, name, length - tail, ".weight_packed")))
-        return "holds a full-precision twin of a quantized weight, and loaders may take either:";
-    return "holds a tensor that its config.json does not call for:";
+    return length > tail && !strcmp(name + length - tail, suffix) &&
+           (holds(check, name, length - tail, ".qweight") ||
+            holds(check, name, length - tail, ".weight_packed"));
 }
 
+/* Scales without what they scale: without them the weight is another. */
+static void check_stray_scales(checker *check)
+{
+    limited list = {.problems = check->problems, .most = check->most};
+    for (size_t i = 0; i < check->tensors->count; i++) {
+        awq_checkpoint_tensor *item = &check->tensors->items[i];
+        const char *name = item->tensor->name;
+        if (item->settled || !awq_model_owns(check->model, name)) continue;
+        item->settled = check->scaled && awq_expected_scales_activations(name);
+        if (item->settled || !awq_weight_is_stray_scale(check->tensors, name)) continue;
+        limited_add(&list,
+                    "'%s/%s': tensor '%s' is the scales of a weight of small floats that is not "
+                    "there",
+                    check->directory, shard_name(check, item), name);
+        item->settled = true;
+    }
+    limited_finish(&list, check->directory, "are scales of nothing");
+}
+
+/* What the model does not call for is copied or a problem. */
 static void check_unknown(const checker *check)
 {
     name_list list = {0};
     for (size_t i = 0; i < check->tensors->count; i++) {
-        const awq_checkpoint_tensor *item = &check->tensors->items[i];
+        awq_checkpoint_tensor *item = &check->tensors->items[i];
         const char *name = item->tensor->name;
-        if (item->settled || awq_expected_ignores(name, check->model->tied)) continue;
-        add_name(check, &list, unknown_what(check, name), name);
+        if (item->settled || awq_expected_ignores(check->model, name)) continue;
+        bool twin = is_twin(check, name);
+        item->copied = !twin && awq_checkpoint_copies_name(check->model, name);
+        if (item->copied) continue;
+        add_name(check, &list,
+                 twin ? "holds a full-precision twin of a quantized weight, and loaders may take "
+                        "either:"
+                      : "holds a tensor that its config.json does not call for:",
+                 name);
     }
     finish_names(check, &list, "holds tensors that its config.json does not call for");
 }
@@ -247,9 +278,11 @@ static void check_model(checker *check)
 {
     name_list missing = {0};
     check->missing = &missing;
-    awq_expected_visit(check->model, check_expected, check);
+    awq_expected_visit(check->model, check->tensors, check_expected, check);
     limited_finish(&check->mismatches, check->directory, "have another shape or dtype");
+    limited_finish(&check->unscaled, check->directory, "have no scales");
     finish_names(check, &missing, "lacks tensors that its config.json calls for");
+    if (!check->model->quantized) check_stray_scales(check);
     check_unknown(check);
 }
 
@@ -264,6 +297,7 @@ void awq_checkpoint_tensors_check(const awq_checkpoint_files *files, const awq_m
                      .problems = problems,
                      .most = naming == AWQ_NAME_ALL ? SIZE_MAX : SHOWN};
     check.mismatches = (limited){.problems = problems, .most = check.most};
+    check.unscaled = check.mismatches;
     if (!gather(files, out)) {
         awq_problems_add(problems, AWQ_ERR_MEMORY, "cannot open '%s': no memory", directory);
         return;
@@ -277,6 +311,8 @@ void awq_checkpoint_tensors_check(const awq_checkpoint_files *files, const awq_m
     if (model && (files->weight_map || files->shards[0].file)) check_model(&check);
     size_t kept = 0;
     for (size_t i = 0; i < out->count; i++)
-        if (out->items[i].expected) out->items[kept++] = out->items[i];
+        if (out->items[i].expected || out->items[i].copied) out->items[kept++] = out->items[i];
     out->count = kept;
+    if (!awq_checkpoint_tensors_list(files, out))
+        awq_problems_add(problems, AWQ_ERR_MEMORY, "cannot open '%s': no memory", directory);
 }

@@ -42,11 +42,33 @@ bool awq_dtype_is_weight(awq_dtype dtype)
     return dtype == AWQ_F32 || dtype == AWQ_F16 || dtype == AWQ_BF16;
 }
 
-uint16_t awq_bf16_from_float(float value)
+/* Both roundings are without branches, so that awq_narrow becomes vector code. */
+
+static inline uint16_t round_bf16(float value)
 {
     uint32_t bits = awq_float_bits(value);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40); /* quiet NaN */
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+    uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
+    bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    return (uint16_t)(nan ? bits >> 16 | 0x40u : rounded); /* quiet NaN */
+}
+
+static inline uint16_t round_f16(float value)
+{
+    uint32_t bits = awq_float_bits(value), sign = bits >> 16 & 0x8000u;
+    bits &= 0x7fffffffu;
+    /* below 2^-14: let the addition of 0.5 round to a multiple of 2^-24 */
+    uint32_t small = awq_float_bits(awq_float_from_bits(bits) + 0.5f) - 0x3f000000u;
+    /* exponent less 112, round to nearest even */
+    uint32_t rounded = (bits + 0xc8000fffu + (bits >> 13 & 1)) >> 13;
+    uint32_t half = bits < 0x38800000u ? small : rounded;
+    half = bits >= 0x477ff000u ? 0x7c00u : half; /* 65520 and above round to infinity */
+    half = bits > 0x7f800000u ? 0x7e00u : half;
+    return (uint16_t)(sign | half);
+}
+
+uint16_t awq_bf16_from_float(float value)
+{
+    return round_bf16(value);
 }
 
 float awq_float_from_f16(uint16_t half)
@@ -62,18 +84,7 @@ float awq_float_from_f16(uint16_t half)
 
 uint16_t awq_f16_from_float(float value)
 {
-    uint32_t bits = awq_float_bits(value);
-    uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
-    bits &= 0x7fffffffu;
-    if (bits > 0x7f800000u) return sign | 0x7e00u;
-    if (bits >= 0x477ff000u) return sign | 0x7c00u; /* 65520 and above round to infinity */
-    if (bits <
-        0x38800000u) { /* below 2^-14: let the addition of 0.5 round to a multiple of 2^-24 */
-        float shifted = awq_float_from_bits(bits) + 0.5f;
-        return sign | (uint16_t)(awq_float_bits(shifted) - 0x3f000000u);
-    }
-    bits += 0xc8000fffu + (bits >> 13 & 1); /* exponent less 112, round to nearest even */
-    return sign | (uint16_t)(bits >> 13);
+    return round_f16(value);
 }
 
 void awq_widen(float *dst, const void *src, awq_dtype dtype, size_t count)
@@ -97,9 +108,12 @@ void awq_narrow(void *dst, const float *src, awq_dtype dtype, size_t count)
         memcpy(dst, src, count * sizeof *src);
         return;
     }
-    for (size_t i = 0; i < count; i++) {
-        uint16_t half =
-            dtype == AWQ_BF16 ? awq_bf16_from_float(src[i]) : awq_f16_from_float(src[i]);
+    for (size_t i = 0; dtype == AWQ_BF16 && i < count; i++) {
+        uint16_t half = round_bf16(src[i]);
+        memcpy(bytes + 2 * i, &half, 2);
+    }
+    for (size_t i = 0; dtype == AWQ_F16 && i < count; i++) {
+        uint16_t half = round_f16(src[i]);
         memcpy(bytes + 2 * i, &half, 2);
     }
 }

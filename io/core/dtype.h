@@ -19,6 +19,7 @@
     X(AWQ_BF16, "BF16", 2)                                                                         \
     X(AWQ_F8_E4M3, "F8_E4M3", 1)                                                                   \
     X(AWQ_F8_E5M2, "F8_E5M2", 1)                                                                   \
+    X(AWQ_F8_E8M0, "F8_E8M0", 1)                                                                   \
     X(AWQ_I64, "I64", 8)                                                                           \
     X(AWQ_I32, "I32", 4)                                                                           \
     X(AWQ_I16, "I16", 2)                                                                           \

@@ -10,6 +10,7 @@
 #ifndef AWQ_IO_FILES_SAFETENSORS_H
 #define AWQ_IO_FILES_SAFETENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,10 @@ const void *awq_safetensors_bytes(const awq_safetensors *file, uint64_t *bytes);
 uint32_t awq_safetensors_header_crc(const awq_safetensors *file);
 /* Tells the kernel that a tensor's pages are no longer needed. */
 void awq_safetensors_dont_need(const awq_tensor *tensor);
+
+/* Whether the writer takes a name: JSON need not escape it, being printable ASCII but for the quote
+ * and the backslash. */
+bool awq_safetensors_name_fits(const char *name);
 
 /* A writer streams the tensors, in the order given, under a temporary name. */
 typedef struct awq_safetensors_writer awq_safetensors_writer;

@@ -78,8 +78,7 @@ uint64_t awq_safetensors_file_bytes(const awq_tensor *tensors, size_t count)
     return awq_safetensors_total_bytes(entry_bytes, data_bytes);
 }
 
-/* Names that JSON need not escape: printable ASCII but for the quote and the backslash. */
-static bool is_plain(const char *name)
+bool awq_safetensors_name_fits(const char *name)
 {
     if (!*name || !strcmp(name, AWQ_SAFETENSORS_METADATA)) return false;
     for (; *name; name++)
@@ -101,7 +100,7 @@ static awq_status check_names(const char *path, const awq_tensor *tensors, size_
     awq_status status = AWQ_OK;
     for (size_t i = 0; i < count && !status; i++) {
         names[i] = tensors[i].name;
-        if (!is_plain(names[i]))
+        if (!awq_safetensors_name_fits(names[i]))
             status = awq_fail(err, AWQ_ERR_INPUT, "cannot write '%s': '%.200s' is no tensor name",
                               path, names[i]);
     }

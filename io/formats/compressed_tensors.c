@@ -172,7 +172,21 @@ static awq_status unpack(const awq_quantization *quantization,
     return AWQ_OK;
 }
 
-static json_t *config(const awq_model *model, const awq_quantization *quantization)
+/* Linears kept in full precision, the head, and what stands beside the model. NULL: no memory. */
+static json_t *list_ignored(const awq_model *model, const json_t *beside)
+{
+    json_t *ignored = awq_config_kept(model);
+    bool ok = ignored;
+    if (ok && !model->headless)
+        ok = !json_array_append_new(ignored, json_string(model->root->head));
+    if (ok) ok = !json_array_extend(ignored, (json_t *)(uintptr_t)beside);
+    if (ok) return ignored;
+    json_decref(ignored);
+    return NULL;
+}
+
+static json_t *config(const awq_model *model, const json_t *beside,
+                      const awq_quantization *quantization)
 {
     json_t *weights = json_pack("{s:n, s:n, s:b, s:I, s:i, s:s, s:{}, s:s, s:b, s:s}", "actorder",
                                 "block_structure", "dynamic", 0, "group_size",
@@ -180,11 +194,7 @@ static json_t *config(const awq_model *model, const awq_quantization *quantizati
                                 quantization->bits, "observer", "minmax", "observer_kwargs",
                                 "strategy", quantization->group_size > 0 ? "group" : "channel",
                                 "symmetric", (int)quantization->symmetric, "type", "int");
-    json_t *ignored = awq_config_kept(model); /* and the head */
-    if (ignored && json_array_append_new(ignored, json_string("lm_head"))) {
-        json_decref(ignored);
-        ignored = NULL;
-    }
+    json_t *ignored = list_ignored(model, beside);
     json_t *group = json_pack("{s:n, s:n, s:[s], s:o}", "input_activations", "output_activations",
                               "targets", "Linear", "weights", weights);
     return json_pack("{s:{s:o}, s:s, s:n, s:o, s:n, s:s, s:s}", "config_groups", "group_0", group,

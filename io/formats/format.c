@@ -90,11 +90,14 @@ awq_status awq_format_unpack(const awq_quantization *quantization,
     return layouts[quantization->format]->unpack(quantization, parts, codes, err);
 }
 
-json_t *awq_format_config(const json_t *source, const awq_model *model,
+json_t *awq_format_config(const json_t *source, const awq_model *model, const json_t *beside,
                           const awq_quantization *quantization)
 {
     json_t *config = json_deep_copy(source);
-    json_t *object = layouts[quantization->format]->config(model, quantization);
+    /* how the source was stored may also be said here */
+    json_object_del(config, "compression_config");
+    json_object_del(json_object_get(config, "text_config"), "quantization_config");
+    json_t *object = layouts[quantization->format]->config(model, beside, quantization);
     if (!json_object_set_new(config, "quantization_config", object)) return config;
     json_decref(config);
     return NULL;
@@ -190,10 +193,30 @@ json_t *awq_config_kept(const awq_model *model)
     return list;
 }
 
-json_t *awq_config_of(const awq_model *model, const awq_quantization *quantization,
-                      const char *version)
+/* Whether a linear's name holds `name`: readers would take all those for unquantized. */
+static bool is_part_of_linears(const awq_model *model, const char *name)
 {
-    json_t *kept = awq_config_kept(model);
+    char full[AWQ_NAME_BYTES];
+    int64_t seen = 0; /* kinds */
+    for (int64_t layer = 0; layer < model->layers && seen < model->kinds; layer++) {
+        if (model->kind_of[layer] != seen) continue;
+        seen++;
+        for (int linear = 0; linear < awq_model_layer(model, layer)->linears; linear++)
+            if (strstr(awq_linear_full_name(full, model, layer, linear), name)) return true;
+    }
+    return false;
+}
+
+json_t *awq_config_of(const awq_model *model, const json_t *beside,
+                      const awq_quantization *quantization, const char *version)
+{
+    json_t *kept = awq_config_kept(model), *name;
+    size_t i;
+    json_array_foreach(beside, i, name)
+    {
+        if (kept && !is_part_of_linears(model, json_string_value(name)))
+            json_array_append(kept, name);
+    }
     if (kept && !json_array_size(kept)) { /* null where there are none, as AutoAWQ writes it */
         json_decref(kept);
         kept = json_null();

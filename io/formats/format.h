@@ -95,9 +95,10 @@ awq_status awq_format_unpack(const awq_quantization *quantization,
 
 /* ---- config.json ---- */
 
-/* The source's config with this quantization_config. `model` says which linears were kept in full
- * precision. A new object that the caller decrefs; NULL: no memory. */
-json_t *awq_format_config(const json_t *source, const awq_model *model,
+/* The source's config with this quantization_config and no other. `model` says which linears were
+ * kept in full precision, `beside` lists modules that are not its. A new object that the caller
+ * decrefs; NULL: no memory. */
+json_t *awq_format_config(const json_t *source, const awq_model *model, const json_t *beside,
                           const awq_quantization *quantization);
 
 #endif

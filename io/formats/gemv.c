@@ -111,9 +111,10 @@ static awq_status unpack(const awq_quantization *quantization,
     return AWQ_OK;
 }
 
-static json_t *config(const awq_model *model, const awq_quantization *quantization)
+static json_t *config(const awq_model *model, const json_t *beside,
+                      const awq_quantization *quantization)
 {
-    return awq_config_of(model, quantization, "gemv");
+    return awq_config_of(model, beside, quantization, "gemv");
 }
 
 const awq_format_layout awq_layout_gemv = {

@@ -15,7 +15,7 @@ typedef struct awq_format_layout {
                        void *const to[AWQ_MAX_PARTS], awq_error *err);
     awq_status (*unpack)(const awq_quantization *, const awq_tensor *const parts[AWQ_MAX_PARTS],
                          awq_linear_codes *, awq_error *err);
-    json_t *(*config)(const awq_model *, const awq_quantization *);
+    json_t *(*config)(const awq_model *, const json_t *beside, const awq_quantization *);
 } awq_format_layout;
 
 extern const awq_format_layout awq_layout_gemm, awq_layout_gemv, awq_layout_gemv_fast,
@@ -48,9 +48,9 @@ bool awq_four_bits_hold(const awq_quantization *quantization, char reason[AWQ_RE
 /* The full names of the linears kept in full precision: readers look for substrings. NULL: no
  * memory. */
 json_t *awq_config_kept(const awq_model *model);
-/* quantization_config of AWQ's own formats. */
-json_t *awq_config_of(const awq_model *model, const awq_quantization *quantization,
-                      const char *version);
+/* quantization_config of AWQ's own formats; `beside` as in awq_format_config. */
+json_t *awq_config_of(const awq_model *model, const json_t *beside,
+                      const awq_quantization *quantization, const char *version);
 
 /* A scale to its stored type; AWQ_ERR_INPUT when that changes it. */
 awq_status awq_scale_store(void *to, awq_dtype dtype, float scale, int64_t row, int64_t group,

@@ -193,6 +193,19 @@ static void add_mlp(const awq_config *config, awq_layer_spec *layer, int64_t wid
     }
 }
 
+/* Where transformers 5 has all experts in one tensor, gate's rows before up's. */
+static void stack_experts(awq_layer_spec *layer, const awq_mlp_spec *mlp)
+{
+    static const char gate_up[] = "mlp.experts.gate_up_proj", down[] = "mlp.experts.down_proj";
+    const awq_rows *rows[] = {&mlp->gate, &mlp->up};
+    int64_t width = mlp->gate.count;
+    for (int i = 0; i < 2; i++)
+        layer->linear[rows[i]->linear].stack =
+            (awq_stack_spec){gate_up, 2 * width, i * width, 1, false};
+    awq_linear_spec *last = &layer->linear[mlp->down];
+    last->stack = (awq_stack_spec){down, last->out, 0, 1, false};
+}
+
 static const char fused_gate_up[] = "gate_proj and up_proj";
 
 static void add_dense(const awq_config *config, awq_layer_spec *layer)
@@ -228,6 +241,7 @@ static void add_experts(const awq_config *config, awq_layer_spec *layer)
         snprintf(prefix, sizeof prefix, "experts.%d.", names.expert);
         names.prefix = prefix;
         add_mlp(config, layer, config->expert_width, &names);
+        stack_experts(layer, &mlps->mlp[names.expert]);
     }
     if (config->shared_width) {
         names.prefix = "shared_expert.";
@@ -236,6 +250,7 @@ static void add_experts(const awq_config *config, awq_layer_spec *layer)
         add_mlp(config, layer, config->shared_width, &names);
     }
     mlps->router = add_router(layer, config->experts, mixture->module, "gate");
+    layer->linear[mlps->router].alias = mixture->router_alias;
     if (config->shared_width)
         mlps->shared_gate = add_router(layer, 1, mixture->module, "shared_expert_gate");
 }

@@ -161,17 +161,21 @@ static void read_head_dim(const awq_config_reader *reader, awq_config *config)
 
 static void read_sizes(const awq_config_reader *reader, awq_config *config, awq_model *model)
 {
-    config->layers = awq_config_read_size(reader, "num_hidden_layers", 0, AWQ_MAX_LAYERS);
-    config->hidden = awq_config_read_size(reader, "hidden_size", 0, AWQ_MAX_WIDTH);
-    config->intermediate = awq_config_read_size(reader, "intermediate_size", 0, AWQ_MAX_WIDTH);
-    model->vocab = awq_config_read_size(reader, "vocab_size", 0, INT32_MAX);
+    const awq_sizes silent = reader->outer ? config->family->sizes : (awq_sizes){0};
+    config->layers =
+        awq_config_read_size(reader, "num_hidden_layers", silent.layers, AWQ_MAX_LAYERS);
+    config->hidden = awq_config_read_size(reader, "hidden_size", silent.hidden, AWQ_MAX_WIDTH);
+    config->intermediate =
+        awq_config_read_size(reader, "intermediate_size", silent.intermediate, AWQ_MAX_WIDTH);
+    model->vocab = awq_config_read_size(reader, "vocab_size", silent.vocab, INT32_MAX);
     model->max_positions = awq_config_read_size(reader, "max_position_embeddings",
                                                 config->family->max_positions, INT32_MAX);
-    config->heads = awq_config_read_size(reader, "num_attention_heads", 0, MAX_HEADS);
+    config->heads = awq_config_read_size(reader, "num_attention_heads", silent.heads, MAX_HEADS);
     config->kv_heads = config->heads;
     if (config->heads)
         config->kv_heads =
-            awq_config_read_size(reader, "num_key_value_heads", config->heads, MAX_HEADS);
+            awq_config_read_size(reader, "num_key_value_heads",
+                                 silent.kv_heads ? silent.kv_heads : config->heads, MAX_HEADS);
     require_multiple(reader, "num_attention_heads", config->heads, "num_key_value_heads",
                      config->kv_heads);
     read_head_dim(reader, config);
@@ -273,9 +277,11 @@ static void read_norm_eps(const awq_config_reader *reader, const awq_family *fam
 
 static void read_dtype(const awq_config_reader *reader, awq_model *model)
 {
+    const json_t *older = awq_config_outer_first(reader, "torch_dtype");
+    const json_t *newer = awq_config_outer_first(reader, "dtype");
     const char *name =
-        awq_json_string(reader->object, "torch_dtype", "bfloat16", reader->name, reader->problems);
-    name = awq_json_string(reader->object, "dtype", name, reader->name, reader->problems);
+        awq_json_string(older, "torch_dtype", "bfloat16", reader->name, reader->problems);
+    name = awq_json_string(newer, "dtype", name, reader->name, reader->problems);
     if (!strcmp(name, "bfloat16"))
         model->dtype = AWQ_BF16;
     else if (!strcmp(name, "float16"))
@@ -287,6 +293,20 @@ static void read_dtype(const awq_config_reader *reader, awq_model *model)
                          "'%s': dtype '%.60s' is not supported; supported are bfloat16, float16, "
                          "float32",
                          reader->name, name);
+}
+
+/* What stands beside the layers and their norm: which head, and what is not the model's. */
+static void read_ends(const awq_config_reader *reader, const awq_family *family, awq_model *model)
+{
+    const json_t *object = awq_config_text_first(reader, "tie_word_embeddings");
+    model->tied =
+        awq_json_bool(object, "tie_word_embeddings", family->tied, reader->name, reader->problems);
+    model->generates = awq_config_generates(reader);
+    model->further = awq_json_integer(reader->object, "num_nextn_predict_layers", 0, reader->name,
+                                      reader->problems);
+    if (model->further < 0 || model->further > AWQ_MAX_LAYERS)
+        awq_config_complain(reader, "num_nextn_predict_layers is no number of layers", "");
+    model->root = awq_root_at(0);
 }
 
 /* The root of the width in the type that the model computes in when it is served. */
@@ -326,7 +346,7 @@ static void read_model(const awq_config_reader *reader, awq_config *config, awq_
     read_norm_eps(reader, family, model);
     read_dtype(reader, model);
     model->family = family->model_type;
-    model->tied = awq_config_read_bool(reader, "tie_word_embeddings", family->tied);
+    read_ends(reader, family, model);
     model->layers = config->layers;
     model->hidden = model->residual = config->hidden;
     model->norm_offset = family->norm_offset;

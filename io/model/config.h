@@ -7,13 +7,15 @@
 #ifndef AWQ_IO_MODEL_CONFIG_H
 #define AWQ_IO_MODEL_CONFIG_H
 
+#include "io/files/path.h"
 #include "io/model/families.h"
 #include "io/model/model.h"
 
 /* Where the keys come from, and where complaints go. */
 typedef struct awq_config_reader {
     const json_t *object;
-    const char *name; /* of the file, for messages */
+    const json_t *outer; /* config.json, where `object` is its text_config; else NULL */
+    const char *name;    /* of the file, for messages; or of its text_config */
     awq_problems *problems;
 } awq_config_reader;
 
@@ -39,6 +41,23 @@ typedef struct awq_config {
 /* The model but for its quantization_config; false: a problem was added, and *out is untouched.
  * Release the result. */
 bool awq_model_describe(const awq_config_reader *reader, awq_model *out);
+
+/* ---- wrappers: a text model with towers beside it (wrapper.c) ---- */
+
+enum { AWQ_CONFIG_NAME_BYTES = AWQ_PATH_BYTES + 16 };
+
+/* The reader of a model's keys: config.json's own or, in a wrapper, its text_config's. `name` has
+ * room for what messages call that. */
+awq_config_reader awq_config_reader_of(const json_t *config, const char *path,
+                                       awq_problems *problems, char name[AWQ_CONFIG_NAME_BYTES]);
+/* Which of a wrapper's two objects says a key, where either may: the first that does, beginning
+ * with text_config or with config.json. NULL: neither does. */
+const json_t *awq_config_text_first(const awq_config_reader *reader, const char *key);
+const json_t *awq_config_outer_first(const awq_config_reader *reader, const char *key);
+/* Whether config.json names no class of models that generate; silence says that it does. */
+bool awq_config_generates(const awq_config_reader *reader);
+
+/* ---- keys ---- */
 
 /* Far above any model, and small enough that no product of sizes overflows. */
 enum { AWQ_MAX_WIDTH = 1 << 20 };

@@ -34,12 +34,31 @@ static void read_dense_layers(const awq_config_reader *reader, awq_config *confi
     }
 }
 
+/* Each family has a key of its own for how many there are; transformers 5 writes the first for all.
+ */
+static const char *find_count_key(const awq_config_reader *reader, const char *key)
+{
+    static const char *const others[] = {"num_local_experts", "num_experts"};
+    const json_t *own = json_object_get(reader->object, key);
+    for (int i = 0; i < 2; i++) {
+        const json_t *other = json_object_get(reader->object, others[i]);
+        if (!json_is_integer(other)) continue;
+        if (!own || json_is_null(own)) return others[i];
+        if (json_is_integer(own) && json_integer_value(own) != json_integer_value(other))
+            awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                             "'%s': %s is %lld, and %s is %lld; which is right is not known",
+                             reader->name, key, (long long)json_integer_value(own), others[i],
+                             (long long)json_integer_value(other));
+    }
+    return key;
+}
+
 void awq_config_read_experts(const awq_config_reader *reader, awq_config *config)
 {
     const awq_mixture *mixture = config->family->mixture;
     int64_t step = 1;
     if (!mixture) return;
-    read_counts(reader, mixture->count_key, config);
+    read_counts(reader, find_count_key(reader, mixture->count_key), config);
     config->expert_width = mixture->width_key
                                ? awq_config_read_size(reader, mixture->width_key, 0, AWQ_MAX_WIDTH)
                                : config->intermediate;

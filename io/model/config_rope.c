@@ -73,6 +73,13 @@ static bool is_longrope(const char *type)
     return !strcmp(type, "longrope") || !strcmp(type, "su") || !strcmp(type, "yarn");
 }
 
+/* What three positions a token are rotated by; where they are equal, as in text, it is as if there
+ * were one (transformers' apply_multimodal_rotary_pos_emb). */
+static bool is_mrope(const awq_config *config, const char *type)
+{
+    return config->family->keys & AWQ_KEY_MROPE && !strcmp(type, "mrope");
+}
+
 static void read_scaling(const awq_config_reader *reader, const json_t *object,
                          const char *fallback, const awq_config *config, int64_t max_positions,
                          awq_rope *rope)
@@ -82,7 +89,7 @@ static void read_scaling(const awq_config_reader *reader, const json_t *object,
     type = awq_json_string(object, "rope_type", type, reader->name, reader->problems);
     if (!type || is_per_attention_type(object)) {
         awq_config_complain(reader, "the RoPE scaling does not say one rope_type", "");
-    } else if (!strcmp(type, "default")) {
+    } else if (!strcmp(type, "default") || is_mrope(config, type)) {
         rope->type = AWQ_ROPE_DEFAULT;
     } else if (!strcmp(type, "linear")) {
         rope->type = AWQ_ROPE_LINEAR;

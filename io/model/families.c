@@ -9,7 +9,8 @@ static const awq_mixture mixtral = {.count_key = "num_local_experts",
                                     .module = "block_sparse_moe",
                                     .gate = "w1",
                                     .up = "w3",
-                                    .down = "w2"};
+                                    .down = "w2",
+                                    .router_alias = "mlp.gate"};
 
 static const awq_mixture qwen2_moe = {.count_key = "num_experts",
                                       .width_key = "moe_intermediate_size",
@@ -28,10 +29,16 @@ static const awq_mixture qwen3_moe = {.count_key = "num_experts",
 
 static const awq_family families[] = {
     {.model_type = "llama",
+     .sizes = {4096, 11008, 32, 32, 32, 32000},
      .max_positions = 2048,
      .keys = AWQ_KEY_ATTENTION_BIAS | AWQ_KEY_MLP_BIAS},
-    {.model_type = "mistral", .max_positions = 131072, .window = 4096, .keys = AWQ_KEY_WINDOW},
+    {.model_type = "mistral",
+     .sizes = {4096, 14336, 32, 32, 8, 32000},
+     .max_positions = 131072,
+     .window = 4096,
+     .keys = AWQ_KEY_WINDOW},
     {.model_type = "qwen2",
+     .sizes = {4096, 22016, 32, 32, 32, 151936},
      .max_positions = 32768,
      .qkv_bias = true,
      .keys = AWQ_KEY_WINDOW_SWITCH},
@@ -67,6 +74,21 @@ static const awq_family families[] = {
      .tied = true,
      .keys = AWQ_KEY_ATTENTION_BIAS | AWQ_KEY_MLP_BIAS | AWQ_KEY_WINDOW | AWQ_KEY_WINDOW_SWITCH |
              AWQ_KEY_LAYER_TYPES | AWQ_KEY_NO_ROPE},
+    {.model_type = "qwen2_vl",
+     .also = {"qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"},
+     .sizes = {8192, 29568, 80, 64, 8, 152064},
+     .max_positions = 32768,
+     .rope_theta = 1e6,
+     .norm_eps = 1e-5,
+     .qkv_bias = true,
+     .keys = AWQ_KEY_WINDOW_SWITCH | AWQ_KEY_MROPE},
+    {.model_type = "qwen3_vl_text",
+     .sizes = {4096, 22016, 32, 32, 32, 151936},
+     .max_positions = 128000,
+     .head_dim = 128,
+     .rope_theta = 5e6,
+     .qk_norm = true,
+     .keys = AWQ_KEY_ATTENTION_BIAS | AWQ_KEY_MROPE},
     {.model_type = "mixtral",
      .max_positions = 131072,
      .rope_theta = 1e6,
@@ -86,10 +108,18 @@ static const awq_family families[] = {
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
+static bool is_called(const awq_family *family, const char *model_type)
+{
+    if (!strcmp(family->model_type, model_type)) return true;
+    for (int i = 0; i < AWQ_MAX_ALIASES && family->also[i]; i++)
+        if (!strcmp(family->also[i], model_type)) return true;
+    return false;
+}
+
 const awq_family *awq_family_find(const char *model_type)
 {
     for (int i = 0; i < FAMILIES; i++)
-        if (!strcmp(families[i].model_type, model_type)) return &families[i];
+        if (is_called(&families[i], model_type)) return &families[i];
     return NULL;
 }
 

@@ -26,7 +26,8 @@ enum {
     AWQ_KEY_PARTIAL_ROTARY = 1 << 8,
     AWQ_KEY_MULTIPLIERS = 1 << 9, /* attention_, embedding_, residual_multiplier, logits_scaling;
                                      silent: 1 */
-    AWQ_KEY_NO_ROPE = 1 << 10     /* no_rope_layers, no_rope_layer_interval; silent: each fourth */
+    AWQ_KEY_NO_ROPE = 1 << 10,    /* no_rope_layers, no_rope_layer_interval; silent: each fourth */
+    AWQ_KEY_MROPE = 1 << 11       /* three positions a token, which are one where all is text */
 };
 
 /* How a family writes its mixtures of experts: keys of config.json, and names of modules. */
@@ -36,10 +37,20 @@ typedef struct awq_mixture {
     const char *shared_width_key;
     bool every_layer; /* no decoder_sparse_step and mlp_only_layers; weights are normalized */
     const char *module, *gate, *up, *down; /* "mlp", "gate_proj", "up_proj", "down_proj" */
+    const char *router_alias;              /* of "gate"; NULL: none */
 } awq_mixture;
+
+/* What a text_config means that does not say its sizes: those of its class. 0: it must. */
+typedef struct awq_sizes {
+    int64_t hidden, intermediate, layers, heads, kv_heads, vocab;
+} awq_sizes;
+
+enum { AWQ_MAX_ALIASES = 3 };
 
 typedef struct awq_family {
     const char *model_type;
+    const char *also[AWQ_MAX_ALIASES]; /* model_types that are this one in all but name */
+    awq_sizes sizes;
     int64_t max_positions;
     int64_t head_dim;           /* 0: hidden / heads */
     int64_t window;             /* 0: none */

@@ -47,6 +47,15 @@ static inline int64_t awq_rows_at(const awq_rows *rows, int64_t index)
 /* A layer is x += attention(norm(x)), then x += MLPs(norm(x)). */
 typedef enum awq_half { AWQ_HALF_ATTENTION, AWQ_HALF_MLP, AWQ_HALVES } awq_half;
 
+/* The tensor that a checkpoint may hold the linears of all experts in, in place of one for each:
+ * [experts, rows, in], or transposed [experts, in, rows]. */
+typedef struct awq_stack_spec {
+    const char *name;    /* in its layer: "mlp.experts.gate_up_proj", static; NULL: there is none */
+    int64_t rows;        /* of an expert */
+    int64_t first, step; /* the linear's row r is its expert's row first + r step */
+    bool transposed;
+} awq_stack_spec;
+
 /* One stored module: what is quantized and packed as one. */
 typedef struct awq_linear_spec {
     char name[AWQ_LAYER_NAME_BYTES]; /* in its layer: "mlp.experts.3.up_proj" */
@@ -61,6 +70,8 @@ typedef struct awq_linear_spec {
     bool clipped;      /* its range may be cut: not q's and k's */
     const char *fused; /* what engines load it with as one linear, for messages: "the experts",
                           static and the same for all of these; NULL: nothing */
+    const char *alias; /* what a checkpoint may call it, too, static; NULL: nothing else */
+    awq_stack_spec stack;
 } awq_linear_spec;
 
 /* Who absorbs 1/s: a norm's weight, or rows of a linear and their bias; no one: the input's scales

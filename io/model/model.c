@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void awq_model_release(awq_model *model)
 {
@@ -56,10 +57,58 @@ bool awq_model_keeps_all(const awq_model *model, int kind, int linear)
 
 /* ---- names ---- */
 
-static char *layer_name(char out[AWQ_NAME_BYTES], int64_t layer, const char *name,
-                        const char *suffix)
+static const awq_root roots[] = {
+    {"model.", "lm_head", false},
+    {"model.language_model.", "lm_head", false},
+    {"language_model.model.", "language_model.lm_head", false},
+    {"model.text_model.", "lm_head", false},
+    {"language_model.", "lm_head", true},
+    {"", "lm_head", true},
+};
+enum { ROOTS = sizeof roots / sizeof *roots };
+
+const awq_root *awq_root_at(int index)
 {
-    snprintf(out, AWQ_NAME_BYTES, "model.layers.%lld.%s%s%s", (long long)layer, name,
+    return index < ROOTS ? &roots[index] : NULL;
+}
+
+/* What follows `start` in `name`; NULL: it does not begin so. */
+static const char *behind(const char *name, const char *start)
+{
+    size_t length = strlen(start);
+    return name && !strncmp(name, start, length) ? name + length : NULL;
+}
+
+int64_t awq_root_layer_of(const awq_root *root, const char *name)
+{
+    char *end;
+    const char *digits = behind(behind(name, root->decoder), "layers.");
+    if (!digits || *digits < '0' || *digits > '9') return -1;
+    long long layer = strtoll(digits, &end, 10);
+    return *end == '.' ? (int64_t)layer : -1;
+}
+
+size_t awq_name_part_length(const char *name)
+{
+    const char *from = behind(name, "model.");
+    if (!from) from = name;
+    if (behind(from, "layers.")) from = behind(from, "layers.");
+    return (size_t)(from - name) + strcspn(from, ".");
+}
+
+bool awq_model_owns(const awq_model *model, const char *name)
+{
+    const char *rest = behind(name, model->root->decoder);
+    int64_t layer = awq_root_layer_of(model->root, name);
+    if (layer >= 0) return layer < model->layers;
+    if (rest && (behind(rest, "embed_tokens.") || behind(rest, "norm."))) return true;
+    return behind(behind(name, model->root->head), ".");
+}
+
+static char *layer_name(char out[AWQ_NAME_BYTES], const awq_root *root, int64_t layer,
+                        const char *name, const char *suffix)
+{
+    snprintf(out, AWQ_NAME_BYTES, "%slayers.%lld.%s%s%s", root->decoder, (long long)layer, name,
              *suffix ? "." : "", suffix);
     return out;
 }
@@ -67,26 +116,61 @@ static char *layer_name(char out[AWQ_NAME_BYTES], int64_t layer, const char *nam
 char *awq_linear_full_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
                            int linear)
 {
-    return layer_name(out, layer, awq_model_layer(model, layer)->linear[linear].name, "");
+    return layer_name(out, model->root, layer, awq_model_layer(model, layer)->linear[linear].name,
+                      "");
+}
+
+char *awq_linear_plain_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
+                            int linear)
+{
+    return layer_name(out, roots, layer, awq_model_layer(model, layer)->linear[linear].name, "");
 }
 
 char *awq_linear_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
                              int linear, const char *suffix)
 {
-    return layer_name(out, layer, awq_model_layer(model, layer)->linear[linear].name, suffix);
+    return layer_name(out, model->root, layer, awq_model_layer(model, layer)->linear[linear].name,
+                      suffix);
 }
 
 char *awq_norm_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
                            int norm)
 {
-    return layer_name(out, layer, awq_model_layer(model, layer)->norm[norm].name, "weight");
+    return layer_name(out, model->root, layer, awq_model_layer(model, layer)->norm[norm].name,
+                      "weight");
+}
+
+char *awq_embedding_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model)
+{
+    snprintf(out, AWQ_NAME_BYTES, "%sembed_tokens.weight", model->root->decoder);
+    return out;
+}
+
+char *awq_final_norm_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model)
+{
+    snprintf(out, AWQ_NAME_BYTES, "%snorm.weight", model->root->decoder);
+    return out;
+}
+
+char *awq_head_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model)
+{
+    snprintf(out, AWQ_NAME_BYTES, "%s.weight", model->root->head);
+    return out;
+}
+
+char *awq_other_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
+                            const char *name, const char *suffix)
+{
+    size_t length = strlen(layer_name(out, model->root, layer, name, ""));
+    snprintf(out + length, AWQ_NAME_BYTES - length, "%s", suffix);
+    return out;
 }
 
 /* ---- sizes ---- */
 
 int64_t awq_model_parameters(const awq_model *model)
 {
-    int64_t matrices = model->tied ? 1 : 2; /* embedding and head */
+    int64_t matrices = 1 + awq_model_stores_head(model); /* embedding and head */
     int64_t sum = matrices * model->vocab * model->hidden + model->hidden;
     for (int64_t layer = 0; layer < model->layers; layer++)
         sum += awq_layer_parameters(awq_model_layer(model, layer));

@@ -39,8 +39,16 @@ typedef struct awq_rope {
 enum { AWQ_MAX_LAYERS = 4096, AWQ_MAX_EXPERTS = 1024, AWQ_MAX_LINEARS = 1 << 18 };
 enum { AWQ_MAX_KINDS = 8 };
 
+/* How the names of a model's tensors begin: alone, inside a wrapper, or without its head. */
+typedef struct awq_root {
+    const char *decoder; /* "model.": in front of layers, embedding and final norm */
+    const char *head;    /* "lm_head" */
+    bool base;           /* as a model that has no head is written */
+} awq_root;
+
 typedef struct awq_model {
-    const char *family; /* model_type, static */
+    const char *family;   /* model_type, static */
+    const awq_root *root; /* of its names, static */
     int64_t layers;
     int64_t hidden;   /* channels of the embedding and of what norms read */
     int64_t residual; /* of the hidden states between layers: hidden, once for each stream */
@@ -52,11 +60,17 @@ typedef struct awq_model {
     float logits_scale;    /* logits are multiplied by it, */
     float final_softcap;   /* then cap tanh(logits / cap); 0: as they are */
     awq_rope rope;
-    bool tied;       /* lm_head is the embedding */
+    bool tied;       /* the head is the embedding */
+    bool generates;  /* config.json does not say that it is made for something else */
+    bool headless;   /* it has no head: it embeds, or has one of another kind beside it */
+    int64_t further; /* layers behind the last that predict further tokens: not the model's */
     awq_dtype dtype; /* torch_dtype; BF16 where config.json is silent */
     /* Set when the checkpoint is quantized already: */
     bool quantized;
     awq_quantization quantization;
+    /* Rows and columns of a float8 weight that share a scale, unless its scales' shape is another.
+     */
+    int64_t block[2];
     /* The kinds of layers, and each layer's. */
     awq_layer_spec kind[AWQ_MAX_KINDS]; /* owned */
     int kinds;
@@ -88,15 +102,39 @@ void awq_model_keep(awq_model *model, int64_t layer, int linear);
 /* Names: "model.layers.7.mlp.experts.3.up_proj"; and that with `suffix`, "weight", "bias",
  * "qweight"... */
 enum { AWQ_NAME_BYTES = 256 };
+/* Roots in the order in which they are looked for, the plain one first; NULL past the last. */
+const awq_root *awq_root_at(int index);
+/* The number of the layer whose name this is under a root; -1: of none. */
+int64_t awq_root_layer_of(const awq_root *root, const char *name);
+/* How much of a tensor's name tells which part it is of: "mtp", "model.visual", "model.layers.61".
+ */
+size_t awq_name_part_length(const char *name);
+/* Whether a tensor is one of the model's modules': a layer's, the embedding's, the final norm's or
+ * the head's. */
+bool awq_model_owns(const awq_model *model, const char *name);
+
 char *awq_linear_full_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
                            int linear);
+/* As it would be if the model were no wrapper's. */
+char *awq_linear_plain_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
+                            int linear);
 char *awq_linear_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
                              int linear, const char *suffix);
 char *awq_norm_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
                            int norm);
-#define AWQ_EMBEDDING_NAME  "model.embed_tokens.weight"
-#define AWQ_FINAL_NORM_NAME "model.norm.weight"
-#define AWQ_HEAD_NAME       "lm_head.weight"
+/* Its name in full where the linear is another's in the checkpoint: its alias or its stack, and
+ * what comes behind. */
+char *awq_other_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
+                            const char *name, const char *suffix);
+char *awq_embedding_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model);
+char *awq_final_norm_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model);
+char *awq_head_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model);
+
+/* Whether a tensor of that last name is the model's. */
+static inline bool awq_model_stores_head(const awq_model *model)
+{
+    return !model->tied && !model->headless;
+}
 
 /* Parameters of the whole model, embeddings and head (once when tied) included; of them, those that
  * a token is multiplied with. */

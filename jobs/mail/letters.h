@@ -135,6 +135,8 @@ typedef struct awq_layer_checks {
 typedef struct awq_linear_checks {
     double relative;
     double steps;
+    double fed; /* of an expert's: calibration tokens for each channel that it reads; else
+                   infinity */
 } awq_linear_checks;
 
 #endif

@@ -21,7 +21,8 @@ typedef struct reader {
 bool awq_job_file_holds(const awq_option *option)
 {
     return (option->commands & kinds) && option->offset != offsetof(awq_options, job) &&
-           option->offset != offsetof(awq_options, plan.print_job);
+           option->offset != offsetof(awq_options, plan.print_job) &&
+           option->offset != offsetof(awq_options, plan.copied);
 }
 
 /* ---- reading ---- */

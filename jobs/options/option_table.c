@@ -56,6 +56,8 @@ const awq_option awq_option_table[] = {
      "take options from a file of 'key = value' lines; those given here win"},
     {"print-job", NULL, AWQ_OPTION_FLAG, FIELD(plan.print_job), NULL, UNBOUNDED, PLAN, OPTIONAL, SAME,
      "print all options as such a file, and nothing else"},
+    {"copied", NULL, AWQ_OPTION_FLAG, FIELD(plan.copied), NULL, UNBOUNDED, PLAN, OPTIONAL, SAME,
+     "list the tensors beside the text model, which are copied as they are, and nothing else"},
     {"sequences", "N", AWQ_OPTION_INTEGER, FIELD(sequences), "0", 0, MAX_SEQUENCE, COMPUTE | TOKENIZE, OPTIONAL, SAME,
      "use the first N sequences; 0: all of --tokens, 128 of --text"},
     {"layer", "N", AWQ_OPTION_INTEGER, FIELD(verify_layer), "-1", -1, 1e6, VERIFY, OPTIONAL, SAME,

@@ -70,6 +70,7 @@ typedef struct awq_plan_options {
     int64_t context; /* tokens that the served model remembers; 0: as it can */
     int64_t batch;   /* sequences that it serves at once */
     bool print_job;
+    bool copied; /* list what is copied, and nothing else */
 } awq_plan_options;
 
 /* What submit alone reads: what is asked of SLURM. */

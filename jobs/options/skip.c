@@ -16,6 +16,10 @@ static awq_status mark(pcre2_code *code, pcre2_match_data *data, awq_checkpoint 
             if (awq_model_layer(model, layer)->linear[linear].router) continue; /* kept anyway */
             awq_linear_full_name(name, model, layer, linear);
             int result = pcre2_match(code, (PCRE2_SPTR)name, strlen(name), 0, 0, data, NULL);
+            if (result == PCRE2_ERROR_NOMATCH) {
+                awq_linear_plain_name(name, model, layer, linear);
+                result = pcre2_match(code, (PCRE2_SPTR)name, strlen(name), 0, 0, data, NULL);
+            }
             if (result == PCRE2_ERROR_NOMATCH) continue;
             if (result < 0) { /* the library gave up */
                 pcre2_get_error_message(result, text, sizeof text);

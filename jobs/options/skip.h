@@ -7,8 +7,9 @@
 #include "jobs/options/options.h"
 
 /* Marks every linear of the model whose full name, model.layers.7.mlp.down_proj, has a match of
- * --skip (PCRE2) in it; *kept (may be NULL) counts them. Without --skip it marks none. A regular
- * expression that is none is AWQ_ERR_USAGE. */
+ * --skip (PCRE2) in it, whatever the model's root: its own name or the plain one; *kept (may be
+ * NULL) counts them. Without --skip it marks none. A regular expression that is none is
+ * AWQ_ERR_USAGE. */
 awq_status awq_job_skip(const awq_options *options, awq_checkpoint *checkpoint, int64_t *kept,
                         awq_error *err);
 

@@ -2,8 +2,9 @@
  * jobs/run/output.h - the checkpoint that a finished run becomes: its tensors, in order, each with
  * the file that holds its bytes now.
  *
- * Embedding, then the layers' records, then the final norm and the head (unless tied). Every rank
- * that opens the same run sees the same list and the same shards. */
+ * Embedding, then the layers' records, then the final norm and the head (if one is stored), then
+ * what is copied, in the source's order. Every rank that opens the same run sees the same list and
+ * the same shards. */
 #ifndef AWQ_JOBS_RUN_OUTPUT_H
 #define AWQ_JOBS_RUN_OUTPUT_H
 

@@ -39,10 +39,20 @@ awq_status awq_run_boundary_path(char out[AWQ_PATH_BYTES], const char *run, int6
 
 bool awq_output_is_companion(const char *name)
 {
-    static const char *const patterns[] = {
-        "generation_config.json", "tokenizer*", "special_tokens_map.json",
-        "added_tokens.json",      "vocab.json", "merges.txt",
-        "chat_template*",         NULL};
+    static const char *const patterns[] = {"generation_config.json",
+                                           "tokenizer*",
+                                           "special_tokens_map.json",
+                                           "added_tokens.json",
+                                           "vocab.json",
+                                           "merges.txt",
+                                           "chat_template*",
+                                           "preprocessor_config.json",
+                                           "processor_config.json",
+                                           "video_preprocessor_config.json",
+                                           "modules.json",
+                                           "config_sentence_transformers.json",
+                                           "sentence_bert_config.json",
+                                           NULL};
     for (int i = 0; patterns[i]; i++)
         if (!fnmatch(patterns[i], name, 0)) return true;
     return false;

@@ -13,6 +13,7 @@
 #include "kernels/cpu/dot.h"
 #include "kernels/cpu/quantizer.h"
 #include "kernels/cpu/verbs.h"
+#include "kernels/gram.h"
 
 enum { CLIP_ROWS = 64, CLIP_ROWS_LEAST = 16, CLIP_ELEMENTS = 1 << 13 };
 
@@ -91,14 +92,37 @@ static void choose_cut(clip_block *block, int64_t r, int sweep)
     }
 }
 
-static void run_sweep(clip_block *block, int sweep)
+/* The last column, and one more, of what a group has of the block column of `column`. */
+static int64_t piece_end(const clip_block *block, int64_t column)
+{
+    int64_t size = block->job->grid->group_size, group_end = (block->group + 1) * size;
+    return cpu_min((column / AWQ_GRAM_BLOCK + 1) * AWQ_GRAM_BLOCK, group_end);
+}
+
+/* ge += e G_jk of the group's columns from j and k on, j <= k, each in a block column; beyond the
+ * diagonal the transpose too. What comes first to a piece of ge is not added. */
+static void multiply_piece(const clip_block *block, int64_t j, int64_t k)
 {
     const clip_job *job = block->job;
     int64_t in = job->extent.in, size = job->grid->group_size, first = block->group * size;
+    int rows = (int)(block->rows * AWQ_CLIP_STEPS), height = (int)(piece_end(block, j) - j);
+    int width = (int)(piece_end(block, k) - k), stride = (int)awq_gram_width(in, k);
+    const float *gram = job->gram + awq_gram_index(in, j, k);
+    cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows, width, height, 1.0f,
+                   block->e + j - first, (int)size, gram, stride, j == first ? 0.0f : 1.0f,
+                   block->ge + k - first, (int)size);
+    if (j < k)
+        cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, height, width, 1.0f,
+                       block->e + k - first, (int)size, gram, stride, 1.0f, block->ge + j - first,
+                       (int)size);
+}
+
+static void run_sweep(clip_block *block, int sweep)
+{
+    int64_t size = block->job->grid->group_size, first = block->group * size, end = first + size;
     for (int64_t r = 0; r < block->rows; r++) cut_errors(block, r, sweep);
-    cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)(block->rows * AWQ_CLIP_STEPS),
-                   (int)size, (int)size, 1.0f, block->e, (int)size, job->gram + first * in + first,
-                   (int)in, 0.0f, block->ge, (int)size);
+    for (int64_t j = first; j < end; j = piece_end(block, j))
+        for (int64_t k = j; k < end; k = piece_end(block, k)) multiply_piece(block, j, k);
     for (int64_t r = 0; r < block->rows; r++) choose_cut(block, r, sweep);
 }
 

@@ -14,6 +14,7 @@
 #include "kernels/cpu/triangle.h"
 #include "kernels/cpu/vectorize.h"
 #include "kernels/cpu/verbs.h"
+#include "kernels/gram.h"
 
 enum { FACTOR_BLOCK = 256, FACTOR_UPDATE = 512 };
 
@@ -29,7 +30,7 @@ typedef struct factor_job {
 
 static float scaled(const factor_job *job, int64_t i, int64_t j)
 {
-    return job->gram[i * job->in + j] / (job->s[i] * job->s[j]);
+    return awq_gram_at(job->gram, job->in, i, j) / (job->s[i] * job->s[j]);
 }
 
 /* H's upper triangle, by whole blocks on the diagonal, without the damping. */

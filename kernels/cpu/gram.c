@@ -8,6 +8,7 @@
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/triangle.h"
 #include "kernels/cpu/verbs.h"
+#include "kernels/gram.h"
 
 enum { GRAM_BLOCK = 256, MIRROR_BLOCK = 64 };
 
@@ -51,7 +52,8 @@ static void gram_block(void *context, int64_t block, int thread)
         i == j ? a : masked_panel(job, left, width, scratch ? scratch + job->rows * height : NULL);
     cpu_blas.sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)height, (int)width, (int)job->rows,
                    1.0f, a.x, (int)a.stride, b.x, (int)b.stride, 1.0f,
-                   job->gram + top * job->cols + left, (int)job->cols);
+                   job->gram + awq_gram_index(job->cols, top, left),
+                   (int)awq_gram_width(job->cols, left));
 }
 
 void gram_cpu(awq_device *device, float *gram, const void *x, const uint8_t *mask, int64_t rows,
@@ -63,15 +65,16 @@ void gram_cpu(awq_device *device, float *gram, const void *x, const uint8_t *mas
     cpu_run(device, triangle_blocks(cpu_blocks(cols, GRAM_BLOCK)), gram_block, &job);
 }
 
+/* Some rows of a block on the diagonal. */
 static void mirror_block(void *context, int64_t block, int thread)
 {
     (void)thread;
     const gram_job *job = context;
     int64_t n = job->cols, first = block * MIRROR_BLOCK, last = cpu_min(first + MIRROR_BLOCK, n);
-    for (int64_t left = 0; left < last; left += MIRROR_BLOCK)
-        for (int64_t i = first; i < last; i++)
-            for (int64_t j = left; j < cpu_min(left + MIRROR_BLOCK, i); j++)
-                job->gram[i * n + j] = job->gram[j * n + i];
+    int64_t left = first / AWQ_GRAM_BLOCK * AWQ_GRAM_BLOCK, width = awq_gram_width(n, first);
+    float *square = job->gram + awq_gram_index(n, left, left);
+    for (int64_t i = first - left; i < last - left; i++)
+        for (int64_t j = 0; j < i; j++) square[i * width + j] = square[j * width + i];
 }
 
 void gram_finish_cpu(awq_device *device, float *gram, int64_t cols)

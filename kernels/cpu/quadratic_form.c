@@ -9,6 +9,7 @@
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/dot.h"
 #include "kernels/cpu/verbs.h"
+#include "kernels/gram.h"
 
 enum { FORM_ROWS = 512, FORM_COLS = 256 };
 
@@ -29,13 +30,16 @@ static void form_block(void *context, int64_t block, int thread)
     int64_t which = row_block / job->row_blocks, row = row_block % job->row_blocks * FORM_ROWS;
     int64_t rows = cpu_min(FORM_ROWS, job->extent.out - row);
     int64_t col = j * FORM_COLS, cols = cpu_min(FORM_COLS, in - col);
-    const float *d = job->d + (which * job->extent.out + row) * in, *gram = job->gram + col;
+    const float *d = job->d + (which * job->extent.out + row) * in,
+                *gram = job->gram + awq_gram_index(in, 0, col);
+    int64_t stride = awq_gram_width(in, col);
     float *e = cpu_scratch(job->device, thread);
     if (col)
         cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)cols, (int)col,
-                       2.0f, d, (int)in, gram, (int)in, 0.0f, e, (int)cols);
+                       2.0f, d, (int)in, gram, (int)stride, 0.0f, e, (int)cols);
     cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)cols, (int)cols, 1.0f,
-                   d + col, (int)in, gram + col * in, (int)in, col ? 1.0f : 0.0f, e, (int)cols);
+                   d + col, (int)in, gram + col * stride, (int)stride, col ? 1.0f : 0.0f, e,
+                   (int)cols);
     double sum = 0;
     for (int64_t r = 0; r < rows; r++) sum += cpu_dot(e + r * cols, d + r * in + col, cols);
     job->partial[row_block * job->column_blocks + j] = sum;

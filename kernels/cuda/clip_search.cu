@@ -17,6 +17,10 @@
 #include "kernels/cuda/quantizer.cuh"
 #include "kernels/cuda/verbs.h"
 
+extern "C" {
+#include "kernels/gram.h"
+}
+
 /* The ends that a sweep moves; an asymmetric clip has all three, a symmetric one the first. */
 enum { SWEEP_BOTH, SWEEP_ABOVE, SWEEP_BELOW, SWEEPS };
 
@@ -106,23 +110,60 @@ __global__ static void choose_kernel(clip_job job, int sweep)
     if (job.shape == AWQ_CLIP_ASYMMETRIC) job.below[group] = static_cast<uint8_t>(best.below);
 }
 
-/* ge = e G_gg, a batch entry a group. */
-static void multiply(cuda_device *self, const clip_job *job)
+/* ge += e G_jk of columns from j and k on, j <= k, each in one block column of G: `height` and
+ * `width` of them; or its transpose. `fresh`: nothing is there to be added to. */
+static cuda_product product_of(const clip_job *job, int64_t j, int64_t height, int64_t k,
+                               int64_t width, bool transposed, bool fresh)
 {
-    int64_t size = job->grid.group_size;
     cuda_product product = {};
-    product.a = cuda_floats(job->e, job->in, false);
-    product.b = cuda_floats(job->gram, job->in, false);
-    product.c = job->ge;
+    const float *gram = job->gram + awq_gram_index(job->in, j, k);
+    product.a = cuda_floats(job->e + (transposed ? k : j), job->in, false);
+    product.b = cuda_floats(gram, awq_gram_width(job->in, k), transposed);
+    product.c = job->ge + (transposed ? j : k);
     product.c_type = CUDA_R_32F;
     product.c_stride = job->in;
     product.m = job->rows * AWQ_CLIP_STEPS;
-    product.n = product.k = product.a_step = product.c_step = size;
-    product.b_step = size * job->in + size;
+    product.n = transposed ? height : width;
+    product.k = transposed ? width : height;
     product.alpha = 1;
+    product.beta = fresh ? 0 : 1;
     product.compute = CUBLAS_COMPUTE_32F_FAST_TF32;
-    product.count = job->in / size;
-    cuda_multiply(self, "clip_search", &product);
+    return product;
+}
+
+/* A group that block columns divide. */
+static void multiply_pieces(cuda_device *self, const clip_job *job, int64_t first, int64_t end)
+{
+    for (int64_t j = first, j_end; j < end; j = j_end) {
+        j_end = cuda_min((j / AWQ_GRAM_BLOCK + 1) * AWQ_GRAM_BLOCK, end);
+        for (int64_t k = j, k_end; k < end; k = k_end) {
+            k_end = cuda_min((k / AWQ_GRAM_BLOCK + 1) * AWQ_GRAM_BLOCK, end);
+            cuda_product product = product_of(job, j, j_end - j, k, k_end - k, false, j == first);
+            cuda_multiply(self, "clip_search", &product);
+            if (j == k) continue;
+            product = product_of(job, j, j_end - j, k, k_end - k, true, false);
+            cuda_multiply(self, "clip_search", &product);
+        }
+    }
+}
+
+/* ge = e G_gg: a batch a block column, where it has whole groups. */
+static void multiply(cuda_device *self, const clip_job *job)
+{
+    int64_t size = job->grid.group_size, step = AWQ_GRAM_BLOCK;
+    if (AWQ_GRAM_BLOCK % size) step = size;
+    for (int64_t first = 0; first < job->in; first += step) {
+        if (step == size) {
+            multiply_pieces(self, job, first, first + size);
+            continue;
+        }
+        int64_t width = awq_gram_width(job->in, first);
+        cuda_product product = product_of(job, first, size, first, size, false, true);
+        product.a_step = product.c_step = size;
+        product.b_step = size * width + size;
+        product.count = width / size;
+        cuda_multiply(self, "clip_search", &product);
+    }
 }
 
 static void run_sweeps(cuda_device *self, const clip_job *job)

@@ -18,6 +18,7 @@
 
 extern "C" {
 #include "kernels/column_order.h"
+#include "kernels/gram.h"
 }
 
 enum {
@@ -45,7 +46,7 @@ typedef struct factor_job {
 
 __device__ static inline float scaled(const factor_job &job, int64_t i, int64_t j)
 {
-    return __fdiv_rn(job.gram[i * job.in + j], __fmul_rn(job.s[i], job.s[j]));
+    return __fdiv_rn(awq_gram_at(job.gram, job.in, i, j), __fmul_rn(job.s[i], job.s[j]));
 }
 
 __global__ static void diagonal_kernel(factor_job job)

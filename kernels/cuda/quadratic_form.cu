@@ -19,8 +19,12 @@
 #include "kernels/cuda/sums.cuh"
 #include "kernels/cuda/verbs.h"
 
+extern "C" {
+#include "kernels/gram.h"
+}
+
 enum {
-    FORM_COLS = 1024,
+    FORM_COLS = 1024, /* divides AWQ_GRAM_BLOCK */
     FORM_ROWS = 8192,
     FORM_THREADS = 256,
     FORM_WARPS = FORM_THREADS / WARP,
@@ -56,7 +60,7 @@ __device__ static inline float power_of(int32_t n)
 __global__ static void exponent_kernel(int32_t *exponent, const float *gram, int64_t in)
 {
     int64_t i = grid_thread();
-    if (i < in) exponent[i] = exponent_of(sqrtf(gram[i * in + i]));
+    if (i < in) exponent[i] = exponent_of(sqrtf(awq_gram_at(gram, in, i, i)));
 }
 
 /* A block a row. What is not finite stays so, whatever the others are. */
@@ -90,7 +94,8 @@ __global__ static void scale_gram_kernel(form_job job, int64_t col, int64_t cols
 {
     for (int64_t i = grid_thread(); i < (col + cols) * cols; i += grid_stride()) {
         int64_t row = i / cols, column = col + i % cols;
-        float g = job.gram[row * job.in + column] * power_of(-job.exponent[row] + (row < col));
+        float found = job.gram[awq_gram_index(job.in, row, column)];
+        float g = found * power_of(-job.exponent[row] + (row < col));
         job.g[i] = narrow<__half>(g * power_of(-job.exponent[column]));
     }
 }

@@ -218,6 +218,19 @@ static awq_status load_made(const pair *p, const awq_checkpoint *quantized, int6
                            u->made, err);
 }
 
+static awq_status load_source(const pair *p, const awq_checkpoint *source, int64_t layer,
+                              awq_error *err)
+{
+    awq_weight weight;
+    if (!awq_checkpoint_weight(source, layer, p->linear, &weight))
+        return awq_fail(err, AWQ_ERR_INTERNAL, "the source has no %s, which opening it has seen",
+                        p->spec->linear[p->linear].name);
+    if (!awq_weight_load(p->unfolder->device, &weight, p->unfolder->weight, err)) return AWQ_OK;
+    if (err->status == AWQ_ERR_NUMERIC || err->status == AWQ_ERR_INPUT)
+        err->status = AWQ_ERR_CORRUPT; /* the source's fault, not a finding */
+    return awq_error_wrap(err, "the source");
+}
+
 awq_status awq_unfold_measure(awq_unfolder *unfolder, const awq_checkpoint *quantized,
                               const awq_checkpoint *source, int64_t layer, int linear,
                               const awq_layer_record *record, awq_distance *out, awq_error *err)
@@ -232,11 +245,9 @@ awq_status awq_unfold_measure(awq_unfolder *unfolder, const awq_checkpoint *quan
               .columns_bytes = (size_t)extent.in * sizeof(float),
               .rows_bytes = (size_t)extent.out * sizeof(float),
               .scales = record->group[spec->linear[linear].group].scales};
-    const awq_tensor *weight = awq_checkpoint_linear(source, layer, linear, "weight");
     double folded, folded_weight, unfolded, energy;
-    if (load_made(&p, quantized, layer, linear, err)) return err->status;
-    unfolder->device->backend->load(unfolder->device, unfolder->weight, weight->data, weight->dtype,
-                                    (size_t)awq_extent_elements(extent));
+    if (load_made(&p, quantized, layer, linear, err) || load_source(&p, source, layer, err))
+        return err->status;
     if (load_scales(&p, record, false, err)) return err->status;
     fold(&p, unfolder->weight);
     if (distance(&p, unfolder->d, unfolder->made, &folded, err) ||

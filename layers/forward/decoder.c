@@ -84,6 +84,12 @@ awq_status awq_decoder_init(awq_decoder *decoder, const awq_model *model, int64_
     return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the list of a layer's weights");
 }
 
+static awq_status missing(const awq_decoder *decoder, int linear, awq_error *err)
+{
+    return awq_fail(err, AWQ_ERR_INTERNAL, "the checkpoint has no %s, which opening it has seen",
+                    decoder->spec->linear[linear].name);
+}
+
 static awq_status read_linear(awq_device *device, const awq_checkpoint *checkpoint,
                               const awq_decoder *decoder, const awq_staging *staging, int linear,
                               awq_error *err)
@@ -94,12 +100,16 @@ static awq_status read_linear(awq_device *device, const awq_checkpoint *checkpoi
         if (awq_packed_load(device, checkpoint, layer, linear, staging, weight, err))
             return err->status;
     } else {
-        const awq_tensor *tensor = awq_checkpoint_linear(checkpoint, layer, linear, "weight");
-        if (awq_matrix_load(device, tensor, weight, err)) return err->status;
+        awq_weight stored;
+        if (!awq_checkpoint_weight(checkpoint, layer, linear, &stored))
+            return missing(decoder, linear, err);
+        if (awq_weight_load(device, &stored, weight, err)) return err->status;
     }
     if (!decoder->bias[linear]) return AWQ_OK;
-    const awq_tensor *bias = awq_checkpoint_linear(checkpoint, layer, linear, "bias");
-    return awq_vector_load(device, bias, 0, decoder->bias[linear], err);
+    awq_weight bias;
+    if (!awq_checkpoint_bias(checkpoint, layer, linear, &bias))
+        return missing(decoder, linear, err);
+    return awq_bias_load(device, &bias, decoder->bias[linear], err);
 }
 
 /* Places and fills the arrays of a decoder. Waits. */

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include "layers/forward/expert_statistics.h"
 
+#include "kernels/gram.h"
 #include "layers/forward/forward.h"
 
-static uint64_t larger(uint64_t a, int64_t b)
+static int64_t larger(int64_t a, int64_t b)
 {
-    return a > (uint64_t)b ? a : (uint64_t)b;
+    return a > b ? a : b;
+}
+
+static size_t gram_bytes(int64_t channels)
+{
+    return (size_t)awq_gram_elements(channels) * sizeof(float);
 }
 
 void awq_expert_statistics_place(awq_arena *arena, const awq_model *model,
                                  awq_expert_statistics *to)
 {
-    uint64_t hidden = 0, width = 0;
+    int64_t hidden = 0, width = 0;
     for (int kind = 0; kind < model->kinds; kind++) {
         const awq_layer_spec *spec = &model->kind[kind];
         if (!spec->mlps.experts) continue;
@@ -19,9 +25,9 @@ void awq_expert_statistics_place(awq_arena *arena, const awq_model *model,
         width = larger(width, spec->mlps.intermediate);
     }
     if (!width) return;
-    to->gram = awq_arena_take(arena, hidden * hidden * sizeof *to->gram);
-    to->abs_sum = awq_arena_take(arena, width * sizeof *to->abs_sum);
-    to->down_gram = awq_arena_take(arena, width * width * sizeof *to->down_gram);
+    to->gram = awq_arena_take(arena, gram_bytes(hidden));
+    to->abs_sum = awq_arena_take(arena, (size_t)width * sizeof *to->abs_sum);
+    to->down_gram = awq_arena_take(arena, gram_bytes(width));
 }
 
 /* The rows of a tile, to the device. */
@@ -57,13 +63,12 @@ awq_status awq_expert_statistics_make(const awq_forward *what, const awq_mlp_spe
                                       const awq_expert_statistics *to, awq_error *err)
 {
     forward_pass pass = awq_forward_begin(what, NULL, NULL);
-    uint64_t hidden = (uint64_t)what->model->hidden;
-    uint64_t width = (uint64_t)pass.spec->linear[mlp->down].in;
+    int64_t width = pass.spec->linear[mlp->down].in;
     const awq_routed *routed = &what->statistics->routed;
     pass.statistics = what->statistics;
-    pass.be->zero(pass.device, to->gram, hidden * hidden * sizeof *to->gram);
-    pass.be->zero(pass.device, to->abs_sum, width * sizeof *to->abs_sum);
-    pass.be->zero(pass.device, to->down_gram, width * width * sizeof *to->down_gram);
+    pass.be->zero(pass.device, to->gram, gram_bytes(what->model->hidden));
+    pass.be->zero(pass.device, to->abs_sum, (size_t)width * sizeof *to->abs_sum);
+    pass.be->zero(pass.device, to->down_gram, gram_bytes(width));
     for (int64_t i = 0; i < routed->tiles; i++) {
         forward_rows rows;
         if (send_rows(&pass, &routed->tile[i], mlp, &rows, err)) return err->status;

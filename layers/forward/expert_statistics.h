@@ -8,7 +8,7 @@
 #include "layers/forward/arena.h"
 #include "layers/forward/decoder.h"
 
-/* Device arrays. Not finished (gram_finish). */
+/* Device arrays; Gram matrices as kernels/gram.h has them, not finished. */
 typedef struct awq_expert_statistics {
     float *gram;      /* [hidden, hidden]: of what its gate and up read */
     double *abs_sum;  /* [width]: of what its down reads */

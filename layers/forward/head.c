@@ -21,7 +21,7 @@ struct awq_head {
 awq_status awq_embed(awq_device *device, const awq_checkpoint *checkpoint, const int32_t *ids,
                      int64_t rows, float *hidden, awq_error *err)
 {
-    const awq_tensor *table = awq_checkpoint_find(checkpoint, AWQ_EMBEDDING_NAME);
+    const awq_tensor *table = awq_checkpoint_embedding(checkpoint);
     const awq_model *model = awq_checkpoint_model(checkpoint);
     size_t width = (size_t)model->hidden;
     size_t row_bytes = width * awq_dtype_bytes(table->dtype);
@@ -65,7 +65,7 @@ static awq_status load(awq_head *head, const awq_checkpoint *checkpoint, awq_err
     uint64_t bytes = awq_head_bytes(head->model, be->compute_bytes);
     if (be->alloc(head->device, bytes, "the head", &head->arena, err)) return err->status;
     place(&(awq_arena){.base = head->arena}, head->model, be->compute_bytes, head);
-    const awq_tensor *norm = awq_checkpoint_find(checkpoint, AWQ_FINAL_NORM_NAME);
+    const awq_tensor *norm = awq_checkpoint_final_norm(checkpoint);
     if (awq_vector_load(head->device, norm, head->model->norm_offset, head->norm, err))
         return err->status;
     return awq_matrix_load(head->device, awq_checkpoint_head(checkpoint), head->weight, err);

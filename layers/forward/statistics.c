@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "kernels/gram.h"
 #include "layers/forward/arena.h"
 
 int64_t awq_statistics_tokens(const awq_statistics *statistics, int group)
@@ -20,7 +21,8 @@ static void place(awq_arena *arena, const awq_layer_spec *spec, awq_layer_part p
         if (spec->group[group].expert >= 0 || !awq_layer_part_has_group(spec, part, group))
             continue;
         void *abs_sum = awq_arena_take(arena, channels * sizeof(double));
-        void *gram = awq_arena_take(arena, channels * channels * sizeof(float));
+        void *gram =
+            awq_arena_take(arena, (uint64_t)awq_gram_elements((int64_t)channels) * sizeof(float));
         if (!to) continue;
         to->abs_sum[group] = abs_sum;
         to->gram[group] = gram;

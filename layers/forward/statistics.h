@@ -22,9 +22,9 @@ typedef struct awq_statistics {
     int64_t tokens;        /* that counted so far */
     int64_t *group_tokens; /* [groups]: of an expert's down, those that went there; else 0 */
     double **abs_sum;      /* [groups], device, [channels]; NULL: an expert's, another part's */
-    float **gram;          /* [groups], device, [channels, channels]; likewise */
-    awq_routed routed;     /* what experts read */
-    int32_t *choice; /* host, [choice_rows, active]: the experts of the first rows; NULL: none */
+    float **gram;      /* [groups], device, of [channels, channels] (kernels/gram.h); likewise */
+    awq_routed routed; /* what experts read */
+    int32_t *choice;   /* host, [choice_rows, active]: the experts of the first rows; NULL: none */
     int64_t choice_rows;
     void *arena;
 } awq_statistics;

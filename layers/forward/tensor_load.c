@@ -21,19 +21,23 @@ static const char *value_text(float value)
     return isnan(value) ? "nan" : "infinity";
 }
 
-static awq_status damaged_matrix(const awq_tensor *tensor, int64_t index, awq_error *err)
+static awq_status damaged_value(const char *name, float value, int64_t row, int64_t column,
+                                awq_error *err)
 {
-    long long row = (long long)(index / tensor->shape[1]);
-    long long column = (long long)(index % tensor->shape[1]);
-    float value = tensor_value(tensor, index);
     if (isfinite(value))
         return awq_fail(err, AWQ_ERR_NUMERIC,
                         "'%s' holds %g at row %lld, column %lld: beyond the GPU's compute type, "
                         "use bfloat16",
-                        tensor->name, (double)value, row, column);
+                        name, (double)value, (long long)row, (long long)column);
     return awq_fail(err, AWQ_ERR_NUMERIC,
-                    "'%s' holds %s at row %lld, column %lld; the checkpoint is damaged",
-                    tensor->name, value_text(value), row, column);
+                    "'%s' holds %s at row %lld, column %lld; the checkpoint is damaged", name,
+                    value_text(value), (long long)row, (long long)column);
+}
+
+static awq_status damaged_matrix(const awq_tensor *tensor, int64_t index, awq_error *err)
+{
+    return damaged_value(tensor->name, tensor_value(tensor, index), index / tensor->shape[1],
+                         index % tensor->shape[1], err);
 }
 
 static awq_status damaged_vector(const awq_tensor *tensor, int64_t index, awq_error *err)
@@ -71,6 +75,73 @@ awq_status awq_matrix_load(awq_device *device, const awq_tensor *tensor, void *t
     return index < 0 ? AWQ_OK : damaged_matrix(tensor, index, err);
 }
 
+/* ---- a linear of a checkpoint that is not quantized ---- */
+
+/* Room for the rows that are read at once. */
+static awq_status alloc_block(const awq_weight *weight, int64_t *rows, void **block, awq_error *err)
+{
+    *rows = awq_weight_read_rows(weight);
+    if (*rows > weight->rows) *rows = weight->rows;
+    *block = malloc((size_t)(*rows * weight->cols) * awq_dtype_bytes(weight->dtype) + 1);
+    if (*block) return AWQ_OK;
+    return awq_fail(err, AWQ_ERR_MEMORY, "no memory to read '%s'",
+                    weight->part[AWQ_PART_VALUES]->name);
+}
+
+static awq_status damaged_weight(const awq_weight *weight, int64_t index, awq_error *err)
+{
+    int64_t rows, row = index / weight->cols, col = index % weight->cols;
+    float value = 0;
+    void *block;
+    if (alloc_block(weight, &rows, &block, err)) return err->status;
+    int64_t first = row / rows * rows, at = (row - first) * weight->cols + col;
+    awq_status status = awq_weight_read(weight, first, row - first + 1, block, err);
+    if (!status)
+        awq_widen(&value, (char *)block + (size_t)at * awq_dtype_bytes(weight->dtype),
+                  weight->dtype, 1);
+    free(block);
+    if (status) return status;
+    damaged_value(weight->part[AWQ_PART_VALUES]->name, value, weight->first + row * weight->step,
+                  col, err);
+    return weight->experts ? awq_error_wrap(err, "expert %lld", (long long)weight->expert)
+                           : err->status;
+}
+
+static awq_status load_blocks(awq_device *device, const awq_weight *weight, void *to,
+                              awq_error *err)
+{
+    const awq_backend *be = device->backend;
+    size_t row_bytes = (size_t)weight->cols * be->compute_bytes;
+    int64_t most;
+    void *block;
+    if (alloc_block(weight, &most, &block, err)) return err->status;
+    awq_status status = AWQ_OK;
+    for (int64_t first = 0, rows; !status && first < weight->rows; first += rows) {
+        rows = weight->rows - first < most ? weight->rows - first : most;
+        status = awq_weight_read(weight, first, rows, block, err);
+        if (!status)
+            be->load(device, (char *)to + (size_t)first * row_bytes, block, weight->dtype,
+                     (size_t)(rows * weight->cols));
+    }
+    free(block);
+    return status;
+}
+
+awq_status awq_weight_load(awq_device *device, const awq_weight *weight, void *to, awq_error *err)
+{
+    const awq_backend *be = device->backend;
+    const void *data = awq_weight_data(weight);
+    size_t count = (size_t)(weight->rows * weight->cols);
+    int64_t index;
+    if (awq_weight_check(weight, err)) return err->status;
+    if (data)
+        be->load(device, to, data, weight->dtype, count);
+    else if (load_blocks(device, weight, to, err))
+        return err->status;
+    if (be->find_nonfinite(device, to, count, &index, err)) return err->status;
+    return index < 0 ? AWQ_OK : damaged_weight(weight, index, err);
+}
+
 awq_status awq_vector_load(awq_device *device, const awq_tensor *tensor, float offset, float *to,
                            awq_error *err)
 {
@@ -87,6 +158,23 @@ awq_status awq_vector_load(awq_device *device, const awq_tensor *tensor, float o
     else
         device->backend->upload(device, to, host, (size_t)count * sizeof *host);
     free(host);
+    return status;
+}
+
+awq_status awq_bias_load(awq_device *device, const awq_weight *bias, float *to, awq_error *err)
+{
+    awq_tensor vector = {.name = bias->part[AWQ_PART_VALUES]->name,
+                         .dtype = bias->dtype,
+                         .dims = 1,
+                         .shape = {bias->rows},
+                         .data = awq_weight_data(bias)};
+    if (vector.data) return awq_vector_load(device, &vector, 0, to, err);
+    void *values = malloc((size_t)bias->rows * awq_dtype_bytes(bias->dtype) + 1);
+    if (!values) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to read '%s'", vector.name);
+    vector.data = values;
+    awq_status status = awq_weight_read(bias, 0, bias->rows, values, err);
+    if (!status) status = awq_vector_load(device, &vector, 0, to, err);
+    free(values);
     return status;
 }
 

@@ -26,6 +26,13 @@ awq_status awq_vector_load(awq_device *device, const awq_tensor *tensor, float o
 /* A tensor [rows, columns] to a device matrix of the compute type, likewise. */
 awq_status awq_matrix_load(awq_device *device, const awq_tensor *tensor, void *to, awq_error *err);
 
+/* The same of a linear of a checkpoint that is not quantized, however it is stored; through a small
+ * buffer where it cannot be read in place. */
+awq_status awq_weight_load(awq_device *device, const awq_weight *weight, void *to, awq_error *err);
+
+/* Its bias to a device vector of float32, likewise. */
+awq_status awq_bias_load(awq_device *device, const awq_weight *bias, float *to, awq_error *err);
+
 /* A tensor that is copied rather than loaded, likewise. */
 awq_status awq_tensor_check_finite(const awq_tensor *tensor, awq_error *err);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "io/core/clock.h"
+#include "kernels/gram.h"
 #include "layers/forward/extent.h"
 
 awq_grid awq_quantizer_grid(const awq_quantizer *quantizer, int linear)
@@ -28,26 +29,26 @@ static const awq_mlp_spec *mlp_of(const awq_layer_spec *spec, int expert)
     return mlp;
 }
 
-/* Of what experts read, in units of the mean expert's tokens: how much of the layer's Gram matrix
- * is added to each expert's own (layers/forward/README.md). */
-static const float shared_share = 0.1f;
-
-/* An expert that saw few tokens, or none, is measured by what all tokens are like. */
-static awq_status add_share(const awq_quantizer *quantizer, awq_error *err)
+/* To the Gram matrix of what an expert reads all tokens' is added, as if it were of as many tokens
+ * as there are channels: an expert that saw few is measured by what all are like, one that saw many
+ * by its own (docs/quality.md). */
+static awq_status add_common(const awq_quantizer *quantizer, awq_error *err)
 {
-    const awq_mlps_spec *mlps = &quantizer->spec->mlps;
     int group = quantizer->spec->half[AWQ_HALF_MLP].group;
     int64_t channels = quantizer->spec->group[group].channels;
     float *weight = awq_allocate((size_t)channels * sizeof *weight, "weights of rows", err);
     if (!weight) return err->status;
     for (int64_t i = 0; i < channels; i++)
-        weight[i] = shared_share * (float)mlps->active / (float)mlps->experts;
+        weight[i] = (float)channels / (float)quantizer->statistics->tokens;
     quantizer->be->upload(quantizer->device, quantizer->columns, weight,
                           (size_t)channels * sizeof *weight);
     free(weight);
-    quantizer->be->scatter_add(quantizer->device, quantizer->own.gram,
-                               quantizer->statistics->gram[group], NULL, quantizer->columns,
-                               channels, channels);
+    const float *all = quantizer->statistics->gram[group];
+    for (int64_t first = 0; first < channels; first += AWQ_GRAM_BLOCK) { /* block columns */
+        int64_t at = awq_gram_index(channels, 0, first), width = awq_gram_width(channels, first);
+        quantizer->be->scatter_add(quantizer->device, quantizer->own.gram + at, all + at, NULL,
+                                   quantizer->columns, first + width, width);
+    }
     return AWQ_OK;
 }
 
@@ -68,7 +69,7 @@ awq_status awq_quantizer_hold(awq_quantizer *quantizer, int expert, awq_error *e
     quantizer->be->gram_finish(quantizer->device, quantizer->own.gram, spec->group[group].channels);
     quantizer->be->gram_finish(quantizer->device, quantizer->own.down_gram,
                                spec->linear[mlp->down].in);
-    if (add_share(quantizer, err)) return err->status;
+    if (add_common(quantizer, err)) return err->status;
     quantizer->held = expert;
     int64_t tokens = awq_statistics_tokens(quantizer->statistics, spec->linear[mlp->down].group);
     return awq_quantizer_step(quantizer, AWQ_PHASE_GRAM,

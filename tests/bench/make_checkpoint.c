@@ -167,7 +167,8 @@ static recipe recipe_of(const maker *m, const awq_tensor *tensor)
     }
     if (tensor->dims == 1) /* the last norm */
         return (recipe){.scale = 0.1f, .centre = 1, .offset = m->model.norm_offset ? 1 : 0};
-    bool embedding = !strcmp(tensor->name, AWQ_EMBEDDING_NAME);
+    char first[AWQ_NAME_BYTES];
+    bool embedding = !strcmp(tensor->name, awq_embedding_tensor_name(first, &m->model));
     return (recipe){.scale = embedding ? 1 : 0.7f / sqrtf((float)tensor->shape[1])};
 }
 
@@ -359,6 +360,7 @@ static void release(maker *m)
 int main(int argc, char **argv)
 {
     maker m = {0};
+    const awq_checkpoint_tensors none = {0}; /* yet */
     awq_error err;
     long long sequences = argc == 4 ? atoll(argv[2]) : 0, length = argc == 4 ? atoll(argv[3]) : 0;
     if (sequences < 1 || length < 1) {
@@ -367,7 +369,7 @@ int main(int argc, char **argv)
     }
     awq_status status = read_config(argv[1], &m.model, &err);
     if (!status && !make_streams(&m)) status = awq_fail(&err, AWQ_ERR_MEMORY, "no memory");
-    if (!status) awq_expected_visit(&m.model, add_tensor, &m);
+    if (!status) awq_expected_visit(&m.model, &none, add_tensor, &m);
     if (!status) status = write_weights(&m, argv[1], &err);
     if (!status) status = write_tokens(&m, argv[1], sequences, length, &err);
     if (status) fprintf(stderr, "make_checkpoint: %s\n", err.text);

@@ -151,6 +151,108 @@ class Sameness(Experts):
         self.assertEqual(self.made("qwen2_moe", *options, out="killed", ranks=2), first)
 
 
+class Counting(Mixture):
+    """Keeps the experts that each token goes to, a row a token: a list of the layers'."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.chosen = []
+
+    def mix(self, y, prefix):
+        order = np.argsort(-self.project(y, prefix + "mlp.gate"), -1, kind="stable")
+        self.chosen.append(order[:, :self.config["num_experts_per_tok"]])
+        return super().mix(y, prefix)
+
+    def route(self, ids):
+        """[layers, tokens, experts a token]"""
+        self.chosen = []
+        self.log_probabilities(ids)
+        return np.array(self.chosen)
+
+
+class Tokens(Experts):
+    def told(self, result):
+        """(fewer than channels, experts, channels, none, median, least), and the advice"""
+        found = re.search(r"(?m)^  experts: (\d+) of (\d+) had fewer tokens than channels \((\d+)\)"
+                          r", (\d+) had none; median (\d+), least (\d+)"
+                          r"(?:; --sequences (\d+) would give the median as many)?$", result.out)
+        self.assertTrue(found, result.out)
+        *numbers, advice = found.groups()
+        return [int(number) for number in numbers], advice and int(advice)
+
+    def test_a_line_says_how_many_tokens_experts_had_beside_their_channels(self):
+        counts = sorted(np.ravel(EXPECTED["qwen3_moe"]["tokens_of_experts"]))  # transformers'
+        _, result = self.make("qwen3_moe")
+        self.assertEqual(self.told(result), ([0, 16, 64, 0, counts[7], counts[0]], None))
+
+    def test_it_says_how_many_sequences_would_do(self):
+        _, result = self.make("qwen3_moe", tokens=self.tokens(TOKENS[:1]))
+        chosen = Counting(EXPERTS / "qwen3_moe").route(TOKENS[0])
+        counts = np.sort([np.bincount(layer.ravel(), minlength=8) for layer in chosen], axis=None)
+        self.assertLess(counts[7], 64)
+        self.assertEqual(self.told(result), (
+            [(counts < 64).sum(), 16, 64, (counts == 0).sum(), counts[7], counts[0]],
+            -(-64 // counts[7])))
+
+    def test_a_dense_model_has_no_such_line(self):
+        self.assertNotIn("experts:", self.succeeds(self.quantize(sequences=1)).out)
+
+
+class FewTokens(Experts):
+    """Of the tokens that go to expert 5 of layer 0 all but a few are masked; the others have
+    hundreds."""
+
+    def make_with(self, count, *options):
+        model = Counting(EXPERTS / "qwen3_moe")
+        there = np.array([(model.route(ids)[0] == 5).any(-1) for ids in TOKENS])
+        mask = (~there).astype(np.uint8)
+        mask[tuple(np.argwhere(there)[:count].T)] = 1
+        made, _ = self.make("qwen3_moe", *options, tokens=self.tokens(TOKENS, mask),
+                            out=self.folder / f"with-{count}")
+        with h5py.File(made / "awqrun.h5") as file:
+            groups = file["layers/00000/groups"]
+            tokens = [groups[f"experts.{expert}.down"].attrs["tokens"] for expert in range(8)]
+        self.assertEqual(tokens.pop(5), count)
+        self.assertGreater(min(tokens), 128)
+        return made
+
+    def findings(self, made, source=EXPERTS / "qwen3_moe"):
+        result = run("verify", made, "--model", source, "--json")
+        return [finding["text"] for finding in json.loads(result.out)["findings"]]
+
+    def test_what_few_tokens_explain_is_no_finding(self):
+        for count in (1, 16, 32, 48):  # down reads 32 channels: 32 tokens take it furthest
+            with self.subTest(tokens=count):
+                self.assertEqual(self.findings(self.make_with(count)), [])
+
+    def source_with(self, expert, change):
+        """The model with expert's down in layer 0 replaced by change(its weight, expert 6's)."""
+        model = self.copy("qwen3_moe")
+        tensors = safetensors.read_raw(model / "model.safetensors")
+        names = [f"model.layers.0.mlp.experts.{e}.down_proj.weight" for e in (expert, 6)]
+        weights = [np.frombuffer(tensors[name][2], np.float16) for name in names]
+        dtype, shape, _ = tensors[names[0]]
+        tensors[names[0]] = (dtype, shape, change(*weights).astype(np.float16).tobytes())
+        safetensors.write_raw(model / "model.safetensors", tensors)
+        return model
+
+    def test_another_weight_of_such_an_expert_is_found(self):
+        made = self.make_with(32)
+        found = self.findings(made, self.source_with(5, lambda _, other: other))
+        self.assertEqual(len(found), 1, found)
+        self.assertRegex(found[0], r"layer 0: mlp.experts.5.down_proj is not the source's weight: "
+                         r"it is \d\.\d\d steps")
+
+    def test_experts_with_tokens_enough_are_compared_as_before(self):
+        made = self.make_with(32)
+        noise = np.random.default_rng(4).normal(0, 0.17, 64 * 32)
+        found = self.findings(made, self.source_with(
+            4, lambda weight, _: weight + weight.std() * noise))
+        self.assertEqual(len(found), 1, found)
+        self.assertRegex(found[0], r"layer 0: mlp.experts.4.down_proj stands out: it is 0\.\d\d "
+                         "steps of its grid away")
+
+
 class Unseen(Experts):
     """Two tokens cannot go to all of eight experts."""
 
@@ -283,6 +385,15 @@ class Commands(Experts):
                 model = json.loads(plan.out)["model"]
                 self.assertEqual(model["parameters"], everything)
                 self.assertEqual(model["active_parameters"], everything - idle)
+
+    def test_plan_says_how_many_tokens_an_expert_will_have(self):
+        # one sequence of 96, three experts of eight for each token, 64 channels
+        few = ("plan", "--model", EXPERTS / "qwen3_moe", "--tokens", self.all_tokens(),
+               "--group-size", 32, "--sequences", 1)
+        self.assertRegex(self.succeeds(run(*few)).out, "(?m)^experts    36 tokens each in the mean,"
+                         " for 64 channels; --sequences 2 would give as many$")
+        self.assertEqual(json.loads(self.succeeds(run(*few, "--json")).out)["experts"],
+                         {"mean_tokens": 36, "channels": 64, "sequences_for_as_many": 2})
 
     def test_the_report_has_a_line_for_each_linear(self):
         made, _ = self.make("qwen2_moe")

@@ -20,7 +20,8 @@ class Plan(Case):
     def test_json_has_what_the_text_has(self):
         plan = self.json("--sequences", 64, "--workers", 2, "--out", self.out)
         self.assertEqual(plan["model"], {"path": str(DEMO), "family": "llama", "layers": 4,
-                                         "parameters": 3672320, "bytes": 7344640})
+                                         "parameters": 3672320, "bytes": 7344640,
+                                         "weights": "BF16"})
         self.assertEqual(plan["tokens"]["tiles"], 8)
         self.assertEqual(plan["stages"], [{"first": 0, "layers": 2, "worker": 1},
                                           {"first": 2, "layers": 2, "worker": 2}])
@@ -48,6 +49,16 @@ class Plan(Case):
             return self.json(*options)["serving"]["kv_cache_bytes"]
         self.assertEqual(cache("--context", 512), 4 * 2 * 2 * 512 * 2 * 64)
         self.assertEqual(cache("--context", 512, "--batch", 3), 3 * cache("--context", 512))
+
+    def test_it_says_where_engines_load_it_and_which_groups_would(self):
+        # o reads 256 channels, down 768: on 8 GPUs 32 and 96 each, no whole groups of 64
+        engines = {row.pop("format"): row for row in self.json("--group-size", 64)
+                   ["serving"]["engines"]}
+        self.assertEqual(engines["gemm"], {"vllm": [1, 2, 4], "sglang": [1, 2, 4],
+                                           "advised_group_size": 32})
+        out = self.succeeds(self.plan("--format", "gemv")).out
+        self.assertRegex(out, r"(?m)^loads as   gemv in neither vLLM nor SGLang$")
+        self.assertRegex(out, r"(?m)^ {11}compressed-tensors at tensor parallel 1")
 
     def test_text_names_the_gpus(self):
         out = self.succeeds(self.plan()).out

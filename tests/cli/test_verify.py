@@ -46,6 +46,14 @@ class Bytes(VerifyCase):
                              for tensor in damaged))
         self.assertEqual({finding["kind"] for finding in found["findings"]}, {"bytes"})
 
+    def test_it_says_where_engines_load_it(self):
+        # groups of 64; o reads 256 channels, down 768: 32 and 96 each on 8 GPUs
+        self.assertRegex(self.is_clean().out, "(?m)^  loads as gemm at tensor parallel 1, 2, 4 in "
+                         "vLLM and SGLang; --group-size 32: 1, 2, 4, 8 in vLLM and SGLang$")
+        found = json.loads(self.succeeds(self.verify("--json")).out)
+        self.assertEqual(found["engines"], {"format": "gemm", "vllm": [1, 2, 4],
+                                            "sglang": [1, 2, 4], "advised_group_size": 32})
+
     def test_swapped_tensors_are_both_named(self):
         a, b = name(1, "mlp.gate_proj", "qweight"), name(1, UP, "qweight")
         self.assertEqual(self.shard_of(a), self.shard_of(b))

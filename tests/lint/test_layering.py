@@ -53,7 +53,7 @@ ROOMS = {
         "crew": ("check",),
         "estimate": ("check",),
         "assemble": ("crew", "check"),
-        "verify": ("crew", "check"),
+        "verify": ("estimate", "crew", "check"),
         "slurm": ("estimate", "check"),
         "commands": ("assemble", "check", "crew", "estimate", "report", "slurm", "verify"),
     },

@@ -20,7 +20,8 @@ import time
 import torch
 from tokenizers import Tokenizer
 from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM,
-                          Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
+                          MixtralConfig, MixtralForCausalLM, Qwen2Config, Qwen2ForCausalLM,
+                          Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM)
 
 HERE = pathlib.Path(__file__).resolve().parent
 DEMO = HERE.parent / "data" / "demo-llama-outliers"
@@ -50,6 +51,17 @@ MODELS = {
         hidden_size=384, intermediate_size=896, num_hidden_layers=2, num_attention_heads=8,
         num_key_value_heads=4, head_dim=64, tie_word_embeddings=True, rms_norm_eps=1e-6, **COMMON),
         600, (40, 100)),
+    "mixtral-8": (MixtralForCausalLM, MixtralConfig(
+        hidden_size=128, intermediate_size=256, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=8, num_experts_per_tok=2, sliding_window=None,
+        tie_word_embeddings=False, rms_norm_eps=1e-5, router_aux_loss_coef=0.05, **COMMON),
+        400, (10, 30)),
+    "qwen3-moe-32": (Qwen3MoeForCausalLM, Qwen3MoeConfig(
+        hidden_size=128, moe_intermediate_size=64, intermediate_size=256, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=32, num_experts=32,
+        num_experts_per_tok=4, norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[],
+        tie_word_embeddings=True, router_aux_loss_coef=0.01, **COMMON),
+        1000, (20, 60)),
 }
 
 
@@ -74,14 +86,16 @@ def train(model, rows, steps):
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.95), weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.1)
     generator = torch.Generator().manual_seed(7)
+    sparse = hasattr(model.config, "router_aux_loss_coef")
     model.train()
     start = time.time()
     for step in range(steps):
         batch = rows[torch.randint(len(rows), (BATCH,), generator=generator)]
-        logits = model(batch[:, :-1]).logits
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
-        optimizer.zero_grad()
-        loss.backward()
+        output = model(batch[:, :-1], **({"output_router_logits": True} if sparse else {}))
+        loss = torch.nn.functional.cross_entropy(output.logits.flatten(0, 1),
+                                                 batch[:, 1:].flatten())
+        optimizer.zero_grad()  # experts are balanced by a loss of their own
+        (loss + model.config.router_aux_loss_coef * output.aux_loss if sparse else loss).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -98,7 +112,7 @@ def mean_inputs(model, tokens):
     for name, module in model.model.layers.named_modules():
         if isinstance(module, torch.nn.Linear):
             def hook(_, inputs, name=name):
-                means[name] = inputs[0].abs().mean(dim=(0, 1))
+                means[name] = inputs[0].abs().flatten(0, -2).mean(0)
             hooks.append(module.register_forward_pre_hook(hook))
     with torch.no_grad():
         model(tokens)
@@ -125,12 +139,24 @@ def scale(producer, consumers, by, repeats=None):
         consumer.weight.data /= by if repeats is None else repeats(by)
 
 
+def mlps_of(layer):
+    """[[gate, up, down], ..] of a layer, and its router if it has one."""
+    mlp = layer.block_sparse_moe if hasattr(layer, "block_sparse_moe") else layer.mlp
+    names = ("w1", "w3", "w2") if hasattr(layer, "block_sparse_moe") else (
+        "gate_proj", "up_proj", "down_proj")
+    experts = getattr(mlp, "experts", [mlp])
+    routers = [mlp.gate] if hasattr(mlp, "experts") else []
+    return [[getattr(expert, name) for name in names] for expert in experts], routers
+
+
 def make_outliers(model, tokens, between):
     generator = torch.Generator().manual_seed(11)
     means = mean_inputs(model, tokens)
+    names = {module: name for name, module in model.model.layers.named_modules()}
     config = model.config
     for i, layer in enumerate(model.model.layers):
-        attention, mlp = layer.self_attn, layer.mlp
+        attention = layer.self_attn
+        mlps, routers = mlps_of(layer)
         heads, kv = config.num_attention_heads, config.num_key_value_heads
         width = attention.head_dim
 
@@ -140,11 +166,13 @@ def make_outliers(model, tokens, between):
         o_mean = means[f"{i}.self_attn.o_proj"].reshape(kv, heads // kv, width).mean(1).flatten()
         scale(layer.input_layernorm, (attention.q_proj, attention.k_proj, attention.v_proj),
               factors(means[f"{i}.self_attn.q_proj"], between, generator))
-        scale(layer.post_attention_layernorm, (mlp.gate_proj, mlp.up_proj),
-              factors(means[f"{i}.mlp.gate_proj"], between, generator))
+        readers = [*routers, *(linear for gate, up, _ in mlps for linear in (gate, up))]
+        scale(layer.post_attention_layernorm, readers,
+              factors(means[names[readers[0]]], between, generator))
         scale(attention.v_proj, (attention.o_proj,), factors(o_mean, between, generator), repeat)
-        scale(mlp.up_proj, (mlp.down_proj,),
-              factors(means[f"{i}.mlp.down_proj"], between, generator))
+        for _, up, down in mlps:
+            if names[down] in means:  # of an expert: some token came there
+                scale(up, (down,), factors(means[names[down]], between, generator))
 
 
 def make(name, out, rows):

@@ -76,13 +76,11 @@ static awq_status check_ends(const awq_reader *reader, const wanted *what, awq_e
 {
     for (int m = 0; m < reader->worker->told.models; m++) {
         const awq_checkpoint *checkpoint = reader->worker->has.checkpoint[m];
-        if (what->embedding &&
-            awq_tensor_check_finite(awq_checkpoint_find(checkpoint, AWQ_EMBEDDING_NAME), err))
+        if (what->embedding && awq_tensor_check_finite(awq_checkpoint_embedding(checkpoint), err))
             return err->status;
         if (!what->head) continue;
-        if (awq_tensor_check_finite(awq_checkpoint_find(checkpoint, AWQ_FINAL_NORM_NAME), err))
-            return err->status;
-        if (!awq_checkpoint_model(checkpoint)->tied &&
+        if (awq_tensor_check_finite(awq_checkpoint_final_norm(checkpoint), err)) return err->status;
+        if (awq_model_stores_head(awq_checkpoint_model(checkpoint)) &&
             awq_tensor_check_finite(awq_checkpoint_head(checkpoint), err))
             return err->status;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/results/check_layer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,15 +36,11 @@ void awq_verify_close(awq_worker *worker)
 
 /* ---- each tensor by itself ---- */
 
-/* The layer in "model.layers.7.mlp...", -1: in none. */
-static int64_t layer_of(const char *name)
+/* The layer of the model that a tensor is of; -1: of none. */
+static int64_t layer_of(const awq_model *model, const char *name)
 {
-    static const char prefix[] = "model.layers.";
-    char *end;
-    if (strncmp(name, prefix, sizeof prefix - 1) != 0) return -1;
-    const char *digits = name + sizeof prefix - 1;
-    long long layer = strtoll(digits, &end, 10);
-    return end != digits && *end == '.' && layer >= 0 ? (int64_t)layer : -1;
+    int64_t layer = model ? awq_root_layer_of(model->root, name) : -1;
+    return layer < 0 || layer >= model->layers ? -1 : layer;
 }
 
 static void check_tensor(const awq_examined *examined, const awq_tensor *tensor, const char *shard,
@@ -62,7 +59,8 @@ static void check_tensor(const awq_examined *examined, const awq_tensor *tensor,
                              "recorded is %08x",
                              tensor->name, shard, crc, sums->crc[index]);
     }
-    if (awq_dtype_is_weight(tensor->dtype) && awq_tensor_check_finite(tensor, &err)) {
+    bool copied = awq_checkpoint_is_copied(examined->made, tensor->name); /* finite or not */
+    if (!copied && awq_dtype_is_weight(tensor->dtype) && awq_tensor_check_finite(tensor, &err)) {
         awq_error_wrap(&err, "tensor in '%s'", shard);
         awq_problems_add_error(problems, &err);
     }
@@ -78,9 +76,7 @@ static awq_status check_tensors(awq_worker *worker, int64_t layer, awq_layer_che
         const char *shard = awq_checkpoint_shard_name(worker->examined.made, i);
         for (size_t j = 0; file && j < awq_safetensors_count(file); j++) {
             const awq_tensor *tensor = awq_safetensors_at(file, j);
-            int64_t of = layer_of(tensor->name);
-            if (!model || of >= model->layers) of = -1;
-            if (of != layer) continue;
+            if (layer_of(model, tensor->name) != layer) continue;
             if (awq_worker_check(worker, err)) return err->status;
             check_tensor(&worker->examined, tensor, shard, checks, problems);
         }
@@ -155,7 +151,7 @@ awq_status awq_worker_verify(awq_worker *worker, int64_t layer, awq_error *err)
     checks.linears = model && layer >= 0 ? awq_model_layer(model, layer)->linears : 0;
     awq_linear_checks *linears = malloc((size_t)checks.linears * sizeof *linears + 1);
     if (!linears) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to compare a layer's linears");
-    for (int64_t i = 0; i < checks.linears; i++) linears[i] = (awq_linear_checks){-1, -1};
+    for (int64_t i = 0; i < checks.linears; i++) linears[i] = (awq_linear_checks){-1, -1, INFINITY};
     awq_problems_init(&problems);
     awq_worker_progress(worker, -1, layer, -1, AWQ_PHASE_READ, 0);
     awq_status status = check_tensors(worker, layer, &checks, &problems, err);

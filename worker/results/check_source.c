@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/results/check_layer.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +36,28 @@ static void must_be_equal(const layer_run *run, const char *name)
         awq_problems_add(run->problems, AWQ_ERR_CORRUPT,
                          "tensor '%s' is not the source's, bit for bit", name);
     awq_safetensors_dont_need(source);
+}
+
+/* What is in no layer; of what is copied all must be there. */
+static awq_status check_ends(const layer_run *run, awq_error *err)
+{
+    const awq_checkpoint *source = run->worker->has.checkpoint[0];
+    char name[AWQ_NAME_BYTES];
+    must_be_equal(run, awq_embedding_tensor_name(name, run->model));
+    must_be_equal(run, awq_final_norm_tensor_name(name, run->model));
+    if (awq_model_stores_head(run->model))
+        must_be_equal(run, awq_head_tensor_name(name, run->model));
+    for (size_t i = 0; i < awq_checkpoint_copies(source); i++) {
+        const char *copied = awq_checkpoint_copied(source, i)->name;
+        if (awq_worker_check(run->worker, err)) return err->status;
+        must_be_equal(run, copied);
+        if (!run->worker->examined.sums.count &&
+            !awq_checkpoint_find(run->worker->examined.made, copied))
+            awq_problems_add(run->problems, AWQ_ERR_INPUT,
+                             "tensor '%s', which the source has beside the model, is missing",
+                             copied);
+    }
+    return AWQ_OK;
 }
 
 /* divisors: what the folding divided the vector by, plus 1 if `offset`. */
@@ -102,7 +125,17 @@ static bool is_whole(const layer_run *run, int linear)
             awq_checkpoint_linear(run->worker->examined.made, run->layer, linear, parts[i].suffix);
         if (!tensor || (parts[i].scales && awq_tensor_check_finite(tensor, &ignored))) return false;
     }
-    return awq_checkpoint_linear(run->worker->has.checkpoint[0], run->layer, linear, "weight");
+    return true;
+}
+
+/* Tokens that went to the linear's expert, as recorded, for each channel that it reads. */
+static double find_fed(const layer_run *run, int linear)
+{
+    const awq_linear_spec *spec = &run->spec->linear[linear];
+    for (int group = 0; spec->expert >= 0 && group < run->spec->groups; group++)
+        if (run->spec->group[group].expert == spec->expert)
+            return (double)run->record->group[group].tokens / (double)spec->in;
+    return INFINITY;
 }
 
 static awq_status measure_linear(const layer_run *run, int linear, awq_error *err)
@@ -122,7 +155,8 @@ static awq_status measure_linear(const layer_run *run, int linear, awq_error *er
     if (status) return status;
     bool packed = awq_model_packs(run->model, run->layer, linear);
     if (packed)
-        run->linears[linear] = (awq_linear_checks){distance.relative, distance.steps};
+        run->linears[linear] =
+            (awq_linear_checks){distance.relative, distance.steps, find_fed(run, linear)};
     else
         run->checks->compared++;
     if (!packed && !(distance.folded <= most_of_rounding))
@@ -131,7 +165,8 @@ static awq_status measure_linear(const layer_run *run, int linear, awq_error *er
                          "and rounded: its relative error is %.2g",
                          awq_linear_tensor_name(name, run->model, run->layer, linear, "weight"),
                          distance.folded);
-    awq_safetensors_dont_need(awq_checkpoint_linear(source, run->layer, linear, "weight"));
+    awq_weight weight;
+    if (awq_checkpoint_weight(source, run->layer, linear, &weight)) awq_weight_dont_need(&weight);
     return AWQ_OK;
 }
 
@@ -164,10 +199,7 @@ awq_status awq_verify_source(awq_worker *worker, int64_t layer, awq_layer_checks
                      .problems = problems};
     awq_layer_record record;
     if (layer < 0) {
-        must_be_equal(&run, AWQ_EMBEDDING_NAME);
-        must_be_equal(&run, AWQ_FINAL_NORM_NAME);
-        must_be_equal(&run, AWQ_HEAD_NAME);
-        return AWQ_OK;
+        return check_ends(&run, err);
     }
     run.spec = awq_model_layer(run.model, layer);
     if (read_record(&run, &record)) run.record = &record;

@@ -47,12 +47,18 @@ static char *add(awq_packed_layer *packed, awq_dtype dtype, int64_t rows, int64_
     return packed->data[packed->count] ? packed->name[packed->count++] : NULL;
 }
 
-/* In the type and shape of the source's tensor of this name. */
-static awq_status list_like(packing *job, int linear, const char *suffix, awq_error *err)
+/* In the type that the source's values have: `cols` 0 is the bias. */
+static awq_status list_like(packing *job, int linear, const char *suffix, int64_t cols,
+                            awq_error *err)
 {
-    const awq_tensor *source = awq_checkpoint_linear(job->checkpoint, job->layer, linear, suffix);
-    char *name =
-        add(&job->packed, source->dtype, source->shape[0], source->dims > 1 ? source->shape[1] : 0);
+    awq_weight source;
+    bool found = cols ? awq_checkpoint_weight(job->checkpoint, job->layer, linear, &source)
+                      : awq_checkpoint_bias(job->checkpoint, job->layer, linear, &source);
+    if (!found)
+        return awq_fail(err, AWQ_ERR_INTERNAL,
+                        "the source has no %s of %s, which opening it has seen", suffix,
+                        job->spec->linear[linear].name);
+    char *name = add(&job->packed, source.dtype, source.rows, cols);
     if (!name) return no_memory(err);
     awq_linear_tensor_name(name, job->model, job->layer, linear, suffix);
     return AWQ_OK;
@@ -84,9 +90,10 @@ static awq_status list_linear(packing *job, int linear, awq_error *err)
     bool here = is_here(job, linear);
     bool kept = here ? result->weight != NULL : awq_model_keeps(job->model, job->layer, linear);
     bool bias = here ? result->bias != NULL : job->spec->linear[linear].bias;
-    if (kept ? list_like(job, linear, "weight", err) : list_codes(job, linear, err))
-        return err->status;
-    return bias ? list_like(job, linear, "bias", err) : AWQ_OK;
+    int64_t in = job->spec->linear[linear].in;
+    awq_status status =
+        kept ? list_like(job, linear, "weight", in, err) : list_codes(job, linear, err);
+    return status || !bias ? status : list_like(job, linear, "bias", 0, err);
 }
 
 static awq_status list_tensors(packing *job, awq_error *err)

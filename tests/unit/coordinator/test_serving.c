@@ -26,14 +26,20 @@ static awq_model llama_70b(void)
 
 static const uint64_t weights = 39800000000;
 
+static awq_serving serve(const awq_model *model, int64_t group_size, int64_t context, int64_t batch)
+{
+    awq_quantization how = {.format = AWQ_FORMAT_GEMM, .bits = 4, .group_size = group_size};
+    return awq_serving_make(model, weights, &how, context, batch);
+}
+
 static void keys_and_values_take_what_they_take(void **state)
 {
     (void)state;
     awq_model model = llama_70b();
-    awq_serving serving = awq_serving_make(&model, weights, 128, 0, 1);
+    awq_serving serving = serve(&model, 128, 0, 1);
     assert_int_equal(serving.context, 8192);
     assert_int_equal(serving.cache_bytes, 2684354560); /* 2 x 80 x 8 x 128 x 2 bytes a token */
-    serving = awq_serving_make(&model, weights, 128, 1 << 20, 2);
+    serving = serve(&model, 128, 1 << 20, 2);
     assert_int_equal(serving.context, 131072);
     assert_int_equal(serving.cache_bytes, 2684354560 * 32);
     awq_model_release(&model);
@@ -43,7 +49,7 @@ static void the_fewest_gpus_that_hold_it_are_found(void **state)
 {
     (void)state;
     awq_model model = llama_70b();
-    awq_serving serving = awq_serving_make(&model, weights, 128, 0, 1);
+    awq_serving serving = serve(&model, 128, 0, 1);
     assert_int_equal(awq_serving_gpus(&serving, 80e9), 1);
     assert_int_equal(awq_serving_gpus(&serving, 48e9), 2); /* one has room for 41.7 of 42.5 GB */
     assert_int_equal(awq_serving_gpus(&serving, 24e9), 4); /* two: 40.2 GB */
@@ -55,18 +61,18 @@ static void what_does_not_divide_is_not_split(void **state)
 {
     (void)state;
     awq_model model = llama_70b();
-    awq_serving serving = awq_serving_make(&model, weights, -1, 0, 1); /* one group a row */
+    awq_serving serving = serve(&model, -1, 0, 1); /* one group a row */
     assert_int_equal(awq_serving_gpus(&serving, 80e9), 1);
     assert_int_equal(awq_serving_gpus(&serving, 48e9), 0);
     awq_model_release(&model);
     model = model_like_70b(29568, 8); /* Qwen2.5-72B: 231 groups of 128 */
-    serving = awq_serving_make(&model, weights, 128, 0, 1);
+    serving = serve(&model, 128, 0, 1);
     assert_int_equal(awq_serving_gpus(&serving, 48e9), 0);
-    serving = awq_serving_make(&model, weights, 64, 0, 1); /* 462 groups */
+    serving = serve(&model, 64, 0, 1); /* 462 groups */
     assert_int_equal(awq_serving_gpus(&serving, 48e9), 2);
     awq_model_release(&model);
     model = model_like_70b(29568, 1); /* repeated on each GPU */
-    serving = awq_serving_make(&model, weights, 64, 131072, 8);
+    serving = serve(&model, 64, 131072, 8);
     assert_int_equal(serving.cache_bytes, 8ULL * 131072 * 2 * 80 * 128 * 2);
     assert_int_equal(awq_serving_gpus(&serving, 80e9), 2);
     awq_model_release(&model);

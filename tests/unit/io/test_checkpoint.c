@@ -23,7 +23,7 @@ static awq_checkpoint *open_good(const char *directory)
     return checkpoint;
 }
 
-/* Opening gives `count` problems, and the first of them contains `part`. */
+/* Opening gives `count` problems, and one of them contains `part`. */
 static void expect_problems(void **state, size_t count, const char *part)
 {
     awq_problems problems;
@@ -32,7 +32,9 @@ static void expect_problems(void **state, size_t count, const char *part)
     if (problems.count != count)
         for (size_t i = 0; i < problems.count; i++) print_error("%s\n", problems.items[i].text);
     assert_int_equal(problems.count, count);
-    assert_contains(problems.items[0].text, part);
+    size_t i = 0;
+    while (i + 1 < count && !strstr(problems.items[i].text, part)) i++;
+    assert_contains(problems.items[i].text, part);
     awq_problems_release(&problems);
 }
 
@@ -61,7 +63,7 @@ static void a_real_model_opens(void **state)
     assert_int_equal(awq_model_layer(model, 0)->norms, 2);
     assert_string_equal(awq_checkpoint_norm(checkpoint, 0, NORM_POST)->name,
                         "model.layers.0.post_attention_layernorm.weight");
-    assert_string_equal(awq_checkpoint_head(checkpoint)->name, AWQ_HEAD_NAME);
+    assert_string_equal(awq_checkpoint_head(checkpoint)->name, TINY_HEAD);
     assert_null(awq_checkpoint_find(checkpoint, "model"));
     awq_checkpoint_close(checkpoint);
     awq_checkpoint_close(NULL);
@@ -132,10 +134,10 @@ static void a_tied_model_needs_no_head_and_ignores_one(void **state)
     tiny_fill(&model, false);
     tiny_write(&model, *state, ", \"tie_word_embeddings\": true");
     awq_checkpoint *checkpoint = open_good(*state);
-    assert_string_equal(awq_checkpoint_head(checkpoint)->name, AWQ_EMBEDDING_NAME);
-    assert_null(awq_checkpoint_find(checkpoint, AWQ_HEAD_NAME));
+    assert_string_equal(awq_checkpoint_head(checkpoint)->name, TINY_EMBEDDING);
+    assert_null(awq_checkpoint_find(checkpoint, TINY_HEAD));
     awq_checkpoint_close(checkpoint);
-    tiny_remove(&model, AWQ_HEAD_NAME);
+    tiny_remove(&model, TINY_HEAD);
     tiny_write_shard(&model, *state, "model.safetensors", 0, model.count);
     awq_checkpoint_close(open_good(*state));
 }
@@ -296,7 +298,7 @@ static void a_model_of_another_kind_gives_few_lines(void **state)
     tiny_fill(&model, false);
     for (size_t i = 0; i < model.count; i++) model.names[i][0] = 'x';
     tiny_write(&model, *state, "");
-    expect_problems(state, 2, "and 16 more");
+    expect_problems(state, 1, "and 16 more"); /* what it holds may stand beside a model */
     tiny_fill(&model, false);
     for (size_t i = 0; i < model.count; i++) model.tensors[i].shape[0]++;
     tiny_write(&model, *state, "");

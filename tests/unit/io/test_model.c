@@ -275,14 +275,14 @@ static void other_compressed_tensors_are_refused(void **state)
                                     " \"group_1\": {\"targets\": [\"Linear\"]}}}"),
                    "config_groups");
     expect_problem(with(", \"quantization_config\": {\"quant_method\": \"compressed-tensors\","
-                        " \"format\": \"float-quantized\", \"config_groups\": {\"g\": {\"targets\":"
+                        " \"format\": \"int-quantized\", \"config_groups\": {\"g\": {\"targets\":"
                         " [\"Linear\"], \"weights\": {\"strategy\": \"channel\"}}}}"),
-                   "format 'float-quantized'");
+                   "format 'int-quantized'");
     expect_problem(with(", \"quantization_config\": {\"quant_method\": \"compressed-tensors\","
-                        " \"format\": \"pack-quantized\", \"ignore\": [\"re:.*mlp.*\"],"
+                        " \"format\": \"pack-quantized\", \"ignore\": [\"re:.*mlp(\"],"
                         " \"config_groups\": {\"g\": {\"targets\":"
                         " [\"Linear\"], \"weights\": {\"strategy\": \"channel\"}}}}"),
-                   "ignore 're:.*mlp.*'");
+                   "ignore's regular expression '.*mlp('");
     expect_problem(with(", \"quantization_config\": {\"quant_method\": \"compressed-tensors\","
                         " \"format\": \"pack-quantized\", \"config_groups\": {\"g\": {\"targets\":"
                         " [\"re:.*proj\"], \"weights\": {\"strategy\": \"channel\"}}}}"),
@@ -292,6 +292,55 @@ static void other_compressed_tensors_are_refused(void **state)
                         " [\"Linear\"], \"input_activations\": {\"num_bits\": 8},"
                         " \"weights\": {\"strategy\": \"channel\"}}}}"),
                    "activations");
+}
+
+/* As compressed-tensors matches them: names of modules whole, expressions from the beginning. */
+static void ignored_modules_are_found_by_name_and_by_expression(void **state)
+{
+    (void)state;
+    awq_model model =
+        model_of(with(", \"quantization_config\": {\"quant_method\": \"compressed-tensors\","
+                      " \"format\": \"pack-quantized\", \"ignore\": [\"model.layers.0.self_attn\","
+                      " \"model.layers.1.mlp.up\", \"re:.*layers\\\\.1\\\\..*down\","
+                      " \"re:layers.0.mlp.*\"], \"config_groups\": {\"g\": {\"targets\":"
+                      " [\"Linear\"], \"weights\": {\"strategy\": \"channel\"}}}}"));
+    assert_true(awq_model_keeps(&model, 0, LINEAR_Q) && awq_model_keeps(&model, 0, LINEAR_O));
+    assert_true(awq_model_keeps(&model, 1, LINEAR_DOWN));
+    assert_false(awq_model_keeps(&model, 1, LINEAR_Q) || awq_model_keeps(&model, 1, LINEAR_UP));
+    assert_false(awq_model_keeps(&model, 0, LINEAR_UP) || awq_model_keeps(&model, 0, LINEAR_DOWN));
+    awq_model_release(&model);
+}
+
+/* Such a model stands for a full-precision one. */
+static void small_floats_are_no_quantization(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config;
+        int64_t rows, cols;
+    } cases[] = {
+        {"\"quant_method\": \"fp8\", \"weight_block_size\": [128, 64]", 128, 64},
+        {"\"quant_method\": \"fp8\", \"weight_block_size\": null", 0, 0},
+        {"\"quant_method\": \"fbgemm_fp8\", \"modules_to_not_convert\": [\"lm_head\"]", 0, 0},
+        {"\"quant_method\": \"mxfp4\"", 0, 0},
+        {"\"quant_method\": \"compressed-tensors\", \"format\": \"float-quantized\","
+         " \"config_groups\": {\"g\": {\"weights\": {\"type\": \"float\", \"num_bits\": 8,"
+         " \"strategy\": \"block\", \"block_structure\": [32, 96]}}}",
+         32, 96},
+        {"\"quant_method\": \"compressed-tensors\", \"format\": \"mxfp4-pack-quantized\","
+         " \"config_groups\": {\"g\": {\"weights\": {\"type\": \"float\", \"num_bits\": 4}}}",
+         0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char keys[600];
+        snprintf(keys, sizeof keys, ", \"quantization_config\": {%s}", cases[i].config);
+        awq_model model = model_of(with(keys));
+        assert_false(model.quantized);
+        assert_false(awq_model_keeps(&model, 0, LINEAR_Q));
+        assert_int_equal(model.block[0], cases[i].rows);
+        assert_int_equal(model.block[1], cases[i].cols);
+        awq_model_release(&model);
+    }
 }
 
 static void linears_kept_in_full_precision_are_found_by_part_of_their_name(void **state)
@@ -367,6 +416,8 @@ int main(void)
         cmocka_unit_test(other_quantizations_are_refused),
         cmocka_unit_test(compressed_tensors_are_described),
         cmocka_unit_test(other_compressed_tensors_are_refused),
+        cmocka_unit_test(ignored_modules_are_found_by_name_and_by_expression),
+        cmocka_unit_test(small_floats_are_no_quantization),
         cmocka_unit_test(linears_kept_in_full_precision_are_found_by_part_of_their_name),
         cmocka_unit_test(names_are_those_of_the_checkpoint),
         cmocka_unit_test(parameters_of_a_known_model),

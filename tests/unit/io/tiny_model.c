@@ -55,15 +55,15 @@ static void add_linear(tiny_model *model, int layer, int linear, bool quantized)
 void tiny_fill(tiny_model *model, bool quantized)
 {
     memset(model, 0, sizeof *model);
-    tiny_add(model, AWQ_EMBEDDING_NAME, AWQ_BF16, VOCAB, HIDDEN);
+    tiny_add(model, TINY_EMBEDDING, AWQ_BF16, VOCAB, HIDDEN);
     for (int layer = 0; layer < LAYERS; layer++) {
         for (int linear = 0; linear < DENSE_LINEARS; linear++)
             add_linear(model, layer, linear, quantized);
         add_tensor(model, layer, "input_layernorm", "weight", AWQ_BF16, HIDDEN, 0);
         add_tensor(model, layer, "post_attention_layernorm", "weight", AWQ_BF16, HIDDEN, 0);
     }
-    tiny_add(model, AWQ_FINAL_NORM_NAME, AWQ_BF16, HIDDEN, 0);
-    tiny_add(model, AWQ_HEAD_NAME, AWQ_BF16, VOCAB, HIDDEN);
+    tiny_add(model, TINY_FINAL_NORM, AWQ_BF16, HIDDEN, 0);
+    tiny_add(model, TINY_HEAD, AWQ_BF16, VOCAB, HIDDEN);
 }
 
 awq_tensor *tiny_find(tiny_model *model, const char *name)

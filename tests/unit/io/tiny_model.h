@@ -10,6 +10,10 @@
 
 enum { TINY_MAX_TENSORS = 64 };
 
+#define TINY_EMBEDDING  "model.embed_tokens.weight"
+#define TINY_FINAL_NORM "model.norm.weight"
+#define TINY_HEAD       "lm_head.weight"
+
 /* Tensors of a llama with hidden 16, intermediate 32, 2 heads, 2 layers, vocabulary 24. */
 typedef struct tiny_model {
     awq_tensor tensors[TINY_MAX_TENSORS];

@@ -29,7 +29,7 @@ awq_checkpoint *fixture_model(void **state, const char *name, bool tied, const c
     const char *directory = scratch_path(state, name);
     must(awq_path_make_directory(directory, &err));
     tiny_fill(&model, false);
-    if (tied) tiny_remove(&model, AWQ_HEAD_NAME);
+    if (tied) tiny_remove(&model, TINY_HEAD);
     snprintf(text, sizeof text, "%s%s", tied ? ", \"tie_word_embeddings\": true" : "", extra);
     tiny_write(&model, directory, text);
     return fixture_open(directory);

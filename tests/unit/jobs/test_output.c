@@ -7,6 +7,7 @@
 #include "io/files/path.h"
 #include "jobs/run/output.h"
 #include "jobs/run/run_directory.h"
+#include "tests/unit/io/tiny_model.h"
 
 enum { RECORD_BYTES = 512 };
 
@@ -23,13 +24,13 @@ static const char *finished_run(void **state)
 
 static void tensors_are_listed_as_the_model_runs(void **state)
 {
-    static const char *const names[] = {AWQ_EMBEDDING_NAME,
+    static const char *const names[] = {TINY_EMBEDDING,
                                         "model.layers.0.self_attn.q_proj.qweight",
                                         "model.layers.0.input_layernorm.weight",
                                         "model.layers.1.self_attn.q_proj.qweight",
                                         "model.layers.1.input_layernorm.weight",
-                                        AWQ_FINAL_NORM_NAME,
-                                        AWQ_HEAD_NAME};
+                                        TINY_FINAL_NORM,
+                                        TINY_HEAD};
     static const int64_t layers[] = {-1, 0, 0, 1, 1, -1, -1};
     awq_error err;
     awq_output output;
@@ -57,7 +58,7 @@ static void a_tied_model_has_no_head(void **state)
     awq_checkpoint *model = fixture_model(state, "m", true, "");
     must(awq_output_open(finished_run(state), model, 1 << 20, &output, &err));
     assert_int_equal(output.count, 6);
-    assert_string_equal(output.tensors[5].name, AWQ_FINAL_NORM_NAME);
+    assert_string_equal(output.tensors[5].name, TINY_FINAL_NORM);
     awq_output_release(&output);
     awq_checkpoint_close(model);
 }

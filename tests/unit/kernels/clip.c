@@ -7,6 +7,8 @@
 #include "tests/unit/kernels/bench.h"
 #include "tests/unit/kernels/reference.h"
 
+enum { MOST_GROUP = 1100 };
+
 /* The error of one group cut by some steps, in float64 from the float32 quantizer. */
 typedef struct cut_error {
     double sum;       /* d^T G d */
@@ -58,7 +60,7 @@ static clip_case run_clip(awq_extent extent, awq_grid grid, awq_clip_shape shape
     for (int64_t i = 0; i < count; i++) c.w[i] = c.w[i] * c.w[i] * c.w[i];
     size_t bytes = (size_t)(c.groups * (shape == AWQ_CLIP_ASYMMETRIC ? 2 : 1));
     awq_clip clip = {shape, device_array(bytes)};
-    be->clip_search(device, &clip, device_floats(c.w, count), device_floats(c.gram, in * in),
+    be->clip_search(device, &clip, device_floats(c.w, count), device_gram(c.gram, in),
                     device_floats(c.s, in), extent, &grid);
     c.steps = fetch_bytes(clip.steps, bytes);
     return c;
@@ -68,8 +70,8 @@ static cut_error case_error(const clip_case *c, int64_t group, int above, int be
 {
     int64_t size = c->grid.group_size, in = c->extent.in, first = group % (in / size) * size;
     const float *w = c->w + group * size;
-    float clamped[256] = {0};
-    double d[256] = {0};
+    float clamped[MOST_GROUP] = {0};
+    double d[MOST_GROUP] = {0};
     memcpy(clamped, w, (size_t)size * sizeof *w);
     reference_cut(clamped, size, c->shape, above, below);
     reference_group quantizer = reference_quantizer(clamped, &c->grid);
@@ -124,6 +126,10 @@ static void clip_search_finds_the_least_error(void **state)
     check_clip((awq_extent){1, 40}, (awq_grid){4, 40, true, false}, false);
     check_clip((awq_extent){130, 24}, (awq_grid){2, 8, true, false}, false);
     check_clip((awq_extent){8, 35}, (awq_grid){4, 5, true, false}, false);
+    /* whole groups in each block column of the Gram matrix; one on both sides; one of all */
+    check_clip((awq_extent){3, 1152}, (awq_grid){4, 128, true, false}, false);
+    check_clip((awq_extent){3, 1152}, (awq_grid){4, 96, true, false}, true);
+    check_clip((awq_extent){2, 1100}, (awq_grid){4, 1100, true, false}, true);
 }
 
 static void clip_search_finds_the_least_error_where_errors_cancel(void **state)
@@ -183,7 +189,7 @@ static const uint8_t *clip_of_constants(awq_clip_shape shape)
         s[i] = 1;
     }
     awq_clip clip = {shape, device_array(2)};
-    be->clip_search(device, &clip, device_floats(w, 16), device_floats(gram, 256),
+    be->clip_search(device, &clip, device_floats(w, 16), device_gram(gram, 16),
                     device_floats(s, 16), (awq_extent){1, 16}, &grid);
     return fetch_bytes(clip.steps, 2);
 }
@@ -205,7 +211,7 @@ static void groups_that_are_not_finite_are_left_alone(void **state)
     float *w = host_random(2 * IN, 0.5f), *s = random_scales(IN), *gram = random_gram(IN);
     for (int i = 0; i < 2 * IN; i++) w[i] = w[i] * w[i] * w[i];
     awq_clip clip = {AWQ_CLIP_SYMMETRIC, device_array(6)};
-    float *on_device = device_floats(gram, IN * IN), *scales = device_floats(s, IN);
+    float *on_device = device_gram(gram, IN), *scales = device_floats(s, IN);
     be->clip_search(device, &clip, device_floats(w, 2 * IN), on_device, scales, (awq_extent){2, IN},
                     &grid);
     const uint8_t *before = fetch_bytes(clip.steps, 6);
@@ -213,7 +219,7 @@ static void groups_that_are_not_finite_are_left_alone(void **state)
     w[5] = NAN;
     w[SIZE + 3] = -INFINITY;
     gram[(2 * SIZE + 7) * IN + 2 * SIZE + 7] = NAN;
-    be->clip_search(device, &clip, device_floats(w, 2 * IN), device_floats(gram, IN * IN), scales,
+    be->clip_search(device, &clip, device_floats(w, 2 * IN), device_gram(gram, IN), scales,
                     (awq_extent){2, IN}, &grid);
     const uint8_t *steps = fetch_bytes(clip.steps, 6);
     for (int g = 0; g < 6; g++) assert_int_equal(steps[g], g == 3 || g == 4 ? before[g] : 0);

@@ -269,7 +269,7 @@ static void statistics_show_what_is_not_finite(void **state)
         be->gram(device, gram, dx, NULL, 5, COLS);
         be->gram_finish(device, gram, COLS);
         const double *sums = fetch_bytes(sum, COLS * sizeof *sum);
-        const float *result = fetch_floats(gram, COLS * COLS);
+        const float *result = fetch_gram(gram, COLS);
         for (int c = 0; c < COLS; c++) assert_true(isfinite(sums[c]) == (c != 40));
         for (int c = 0; c < COLS * COLS; c++)
             assert_true(isfinite(result[c]) == (c / COLS != 40 && c % COLS != 40));
@@ -347,8 +347,7 @@ static void feedback_keeps_a_row_that_is_not_finite_to_itself(void **state)
     awq_grid grid = {4, IN, true, false};
     float *w = host_random(OUT * IN, 0.5f), *factor = device_array(IN * IN * sizeof *factor);
     int32_t *order = device_array(IN * sizeof *order);
-    float *gram = device_floats(random_gram(IN), IN * IN),
-          *s = device_floats(random_scales(IN), IN);
+    float *gram = device_gram(random_gram(IN), IN), *s = device_floats(random_scales(IN), IN);
     uint8_t *codes[2], *z = device_array(OUT);
     uint16_t *scales = device_array(OUT * sizeof *scales);
     bool positive = false;

@@ -21,8 +21,8 @@ static factored factorize(const float *gram, const float *s, int64_t in, double 
     awq_error err;
     factored f = {.factor = device_array((size_t)(in * in) * sizeof(float)),
                   .order = device_array((size_t)in * sizeof(int32_t))};
-    must(be->feedback_factor(device, f.factor, f.order, device_floats(gram, in * in),
-                             device_floats(s, in), in, damp, &f.positive, &err));
+    must(be->feedback_factor(device, f.factor, f.order, device_gram(gram, in), device_floats(s, in),
+                             in, damp, &f.positive, &err));
     f.u = fetch_floats(f.factor, in * in);
     f.list = fetch_bytes(f.order, (size_t)in * sizeof(int32_t));
     return f;
@@ -287,6 +287,7 @@ static void feedback_is_the_rounding_of_gptq(void **state)
     check_gptq((awq_extent){130, 35}, (awq_grid){8, 5, true, false});
     check_gptq((awq_extent){9, 512}, (awq_grid){3, 128, true, false});
     check_gptq((awq_extent){12, 704}, (awq_grid){4, 64, true, false});
+    check_gptq((awq_extent){8, 1056}, (awq_grid){4, 96, true, false}); /* block columns of G */
 }
 
 static void feedback_follows_symmetric_grids(void **state)

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "kernels/gram.h"
 #include "tests/unit/kernels/bench.h"
 
 reference_group reference_quantizer(const float *w, const awq_grid *grid)
@@ -71,6 +72,25 @@ float *random_gram(int64_t cols)
     float *narrow = host_array((size_t)(cols * cols) * sizeof *narrow);
     for (int64_t i = 0; i < cols * cols; i++) narrow[i] = (float)gram[i];
     return narrow;
+}
+
+float *device_gram(const float *gram, int64_t cols)
+{
+    int64_t count = awq_gram_elements(cols);
+    float *stored = host_array((size_t)count * sizeof *stored);
+    for (int64_t i = 0; i < cols; i++)
+        for (int64_t j = i / AWQ_GRAM_BLOCK * AWQ_GRAM_BLOCK; j < cols; j++)
+            stored[awq_gram_index(cols, i, j)] = gram[i * cols + j];
+    return device_floats(stored, count);
+}
+
+float *fetch_gram(const float *on_device, int64_t cols)
+{
+    const float *stored = fetch_floats(on_device, awq_gram_elements(cols));
+    float *gram = host_array((size_t)(cols * cols) * sizeof *gram);
+    for (int64_t i = 0; i < cols; i++)
+        for (int64_t j = 0; j < cols; j++) gram[i * cols + j] = awq_gram_at(stored, cols, i, j);
+    return gram;
 }
 
 /* Scales around 1, away from 0. */

@@ -22,6 +22,9 @@ void reference_cut(float *w, int64_t count, awq_clip_shape shape, int above, int
 double *reference_gram(const float *x, const uint8_t *mask, int64_t rows, int64_t cols);
 /* A Gram matrix [cols, cols] of random rows. */
 float *random_gram(int64_t cols);
+/* A full one to the device as kernels/gram.h has it, and back. */
+float *device_gram(const float *gram, int64_t cols);
+float *fetch_gram(const float *on_device, int64_t cols);
 /* Scales around 1, away from 0. */
 float *random_scales(int64_t count);
 

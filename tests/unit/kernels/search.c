@@ -87,8 +87,8 @@ static void check_quadratic_form(awq_extent extent)
         for (int64_t i = 0; i < extent.in; i++) row[i] = (double)d[r * extent.in + i];
         reference += form(row, gram, extent.in);
     }
-    must(be->quadratic_form(device, device_compute(d, count),
-                            device_floats(gram, extent.in * extent.in), extent, 1, &sum, &err));
+    must(be->quadratic_form(device, device_compute(d, count), device_gram(gram, extent.in), extent,
+                            1, &sum, &err));
     double tolerance = under_test.compute == AWQ_F32 ? 1e-5 : 1e-3;
     if (!(fabs(sum / reference - 1) < tolerance))
         fail_msg("quadratic form is %.12g, should be %.12g", sum, reference);
@@ -119,7 +119,7 @@ static void quadratic_forms_of_several_are_each_its_own(void **state)
     int64_t each = extent.out * extent.in;
     double sums[COUNT], alone;
     float *d = host_activations(COUNT * each, 0.1f);
-    float *gram = device_floats(random_gram(extent.in), extent.in * extent.in);
+    float *gram = device_gram(random_gram(extent.in), extent.in);
     for (int64_t i = 2 * each; i < 3 * each; i++) d[i] = 0;
     d[3 * each + 7] = NAN;
     void *all = device_compute(d, COUNT * each);
@@ -154,8 +154,7 @@ static void check_uneven_form(float size)
         for (int c = 0; c < COLS; c++) row[c] = (double)kept[r * COLS + c];
         reference += form(row, gram, COLS);
     }
-    must(be->quadratic_form(device, on_device, device_floats(gram, COLS * COLS), extent, 1, &sum,
-                            &err));
+    must(be->quadratic_form(device, on_device, device_gram(gram, COLS), extent, 1, &sum, &err));
     double tolerance = under_test.compute == AWQ_F32 ? 1e-5 : 1e-3;
     if (!(fabs(sum / reference - 1) < tolerance))
         fail_msg("quadratic form is %.12g, should be %.12g", sum, reference);
@@ -179,7 +178,7 @@ static void quadratic_form_passes_nan_and_infinity(void **state)
     awq_extent extent = {9, in};
     float *d = host_activations(9 * in, 1), *gram = random_gram(in);
     for (int64_t i = 0; i < 9 * in; i++) d[i] += 1.5f; /* no zeros to hide behind */
-    float *good = device_floats(gram, in * in);
+    float *good = device_gram(gram, in);
     d[8 * in + 599] = NAN;
     must(be->quadratic_form(device, device_compute(d, 9 * in), good, extent, 1, &sum, &err));
     assert_true(isnan(sum));
@@ -188,8 +187,8 @@ static void quadratic_form_passes_nan_and_infinity(void **state)
     assert_false(isfinite(sum));
     d[8 * in + 599] = 1;
     gram[2 * in + 599] = gram[599 * in + 2] = NAN;
-    must(be->quadratic_form(device, device_compute(d, 9 * in), device_floats(gram, in * in), extent,
-                            1, &sum, &err));
+    must(be->quadratic_form(device, device_compute(d, 9 * in), device_gram(gram, in), extent, 1,
+                            &sum, &err));
     assert_true(isnan(sum));
 }
 

@@ -153,7 +153,7 @@ static void experts_gram_matrices_add_up(void **state)
     free_all();
 }
 
-/* A tenth of what an expert of average size has comes from all tokens. */
+/* By as many of all tokens as there are channels. */
 static void experts_are_shrunk_towards_all_tokens(void **state)
 {
     (void)state;
@@ -167,7 +167,7 @@ static void experts_are_shrunk_towards_all_tokens(void **state)
     double all = (double)s.statistics.gram[GROUP_GATE_UP][hidden + 3];
     for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++) {
         double found = (double)made[expert].gram[hidden + 3];
-        double expected = own[expert] + 0.1 * ACTIVE / SYNTHETIC_EXPERTS * all;
+        double expected = own[expert] + (double)hidden / ROWS * all;
         assert_true(fabs(found - expected) <= 1e-5 * (fabs(own[expert]) + fabs(all)));
         assert_true(found == (double)made[expert].gram[3 * hidden + 1]);
     }

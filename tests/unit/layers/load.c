@@ -9,6 +9,7 @@
 #include "layers/forward/decoder.h"
 #include "layers/forward/extent.h"
 #include "layers/forward/head.h"
+#include "layers/forward/tensor_load.h"
 #include "tests/unit/io/model_of.h"
 #include "tests/unit/io/scratch.h"
 #include "tests/unit/io/tiny_model.h"
@@ -218,6 +219,45 @@ static void announced_bytes_are_allocated(void **state)
     device->backend = be;
 }
 
+/* A matrix of float8 whose values fill several of the buffers that it goes through. */
+static void float8_arrives_through_a_small_buffer(void **state)
+{
+    (void)state;
+    enum { ROWS = 1500, COLS = 1100, BLOCK = 128, TALL = 12, WIDE = 9 };
+    awq_error err;
+    float scales[TALL * WIDE];
+    unsigned char *codes = malloc(ROWS * COLS);
+    uint16_t *values = malloc(ROWS * COLS * sizeof *values);
+    awq_tensor tensors[] = {{.name = "w", .bytes = ROWS * COLS, .data = codes},
+                            {.name = "s", .dtype = AWQ_F32, .data = scales}};
+    awq_weight weight = {.stored = AWQ_STORED_FLOAT8,
+                         .dtype = AWQ_BF16,
+                         .rows = ROWS,
+                         .cols = COLS,
+                         .part = {&tensors[0], &tensors[1]},
+                         .tensor_rows = ROWS,
+                         .step = 1,
+                         .block_rows = BLOCK,
+                         .block_cols = BLOCK};
+    void *loaded;
+    assert_true(codes && values);
+    must(be->alloc(device, ROWS * COLS * be->compute_bytes, "a matrix", &loaded, &err));
+    for (int i = 0; i < ROWS * COLS; i++) codes[i] = (unsigned char)(i * 31 % 127);
+    for (int i = 0; i < TALL * WIDE; i++) scales[i] = 1e-3f * (float)(i + 1);
+    assert_true(awq_weight_read_rows(&weight) < ROWS);
+    must(awq_weight_load(device, &weight, loaded, &err));
+    must(awq_weight_read(&weight, 0, ROWS, values, &err));
+    for (int i = 0; i < ROWS * COLS; i++)
+        assert_true(((float *)loaded)[i] == awq_float_from_bf16(values[i]));
+    codes[1402 * COLS + 77] = 0xff;
+    assert_int_equal(awq_weight_load(device, &weight, loaded, &err), AWQ_ERR_NUMERIC);
+    assert_string_equal(err.text,
+                        "'w' holds nan at row 1402, column 77; the checkpoint is damaged");
+    be->release(device, loaded);
+    free(values);
+    free(codes);
+}
+
 static void embedding_rows_are_widened(void **state)
 {
     awq_error err;
@@ -241,6 +281,7 @@ int main(void)
         scratch_test(an_awq_checkpoint_is_dequantized),
         scratch_test(a_nan_group_scale_is_named),
         scratch_test(announced_bytes_are_allocated),
+        cmocka_unit_test(float8_arrives_through_a_small_buffer),
         scratch_test(embedding_rows_are_widened),
     };
     return cmocka_run_group_tests(load, open_device, close_device);

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ * io/checkpoint/copied.c - what of a checkpoint's tensors is the text model's, and what stands
+ * beside it and is copied bit for bit: towers, projectors, layers that predict further tokens,
+ * heads of another kind. Found by names alone. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/checkpoint/parts.h"
+
+static bool any_of_a_layer(const awq_checkpoint_files *files, const awq_root *root)
+{
+    for (size_t i = 0; i < files->count; i++) {
+        const awq_safetensors *file = files->shards[i].file;
+        for (size_t j = 0; file && j < awq_safetensors_count(file); j++)
+            if (awq_root_layer_of(root, awq_safetensors_at(file, j)->name) >= 0) return true;
+    }
+    return false;
+}
+
+const awq_root *awq_checkpoint_files_root(const awq_checkpoint_files *files)
+{
+    const awq_root *root = awq_root_at(0);
+    for (int i = 0; root && !any_of_a_layer(files, root); i++) root = awq_root_at(i);
+    return root ? root : awq_root_at(0);
+}
+
+static bool have(const awq_checkpoint_files *files, const char *name)
+{
+    bool found = json_object_get(files->weight_map, name) != NULL;
+    for (size_t i = 0; !found && i < files->count; i++)
+        found = files->shards[i].file && awq_safetensors_find(files->shards[i].file, name);
+    return found;
+}
+
+bool awq_checkpoint_files_lack_head(const awq_checkpoint_files *files, const awq_model *model)
+{
+    char name[AWQ_NAME_BYTES];
+    if (model->tied || (model->generates && !model->root->base)) return false;
+    return !have(files, awq_head_tensor_name(name, model));
+}
+
+bool awq_checkpoint_copies_name(const awq_model *model, const char *name)
+{
+    if (awq_model_owns(model, name) || !awq_safetensors_name_fits(name)) return false;
+    int64_t layer = awq_root_layer_of(model->root, name);
+    return layer < 0 || layer < model->layers + model->further;
+}
+
+bool awq_checkpoint_tensors_list(const awq_checkpoint_files *files, awq_checkpoint_tensors *tensors)
+{
+    tensors->copied = calloc(tensors->count + 1, sizeof *tensors->copied);
+    for (size_t i = 0; tensors->copied && i < files->count; i++) {
+        const awq_safetensors *file = files->shards[i].file;
+        for (size_t j = 0; file && j < awq_safetensors_count(file); j++) {
+            const awq_tensor *tensor = awq_safetensors_at(file, j);
+            const awq_checkpoint_tensor *item = awq_checkpoint_tensors_find(tensors, tensor->name);
+            if (item && item->tensor == tensor && item->copied)
+                tensors->copied[tensors->copies++] = tensor;
+        }
+    }
+    return tensors->copied;
+}
+
+/* ---- the modules that are named in config.json ---- */
+
+/* "visual.proj" of "visual.proj.weight", if that is a matrix, into out; false: it is none. */
+static bool is_linear(const awq_tensor *tensor, char out[AWQ_NAME_BYTES])
+{
+    static const char suffix[] = ".weight";
+    size_t length = strlen(tensor->name), tail = sizeof suffix - 1;
+    if (tensor->dims != 2 || length <= tail || length - tail >= AWQ_NAME_BYTES ||
+        strcmp(tensor->name + length - tail, suffix) != 0)
+        return false;
+    memcpy(out, tensor->name, length - tail);
+    out[length - tail] = '\0';
+    return true;
+}
+
+json_t *awq_checkpoint_copied_modules(const awq_checkpoint_tensors *tensors)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < tensors->copies; i++) {
+        char name[AWQ_NAME_BYTES];
+        if (!is_linear(tensors->copied[i], name)) continue;
+        if (!json_array_append_new(list, json_string(name))) continue;
+        json_decref(list);
+        return NULL;
+    }
+    return list;
+}
