@@ -10,7 +10,7 @@ import unittest
 import numpy as np
 
 from support import safetensors
-from support.case import DEMO, FAMILIES, digest, read_json, write_json
+from support.case import DEMO, EXPERTS, FAMILIES, digest, read_json, write_json
 from support.faults import FaultCase, Started
 from support.program import SLOWER, run
 
@@ -64,6 +64,15 @@ class Transport(FaultCase):
                 self.assertEqual(bytes_of(out), bytes_of(one) | {
                     name: sha for name, sha in bytes_of(out).items() if name[0] == "."})
                 self.assertEqual(len(list(out.glob(".awqrun/boundaries/*.h5"))), 3)
+
+    def test_parts_of_a_layer_send_letters_beside_the_links(self):
+        one = self.folder / "one"
+        self.model, parts = EXPERTS / "qwen3_moe", ("--expert-parts", 2, "--transport", "nccl")
+        self.succeeds(self.gpu_job(ranks=1, out=one))
+        result = self.succeeds(self.gpu_job("--verbose", *parts, ranks=4))
+        self.assertIn("transport=nccl", result.err)
+        self.assertIn("stages=4 stage_layers=1 expert_parts=2", result.err)
+        self.assertEqual(bytes_of(self.out), bytes_of(one))
 
     def test_what_arrived_over_a_link_is_kept_as_it_was(self):
         for transport in ("mpi", "nccl"):

@@ -240,6 +240,135 @@ static void a_finished_run_has_no_stages(void **state)
     awq_plan_release(&plan);
 }
 
+/* ---- layers in parts ---- */
+
+enum { SPARSE = 1, EXPERTS = 6 };
+
+/* A model of which each layer is dense or has six experts. */
+static void make_model(awq_model *model, uint64_t *seed)
+{
+    *model = (awq_model){.kinds = 2};
+    model->kind[0].half[AWQ_HALF_MLP].out_norm = -1;
+    model->kind[SPARSE].half[AWQ_HALF_MLP].out_norm = -1;
+    model->kind[SPARSE].mlps.experts = EXPERTS;
+    for (int64_t i = 0; i < MAX_LAYERS; i++) model->kind_of[i] = below(seed, 3) ? SPARSE : 0;
+}
+
+/* The plan is that of whole layers, one a stage, with sparse ones split: the parts follow each
+ * other and are fed by each other, and no worker has two of a layer. */
+static void check_split(const awq_plan *whole, const awq_plan *split, const awq_plan_shape *shape)
+{
+    int64_t at = 0;
+    for (int64_t i = 0; i < whole->stage_count; i++) {
+        const awq_stage *layer = &whole->stages[i];
+        bool sparse = shape->model->kind_of[layer->first] == SPARSE;
+        int64_t parts = sparse && shape->parts < EXPERTS ? shape->parts : sparse ? EXPERTS : 1;
+        for (int64_t part = 0; part < parts; part++, at++) {
+            const awq_stage *stage = &split->stages[at];
+            assert_int_equal(stage->first, layer->first);
+            assert_int_equal(stage->count, 1);
+            assert_int_equal(stage->part.index, part);
+            assert_int_equal(stage->part.count, parts > 1 ? parts : 0);
+            assert_int_equal(stage->input, part ? AWQ_INPUT_STAGE : layer->input);
+            assert_int_equal(stage->sends_on, part + 1 < parts || layer->sends_on);
+            assert_int_equal(stage->worker, at % shape->workers);
+        }
+        assert_true(parts <= shape->workers);
+    }
+    assert_int_equal(at, split->stage_count);
+    assert_int_equal(split->forward_only, whole->forward_only);
+    assert_int_equal(split->stage_layers, 1);
+}
+
+static void parts_of_a_layer_are_stages_in_a_row_on_other_workers(void **state)
+{
+    (void)state;
+    static awq_model model;
+    uint64_t seed = 362436069;
+    for (int i = 0; i < 2000; i++) {
+        awq_error err;
+        awq_plan whole, split;
+        plan_case c = random_case(&seed);
+        make_model(&model, &seed);
+        c.workers++;
+        awq_plan_shape shape = {.stage_layers = 1, .workers = c.workers};
+        must(awq_plan_create(c.layers, c.done, c.boundary, &shape, &whole, &err));
+        shape = (awq_plan_shape){.stage_layers = c.stage_layers,
+                                 .workers = c.workers,
+                                 .parts = 2 + below(&seed, c.workers - 1),
+                                 .model = &model};
+        must(awq_plan_create(c.layers, c.done, c.boundary, &shape, &split, &err));
+        check_split(&whole, &split, &shape);
+        awq_plan_release(&whole);
+        awq_plan_release(&split);
+    }
+}
+
+/* A layer of 1000 beside 50: six experts of 150 each, of what is read ahead too, and 10 for a part
+ * in any case. */
+static const awq_hello mixture = {.layer_bytes = 1000,
+                                  .fixed_bytes = 1050,
+                                  .expert_bytes = {150, 150},
+                                  .part_bytes = 10,
+                                  .experts = EXPERTS,
+                                  .spare_experts = EXPERTS};
+
+static int64_t parts(int64_t layers, int workers, int64_t wanted, int64_t held, uint64_t budget)
+{
+    awq_hello needs = mixture;
+    needs.budget_bytes = budget;
+    return awq_plan_parts(layers, workers,
+                          &(awq_options){.expert_parts = wanted, .stage_layers = held}, &needs);
+}
+
+static void a_part_takes_its_experts_share(void **state)
+{
+    (void)state;
+    awq_hello part = awq_plan_part_needs(&mixture, 1);
+    assert_int_equal(awq_plan_stage_bytes(&part, 1), 2050);
+    part = awq_plan_part_needs(&mixture, 2); /* three of six are elsewhere */
+    assert_int_equal(awq_plan_stage_bytes(&part, 1), 2050 + 10 - 2 * 3 * 150);
+    part = awq_plan_part_needs(&mixture, 4); /* the largest part has two */
+    assert_int_equal(awq_plan_stage_bytes(&part, 1), 2050 + 10 - 2 * 4 * 150);
+    awq_hello dense = mixture; /* a dense layer is as large as two experts less */
+    dense.spare_experts = 2;
+    part = awq_plan_part_needs(&dense, 4);
+    assert_int_equal(awq_plan_stage_bytes(&part, 1), 2050 + 10 - 2 * 2 * 150);
+}
+
+static void a_layer_is_in_as_few_parts_as_fit(void **state)
+{
+    (void)state;
+    assert_int_equal(parts(80, 8, 0, 0, 2050), 1);
+    assert_int_equal(parts(80, 8, 0, 0, 2049), 2);
+    assert_int_equal(parts(80, 8, 0, 0, 1160), 2);
+    assert_int_equal(parts(80, 8, 0, 0, 1159), 3);
+    assert_int_equal(parts(80, 8, 0, 0, 1), EXPERTS); /* which is refused then */
+    assert_int_equal(parts(80, 2, 0, 0, 1), 2);
+    assert_int_equal(parts(80, 1, 0, 0, 1), 1);
+}
+
+static void workers_to_spare_take_parts(void **state)
+{
+    (void)state;
+    assert_int_equal(parts(4, 4, 0, 0, 5000), 1);
+    assert_int_equal(parts(4, 7, 0, 0, 5000), 1);
+    assert_int_equal(parts(4, 8, 0, 0, 5000), 2);
+    assert_int_equal(parts(1, 8, 0, 0, 5000), EXPERTS);
+    assert_int_equal(parts(1, 8, 0, 1, 5000), 1); /* --stage-layers says what is held */
+}
+
+static void wanted_parts_are_at_most_as_many_as_workers_and_experts(void **state)
+{
+    (void)state;
+    assert_int_equal(parts(4, 8, 3, 0, 1), 3);
+    assert_int_equal(parts(4, 2, 3, 0, 5000), 2);
+    assert_int_equal(parts(4, 8, 8, 0, 5000), EXPERTS);
+    assert_int_equal(parts(1, 8, 1, 0, 5000), 1);
+    awq_hello dense = {.budget_bytes = 1};
+    assert_int_equal(awq_plan_parts(1, 8, &(awq_options){.expert_parts = 3}, &dense), 1);
+}
+
 /* ---- how many layers a stage may hold ---- */
 
 static int64_t stage_layers(int64_t layers, int workers, int64_t wanted, uint64_t budget)
@@ -353,6 +482,11 @@ int main(void)
         cmocka_unit_test(a_fresh_run_of_five_layers_on_two_workers),
         cmocka_unit_test(a_finished_run_has_no_stages),
         cmocka_unit_test(two_boundaries_of_each_worker_are_on_disk_at_once),
+        cmocka_unit_test(parts_of_a_layer_are_stages_in_a_row_on_other_workers),
+        cmocka_unit_test(a_part_takes_its_experts_share),
+        cmocka_unit_test(a_layer_is_in_as_few_parts_as_fit),
+        cmocka_unit_test(workers_to_spare_take_parts),
+        cmocka_unit_test(wanted_parts_are_at_most_as_many_as_workers_and_experts),
         cmocka_unit_test(an_even_share_is_taken_where_it_fits),
         cmocka_unit_test(memory_limits_a_stage),
         cmocka_unit_test(a_wanted_number_is_taken_as_far_as_it_fits),
