@@ -27,10 +27,11 @@
  *     clip_counts int64 [shapes, 10]: how many groups the clip search cut by step j (docs/awq.md
  *     2.8); one row, or one for the upper and one for the lower end of the range
  *   /seconds             attributes: read, forward, gram, search, clip, feedback, pack, write
- *                        float64; the only part that differs between two runs of one job
- *   /seconds/when        attributes: worker int64 (from 1), host string; begin, end float64 [5]:
- *                        of the spans read, flow, search, pack, write, in seconds since 1970 by
- *                        the clock of that host; 0 where there was none
+ *                        float64, of a layer in parts their sums; the only part that differs
+ *                        between two runs of one job
+ *   /seconds/when        of the last part. attributes: worker int64 (from 1), host string; begin,
+ *                        end float64 [5]: of the spans read, flow, search, pack, write, in
+ *                        seconds since 1970 by the clock of that host; 0 where there was none
  *
  * The first 512 bytes are a user block, which HDF5 readers skip: a line of text with the size and
  * crc32 of all that follows. A file that does not match it is corrupt. */
