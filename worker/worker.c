@@ -104,18 +104,6 @@ static awq_status start_helpers(awq_worker *worker, const given_plan *plan, awq_
                          err);
 }
 
-/* This worker's stages from `first` on will not be searched: whoever has another part of one must
- * not wait. */
-static void decline_parts(awq_worker *worker, const given_plan *plan, int64_t first)
-{
-    for (int64_t i = first; i < plan->count; i++) {
-        const awq_stage *stage = &plan->stages[i];
-        if (is_mine(worker, stage) && !awq_layer_part_is_whole(stage->part) &&
-            !plan->done[stage->first])
-            awq_parts_decline(worker, stage);
-    }
-}
-
 static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_error *err)
 {
     given_plan plan = plan_of(worker, letter);
@@ -127,7 +115,7 @@ static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_err
     for (; !status && next < plan.count; next++)
         if (is_mine(worker, &plan.stages[next]))
             status = awq_stage_run(worker, plan.stages, next, plan.done, err);
-    if (status) decline_parts(worker, &plan, next ? next - 1 : 0);
+    if (status) awq_parts_decline(worker, plan.stages, next ? next - 1 : 0, plan.count, plan.done);
     if (!status) awq_worker_progress(worker, -1, -1, -1, AWQ_PHASE_WRITE, 0);
     awq_helpers *helpers = &worker->helpers;
     awq_publisher_free(helpers->publisher); /* an error does not lose what is made */

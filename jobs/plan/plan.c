@@ -197,14 +197,14 @@ awq_status awq_plan_stage_layers(int64_t layers, int workers, int64_t wanted,
     uint64_t least = awq_plan_stage_bytes(needs, 1);
     int64_t count = wanted ? wanted : (layers + workers - 1) / workers;
     if (least > needs->budget_bytes)
-        return awq_fail(
-            err, AWQ_ERR_MEMORY,
-            "one decoder layer needs %.2f GB, and the worker with the least memory may "
-            "use %.2f GB; lower --tile-tokens%s, raise --device-memory, or run fewer "
-            "workers on a node%s",
-            1e-9 * (double)least, 1e-9 * (double)needs->budget_bytes,
-            inputs_bytes(needs, 1) && !needs->host_bytes ? " or --inputs-memory" : "",
-            needs->experts > workers ? ", and more of them: they share a layer's experts" : "");
+        return awq_fail(err, AWQ_ERR_MEMORY,
+                        "one decoder layer needs %.2f GB, and the worker with the least memory may "
+                        "use %.2f GB; lower --tile-tokens%s, raise --device-memory, or run fewer "
+                        "workers on a node%s",
+                        1e-9 * (double)least, 1e-9 * (double)needs->budget_bytes,
+                        inputs_bytes(needs, 1) && !needs->host_bytes ? " or --inputs-memory" : "",
+                        needs->experts > workers ? ", and more in all: they share a layer's experts"
+                                                 : "");
     if (count < 1) count = 1;
     while (count > 1 && awq_plan_stage_bytes(needs, count) > needs->budget_bytes) count--;
     *out = count;

@@ -3,7 +3,8 @@
  * is quantized. Each part is quantized by a caller of its own, at the same time, and all make the
  * same calls in the same order; each waits for those that it needs.
  *
- * What parts decide together follows from the same numbers in each, so nobody tells a choice. */
+ * What parts decide together follows from the same numbers in each, so nobody tells a choice; that
+ * it was the same is checked. */
 #ifndef AWQ_LAYERS_SEARCH_EXCHANGE_H
 #define AWQ_LAYERS_SEARCH_EXCHANGE_H
 
@@ -20,5 +21,19 @@ typedef struct awq_exchange {
     awq_status (*add_up)(void *context, double *values, size_t count, awq_error *err);
     void *context;
 } awq_exchange;
+
+/* Some columns of a matrix. */
+typedef struct awq_columns {
+    double *of; /* [rows, stride] */
+    size_t rows, stride;
+    size_t first, count;
+} awq_columns;
+
+/* Each element is one part's, and 0 in the others: all parts get all. */
+awq_status awq_exchange_columns(const awq_exchange *exchange, const awq_columns *columns,
+                                awq_error *err);
+/* AWQ_ERR_NUMERIC unless all `parts` have the same values. */
+awq_status awq_exchange_agree(const awq_exchange *exchange, int parts, const float *values,
+                              size_t count, awq_error *err);
 
 #endif

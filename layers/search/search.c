@@ -194,26 +194,6 @@ static awq_status search_down(group_search *search, int expert, awq_error *err)
     return AWQ_OK;
 }
 
-/* The errors of all parts' readers at the candidates from `first` to `end`. */
-static awq_status gather_errors(group_search *search, int first, int end, awq_error *err)
-{
-    const awq_exchange *exchange = search->quantizer->exchange;
-    const awq_decoder *decoder = search->quantizer->decoder;
-    size_t count = (size_t)(end - first), readers = (size_t)search->group->count;
-    double *all = calloc(readers * count + 1, sizeof *all);
-    if (!all) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the losses of candidates");
-    for (size_t i = 0; i < readers; i++)
-        if (decoder->weight[awq_group_reader(decoder->spec, search->group, (int)i)])
-            memcpy(all + i * count, search->errors + i * (size_t)search->most + first,
-                   count * sizeof *all);
-    awq_status status = exchange->add_up(exchange->context, all, readers * count, err);
-    for (size_t i = 0; !status && i < readers; i++)
-        memcpy(search->errors + i * (size_t)search->most + first, all + i * count,
-               count * sizeof *all);
-    free(all);
-    return status;
-}
-
 /* All readers that are here, those of an expert in a row: linears are in that order. The first time
  * round, the experts' own groups are searched along. */
 static awq_status measure_readers(group_search *search, int first, int end, awq_error *err)
@@ -232,8 +212,14 @@ static awq_status measure_readers(group_search *search, int first, int end, awq_
         if (!first && entered && search_down(search, expert, err)) return err->status;
         if (measure_reader(search, i, first, end, err)) return err->status;
     }
-    return awq_quantizer_shares(quantizer, search->index) ? gather_errors(search, first, end, err)
-                                                          : AWQ_OK;
+    if (!awq_quantizer_shares(quantizer, search->index)) return AWQ_OK;
+    return awq_exchange_columns(quantizer->exchange,
+                                &(awq_columns){.of = search->errors,
+                                               .rows = (size_t)search->group->count,
+                                               .stride = (size_t)search->most,
+                                               .first = (size_t)first,
+                                               .count = (size_t)(end - first)},
+                                err);
 }
 
 /* Mean squared error of an output. */
@@ -335,7 +321,9 @@ static awq_status run(group_search *search, awq_error *err)
                 AWQ_WHOLE("layer", search->quantizer->decoder->index),
                 AWQ_TEXT("group", record->name));
     set_scales(search, chosen < 0 ? 0 : chosen, record);
-    return AWQ_OK;
+    if (!awq_quantizer_shares(search->quantizer, search->index)) return AWQ_OK;
+    return awq_exchange_agree(search->quantizer->exchange, search->quantizer->decoder->part.count,
+                              record->scales, (size_t)record->channels, err);
 }
 
 awq_status awq_search_group(awq_quantizer *quantizer, int group, awq_error *err)

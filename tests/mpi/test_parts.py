@@ -126,7 +126,7 @@ class Plan(PartsCase):
         made, result = self.make("qwen3_moe", *budget, out="parts", ranks=5, tokens=tokens)
         self.assertEqual(self.plan_of(result)[1], 2)
         self.assertEqual(made, self.make("qwen3_moe", out="whole", tokens=tokens)[0])
-        self.refuses("one decoder layer needs .*more of them: they share a layer's experts",
+        self.refuses("one decoder layer needs .*more in all: they share a layer's experts",
                      model=EXPERTS / "qwen3_moe", tokens=tokens,
                      options=(*COMMON, *budget, "--stage-layers", 1), ranks=(2,),
                      out=self.folder / "refused")

@@ -102,9 +102,13 @@ static void vote(awq_worker *worker, const awq_stage *stage, bool agrees)
     post_to_others(worker, stage, 0, &agrees, sizeof agrees);
 }
 
-void awq_parts_decline(awq_worker *worker, const awq_stage *stage)
+void awq_parts_decline(awq_worker *worker, const awq_stage *stages, int64_t first, int64_t count,
+                       const bool *done)
 {
-    vote(worker, stage, false);
+    for (const awq_stage *stage = stages + first; stage < stages + count; stage++)
+        if (stage->worker == awq_worker_number(worker) - 1 &&
+            !awq_layer_part_is_whole(stage->part) && !done[stage->first])
+            vote(worker, stage, false);
 }
 
 awq_status awq_parts_agree(awq_worker *worker, const awq_stage *stage, awq_parts *out,

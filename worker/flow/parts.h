@@ -24,8 +24,10 @@ typedef struct awq_parts {
  * AWQ_ERR_INTERRUPTED: one will not be. *out must stay where it is. */
 awq_status awq_parts_agree(awq_worker *worker, const awq_stage *stage, awq_parts *out,
                            awq_error *err);
-/* Tells them that it will not be. */
-void awq_parts_decline(awq_worker *worker, const awq_stage *stage);
+/* Tells them that none of this worker's parts in the stages from `first` on will be, of layers that
+ * are not done. */
+void awq_parts_decline(awq_worker *worker, const awq_stage *stages, int64_t first, int64_t count,
+                       const bool *done);
 
 /* The rank of the worker of another part. */
 int awq_parts_rank(const awq_stage *stage, int32_t part);
