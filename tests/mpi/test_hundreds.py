@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Experts by the hundred: their statistics are made one at a time from what they read, which is kept
-in memory or in the run directory, and none of that shows in the output."""
+"""Experts by the hundred: their statistics are made one at a time from what they read, which is
+kept in memory or in the run directory, and none of that shows in the output."""
 
 import json
 import unittest
