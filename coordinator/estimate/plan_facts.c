@@ -171,6 +171,21 @@ static void print_memory(FILE *file, const awq_plan_facts *facts)
     }
 }
 
+/* What experts read is kept until its layer is searched. */
+static void print_inputs(FILE *file, const awq_plan_facts *facts)
+{
+    const awq_hello *needs = facts->job.needs;
+    uint64_t files = awq_plan_file_bytes(needs, facts->plan.stage_layers);
+    char in_memory[32], in_files[32];
+    if (!needs->inputs_bytes) return;
+    uint64_t all = (uint64_t)facts->plan.stage_layers * needs->inputs_bytes;
+    awq_format_bytes(in_memory, (double)(all - files));
+    awq_format_bytes(in_files, (double)files);
+    fprintf(file, "           of that %s are what the experts of a stage read%s%s%s\n", in_memory,
+            files ? "; " : "", files ? in_files : "",
+            files ? " more are in the run directory" : "");
+}
+
 static void print_sizes(FILE *file, const awq_plan_facts *facts)
 {
     char end[32], now[32], free_bytes[32], network[32];
@@ -194,6 +209,7 @@ void awq_plan_facts_print(FILE *file, const awq_plan_facts *facts)
     print_experts(file, facts);
     print_stages(file, facts);
     print_memory(file, facts);
+    print_inputs(file, facts);
     print_sizes(file, facts);
     awq_estimate_print(file, &facts->estimate);
     awq_serving_print(file, &facts->serving);
@@ -245,10 +261,11 @@ static json_t *memory_json(const awq_plan_facts *facts)
     const awq_hello *needs = &facts->needs;
     bool on_cpu = !strcmp(needs->backend, "cpu");
     json_t *object =
-        json_pack("{s:s, s:I, s:I, s:I, s:I}", "backend", needs->backend, "device_bytes",
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "backend", needs->backend, "device_bytes",
                   (json_int_t)(on_cpu ? 0 : facts->worker_bytes), "host_bytes",
                   (json_int_t)(on_cpu ? facts->worker_bytes : facts->host_bytes), "layer_bytes",
-                  (json_int_t)needs->layer_bytes, "fixed_bytes", (json_int_t)needs->fixed_bytes);
+                  (json_int_t)needs->layer_bytes, "fixed_bytes", (json_int_t)needs->fixed_bytes,
+                  "inputs_bytes", (json_int_t)needs->inputs_bytes);
     if (object && needs->budget_bytes != AWQ_BUDGET_UNKNOWN)
         json_object_set_new(object, "budget_bytes", json_integer((json_int_t)needs->budget_bytes));
     return object;

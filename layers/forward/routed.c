@@ -9,7 +9,8 @@ awq_status awq_routed_init(const awq_routed_room *room, size_t row_bytes, awq_ro
 {
     awq_routed routed = {.row_bytes = row_bytes, .room = room->rows};
     if (awq_store_create(room->directory, (uint64_t)room->rows * row_bytes, &routed.store, err))
-        return awq_error_wrap(err, "what experts read of the calibration tokens");
+        return awq_error_wrap(err, "what experts read, of which a lower --inputs-memory keeps less "
+                                   "in memory");
     *out = routed;
     return AWQ_OK;
 }
@@ -51,9 +52,10 @@ awq_status awq_routed_add(awq_routed *routed, const void *x, int64_t rows, int64
     if (!tile) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the lists of experts' rows");
     routed->tile = tile;
     if (awq_store_write(routed->store, (uint64_t)added.row * routed->row_bytes, x,
-                        (size_t)rows * routed->row_bytes, err) ||
-        copy_routes(routes, experts, &added, err))
-        return err->status;
+                        (size_t)rows * routed->row_bytes, err))
+        return awq_error_wrap(err, "what experts read, of which a higher --inputs-memory keeps "
+                                   "more in memory");
+    if (copy_routes(routes, experts, &added, err)) return err->status;
     routed->tile[routed->tiles++] = added;
     routed->rows += rows;
     return AWQ_OK;

@@ -121,11 +121,48 @@ class SeventyBillion(Case):
         self.assertEqual([stage["layers"] for stage in stages], [10] * 8)
         self.assertEqual([stage["worker"] for stage in stages], list(range(1, 9)))
 
-    def test_one_gpu_of_24_gb_is_enough_for_two_layers_at_a_time(self):
+    def test_one_gpu_of_24_gb_is_enough_for_three_layers_at_a_time(self):
         plan = self.plan(24, 1)
-        self.assertEqual([stage["layers"] for stage in plan["stages"]], [2] * 40)
+        self.assertEqual([stage["layers"] for stage in plan["stages"]], [3] * 26 + [2])
         self.assertLess(plan["memory"]["device_bytes"], 0.9 * 24e9)
         self.assertGreater(plan["memory"]["host_bytes"], 128 * 512 * 8192 * 4)  # a boundary
+
+
+class Mixture(Case):
+    """Qwen3-235B: 94 layers of 128 experts."""
+
+    def plan(self, gigabytes, *options):
+        model = self.folder / "model"
+        if not model.exists():
+            headers.write(model, headers.QWEN3_235B)
+        tokens = self.tokens(np.zeros((128, 512), np.int32))
+        result = run("plan", "--model", model, "--tokens", tokens, "--backend", "cuda", "--json",
+                     *options, env={"AWQ_EMULATOR_MEMORY": str(gigabytes * 10**9)})
+        return json.loads(self.succeeds(result).out)
+
+    def test_one_gpu_holds_more_layers_the_more_memory_it_has(self):
+        weights = 2 * (128 * 3 * 4096 * 1536 + 4096 * (2 * 8192 + 2 * 512 + 128))
+        inputs = 128 * 512 * 4096 * 2
+        held = []
+        for gigabytes in (80, 141):
+            plan = self.plan(gigabytes)
+            memory = plan["memory"]
+            # beside the weights: Gram matrices of three inputs, of 4096, 8192 and 4096 channels
+            self.assertGreater(memory["layer_bytes"], weights + 2 * (2 * 4096**2 + 8192**2))
+            self.assertLess(memory["layer_bytes"], 1.1 * weights)
+            self.assertLess(memory["device_bytes"], 0.9e9 * gigabytes)
+            held.append(max(stage["layers"] for stage in plan["stages"]))
+            self.assertGreater(memory["host_bytes"], held[-1] * inputs)
+        self.assertGreater(held[0], 8)
+        self.assertGreater(held[1], 1.8 * held[0])
+
+    def test_what_experts_read_goes_to_the_run_directory_beyond_the_memory_for_it(self):
+        inputs = 128 * 512 * (4096 * 2 + 8 * 5)  # and the lists of who read it
+        kept, least = (self.plan(80, "--inputs-memory", size) for size in ("16GB", 0))
+        layers = max(stage["layers"] for stage in kept["stages"])
+        self.assertEqual(kept["memory"]["host_bytes"] - least["memory"]["host_bytes"],
+                         layers * inputs)
+        self.assertEqual(least["disk"]["run_bytes"] - kept["disk"]["run_bytes"], layers * inputs)
 
 
 if __name__ == "__main__":

@@ -11,16 +11,37 @@ LLAMA_70B = {
     "max_position_embeddings": 131072, "rms_norm_eps": 1e-5, "rope_theta": 500000.0,
     "tie_word_embeddings": False, "hidden_act": "silu"}
 
+QWEN3_235B = {
+    "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "torch_dtype": "bfloat16",
+    "hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 94,
+    "num_attention_heads": 64, "num_key_value_heads": 4, "head_dim": 128, "vocab_size": 151936,
+    "max_position_embeddings": 40960, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0,
+    "tie_word_embeddings": False, "hidden_act": "silu", "num_experts": 128,
+    "num_experts_per_tok": 8, "moe_intermediate_size": 1536, "norm_topk_prob": True,
+    "decoder_sparse_step": 1, "mlp_only_layers": []}
+
+
+def mlp_shapes(config, name, inner):
+    hidden = config["hidden_size"]
+    return {f"{name}.gate_proj": (inner, hidden), f"{name}.up_proj": (inner, hidden),
+            f"{name}.down_proj": (hidden, inner)}
+
 
 def shapes(config):
-    """{name: shape} of a Llama's tensors."""
-    hidden, inner = config["hidden_size"], config["intermediate_size"]
-    kv = hidden // config["num_attention_heads"] * config["num_key_value_heads"]
-    layer = {"self_attn.q_proj": (hidden, hidden), "self_attn.k_proj": (kv, hidden),
-             "self_attn.v_proj": (kv, hidden), "self_attn.o_proj": (hidden, hidden),
-             "mlp.gate_proj": (inner, hidden), "mlp.up_proj": (inner, hidden),
-             "mlp.down_proj": (hidden, inner), "input_layernorm": (hidden,),
-             "post_attention_layernorm": (hidden,)}
+    """{name: shape} of the tensors of a Llama or a Qwen3 mixture."""
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    head_dim = config.get("head_dim", hidden // heads)
+    q, kv = heads * head_dim, config["num_key_value_heads"] * head_dim
+    layer = {"self_attn.q_proj": (q, hidden), "self_attn.k_proj": (kv, hidden),
+             "self_attn.v_proj": (kv, hidden), "self_attn.o_proj": (hidden, q),
+             "input_layernorm": (hidden,), "post_attention_layernorm": (hidden,)}
+    if "num_experts" in config:
+        layer |= {"self_attn.q_norm": (head_dim,), "self_attn.k_norm": (head_dim,),
+                  "mlp.gate": (config["num_experts"], hidden)}
+        for expert in range(config["num_experts"]):
+            layer |= mlp_shapes(config, f"mlp.experts.{expert}", config["moe_intermediate_size"])
+    else:
+        layer |= mlp_shapes(config, "mlp", config["intermediate_size"])
     found = {f"model.layers.{i}.{name}.weight": shape
              for i in range(config["num_hidden_layers"]) for name, shape in layer.items()}
     ends = (config["vocab_size"], hidden)
