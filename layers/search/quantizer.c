@@ -22,13 +22,6 @@ awq_measure awq_quantizer_measure(const awq_quantizer *quantizer, int linear)
     return (awq_measure){spec->group, spec->expert};
 }
 
-static const awq_mlp_spec *mlp_of(const awq_layer_spec *spec, int expert)
-{
-    const awq_mlp_spec *mlp = spec->mlps.mlp;
-    while (mlp->expert != expert) mlp++;
-    return mlp;
-}
-
 /* To the Gram matrix of what an expert reads all tokens' is added, as if it were of as many tokens
  * as there are channels: an expert that saw few is measured by what all are like, one that saw many
  * by its own (docs/quality.md). */
@@ -56,7 +49,7 @@ awq_status awq_quantizer_hold(awq_quantizer *quantizer, int expert, awq_error *e
 {
     const awq_layer_spec *spec = quantizer->spec;
     if (expert == AWQ_NOBODY || expert == quantizer->held) return AWQ_OK;
-    const awq_mlp_spec *mlp = mlp_of(spec, expert);
+    const awq_mlp_spec *mlp = &spec->mlps.mlp[expert];
     int group = spec->half[AWQ_HALF_MLP].group;
     quantizer->held = AWQ_NOBODY;
     if (awq_expert_statistics_make(&(awq_forward){.device = quantizer->device,

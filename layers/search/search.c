@@ -187,11 +187,8 @@ static awq_status measure_reader(group_search *search, int reader, int first, in
 static awq_status search_down(group_search *search, int expert, awq_error *err)
 {
     const awq_layer_spec *spec = search->quantizer->spec;
-    for (int i = 0; i < spec->mlps.count; i++)
-        if (spec->mlps.mlp[i].expert == expert)
-            return awq_search_group(search->quantizer, spec->linear[spec->mlps.mlp[i].down].group,
-                                    err);
-    return AWQ_OK;
+    int down = spec->mlps.mlp[expert].down;
+    return awq_search_group(search->quantizer, spec->linear[down].group, err);
 }
 
 /* All readers that are here, those of an expert in a row: linears are in that order. The first time
