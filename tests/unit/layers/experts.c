@@ -76,19 +76,24 @@ static void free_all(void)
     for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++) free_statistics(&made[expert]);
 }
 
+static awq_quantizer quantizer_of(awq_quantized_layer *out)
+{
+    awq_quantized_layer_init(out);
+    return (awq_quantizer){.device = s.device,
+                           .model = &s.model,
+                           .decoder = &s.decoder,
+                           .statistics = &s.statistics,
+                           .scratch = s.scratch,
+                           .recipe = &s.recipe,
+                           .out = out};
+}
+
 /* Holds all experts in turn, and makes `made` what they are measured by: finished, shrunk. */
 static void hold_all(void)
 {
     awq_error err;
     awq_quantized_layer layer;
-    awq_quantized_layer_init(&layer);
-    awq_quantizer quantizer = {.device = s.device,
-                               .model = &s.model,
-                               .decoder = &s.decoder,
-                               .statistics = &s.statistics,
-                               .scratch = s.scratch,
-                               .recipe = &s.recipe,
-                               .out = &layer};
+    awq_quantizer quantizer = quantizer_of(&layer);
     size_t hidden = (size_t)s.model.hidden, width = (size_t)s.spec->mlps.intermediate;
     must(awq_quantizer_open(&quantizer, &err));
     for (int expert = 0; expert < SYNTHETIC_EXPERTS; expert++) {
@@ -313,14 +318,7 @@ static awq_status check_spoiled(spoil *before_linears, spoil *after, int which, 
 {
     awq_error err;
     awq_quantized_layer layer;
-    awq_quantized_layer_init(&layer);
-    awq_quantizer quantizer = {.device = s.device,
-                               .model = &s.model,
-                               .decoder = &s.decoder,
-                               .statistics = &s.statistics,
-                               .scratch = s.scratch,
-                               .recipe = &s.recipe,
-                               .out = &layer};
+    awq_quantizer quantizer = quantizer_of(&layer);
     must(awq_quantizer_open(&quantizer, &err));
     must(awq_fold_check_begin(&quantizer, &s.check, &err));
     for (int i = 0; i < s.spec->groups; i++) /* experts' are searched with the one that they read */
