@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/core/dtype.h"
 
+#include "io/core/vectorize.h"
+
 size_t awq_dtype_bytes(awq_dtype dtype)
 {
     switch (dtype) {
@@ -44,7 +46,7 @@ bool awq_dtype_is_weight(awq_dtype dtype)
 
 /* Both roundings are without branches, so that awq_narrow becomes vector code. */
 
-static inline uint16_t round_bf16(float value)
+AWQ_INLINE uint16_t round_bf16(float value)
 {
     uint32_t bits = awq_float_bits(value);
     uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
@@ -52,7 +54,7 @@ static inline uint16_t round_bf16(float value)
     return (uint16_t)(nan ? bits >> 16 | 0x40u : rounded); /* quiet NaN */
 }
 
-static inline uint16_t round_f16(float value)
+AWQ_INLINE uint16_t round_f16(float value)
 {
     uint32_t bits = awq_float_bits(value), sign = bits >> 16 & 0x8000u;
     bits &= 0x7fffffffu;
@@ -101,19 +103,30 @@ void awq_widen(float *dst, const void *src, awq_dtype dtype, size_t count)
     }
 }
 
+AWQ_VECTORIZE static void narrow_bf16(unsigned char *restrict dst, const float *restrict src,
+                                      size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half = round_bf16(src[i]);
+        memcpy(dst + 2 * i, &half, 2);
+    }
+}
+
+AWQ_VECTORIZE static void narrow_f16(unsigned char *restrict dst, const float *restrict src,
+                                     size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half = round_f16(src[i]);
+        memcpy(dst + 2 * i, &half, 2);
+    }
+}
+
 void awq_narrow(void *dst, const float *src, awq_dtype dtype, size_t count)
 {
-    unsigned char *bytes = dst;
-    if (dtype == AWQ_F32) {
+    if (dtype == AWQ_F32)
         memcpy(dst, src, count * sizeof *src);
-        return;
-    }
-    for (size_t i = 0; dtype == AWQ_BF16 && i < count; i++) {
-        uint16_t half = round_bf16(src[i]);
-        memcpy(bytes + 2 * i, &half, 2);
-    }
-    for (size_t i = 0; dtype == AWQ_F16 && i < count; i++) {
-        uint16_t half = round_f16(src[i]);
-        memcpy(bytes + 2 * i, &half, 2);
-    }
+    else if (dtype == AWQ_BF16)
+        narrow_bf16(dst, src, count);
+    else
+        narrow_f16(dst, src, count);
 }
