@@ -89,7 +89,8 @@ class LayerBench(unittest.TestCase):
         self.assertRegex(self.refused("--", "--group-size", "7"), "^layer_bench: awqrun: error: ")
 
     def test_a_run_that_takes_too_long_is_ended(self):
-        self.assertRegex(self.refused("--timeout", "0.01"), "still running after 0.01 s")
+        self.assertRegex(self.refused("--timeout", "0.01", "--", "--group-size", "64"),
+                         "still running after 0.01 s")  # not one that is refused by then
 
     def test_a_checkpoint_has_the_same_bytes_on_any_number_of_cores(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -119,6 +120,21 @@ class LayerBench(unittest.TestCase):
     def test_the_memory_of_the_module_objective_is_as_planned(self):
         bench("--memory-only", "--layers", "3", "--", "--alpha-steps", "1", "--clip", "off",
               "--objective", "module", "--objective-tokens", "0")
+
+    @unittest.skipIf(SANITIZED, "sanitizers multiply memory")
+    def test_the_memory_of_five_hundred_experts_is_as_planned(self):
+        """Not that of all their Gram matrices, which would be 143 MB a layer more; and of a layer
+        in three parts that of one, which the plan alone says."""
+        shape = ("--preset", "experts", "--memory-only", "--sequences", "8", "--length", "256")
+        few = ("--alpha-steps", "1", "--clip", "off", "--group-size", "64", "--rounding", "nearest")
+        whole = bench(*shape, "--", *few)
+        self.assertLess(float(re.search(r"^1 +[\d.]+ +([\d.]+)", whole, re.MULTILINE)[1]), 420)
+        parts = bench(*shape, "--workers", "3", "--layers", "1", "--threads", "1", "--", *few,
+                      check=())
+        planned = float(re.search(r"^memory +([\d.]+) MB", parts, re.MULTILINE)[1])
+        for peak in re.findall(r"^[123] +[\d.]+ +([\d.]+)", parts, re.MULTILINE):
+            self.assertLess(float(peak), 1.25 * planned, parts)
+            self.assertLess(planned, 1.2 * float(peak) + 64, parts)
 
     def test_the_memory_of_an_evaluation_is_as_planned(self):
         bench("--memory-only", "--eval", "--against")
