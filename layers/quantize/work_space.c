@@ -38,12 +38,22 @@ static extremes find_extremes(const awq_model *model, const awq_recipe *recipe)
     return most;
 }
 
+/* Weights whose errors are measured at a time. A GPU is not busy with those of an expert: there are
+ * to be more, of as many candidates as it takes. */
+static uint64_t measured_together(const awq_model *model, uint64_t largest, size_t compute_bytes)
+{
+    enum { ENOUGH = 1 << 26 };
+    bool small = awq_model_experts(model) && compute_bytes < sizeof(float) && largest < ENOUGH;
+    return small ? (uint64_t)ENOUGH : largest;
+}
+
 static void place(awq_arena *arena, const awq_model *model, const awq_recipe *recipe,
                   size_t compute_bytes, awq_quantizer *to)
 {
     const extremes extreme = find_extremes(model, recipe), *most = &extreme;
-    to->d_elements = (int64_t)most->weights;
-    to->d = awq_arena_take(arena, most->weights * compute_bytes);
+    uint64_t together = measured_together(model, most->weights, compute_bytes);
+    to->d_elements = (int64_t)together;
+    to->d = awq_arena_take(arena, together * compute_bytes);
     to->folded = awq_arena_take(arena, most->weights * sizeof *to->folded);
     to->codes = awq_arena_take(arena, most->weights);
     to->zeros = awq_arena_take(arena, most->groups);
