@@ -41,9 +41,10 @@ void awq_check_output(const awq_options *options, const awq_inputs *inputs, awq_
 /* Bytes of the checkpoint that will be written, and of the run directory beside it. */
 uint64_t awq_output_bytes(const awq_options *options, const awq_checkpoint *model);
 uint64_t awq_run_bytes(const awq_options *options, const awq_inputs *inputs, int64_t boundaries);
-/* Room for both on the output's disk, with so many boundaries at once. */
+/* Room for both on the output's disk, with so many boundaries at once, and so many bytes of what
+ * experts read. */
 void awq_check_disk(const awq_options *options, const awq_inputs *inputs, int64_t boundaries,
-                    awq_problems *problems);
+                    uint64_t inputs_bytes, awq_problems *problems);
 /* Room for so many bytes, what is in the directory already counted in. */
 void awq_check_room(const char *out, uint64_t needed, awq_problems *problems);
 /* A complete checkpoint must be of this job, as its awqrun.h5 says: each difference is a problem.

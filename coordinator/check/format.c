@@ -110,7 +110,15 @@ static void warn_of_fused(const awq_model *model)
         }
 }
 
-/* Float8 weights mean nothing without their scales, and the output's config.json will speak of
+/* Float8, or codes. */
+static bool is_quantized(const awq_tensor *tensor)
+{
+    size_t bits = 8 * awq_dtype_bytes(tensor->dtype);
+    return tensor->dims > 1 && tensor->dtype != AWQ_BOOL && tensor->dtype != AWQ_I64 &&
+           tensor->dtype != AWQ_U64 && bits <= 32 && !awq_dtype_is_weight(tensor->dtype);
+}
+
+/* What is quantized means nothing without its scales, and the output's config.json will speak of
  * another quantization. */
 static void warn_of_copied(const awq_checkpoint *checkpoint)
 {
@@ -118,14 +126,14 @@ static void warn_of_copied(const awq_checkpoint *checkpoint)
     const awq_tensor *first = NULL;
     for (size_t i = 0; i < awq_checkpoint_copies(checkpoint); i++) {
         const awq_tensor *tensor = awq_checkpoint_copied(checkpoint, i);
-        if (tensor->dtype != AWQ_F8_E4M3 && tensor->dtype != AWQ_F8_E5M2) continue;
+        if (!is_quantized(tensor)) continue;
         if (!count++) first = tensor;
     }
     if (count)
-        awq_report_warning("%zu tensors beside the text model are float8 and are copied so, such "
-                           "as '%.200s'; engines that load them need to be told, since the "
-                           "output's config.json says that they are not quantized",
-                           count, first->name);
+        awq_report_warning("%zu tensors beside the text model are quantized already (%s) and are "
+                           "copied so, such as '%.200s'; engines that load them need to be told, "
+                           "since the output's config.json does not say how",
+                           count, awq_dtype_name(first->dtype), first->name);
 }
 
 static bool is_kept_altogether(const awq_model *model)

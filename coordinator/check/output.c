@@ -101,11 +101,11 @@ void awq_check_room(const char *out, uint64_t needed, awq_problems *problems)
 }
 
 void awq_check_disk(const awq_options *options, const awq_inputs *inputs, int64_t boundaries,
-                    awq_problems *problems)
+                    uint64_t inputs_bytes, awq_problems *problems)
 {
     awq_check_room(options->out,
                    awq_output_bytes(options, inputs->model) +
-                       awq_run_bytes(options, inputs, boundaries),
+                       awq_run_bytes(options, inputs, boundaries) + inputs_bytes,
                    problems);
 }
 
@@ -126,7 +126,7 @@ void awq_check_output(const awq_options *options, const awq_inputs *inputs, awq_
                          "give an empty or a new directory",
                          options->out, foreign);
     else if (*state != AWQ_OUT_COMPLETE && inputs->model && inputs->tokens.ids && !problems->count)
-        awq_check_disk(options, inputs, 0, problems);
+        awq_check_disk(options, inputs, 0, 0, problems);
 }
 
 void awq_check_complete(const awq_options *options, const awq_inputs *inputs,

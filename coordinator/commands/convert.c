@@ -116,7 +116,7 @@ static bool check_copied(const convert_run *run, awq_problems *problems)
         if (!suffix || (strcmp(suffix, ".qweight") && strcmp(suffix, ".weight_packed"))) continue;
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "'%s': '%s' is quantized, and not one of the text model's layers, which "
-                         "alone are converted",
+                         "alone are converted; quantize the source in the other format",
                          run->options->model, name);
         return false;
     }

@@ -173,7 +173,8 @@ static awq_status begin(awq_run *run, awq_problems *problems, awq_error *err)
     if (problems->count) return AWQ_OK;
     if (plan(run, err)) return err->status;
     int64_t boundaries = awq_plan_boundaries(&run->plan, run->crew->count, run->options->keep_run);
-    awq_check_disk(run->options, &run->inputs, boundaries, problems);
+    awq_check_disk(run->options, &run->inputs, boundaries,
+                   awq_crew_file_bytes(run->crew, &run->plan), problems);
     if (problems->count || begin_progress(run, err)) return problems->count ? AWQ_OK : err->status;
     if (run->options->time_limit > 0)
         run->crew->deadline = awq_clock_seconds() + run->options->time_limit;

@@ -116,6 +116,21 @@ awq_status awq_crew_shape(const awq_crew *crew, const awq_options *options, cons
     return AWQ_OK;
 }
 
+uint64_t awq_crew_file_bytes(const awq_crew *crew, const awq_plan *plan)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < crew->count; i++) {
+        uint64_t most = 0;
+        for (const awq_stage *s = plan->stages; s < plan->stages + plan->stage_count; s++) {
+            uint64_t bytes =
+                s->worker == i ? awq_plan_file_bytes(&crew->members[i].hello, s->count) : 0;
+            if (bytes > most) most = bytes;
+        }
+        sum += most;
+    }
+    return sum;
+}
+
 void awq_crew_send_plan(awq_crew *crew, const awq_plan *plan, const char *fingerprint)
 {
     size_t stages = (size_t)plan->stage_count * sizeof *plan->stages;

@@ -17,6 +17,8 @@ awq_status awq_crew_hire(awq_crew *crew, const awq_job *job, awq_error *err);
  * decides: stages are the same for all. An error names it. */
 awq_status awq_crew_shape(const awq_crew *crew, const awq_options *options, const awq_model *model,
                           int64_t layers, awq_plan_shape *out, awq_error *err);
+/* What the workers' stages have in files of the run directory at once, at most. */
+uint64_t awq_crew_file_bytes(const awq_crew *crew, const awq_plan *plan);
 /* Sends the plan to all. `fingerprint` (NULL: none) is that of the run it belongs to. */
 void awq_crew_send_plan(awq_crew *crew, const awq_plan *plan, const char *fingerprint);
 

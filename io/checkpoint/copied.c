@@ -63,17 +63,25 @@ bool awq_checkpoint_tensors_list(const awq_checkpoint_files *files, awq_checkpoi
 
 /* ---- the modules that are named in config.json ---- */
 
-/* "visual.proj" of "visual.proj.weight", if that is a matrix, into out; false: it is none. */
+/* "visual.proj" of "visual.proj.weight", if that is a matrix, and "mtp.experts" of
+ * "mtp.experts.down_proj", if that is a stack of them, into out; false: it is neither. */
 static bool is_linear(const awq_tensor *tensor, char out[AWQ_NAME_BYTES])
 {
-    static const char suffix[] = ".weight";
-    size_t length = strlen(tensor->name), tail = sizeof suffix - 1;
-    if (tensor->dims != 2 || length <= tail || length - tail >= AWQ_NAME_BYTES ||
-        strcmp(tensor->name + length - tail, suffix) != 0)
+    const char *last = strrchr(tensor->name, '.');
+    bool weight = last && !strcmp(last, ".weight");
+    size_t length = last ? (size_t)(last - tensor->name) : 0;
+    bool stack = tensor->dims == 3 && awq_name_is_of_experts(tensor->name, length);
+    if (!length || length >= AWQ_NAME_BYTES || !(stack || (weight && tensor->dims == 2)))
         return false;
-    memcpy(out, tensor->name, length - tail);
-    out[length - tail] = '\0';
+    memcpy(out, tensor->name, length);
+    out[length] = '\0';
     return true;
+}
+
+static bool is_last(const json_t *list, const char *name)
+{
+    const char *last = json_string_value(json_array_get(list, json_array_size(list) - 1));
+    return last && !strcmp(last, name);
 }
 
 json_t *awq_checkpoint_copied_modules(const awq_checkpoint_tensors *tensors)
@@ -81,7 +89,7 @@ json_t *awq_checkpoint_copied_modules(const awq_checkpoint_tensors *tensors)
     json_t *list = json_array();
     for (size_t i = 0; list && i < tensors->copies; i++) {
         char name[AWQ_NAME_BYTES];
-        if (!is_linear(tensors->copied[i], name)) continue;
+        if (!is_linear(tensors->copied[i], name) || is_last(list, name)) continue;
         if (!json_array_append_new(list, json_string(name))) continue;
         json_decref(list);
         return NULL;

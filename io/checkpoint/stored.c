@@ -252,11 +252,14 @@ bool awq_weight_expected(const awq_weight *weight, int64_t index, awq_expected *
     /* the scales are missing: what they would be called */
     const char *values = weight->part[AWQ_PART_VALUES]->name;
     int stem = (int)strlen(values);
-    for (int i = 0; i < SUFFIXES && !weight->experts && value_suffixes[0][i]; i++) {
-        int length = (int)strlen(value_suffixes[0][i]);
-        if (stem > length && !strcmp(values + stem - length, value_suffixes[0][i])) stem -= length;
+    bool stacked = weight->experts > 0;
+    for (int i = 0; i < SUFFIXES && value_suffixes[stacked][i]; i++) {
+        int length = (int)strlen(value_suffixes[stacked][i]);
+        if (stem > length && !strcmp(values + stem - length, value_suffixes[stacked][i]))
+            stem -= length;
     }
-    snprintf(name, AWQ_NAME_BYTES, "%.*s%s", stem, values, scale_suffixes[weight->experts > 0][0]);
+    int usual = weight->stored == AWQ_STORED_FLOAT4 ? 1 + stacked : 0;
+    snprintf(name, AWQ_NAME_BYTES, "%.*s%s", stem, values, scale_suffixes[stacked][usual]);
     out->tensor.name = name;
     return true;
 }

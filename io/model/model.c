@@ -96,6 +96,13 @@ size_t awq_name_part_length(const char *name)
     return (size_t)(from - name) + strcspn(from, ".");
 }
 
+bool awq_name_is_of_experts(const char *name, size_t length)
+{
+    static const char tail[] = ".experts";
+    size_t bytes = sizeof tail - 1;
+    return length > bytes && !memcmp(name + length - bytes, tail, bytes);
+}
+
 bool awq_model_owns(const awq_model *model, const char *name)
 {
     const char *rest = behind(name, model->root->decoder);

@@ -109,6 +109,8 @@ int64_t awq_root_layer_of(const awq_root *root, const char *name);
 /* How much of a tensor's name tells which part it is of: "mtp", "model.visual", "model.layers.61".
  */
 size_t awq_name_part_length(const char *name);
+/* Whether a module of this name, the first `length` characters, holds experts in stacks. */
+bool awq_name_is_of_experts(const char *name, size_t length);
 /* Whether a tensor is one of the model's modules': a layer's, the embedding's, the final norm's or
  * the head's. */
 bool awq_model_owns(const awq_model *model, const char *name);

@@ -244,6 +244,12 @@ class Refused(Sources):
                      f"'{Q}.weight_scale_inv'",
                      lambda tensors: tensors.pop(Q + ".weight_scale_inv"))
 
+    def test_a_float4_tensor_without_its_scale_is_named_by_what_scales_are_called(self):
+        self.refused(f"'{Q}.weight_packed' is of small floats, and its scales are missing: there "
+                     f"is no '{Q}.weight_scale'",
+                     lambda tensors: tensors.pop(Q + ".weight_scale"),
+                     Float4("weight_packed", "weight_scale", ("U8", "U8")))
+
     def test_a_scale_without_its_tensor_is_named(self):
         def plain(tensors):
             _, shape, data = tensors[Q + ".weight"]

@@ -198,6 +198,8 @@ class Copied(WrapperCase):
             further["model.layers.2.eh_proj.weight"] = ("BF16", [64, 128], bytes(2 * 64 * 128))
             further["mtp.fc.weight"] = ("BF16", [64, 128], bytes(range(256)) * 64)
             further["mtp.layers.0.mlp.up_proj.weight"] = ("BF16", [4, 64], bytes(512))
+            for stack in ("gate_up_proj", "down_proj"):
+                further[f"mtp.layers.1.mlp.experts.{stack}"] = ("BF16", [2, 4, 4], bytes(64))
             tensors.update(further)
         model = self.edited("qwen3", change, FAMILIES, num_nextn_predict_layers=1)
         out = self.make(model)
@@ -207,7 +209,8 @@ class Copied(WrapperCase):
                    (("self_attn", LINEARS[:4]), ("mlp", LINEARS[4:])) for linear in names]
         listed = read_json(out / "config.json")["quantization_config"]["modules_to_not_convert"]
         self.assertLessEqual({*linears, "mtp.fc", "mtp.layers.0.mlp.up_proj",
-                              "model.layers.2.eh_proj"}, set(listed))
+                              "mtp.layers.1.mlp.experts", "model.layers.2.eh_proj"}, set(listed))
+        self.assertEqual(len(set(listed)), len(listed))
         plain = self.make(FAMILIES / "qwen3", out=self.folder / "plain")
         ours = safetensors.read_raw(out / SINGLE)
         for name, value in safetensors.read_raw(plain / SINGLE).items():
@@ -266,7 +269,8 @@ class Copied(WrapperCase):
         self.is_clean(out, model)
         result = self.quantize("--group-size", "32", model=model, tokens=self.family_tokens(),
                                out=self.folder / "again")
-        self.assertRegex(result.err, "warning: 1 tensors .* float8 .*'vision_tower.small.weight'")
+        self.assertRegex(result.err,
+                         r"warning: 1 tensors .* \(F8_E4M3\) .*'vision_tower.small.weight'")
 
     def test_the_output_is_the_same_on_several_ranks_and_after_kills(self):
         whole = digest(self.make(WRAPPERS / "llava", "--max-shard-size", "50kB"))
@@ -301,6 +305,10 @@ class Copied(WrapperCase):
             dtype, shape, data = tensors[name]
             tensors[name] = (dtype, shape, data[:-1] + bytes([data[-1] ^ 1]))
         source = ("--model", WRAPPERS / "qwen3_vl")
+        def reshape(tensors):
+            dtype, shape, data = tensors[name]
+            tensors[name] = (dtype, [1, *shape], data)
+        self.finds(f"tensor '{name}' is not the source's, bit for bit", damaged(reshape), *source)
         self.finds(f"tensor '{name}' in .* is not what was written", damaged(flip))
         self.finds(f"tensor '{name}' is not the source's, bit for bit", damaged(flip), *source)
         self.finds(f"lacks tensor '{name}', which was written",

@@ -3,12 +3,14 @@
 kept in memory or in the run directory, and none of that shows in the output."""
 
 import json
+import subprocess
 import unittest
 
 import numpy as np
 
 from support import safetensors
 from support.case import Case, digest
+from support.program import run
 from support.statistics import statistics
 
 HIDDEN, WIDTH, EXPERTS, ACTIVE, LAYERS, VOCABULARY = 32, 32, 512, 4, 2, 64
@@ -86,6 +88,25 @@ class Hundreds(Case):
         run = self.folder / "killed" / ".awqrun"
         self.assertEqual([path.name for path in run.iterdir() if path.name.startswith("kept")], [])
         self.assertEqual(self.made("killed", ranks=2), first)
+
+    def test_a_disk_without_room_for_inputs_is_refused_before_any_work(self):
+        def disk(size):
+            plan = run("plan", "--model", self.model, "--tokens", self.calibration, "--group-size",
+                       32, "--inputs-memory", size, "--json")
+            planned = json.loads(self.succeeds(plan).out)["disk"]
+            return planned["checkpoint_bytes"] + planned["run_bytes"]
+        all_of_it, least = disk(0), disk("1GB")
+        self.assertGreater(all_of_it - least, LAYERS * SEQUENCES * LENGTH * HIDDEN * 4)
+        small = self.folder / "small"
+        small.mkdir()
+        mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={(all_of_it + least) // 2}",
+                                "tmpfs", small], capture_output=True, check=False)
+        if mount.returncode:
+            self.skipTest("mounting a file system is not allowed here")
+        self.addCleanup(subprocess.run, ["umount", "-l", small], check=False)
+        self.fails_with(self.make("small/out", "--inputs-memory", 0),
+                        "needs .* more while the job runs, and its disk has .* free; make room")
+        self.assertNotIn("needs", self.make("small/out").err)
 
     def test_a_disk_without_room_for_inputs_is_named(self):
         result = self.make("full", "--inputs-memory", 0, file_size=65536)
