@@ -63,12 +63,28 @@ static awq_status check_shape(const awq_weight *weight, awq_error *err)
                     (long long)weight->cols);
 }
 
+/* Blocks over gate and up together, as transformers has them, or over each: where the number of
+ * scales is the same, and a block has rows of both, nobody can tell. */
+static awq_status check_halves(const awq_weight *weight, awq_error *err)
+{
+    int64_t size = weight->block_rows, halves = weight->tensor_rows / weight->rows;
+    bool apart = halves < 2 || size >= weight->tensor_rows || weight->rows % size == 0 ||
+                 blocks(weight->tensor_rows, size) != halves * blocks(weight->rows, size);
+    if (apart) return AWQ_OK;
+    return awq_fail(
+        err, AWQ_ERR_INPUT,
+        "'%s': blocks of %lld rows do not divide the %lld of a linear, and whether they "
+        "are over all rows or over each linear's cannot be told; store the experts one "
+        "by one",
+        weight->part[AWQ_PART_SCALES]->name, (long long)size, (long long)weight->rows);
+}
+
 awq_status awq_weight_check(const awq_weight *weight, awq_error *err)
 {
     const awq_tensor *scales = weight->part[AWQ_PART_SCALES];
     bool signless = weight->stored == AWQ_STORED_INTEGERS; /* a group of zeros may have any */
     if (!scales) return AWQ_OK;
-    if (signless && check_shape(weight, err)) return err->status;
+    if (signless ? check_shape(weight, err) : check_halves(weight, err)) return err->status;
     int64_t wide = blocks(weight->cols, weight->block_cols);
     int64_t count = blocks(weight->tensor_rows, weight->block_rows) * wide;
     for (int64_t i = 0; i < count; i++) {

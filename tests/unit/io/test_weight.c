@@ -316,6 +316,37 @@ static bool fits(const made *tensors, const awq_model *model, const char *linear
     return true;
 }
 
+/* Two linears of `rows` rows in each expert's part of the stack: [2, 2 rows, 64], blocks of 128. */
+static awq_status check_stack(int64_t rows, awq_error *err)
+{
+    float scale[16];
+    for (int i = 0; i < 16; i++) scale[i] = 1;
+    const awq_tensor values = {.name = "stack", .dtype = AWQ_F8_E4M3};
+    const awq_tensor scales = {.name = "stack_scale_inv", .dtype = AWQ_F32, .data = scale};
+    return awq_weight_check(&(awq_weight){.stored = AWQ_STORED_FLOAT8,
+                                          .dtype = AWQ_BF16,
+                                          .rows = rows,
+                                          .cols = 64,
+                                          .part = {&values, &scales},
+                                          .experts = 2,
+                                          .tensor_rows = 2 * rows,
+                                          .first = rows,
+                                          .step = 1,
+                                          .block_rows = 128,
+                                          .block_cols = 128},
+                            err);
+}
+
+static void blocks_that_may_be_of_all_rows_or_of_each_linears_are_refused(void **state)
+{
+    (void)state;
+    awq_error err;
+    assert_int_equal(check_stack(96, &err), AWQ_ERR_INPUT); /* two scales either way */
+    assert_contains(err.text, "'stack_scale_inv': blocks of 128 rows do not divide the 96");
+    assert_int_equal(check_stack(160, &err), AWQ_OK); /* three, or four */
+    assert_int_equal(check_stack(256, &err), AWQ_OK);
+}
+
 /* A tensor with more dimensions, fewer, empty ones or none fits only where it means the same. */
 static void shapes_of_scales_that_mean_nothing_are_not_taken(void **state)
 {
@@ -357,6 +388,7 @@ int main(void)
         cmocka_unit_test(each_float4_means_what_ml_dtypes_says),
         cmocka_unit_test(each_power_means_what_ml_dtypes_says),
         cmocka_unit_test(a_linear_of_a_stack_is_read_in_place),
+        cmocka_unit_test(blocks_that_may_be_of_all_rows_or_of_each_linears_are_refused),
         cmocka_unit_test(a_transposed_and_interleaved_linear_is_read_by_strides),
         cmocka_unit_test(an_interleaved_bias_is_read_by_strides),
         cmocka_unit_test(blocks_of_mxfp4_are_read_by_rows),
