@@ -110,12 +110,11 @@ static void warn_of_fused(const awq_model *model)
         }
 }
 
-/* Float8, or codes. */
+/* Float8, or codes: numbers of 32 bits at most that are no weight's. */
 static bool is_quantized(const awq_tensor *tensor)
 {
-    size_t bits = 8 * awq_dtype_bytes(tensor->dtype);
-    return tensor->dims > 1 && tensor->dtype != AWQ_BOOL && tensor->dtype != AWQ_I64 &&
-           tensor->dtype != AWQ_U64 && bits <= 32 && !awq_dtype_is_weight(tensor->dtype);
+    return tensor->dims > 1 && !awq_dtype_is_weight(tensor->dtype) && tensor->dtype != AWQ_BOOL &&
+           awq_dtype_bytes(tensor->dtype) <= sizeof(float);
 }
 
 /* What is quantized means nothing without its scales, and the output's config.json will speak of

@@ -8,6 +8,8 @@
 #include "io/checkpoint/decode.h"
 #include "io/files/safetensors.h"
 
+enum { SHAPE = 2 }; /* of integers' parts, as awq_format_parts has them */
+
 /* Values at a time on their way; bytes of a block of rows. Of integers a block of rows is a whole
  * number of words of zero points, whatever the bits. */
 enum { CHUNK = 1024, BLOCK_BYTES = 2 << 20, WORD_ROWS = 32, WIDE_ROWS = 64 };
@@ -45,24 +47,6 @@ static float scale_at(const awq_tensor *scales, int64_t index)
     return value;
 }
 
-static awq_status check_shape(const awq_weight *weight, awq_error *err)
-{
-    int64_t said[2];
-    int32_t narrow[2];
-    const awq_tensor *shape = weight->part[2]; /* as awq_format_parts has them */
-    if (shape->dtype == AWQ_I64) {
-        memcpy(said, shape->data, sizeof said);
-    } else {
-        memcpy(narrow, shape->data, sizeof narrow);
-        said[0] = narrow[0];
-        said[1] = narrow[1];
-    }
-    if (said[0] == weight->rows && said[1] == weight->cols) return AWQ_OK;
-    return awq_fail(err, AWQ_ERR_INPUT, "'%s' says [%lld, %lld], expected [%lld, %lld]",
-                    shape->name, (long long)said[0], (long long)said[1], (long long)weight->rows,
-                    (long long)weight->cols);
-}
-
 /* Blocks over gate and up together, as transformers has them, or over each: where the number of
  * scales is the same, and a block has rows of both, nobody can tell. */
 static awq_status check_halves(const awq_weight *weight, awq_error *err)
@@ -84,7 +68,9 @@ awq_status awq_weight_check(const awq_weight *weight, awq_error *err)
     const awq_tensor *scales = weight->part[AWQ_PART_SCALES];
     bool signless = weight->stored == AWQ_STORED_INTEGERS; /* a group of zeros may have any */
     if (!scales) return AWQ_OK;
-    if (signless ? check_shape(weight, err) : check_halves(weight, err)) return err->status;
+    if (signless ? awq_shape_check(weight->part[SHAPE], weight->rows, weight->cols, err)
+                 : check_halves(weight, err))
+        return err->status;
     int64_t wide = blocks(weight->cols, weight->block_cols);
     int64_t count = blocks(weight->tensor_rows, weight->block_rows) * wide;
     for (int64_t i = 0; i < count; i++) {

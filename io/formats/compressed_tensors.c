@@ -107,8 +107,7 @@ static awq_status pack(const awq_quantization *quantization, const awq_linear_co
                                    : pack_zeros(to[ZERO_POINT], codes, bits, err);
 }
 
-static awq_status check_shape(const awq_tensor *tensor, const awq_linear_codes *codes,
-                              awq_error *err)
+awq_status awq_shape_check(const awq_tensor *tensor, int64_t out, int64_t in, awq_error *err)
 {
     int64_t shape[2];
     int32_t narrow[2];
@@ -119,10 +118,10 @@ static awq_status check_shape(const awq_tensor *tensor, const awq_linear_codes *
         shape[0] = narrow[0];
         shape[1] = narrow[1];
     }
-    if (shape[0] == codes->out && shape[1] == codes->in) return AWQ_OK;
+    if (shape[0] == out && shape[1] == in) return AWQ_OK;
     return awq_fail(err, AWQ_ERR_INPUT, "'%s' says [%lld, %lld], expected [%lld, %lld]",
-                    tensor->name, (long long)shape[0], (long long)shape[1], (long long)codes->out,
-                    (long long)codes->in);
+                    tensor->name, (long long)shape[0], (long long)shape[1], (long long)out,
+                    (long long)in);
 }
 
 /* Vectors of `count` codes; vector v has its words at `first` + v * `step`, each `stride` words
@@ -162,7 +161,7 @@ static awq_status unpack(const awq_quantization *quantization,
     int64_t words = awq_words_count(in, bits), zero_words = awq_words_count(out, bits);
     packed_vectors rows = {out, in, words, words, 1, in, 1};
     packed_vectors columns = {groups, out, zero_words, 1, groups, 1, groups};
-    if (check_shape(parts[SHAPE], codes, err) ||
+    if (awq_shape_check(parts[SHAPE], codes->out, codes->in, err) ||
         unpack_vectors(codes->codes, parts[PACKED], &rows, bits, err))
         return err->status;
     awq_widen(codes->scales, parts[SCALE]->data, parts[SCALE]->dtype, (size_t)(out * groups));

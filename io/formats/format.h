@@ -66,6 +66,9 @@ int awq_format_parts(const awq_quantization *quantization, int64_t out, int64_t 
 /* Bytes of them all. */
 uint64_t awq_format_bytes_of(const awq_quantization *quantization, int64_t out, int64_t in);
 
+/* Whether a part of type SHAPE says [out, in]; else AWQ_ERR_INPUT, and it is named. */
+awq_status awq_shape_check(const awq_tensor *tensor, int64_t out, int64_t in, awq_error *err);
+
 /* ---- codes ---- */
 
 /* A quantized linear without a format: w = (code - zero) * scale. Host arrays. */
