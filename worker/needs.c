@@ -33,7 +33,7 @@ static uint64_t inputs_bytes(const awq_model *model, int64_t tokens, size_t comp
     size_t choice = sizeof(int32_t) + sizeof(uint8_t);
     if (!mlps) return 0;
     return awq_routed_bytes(tokens, model->hidden, compute_bytes) +
-           (uint64_t)(tokens * mlps->active) * choice;
+           (uint64_t)(tokens * mlps->routing.active) * choice;
 }
 
 int64_t awq_needs_inputs_layers(const awq_options *options, const awq_model *model,
@@ -93,9 +93,9 @@ static void count_parts(const awq_options *options, const awq_model *model,
     const awq_mlps_spec *mlps = awq_model_experts(model);
     if (!mlps || options->verify_layer >= 0) return; /* a layer that is reproduced is whole */
     uint64_t expert = 3 * (uint64_t)(model->hidden * mlps->intermediate);
-    uint64_t most = layer_weights(model, mlps->experts), whole = layer_weights(model, 1);
+    uint64_t most = layer_weights(model, mlps->routing.experts), whole = layer_weights(model, 1);
     if (whole >= most) return; /* nothing is gained */
-    hello->experts = mlps->experts;
+    hello->experts = mlps->routing.experts;
     hello->spare_experts = (int64_t)((most - whole) / expert);
     hello->expert_bytes[0] = expert * compute_bytes;
     hello->expert_host_bytes = 2 * result_bytes(options, expert);

@@ -91,8 +91,8 @@ static awq_status add_layer(awq_conversion *conversion, int64_t layer, awq_error
             add_copy(conversion, awq_checkpoint_linear(from, layer, linear, "bias"), err))
             return err->status;
     }
-    for (int norm = 0; norm < spec->norms; norm++)
-        if (add_copy(conversion, awq_checkpoint_norm(from, layer, norm), err)) return err->status;
+    for (int i = 0; i < spec->vectors; i++)
+        if (add_copy(conversion, awq_checkpoint_vector(from, layer, i), err)) return err->status;
     return AWQ_OK;
 }
 
@@ -100,12 +100,13 @@ static awq_status list(awq_conversion *conversion, awq_error *err)
 {
     const awq_checkpoint *from = conversion->from;
     const awq_model *model = awq_checkpoint_model(from);
-    if (add_copy(conversion, awq_checkpoint_embedding(from), err)) return err->status;
+    if (add_copy(conversion, awq_checkpoint_end(from, AWQ_EMBEDDING), err)) return err->status;
     for (int64_t layer = 0; layer < model->layers; layer++)
         if (add_layer(conversion, layer, err)) return err->status;
-    if (add_copy(conversion, awq_checkpoint_final_norm(from), err) ||
-        (awq_model_stores_head(model) && add_copy(conversion, awq_checkpoint_head(from), err)))
-        return err->status;
+    for (awq_end end = AWQ_FINAL_NORM; end < AWQ_ENDS; end++)
+        if (awq_model_stores(model, end) &&
+            add_copy(conversion, awq_checkpoint_end(from, end), err))
+            return err->status;
     for (size_t i = 0; i < awq_checkpoint_copies(from); i++)
         if (add_copy(conversion, awq_checkpoint_copied(from, i), err)) return err->status;
     return AWQ_OK;

@@ -61,8 +61,8 @@ static fact layers_differ(const awq_layer_spec *a, const awq_layer_spec *b)
 {
     const fact facts[] = {
         {"MLP channels", a->mlps.intermediate, b->mlps.intermediate},
-        {"experts", a->mlps.experts, b->mlps.experts},
-        {"experts a token", a->mlps.active, b->mlps.active},
+        {"experts", a->mlps.routing.experts, b->mlps.routing.experts},
+        {"experts a token", a->mlps.routing.active, b->mlps.routing.active},
         {"channels of the shared expert", a->mlps.shared, b->mlps.shared},
         {"heads", a->attention.heads, b->attention.heads},
         {"kv heads", a->attention.kv_heads, b->attention.kv_heads},
@@ -146,7 +146,7 @@ static uint64_t records_bytes(const awq_options *options, const awq_model *model
         const awq_layer_spec *spec = awq_model_layer(model, layer);
         bytes += 64 * 1024;
         /* of experts some 4 kB each, and mean|x| and scales of the input of down */
-        for (int i = 0; spec->mlps.experts && i < spec->mlps.count; i++)
+        for (int i = 0; spec->mlps.routing.experts && i < spec->mlps.count; i++)
             bytes += 4096 + 8 * (uint64_t)spec->linear[spec->mlps.mlp[i].down].in;
         for (int i = 0; i < spec->linears; i++) {
             const awq_linear_spec *linear = &spec->linear[i];
@@ -155,8 +155,7 @@ static uint64_t records_bytes(const awq_options *options, const awq_model *model
                          : awq_format_bytes_of(&quantization, linear->out, linear->in);
             if (linear->bias) bytes += 4 * (uint64_t)linear->out;
         }
-        for (int norm = 0; norm < spec->norms; norm++)
-            bytes += 4 * (uint64_t)spec->norm[norm].width;
+        for (int i = 0; i < spec->vectors; i++) bytes += 4 * (uint64_t)spec->vector[i].width;
     }
     return bytes;
 }
@@ -164,9 +163,9 @@ static uint64_t records_bytes(const awq_options *options, const awq_model *model
 uint64_t awq_output_bytes(const awq_options *options, const awq_checkpoint *model)
 {
     const awq_model *m = awq_checkpoint_model(model);
-    uint64_t bytes = awq_checkpoint_embedding(model)->bytes +
-                     awq_checkpoint_final_norm(model)->bytes + awq_checkpoint_copied_bytes(model);
-    if (awq_model_stores_head(m)) bytes += awq_checkpoint_head(model)->bytes;
+    uint64_t bytes = awq_checkpoint_copied_bytes(model);
+    for (awq_end end = 0; end < AWQ_ENDS; end++)
+        if (awq_model_stores(m, end)) bytes += awq_checkpoint_end(model, end)->bytes;
     return bytes + records_bytes(options, m);
 }
 

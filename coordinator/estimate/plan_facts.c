@@ -103,10 +103,10 @@ static bool find_share(const awq_plan_facts *facts, expert_share *out)
     const awq_mlps_spec *mlps = awq_model_experts(model);
     const awq_tokens *t = &facts->job.inputs->tokens;
     if (!mlps) return false;
-    int64_t visits = t->length * mlps->active; /* of experts, by one sequence */
+    int64_t visits = t->length * mlps->routing.active; /* of experts, by one sequence */
     out->channels = mlps->intermediate > model->hidden ? mlps->intermediate : model->hidden;
-    out->tokens = t->sequences * visits / mlps->experts;
-    out->sequences = (out->channels * mlps->experts + visits - 1) / visits;
+    out->tokens = t->sequences * visits / mlps->routing.experts;
+    out->sequences = (out->channels * mlps->routing.experts + visits - 1) / visits;
     return true;
 }
 

@@ -221,30 +221,16 @@ awq_status awq_checkpoint_unpack(const awq_checkpoint *checkpoint, int64_t layer
     return AWQ_OK;
 }
 
-const awq_tensor *awq_checkpoint_norm(const awq_checkpoint *checkpoint, int64_t layer, int norm)
+const awq_tensor *awq_checkpoint_vector(const awq_checkpoint *checkpoint, int64_t layer, int vector)
 {
-    char name[AWQ_NAME_BYTES];
-    return awq_checkpoint_find(checkpoint,
-                               awq_norm_tensor_name(name, &checkpoint->model, layer, norm));
+    return awq_vector_find(&checkpoint->tensors, &checkpoint->model, layer, vector);
 }
 
-const awq_tensor *awq_checkpoint_embedding(const awq_checkpoint *checkpoint)
+const awq_tensor *awq_checkpoint_end(const awq_checkpoint *checkpoint, awq_end end)
 {
     char name[AWQ_NAME_BYTES];
-    return awq_checkpoint_find(checkpoint, awq_embedding_tensor_name(name, &checkpoint->model));
-}
-
-const awq_tensor *awq_checkpoint_final_norm(const awq_checkpoint *checkpoint)
-{
-    char name[AWQ_NAME_BYTES];
-    return awq_checkpoint_find(checkpoint, awq_final_norm_tensor_name(name, &checkpoint->model));
-}
-
-const awq_tensor *awq_checkpoint_head(const awq_checkpoint *checkpoint)
-{
-    char name[AWQ_NAME_BYTES];
-    if (checkpoint->model.tied) return awq_checkpoint_embedding(checkpoint);
-    return awq_checkpoint_find(checkpoint, awq_head_tensor_name(name, &checkpoint->model));
+    if (end == AWQ_HEAD && checkpoint->model.tied) end = AWQ_EMBEDDING;
+    return awq_checkpoint_find(checkpoint, awq_end_tensor_name(name, &checkpoint->model, end));
 }
 
 size_t awq_checkpoint_copies(const awq_checkpoint *checkpoint)

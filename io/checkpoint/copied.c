@@ -36,7 +36,7 @@ bool awq_checkpoint_files_lack_head(const awq_checkpoint_files *files, const awq
 {
     char name[AWQ_NAME_BYTES];
     if (model->tied || (model->generates && !model->root->base)) return false;
-    return !have(files, awq_head_tensor_name(name, model));
+    return !have(files, awq_end_tensor_name(name, model, AWQ_HEAD));
 }
 
 bool awq_checkpoint_copies_name(const awq_model *model, const char *name)

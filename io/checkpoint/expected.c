@@ -54,6 +54,20 @@ static void visit_bias(const visitor *v, int64_t layer, int linear)
     }
 }
 
+/* Under the name that it has there, or its own. */
+static void visit_vector(const visitor *v, int64_t layer, int vector)
+{
+    char name[AWQ_NAME_BYTES];
+    const awq_vector_spec *spec = &awq_model_layer(v->model, layer)->vector[vector];
+    const awq_tensor *found = awq_vector_find(v->tensors, v->model, layer, vector);
+    const char *called =
+        found ? found->name : awq_vector_tensor_name(name, v->model, layer, vector);
+    if (spec->row)
+        visit_weight(v, called, 1, spec->width);
+    else
+        visit_weight(v, called, spec->width, 0);
+}
+
 static void visit_codes(const visitor *v, int64_t layer, int linear)
 {
     char name[AWQ_NAME_BYTES];
@@ -80,22 +94,26 @@ static void visit_linear(const visitor *v, int64_t layer, int linear)
     if (awq_model_layer(v->model, layer)->linear[linear].bias) visit_bias(v, layer, linear);
 }
 
+static void visit_end(const visitor *v, awq_end end)
+{
+    char name[AWQ_NAME_BYTES];
+    int64_t rows, columns;
+    awq_end_shape(v->model, end, &rows, &columns);
+    visit_weight(v, awq_end_tensor_name(name, v->model, end), rows, columns);
+}
+
 void awq_expected_visit(const awq_model *model, const awq_checkpoint_tensors *tensors,
                         void (*visit)(const awq_expected *expected, void *context), void *context)
 {
     const visitor v = {model, tensors, visit, context};
-    char name[AWQ_NAME_BYTES];
-    visit_weight(&v, awq_embedding_tensor_name(name, model), model->vocab, model->hidden);
+    visit_end(&v, AWQ_EMBEDDING);
     for (int64_t layer = 0; layer < model->layers; layer++) {
         const awq_layer_spec *spec = awq_model_layer(model, layer);
         for (int linear = 0; linear < spec->linears; linear++) visit_linear(&v, layer, linear);
-        for (int norm = 0; norm < spec->norms; norm++)
-            visit_weight(&v, awq_norm_tensor_name(name, model, layer, norm), spec->norm[norm].width,
-                         0);
+        for (int i = 0; i < spec->vectors; i++) visit_vector(&v, layer, i);
     }
-    visit_weight(&v, awq_final_norm_tensor_name(name, model), model->hidden, 0);
-    if (awq_model_stores_head(model))
-        visit_weight(&v, awq_head_tensor_name(name, model), model->vocab, model->hidden);
+    for (awq_end end = AWQ_FINAL_NORM; end < AWQ_ENDS; end++)
+        if (awq_model_stores(model, end)) visit_end(&v, end);
 }
 
 /* A name, until it is found. */
@@ -148,7 +166,7 @@ static bool ends_with(const char *text, const char *end)
 bool awq_expected_ignores(const awq_model *model, const char *name)
 {
     char head[AWQ_NAME_BYTES];
-    if (model->tied && !strcmp(name, awq_head_tensor_name(head, model))) return true;
+    if (model->tied && !strcmp(name, awq_end_tensor_name(head, model, AWQ_HEAD))) return true;
     if (strncmp(name, model->root->decoder, strlen(model->root->decoder)) != 0) return false;
     return ends_with(name, "rotary_emb.inv_freq") || ends_with(name, ".rotary_emb.cos_cached") ||
            ends_with(name, ".rotary_emb.sin_cached");

@@ -44,7 +44,7 @@ static awq_weight slice(const awq_linear_spec *spec, const awq_layer_spec *layer
     const awq_stack_spec *stack = &spec->stack;
     return (awq_weight){.rows = spec->out,
                         .cols = spec->in,
-                        .experts = layer->mlps.experts,
+                        .experts = layer->mlps.routing.experts,
                         .expert = spec->expert,
                         .tensor_rows = stack->rows,
                         .first = stack->first,
@@ -186,6 +186,16 @@ bool awq_bias_find(const awq_checkpoint_tensors *tensors, const awq_model *model
     bias.transposed = false;
     *out = bias;
     return true;
+}
+
+const awq_tensor *awq_vector_find(const awq_checkpoint_tensors *tensors, const awq_model *model,
+                                  int64_t layer, int vector)
+{
+    char name[AWQ_NAME_BYTES];
+    const awq_vector_spec *spec = &awq_model_layer(model, layer)->vector[vector];
+    const awq_tensor *own = find(tensors, awq_vector_tensor_name(name, model, layer, vector), "");
+    if (own || !spec->alias) return own;
+    return find(tensors, awq_other_tensor_name(name, model, layer, spec->alias, ""), "");
 }
 
 /* ---- the tensors that there must be ---- */

@@ -1,52 +1,64 @@
 /* SPDX-License-Identifier: MIT
- * io/model/build.c - from what config.json says to layers as data: attention, dense MLPs, mixtures
- * of experts, each a builder. The order in which linears and groups are added is the order in which
- * they are searched, and part of a job's bytes. */
-#include <math.h>
+ * io/model/build.c - from what config.json says to layers as data: their norms, attention, and how
+ * the halves stand to one another. MLPs: build_mlps.c. */
+#include "io/model/build.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include "io/model/config.h"
 
 /* ---- adding to a layer ---- */
 
-static int add_norm(awq_layer_spec *layer, const char *name, int64_t width, bool offset)
+int awq_build_vector(awq_layer_spec *layer, int64_t width, const char *format, ...)
 {
-    layer->norm[layer->norms] = (awq_norm_spec){name, width, offset, -1};
-    return layer->norms++;
+    va_list arguments;
+    awq_vector_spec *vector = &layer->vector[layer->vectors];
+    *vector = (awq_vector_spec){.width = width, .absorbs = -1};
+    va_start(arguments, format);
+    vsnprintf(vector->name, sizeof vector->name, format, arguments);
+    va_end(arguments);
+    return layer->vectors++;
 }
 
-static awq_producer by_norm(int norm)
+awq_producer awq_build_no_one(void)
 {
+    return (awq_producer){.by = AWQ_BY_NO_ONE, .norm = -1};
+}
+
+awq_producer awq_build_by_norm(int norm)
+{
+    if (norm < 0) return awq_build_no_one();
     return (awq_producer){.by = AWQ_BY_NORM, .norm = norm};
 }
 
-static awq_producer by_rows(awq_rows rows)
+awq_producer awq_build_by_rows(awq_rows rows)
 {
     return (awq_producer){.by = AWQ_BY_ROWS, .norm = -1, .rows = rows};
 }
 
-static int add_group(awq_layer_spec *layer, int expert, const char *prefix, const char *name,
-                     int64_t channels, awq_producer producer)
+static void absorb(awq_layer_spec *layer, int vector, int group)
+{
+    if (vector >= 0) layer->vector[vector].absorbs = group;
+}
+
+int awq_build_group(awq_layer_spec *layer, int expert, const char *prefix, const char *name,
+                    int64_t channels, awq_producer producer)
 {
     int index = layer->groups++;
     awq_group_spec *group = &layer->group[index];
     *group = (awq_group_spec){
         .channels = channels, .producer = producer, .run = channels, .repeat = 1, .expert = expert};
     snprintf(group->name, sizeof group->name, "%.30s%s", prefix, name);
-    if (producer.by == AWQ_BY_NORM) layer->norm[producer.norm].absorbs = index;
+    if (producer.by == AWQ_BY_NORM) {
+        absorb(layer, layer->norm[producer.norm].weight, index);
+        absorb(layer, layer->norm[producer.norm].bias, index);
+    }
     if (producer.by == AWQ_BY_ROWS) layer->linear[producer.rows.linear].absorbs = index;
     return index;
 }
 
-/* A linear that reads a group's input. */
-static awq_linear_spec *add_linear(awq_layer_spec *layer, awq_half half, int group, int64_t out,
-                                   const char *format, ...) __attribute__((format(printf, 5, 6)));
-
-static awq_linear_spec *add_linear(awq_layer_spec *layer, awq_half half, int group, int64_t out,
-                                   const char *format, ...)
+awq_linear_spec *awq_build_linear(awq_layer_spec *layer, awq_half half, int group, int64_t out,
+                                  const char *format, ...)
 {
     va_list arguments;
     awq_linear_spec *linear = &layer->linear[layer->linears++];
@@ -64,195 +76,195 @@ static awq_linear_spec *add_linear(awq_layer_spec *layer, awq_half half, int gro
     return linear;
 }
 
-static awq_rows rows_of(const awq_layer_spec *layer, const awq_linear_spec *linear, int64_t first,
-                        int64_t count)
+awq_rows awq_build_rows(const awq_layer_spec *layer, const awq_linear_spec *linear, int64_t first,
+                        int64_t count, int64_t period, int64_t times)
 {
-    return (awq_rows){(int)(linear - layer->linear), first, count, count, 1};
+    return (awq_rows){(int)(linear - layer->linear), first, count, period, times};
 }
 
-static awq_rows all_rows(const awq_layer_spec *layer, const awq_linear_spec *linear)
+awq_rows awq_build_all_rows(const awq_layer_spec *layer, const awq_linear_spec *linear)
 {
-    return rows_of(layer, linear, 0, linear->out);
+    return awq_build_rows(layer, linear, 0, linear->out, linear->out, 1);
+}
+
+/* ---- norms ---- */
+
+static const char *name_of(const char *own, const char *usual)
+{
+    return own ? own : usual;
+}
+
+/* A norm of the family's kind over `cols` channels, with weights for `width` of them. */
+static int add_norm(const awq_family *family, awq_layer_spec *layer, const char *name, int64_t cols,
+                    int64_t width)
+{
+    awq_norm_spec *norm = &layer->norm[layer->norms];
+    *norm = (awq_norm_spec){.bias = -1, .cols = cols, .centered = family->norm_centered};
+    norm->weight = awq_build_vector(layer, width, "%.50s.weight", name);
+    layer->vector[norm->weight].offset = family->norm_offset;
+    return layer->norms++;
+}
+
+/* One in front of or behind a half. */
+static int add_half_norm(const awq_config *config, awq_layer_spec *layer, const char *name)
+{
+    int norm = add_norm(config->family, layer, name, config->hidden, config->hidden);
+    if (config->family->norm_bias)
+        layer->norm[norm].bias = awq_build_vector(layer, config->hidden, "%.50s.bias", name);
+    return norm;
+}
+
+static void add_norms(const awq_config *config, awq_layer_spec *layer)
+{
+    static const awq_names llama = {0};
+    const awq_family *family = config->family;
+    const awq_names *names = family->names ? family->names : &llama;
+    awq_half_spec *attention = &layer->half[AWQ_HALF_ATTENTION], *mlp = &layer->half[AWQ_HALF_MLP];
+    bool before = family->block != AWQ_POST_NORM;
+    bool behind = family->block == AWQ_POST_NORM || family->block == AWQ_SANDWICH;
+    const char *usual = behind ? "pre_feedforward_layernorm" : "post_attention_layernorm";
+    attention->norm = attention->out_norm = mlp->norm = mlp->out_norm = -1;
+    layer->parallel = config->parallel;
+    if (before)
+        attention->norm = add_half_norm(config, layer, name_of(names->in_norm, "input_layernorm"));
+    if (behind)
+        attention->out_norm = add_half_norm(
+            config, layer, name_of(names->attention_norm, "post_attention_layernorm"));
+    if (before && config->parallel)
+        mlp->norm = attention->norm;
+    else if (before)
+        mlp->norm = add_half_norm(config, layer, name_of(names->mlp_norm, usual));
+    if (behind)
+        mlp->out_norm = add_half_norm(config, layer,
+                                      name_of(names->mlp_out_norm, "post_feedforward_layernorm"));
 }
 
 /* ---- grouped-query attention ---- */
 
 static const char fused_qkv[] = "q_proj, k_proj and v_proj";
 
+static const char *module_of(const awq_family *family)
+{
+    return name_of(family->names ? family->names->attention : NULL, "self_attn");
+}
+
 static awq_rows add_qkv(const awq_config *config, awq_layer_spec *layer, int group,
                         const char *name, int64_t heads, bool clipped)
 {
-    awq_linear_spec *linear = add_linear(layer, AWQ_HALF_ATTENTION, group, heads * config->head_dim,
-                                         "self_attn.%s", name);
+    awq_linear_spec *linear =
+        awq_build_linear(layer, AWQ_HALF_ATTENTION, group, heads * config->head_dim, "%.20s.%s",
+                         module_of(config->family), name);
     linear->bias = config->qkv_bias;
     linear->clipped = clipped;
     linear->fused = fused_qkv;
-    return all_rows(layer, linear);
+    return awq_build_all_rows(layer, linear);
 }
 
-/* One weight of q's rows, then k's, then v's. It is not cut, since q and k are not. */
-static void add_fused_qkv(const awq_config *config, awq_layer_spec *layer, int group)
+/* One weight of q's rows, then k's, then v's; or, `by_group`, of those of each head of k and v with
+ * its queries' in turn. It is not cut, since q and k are not. */
+static void add_fused_qkv(const awq_config *config, awq_layer_spec *layer, int group,
+                          const char *name, bool by_group)
 {
     awq_attention_spec *attention = &layer->attention;
-    int64_t q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
-    awq_linear_spec *linear =
-        add_linear(layer, AWQ_HALF_ATTENTION, group, q + 2 * kv, "self_attn.qkv_proj");
+    int64_t times = by_group ? config->kv_heads : 1;
+    int64_t q = config->heads * config->head_dim / times;
+    int64_t kv = config->kv_heads * config->head_dim / times, period = q + 2 * kv;
+    awq_linear_spec *linear = awq_build_linear(layer, AWQ_HALF_ATTENTION, group, times * period,
+                                               "%.20s.%.20s", module_of(config->family), name);
     linear->bias = config->qkv_bias;
     linear->clipped = false;
-    attention->q = rows_of(layer, linear, 0, q);
-    attention->k = rows_of(layer, linear, q, kv);
-    attention->v = rows_of(layer, linear, q + kv, kv);
+    attention->q = awq_build_rows(layer, linear, 0, q, period, times);
+    attention->k = awq_build_rows(layer, linear, q, kv, period, times);
+    attention->v = awq_build_rows(layer, linear, q + kv, kv, period, times);
+}
+
+/* The norm of queries or keys of so many heads. */
+static int add_head_norm(const awq_config *config, awq_layer_spec *layer, const char *name,
+                         int64_t heads)
+{
+    char full[AWQ_LAYER_NAME_BYTES];
+    int64_t head = config->head_dim, all = heads * head;
+    bool whole = config->qk_norm == AWQ_QK_WHOLE;
+    if (config->qk_norm == AWQ_QK_PLAIN) {
+        layer->norm[layer->norms] = (awq_norm_spec){.weight = -1, .bias = -1, .cols = head};
+        return layer->norms++;
+    }
+    snprintf(full, sizeof full, "%.20s.%.20s", module_of(config->family), name);
+    return add_norm(config->family, layer, full, whole ? all : head,
+                    config->qk_norm == AWQ_QK_HEAD ? head : all);
+}
+
+/* Whether a layer's queries and keys are normalized: without weights, only where they are rotated.
+ */
+static bool has_head_norms(const awq_config *config, int64_t index)
+{
+    if (config->qk_norm == AWQ_QK_PLAIN) return config->rotated[index];
+    return config->qk_norm != AWQ_QK_NONE;
+}
+
+static void add_head_norms(const awq_config *config, int64_t index, awq_layer_spec *layer)
+{
+    static const awq_names llama = {0};
+    const awq_names *names = config->family->names ? config->family->names : &llama;
+    awq_attention_spec *attention = &layer->attention;
+    if (!has_head_norms(config, index)) return;
+    attention->q_norm =
+        add_head_norm(config, layer, name_of(names->q_norm, "q_norm"), config->heads);
+    attention->k_norm =
+        add_head_norm(config, layer, name_of(names->k_norm, "k_norm"), config->kv_heads);
+}
+
+static void add_linears(const awq_config *config, awq_layer_spec *layer)
+{
+    const awq_names *names = config->family->names;
+    awq_attention_spec *attention = &layer->attention;
+    int group = layer->half[AWQ_HALF_ATTENTION].group;
+    if (names && names->qkv) {
+        add_fused_qkv(config, layer, group, names->qkv, names->o != NULL);
+    } else {
+        attention->q = add_qkv(config, layer, group, "q_proj", config->heads, false);
+        attention->k = add_qkv(config, layer, group, "k_proj", config->kv_heads, false);
+        attention->v = add_qkv(config, layer, group, "v_proj", config->kv_heads, true);
+    }
+    group = awq_build_group(layer, -1, "", "o", config->heads * config->head_dim,
+                            awq_build_by_rows(attention->v));
+    layer->group[group].run = config->head_dim;
+    layer->group[group].repeat = config->heads / config->kv_heads;
+    awq_linear_spec *o =
+        awq_build_linear(layer, AWQ_HALF_ATTENTION, group, config->hidden, "%.20s.%.20s",
+                         module_of(config->family), name_of(names ? names->o : NULL, "o_proj"));
+    o->bias = config->o_bias;
+    o->scale = config->residual_scale;
+    attention->o = (int)(o - layer->linear);
 }
 
 static void add_attention(const awq_config *config, int64_t index, awq_layer_spec *layer)
 {
     awq_half_spec *half = &layer->half[AWQ_HALF_ATTENTION];
-    awq_attention_spec *attention = &layer->attention;
-    *attention = (awq_attention_spec){.q_norm = -1,
-                                      .k_norm = -1,
-                                      .heads = config->heads,
-                                      .kv_heads = config->kv_heads,
-                                      .head_dim = config->head_dim,
-                                      .rope_dim = config->rotated[index] ? config->rope_dim : 0,
-                                      .window = config->windowed[index] ? config->window : 0,
-                                      .scale = config->scale,
-                                      .softcap = config->softcap};
-    half->group = add_group(layer, -1, "", "qkv", config->hidden, by_norm(half->norm));
-    if (config->family->fused) {
-        add_fused_qkv(config, layer, half->group);
-    } else {
-        attention->q = add_qkv(config, layer, half->group, "q_proj", config->heads, false);
-        attention->k = add_qkv(config, layer, half->group, "k_proj", config->kv_heads, false);
-        attention->v = add_qkv(config, layer, half->group, "v_proj", config->kv_heads, true);
-    }
-    int group =
-        add_group(layer, -1, "", "o", config->heads * config->head_dim, by_rows(attention->v));
-    layer->group[group].run = config->head_dim;
-    layer->group[group].repeat = config->heads / config->kv_heads;
-    awq_linear_spec *o =
-        add_linear(layer, AWQ_HALF_ATTENTION, group, config->hidden, "self_attn.o_proj");
-    o->bias = config->o_bias;
-    o->scale = config->residual_scale;
-    attention->o = (int)(o - layer->linear);
-    if (!config->family->qk_norm) return;
-    bool offset = config->family->norm_offset;
-    attention->q_norm = add_norm(layer, "self_attn.q_norm", config->head_dim, offset);
-    attention->k_norm = add_norm(layer, "self_attn.k_norm", config->head_dim, offset);
-}
-
-/* ---- MLPs ---- */
-
-/* What one MLP is called, and which it is. */
-typedef struct mlp_names {
-    const char *module, *prefix; /* "mlp", "experts.3." */
-    const char *gate, *up, *down;
-    int expert;        /* -1: all tokens go through it */
-    const char *fused; /* what gate and up are loaded with */
-} mlp_names;
-
-static void add_gate_up(const awq_config *config, awq_layer_spec *layer, int64_t width,
-                        const mlp_names *names, awq_mlp_spec *mlp)
-{
-    int group = layer->half[AWQ_HALF_MLP].group;
-    if (config->family->fused) {
-        awq_linear_spec *linear =
-            add_linear(layer, AWQ_HALF_MLP, group, 2 * width, "%.20s.%.20sgate_up_proj",
-                       names->module, names->prefix);
-        mlp->gate = rows_of(layer, linear, 0, width);
-        mlp->up = rows_of(layer, linear, width, width);
-        return;
-    }
-    const char *const kind[] = {names->gate, names->up};
-    awq_rows *const rows[] = {&mlp->gate, &mlp->up};
-    for (int i = 0; i < 2; i++) {
-        awq_linear_spec *linear = add_linear(layer, AWQ_HALF_MLP, group, width, "%.20s.%.20s%.20s",
-                                             names->module, names->prefix, kind[i]);
-        linear->fused = names->fused;
-        *rows[i] = all_rows(layer, linear);
-    }
-}
-
-/* Adds an MLP of `width` channels; its linears are the layer's last ones. */
-static void add_mlp(const awq_config *config, awq_layer_spec *layer, int64_t width,
-                    const mlp_names *names)
-{
-    awq_mlp_spec *mlp = &layer->mlps.mlp[layer->mlps.count++];
-    int first = layer->linears;
-    mlp->expert = names->expert;
-    add_gate_up(config, layer, width, names, mlp);
-    int group = add_group(layer, names->expert, names->prefix, "down", width, by_rows(mlp->up));
-    awq_linear_spec *down =
-        add_linear(layer, AWQ_HALF_MLP, group, config->hidden, "%.20s.%.20s%.20s", names->module,
-                   names->prefix, names->down);
-    if (names->expert >= 0) down->fused = names->fused;
-    down->scale = config->residual_scale;
-    mlp->down = (int)(down - layer->linear);
-    for (int i = first; i < layer->linears; i++) {
-        layer->linear[i].expert = names->expert;
-        layer->linear[i].bias = config->mlp_bias;
-    }
-}
-
-/* Where transformers 5 has all experts in one tensor, gate's rows before up's. */
-static void stack_experts(awq_layer_spec *layer, const awq_mlp_spec *mlp)
-{
-    static const char gate_up[] = "mlp.experts.gate_up_proj", down[] = "mlp.experts.down_proj";
-    const awq_rows *rows[] = {&mlp->gate, &mlp->up};
-    int64_t width = mlp->gate.count;
-    for (int i = 0; i < 2; i++)
-        layer->linear[rows[i]->linear].stack =
-            (awq_stack_spec){gate_up, 2 * width, i * width, 1, false};
-    awq_linear_spec *last = &layer->linear[mlp->down];
-    last->stack = (awq_stack_spec){down, last->out, 0, 1, false};
-}
-
-static const char fused_gate_up[] = "gate_proj and up_proj";
-
-static void add_dense(const awq_config *config, awq_layer_spec *layer)
-{
-    layer->mlps.intermediate = config->intermediate;
-    add_mlp(config, layer, config->intermediate,
-            &(mlp_names){"mlp", "", "gate_proj", "up_proj", "down_proj", -1, fused_gate_up});
-}
-
-/* A linear whose outputs weigh experts. */
-static int add_router(awq_layer_spec *layer, int64_t out, const char *module, const char *name)
-{
-    awq_linear_spec *linear = add_linear(layer, AWQ_HALF_MLP, layer->half[AWQ_HALF_MLP].group, out,
-                                         "%.20s.%.30s", module, name);
-    linear->router = true;
-    linear->clipped = false;
-    return (int)(linear - layer->linear);
-}
-
-static void add_experts(const awq_config *config, awq_layer_spec *layer)
-{
-    const awq_mixture *mixture = config->family->mixture;
-    awq_mlps_spec *mlps = &layer->mlps;
-    mlp_names names = {mixture->module, NULL, mixture->gate, mixture->up,
-                       mixture->down,   0,    "the experts"};
-    mlps->experts = config->experts;
-    mlps->active = config->active;
-    mlps->intermediate = config->expert_width;
-    mlps->shared = config->shared_width;
-    mlps->normalized = config->normalized;
-    for (; names.expert < config->experts; names.expert++) {
-        char prefix[24];
-        snprintf(prefix, sizeof prefix, "experts.%d.", names.expert);
-        names.prefix = prefix;
-        add_mlp(config, layer, config->expert_width, &names);
-        stack_experts(layer, &mlps->mlp[names.expert]);
-    }
-    if (config->shared_width) {
-        names.prefix = "shared_expert.";
-        names.expert = -1;
-        names.fused = fused_gate_up;
-        add_mlp(config, layer, config->shared_width, &names);
-    }
-    mlps->router = add_router(layer, config->experts, mixture->module, "gate");
-    layer->linear[mlps->router].alias = mixture->router_alias;
-    if (config->shared_width)
-        mlps->shared_gate = add_router(layer, 1, mixture->module, "shared_expert_gate");
+    bool windowed = config->windowed[index];
+    layer->attention =
+        (awq_attention_spec){.gate.linear = -1,
+                             .q_norm = -1,
+                             .k_norm = -1,
+                             .norms_last = config->family->qk_norm_last,
+                             .q_rope = config->q_rope[index],
+                             .k_rope = config->k_rope[index],
+                             .rope_interleaved = config->family->interleaved,
+                             .sinks = -1,
+                             .heads = config->heads,
+                             .kv_heads = config->kv_heads,
+                             .head_dim = config->head_dim,
+                             .window = windowed ? config->window : 0,
+                             .chunked = windowed && config->family->keys & AWQ_KEY_CHUNKS,
+                             .scale = config->scale,
+                             .softcap = config->softcap};
+    half->group =
+        awq_build_group(layer, -1, "", "qkv", config->hidden, awq_build_by_norm(half->norm));
+    add_linears(config, layer);
+    add_head_norms(config, index, layer);
+    if (config->family->sinks)
+        layer->attention.sinks =
+            awq_build_vector(layer, config->heads, "%.20s.sinks", module_of(config->family));
 }
 
 /* ---- a layer ---- */
@@ -287,25 +299,15 @@ static bool allocate(awq_layer_spec *layer, int64_t mlps)
 /* false: no memory; the layer is the caller's to release. */
 static bool build_layer(const awq_config *config, int64_t index, awq_layer_spec *layer)
 {
-    const awq_family *family = config->family;
-    awq_half_spec *attention = &layer->half[AWQ_HALF_ATTENTION], *mlp = &layer->half[AWQ_HALF_MLP];
-    bool offset = family->norm_offset, out = family->out_norms, sparse = config->sparse[index];
-    if (!allocate(layer, sparse ? config->experts + 1 : 1)) return false;
-    attention->norm = add_norm(layer, "input_layernorm", config->hidden, offset);
-    attention->out_norm =
-        out ? add_norm(layer, "post_attention_layernorm", config->hidden, offset) : -1;
-    mlp->norm = add_norm(layer, out ? "pre_feedforward_layernorm" : "post_attention_layernorm",
-                         config->hidden, offset);
-    mlp->out_norm =
-        out ? add_norm(layer, "post_feedforward_layernorm", config->hidden, offset) : -1;
-    layer->mlps.activation = family->activation;
-    layer->mlps.router = layer->mlps.shared_gate = -1;
+    awq_half_spec *mlp = &layer->half[AWQ_HALF_MLP];
+    if (!allocate(layer, config->sparse[index] ? config->routing.experts + 1 : 1)) return false;
+    add_norms(config, layer);
     add_attention(config, index, layer);
-    mlp->group = add_group(layer, -1, "", "gate_up", config->hidden, by_norm(mlp->norm));
-    if (sparse)
-        add_experts(config, layer);
-    else
-        add_dense(config, layer);
+    mlp->group = layer->half[AWQ_HALF_ATTENTION].group;
+    if (mlp->norm < 0 || mlp->norm != layer->half[AWQ_HALF_ATTENTION].norm)
+        mlp->group =
+            awq_build_group(layer, -1, "", "gate_up", config->hidden, awq_build_by_norm(mlp->norm));
+    awq_build_mlps(config, index, layer);
     list_readers(layer);
     return true;
 }
@@ -317,7 +319,7 @@ static void complain_of_linears(const awq_config_reader *reader, const awq_confi
     awq_problems_add(reader->problems, AWQ_ERR_INPUT,
                      "'%s': %lld layers of %lld experts are more than %d linears, and not "
                      "supported",
-                     reader->name, (long long)config->layers, (long long)config->experts,
+                     reader->name, (long long)config->layers, (long long)config->routing.experts,
                      (int)AWQ_MAX_LINEARS);
 }
 
@@ -327,7 +329,8 @@ static int64_t first_alike(const awq_config *config, int64_t layer)
     int64_t first = 0;
     while (config->sparse[first] != config->sparse[layer] ||
            config->windowed[first] != config->windowed[layer] ||
-           config->rotated[first] != config->rotated[layer])
+           config->q_rope[first] != config->q_rope[layer] ||
+           config->k_rope[first] != config->k_rope[layer])
         first++;
     return first;
 }

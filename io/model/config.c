@@ -40,7 +40,7 @@ bool awq_config_read_bool(const awq_config_reader *reader, const char *key, bool
     return awq_json_bool(reader->object, key, fallback, reader->name, reader->problems);
 }
 
-static bool is_said(const awq_config_reader *reader, const char *key)
+bool awq_config_says(const awq_config_reader *reader, const char *key)
 {
     const json_t *value = json_object_get(reader->object, key);
     return value && !json_is_null(value);
@@ -58,11 +58,6 @@ double awq_config_read_positive(const awq_config_reader *reader, const json_t *o
                          "'%s': key '%s' must be a number above zero%s", reader->name, key,
                          value > 0 ? ", and one that float32 holds" : "");
     return value;
-}
-
-static float read_factor(const awq_config_reader *reader, const char *key, double fallback)
-{
-    return (float)awq_config_read_positive(reader, reader->object, key, fallback);
 }
 
 /* ---- family ---- */
@@ -97,22 +92,26 @@ static const struct {
     {"final_logit_softcapping", AWQ_KEY_SOFTCAPS, NAN},
     {"query_pre_attn_scalar", AWQ_KEY_QUERY_SCALAR, NAN},
     {"use_bidirectional_attention", 0, 0},
-    {"attention_chunk_size", 0, NAN},
+    {"attention_chunk_size", AWQ_KEY_CHUNKS, NAN},
+    {"attn_temperature_tuning", AWQ_KEY_TEMPERATURE, 0},
     {"no_rope_layers", AWQ_KEY_NO_ROPE, NAN},
     {"no_rope_layer_interval", AWQ_KEY_NO_ROPE, NAN},
     {"attention_multiplier", AWQ_KEY_MULTIPLIERS, NAN},
     {"embedding_multiplier", AWQ_KEY_MULTIPLIERS, 1},
     {"residual_multiplier", AWQ_KEY_MULTIPLIERS, 1},
     {"logits_scaling", AWQ_KEY_MULTIPLIERS, 1},
+    {"logit_scale", AWQ_KEY_LOGIT_SCALE, 1},
+    {"use_parallel_residual", AWQ_KEY_PARALLEL, 0},
+    {"rope_local_base_freq", AWQ_KEY_LOCAL_ROPE, NAN},
+    {"swiglu_limit", AWQ_KEY_SWIGLU, NAN},
+    {"swiglu_alpha", AWQ_KEY_SWIGLU, NAN},
+    {"lm_head_bias", AWQ_KEY_HEAD_BIAS, 0},
     {"clip_qkv", 0, NAN},
-    {"n_group", 0, NAN},
-    {"topk_group", 0, NAN},
-    {"topk_method", 0, NAN},
-    {"scoring_func", 0, NAN},
-    {"n_shared_experts", 0, NAN},
-    {"routed_scaling_factor", 0, NAN},
-    {"moe_layer_freq", 0, NAN},
-    {"first_k_dense_replace", 0, NAN},
+    {"qk_layernorm", 0, 0},
+    {"use_cla", 0, 0},
+    {"use_mla", 0, 0},
+    {"topk_method", AWQ_KEY_OF_MIXTURE, NAN},
+    {"scoring_func", AWQ_KEY_OF_MIXTURE, NAN},
 };
 
 static void refuse_foreign_keys(const awq_config_reader *reader, const awq_family *family)
@@ -123,7 +122,8 @@ static void refuse_foreign_keys(const awq_config_reader *reader, const awq_famil
         double number = json_is_boolean(value) ? json_is_true(value) : json_number_value(value);
         bool silent = (json_is_number(value) || json_is_boolean(value)) &&
                       number == arithmetic_keys[i].neutral;
-        if (is_said(reader, key) && !silent && !(family->keys & arithmetic_keys[i].flag))
+        unsigned keys = family->keys | (family->mixture ? AWQ_KEY_OF_MIXTURE : 0);
+        if (awq_config_says(reader, key) && !silent && !(keys & arithmetic_keys[i].flag))
             awq_problems_add(reader->problems, AWQ_ERR_INPUT,
                              "'%s': key '%s' is not supported for model_type '%s'", reader->name,
                              key, family->model_type);
@@ -144,7 +144,7 @@ static void require_multiple(const awq_config_reader *reader, const char *key, i
 static void read_head_dim(const awq_config_reader *reader, awq_config *config)
 {
     int64_t fallback = config->family->head_dim;
-    if (fallback || is_said(reader, "head_dim")) {
+    if (fallback || awq_config_says(reader, "head_dim")) {
         config->head_dim = awq_config_read_size(reader, "head_dim", fallback, AWQ_MAX_WIDTH);
     } else if (config->hidden && config->heads) {
         require_multiple(reader, "hidden_size", config->hidden, "num_attention_heads",
@@ -181,98 +181,42 @@ static void read_sizes(const awq_config_reader *reader, awq_config *config, awq_
     read_head_dim(reader, config);
 }
 
-static void read_biases(const awq_config_reader *reader, awq_config *config)
-{
-    const awq_family *family = config->family;
-    bool attention = (family->keys & AWQ_KEY_ATTENTION_BIAS) &&
-                     awq_config_read_bool(reader, "attention_bias", false);
-    bool qkv = family->qkv_bias;
-    if (family->keys & AWQ_KEY_QKV_BIAS) qkv = awq_config_read_bool(reader, "qkv_bias", qkv);
-    config->qkv_bias = attention || qkv;
-    config->o_bias = attention;
-    config->mlp_bias =
-        (family->keys & AWQ_KEY_MLP_BIAS) && awq_config_read_bool(reader, "mlp_bias", false);
-}
-
-/* ---- attention ---- */
-
-/* Which layers have the window where not all do: by layer_types, or those without rotary embedding,
- * or in turn from the first. */
-static void read_layer_types(const awq_config_reader *reader, awq_config *config, bool mixed)
-{
-    const json_t *types = json_object_get(reader->object, "layer_types");
-    bool listed = is_said(reader, "layer_types"), by_rope = config->family->keys & AWQ_KEY_NO_ROPE;
-    for (int64_t i = 0; mixed && i < config->layers; i++)
-        config->windowed[i] = by_rope ? !config->rotated[i] : i % 2 == 0;
-    if (listed && mixed && json_array_size(types) != (size_t)config->layers)
-        awq_config_complain(reader, "layer_types does not name a type for each layer", "");
-    for (size_t i = 0; listed && i < json_array_size(types); i++) {
-        const char *text = json_string_value(json_array_get(types, i));
-        bool sliding = text && !strcmp(text, "sliding_attention");
-        if (!(text && (!strcmp(text, "full_attention") || (mixed && sliding)))) {
-            awq_config_complain(
-                reader, "layer_types holds a type that is not supported: ", text ? text : "?");
-            return;
-        }
-        if (mixed && i < (size_t)config->layers) config->windowed[i] = sliding;
-    }
-}
-
-static void read_window(const awq_config_reader *reader, awq_config *config)
-{
-    unsigned keys = config->family->keys;
-    bool silent = !json_object_get(reader->object, "sliding_window"); /* null is none */
-    int64_t fallback = silent ? config->family->window : 0;
-    bool possible = keys & AWQ_KEY_WINDOW, switched = keys & AWQ_KEY_WINDOW_SWITCH;
-    bool on = !switched || awq_config_read_bool(reader, "use_sliding_window", false);
-    if (switched && on && !possible)
-        awq_config_complain(reader, "use_sliding_window is not supported", "");
-    bool windowed = possible && on && (fallback || is_said(reader, "sliding_window"));
-    if (windowed)
-        config->window = awq_config_read_size(reader, "sliding_window", fallback, INT32_MAX);
-    for (int64_t i = 0; windowed && i < config->layers; i++) config->windowed[i] = true;
-    read_layer_types(reader, config, windowed && keys & AWQ_KEY_LAYER_TYPES);
-}
-
-/* The scale of attention's logits, and the soft caps; null is none. */
-static void read_logits(const awq_config_reader *reader, awq_config *config, awq_model *model)
-{
-    unsigned keys = config->family->keys;
-    double scalar = (double)config->head_dim;
-    if (keys & AWQ_KEY_QUERY_SCALAR)
-        scalar = awq_config_read_positive(reader, reader->object, "query_pre_attn_scalar", 256);
-    config->scale = (float)(1 / sqrt(scalar));
-    if (!(keys & AWQ_KEY_SOFTCAPS)) return;
-    bool silent = !json_object_get(reader->object, "attn_logit_softcapping");
-    config->softcap = read_factor(reader, "attn_logit_softcapping", silent ? 50 : 0);
-    silent = !json_object_get(reader->object, "final_logit_softcapping");
-    model->final_softcap = read_factor(reader, "final_logit_softcapping", silent ? 30 : 0);
-}
-
 /* ---- the rest ---- */
 
-static void read_activation(const awq_config_reader *reader, const awq_family *family)
+static void read_activation(const awq_config_reader *reader, awq_config *config)
 {
-    static const char *const names[] = {[AWQ_SILU] = "silu", [AWQ_GELU_TANH] = "gelu_pytorch_tanh"};
+    static const char *const names[] = {[AWQ_SILU] = "silu",
+                                        [AWQ_GELU_TANH] = "gelu_pytorch_tanh",
+                                        [AWQ_GELU] = "gelu",
+                                        [AWQ_RELU2] = "relu2",
+                                        [AWQ_SWIGLU_OAI] = "silu"};
+    const awq_family *family = config->family;
     const char *key = family->activation_key ? family->activation_key : "hidden_act";
-    const char *computed = names[family->activation];
+    const char *computed = names[family->activation], *also = family->activation_name;
     const char *name =
         awq_json_string(reader->object, key, computed, reader->name, reader->problems);
-    if (strcmp(name, computed) != 0)
+    if (strcmp(name, computed) != 0 && !(also && !strcmp(name, also)))
         awq_problems_add(reader->problems, AWQ_ERR_INPUT,
                          "'%s': %s '%.60s' is not supported; supported is %s", reader->name, key,
                          name, computed);
+    if (!(family->keys & AWQ_KEY_SWIGLU)) return;
+    config->limit = awq_config_read_factor(reader, "swiglu_limit", 7);
+    if (awq_config_read_factor(reader, "swiglu_alpha", 1.702) != 1.702f)
+        awq_config_complain(reader, "a swiglu_alpha that is not 1.702 is not supported", "");
 }
 
 static void read_norm_eps(const awq_config_reader *reader, const awq_family *family,
                           awq_model *model)
 {
-    double eps = awq_json_number(reader->object, "rms_norm_eps",
-                                 family->norm_eps > 0 ? family->norm_eps : 1e-6, reader->name,
-                                 reader->problems);
-    if (!(eps >= FLT_MIN && eps < 1))
-        awq_config_complain(reader, "rms_norm_eps is not between 0 and 1", "");
+    const char *key = family->eps_key ? family->eps_key : "rms_norm_eps";
+    double eps =
+        awq_json_number(reader->object, key, family->norm_eps > 0 ? family->norm_eps : 1e-6,
+                        reader->name, reader->problems);
+    if (!(eps >= FLT_MIN && eps < 1)) awq_config_complain(reader, key, " is not between 0 and 1");
     model->norm_eps = (float)eps;
+    model->final_norm = (awq_final_norm){.offset = family->norm_offset,
+                                         .centered = family->norm_centered,
+                                         .bias = family->norm_bias};
 }
 
 static void read_dtype(const awq_config_reader *reader, awq_model *model)
@@ -323,12 +267,28 @@ static float embedding_scale(const awq_config *config, awq_dtype dtype)
 /* Of families that say them; last, since one is in the place of the scale that is read before. */
 static void read_multipliers(const awq_config_reader *reader, awq_config *config, awq_model *model)
 {
+    unsigned keys = config->family->keys;
     config->residual_scale = model->logits_scale = 1;
-    if (!(config->family->keys & AWQ_KEY_MULTIPLIERS)) return;
-    config->scale = read_factor(reader, "attention_multiplier", 1);
-    config->residual_scale = read_factor(reader, "residual_multiplier", 1);
-    model->embedding_scale = read_factor(reader, "embedding_multiplier", 1);
-    model->logits_scale = 1 / read_factor(reader, "logits_scaling", 1);
+    if (keys & AWQ_KEY_LOGIT_SCALE)
+        model->logits_scale =
+            awq_config_read_factor(reader, "logit_scale", config->family->logit_scale);
+    if (!(keys & AWQ_KEY_MULTIPLIERS)) return;
+    config->scale = awq_config_read_factor(reader, "attention_multiplier", 1);
+    config->residual_scale = awq_config_read_factor(reader, "residual_multiplier", 1);
+    model->embedding_scale = awq_config_read_factor(reader, "embedding_multiplier", 1);
+    model->logits_scale = 1 / awq_config_read_factor(reader, "logits_scaling", 1);
+}
+
+/* Parallel halves, and the head's bias. */
+static void read_block(const awq_config_reader *reader, awq_config *config, awq_model *model)
+{
+    unsigned keys = config->family->keys;
+    config->parallel = config->family->block == AWQ_PARALLEL;
+    if (keys & AWQ_KEY_PARALLEL)
+        config->parallel = awq_config_read_bool(reader, "use_parallel_residual", false);
+    if (keys & AWQ_KEY_HEAD_BIAS)
+        model->head_bias = awq_config_read_bool(reader, "lm_head_bias",
+                                                keys & AWQ_KEY_USE_BIAS && config->mlp_bias);
 }
 
 /* All but layers and quantization. */
@@ -338,18 +298,16 @@ static void read_model(const awq_config_reader *reader, awq_config *config, awq_
     refuse_foreign_keys(reader, family);
     read_sizes(reader, config, model);
     awq_config_read_experts(reader, config);
-    read_biases(reader, config);
-    awq_config_read_rope(reader, config, model->max_positions, &model->rope);
-    read_window(reader, config);
-    read_logits(reader, config, model);
-    read_activation(reader, family);
+    awq_config_read_attention(reader, config, model);
+    awq_config_read_rope(reader, config, model);
+    read_activation(reader, config);
     read_norm_eps(reader, family, model);
     read_dtype(reader, model);
     model->family = family->model_type;
     read_ends(reader, family, model);
     model->layers = config->layers;
     model->hidden = model->residual = config->hidden;
-    model->norm_offset = family->norm_offset;
+    read_block(reader, config, model);
     model->embedding_scale = embedding_scale(config, model->dtype);
     read_multipliers(reader, config, model);
 }

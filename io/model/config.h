@@ -24,18 +24,21 @@ typedef struct awq_config {
     const awq_family *family;
     int64_t layers, hidden;
     int64_t intermediate; /* of dense layers */
-    int64_t heads, kv_heads, head_dim, rope_dim;
+    int64_t heads, kv_heads, head_dim;
     int64_t window; /* 0: none */
     float scale, softcap;
     float residual_scale; /* of what attention and MLP put out */
+    float limit;          /* of what the MLP's activation reads; 0: none */
     bool qkv_bias, o_bias, mlp_bias;
-    int64_t experts, active; /* 0: no layer is sparse */
+    bool parallel; /* the halves read one norm */
+    awq_qk_norm qk_norm;
+    awq_routing_rule routing; /* experts 0: no layer is sparse */
     int64_t expert_width;
-    int64_t shared_width; /* 0: there is no shared expert */
-    bool normalized;
+    int64_t shared_width;          /* 0: there is no shared expert */
     bool sparse[AWQ_MAX_LAYERS];   /* which layers have experts, and no MLP of their own */
     bool windowed[AWQ_MAX_LAYERS]; /* which attend to a window */
     bool rotated[AWQ_MAX_LAYERS];  /* which have rotary embedding */
+    int8_t q_rope[AWQ_MAX_LAYERS], k_rope[AWQ_MAX_LAYERS]; /* which of the model's; -1: none */
 } awq_config;
 
 /* The model but for its quantization_config; false: a problem was added, and *out is untouched.
@@ -73,13 +76,32 @@ bool awq_config_read_bool(const awq_config_reader *reader, const char *key, bool
 double awq_config_read_positive(const awq_config_reader *reader, const json_t *object,
                                 const char *key, double fallback);
 
+/* The same of the reader's own. */
+static inline float awq_config_read_factor(const awq_config_reader *reader, const char *key,
+                                           double fallback)
+{
+    return (float)awq_config_read_positive(reader, reader->object, key, fallback);
+}
+
+/* Whether the key is there, and not null. */
+bool awq_config_says(const awq_config_reader *reader, const char *key);
+
 /* The keys of a mixture of experts, in families that have them; the other sizes are known. */
 void awq_config_read_experts(const awq_config_reader *reader, awq_config *config);
 
-/* rope_parameters, or rope_theta and rope_scaling, config->rope_dim, and which layers are rotated;
- * the sizes are known. */
-void awq_config_read_rope(const awq_config_reader *reader, awq_config *config,
-                          int64_t max_positions, awq_rope *rope);
+/* Biases, norms of queries and keys, windows and which layers are rotated, the scale of logits, the
+ * soft caps; the sizes are known. */
+void awq_config_read_attention(const awq_config_reader *reader, awq_config *config,
+                               awq_model *model);
+
+/* rope_parameters, or rope_theta and rope_scaling: the model's tables, and which layers have which;
+ * windows are known. */
+void awq_config_read_rope(const awq_config_reader *reader, awq_config *config, awq_model *model);
+/* How a table's frequencies are scaled (rope_scaling.c): `object` says the rope_type, or else
+ * `fallback` is it; NULL: it must. rope->dim and theta are known. */
+void awq_config_read_rope_scaling(const awq_config_reader *reader, const json_t *object,
+                                  const char *fallback, const awq_config *config,
+                                  int64_t max_positions, awq_rope *rope);
 
 /* The kinds of layers, and which each layer is (build.c). AWQ_MAX_LINEARS may be exceeded: a
  * problem. */

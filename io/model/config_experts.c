@@ -1,37 +1,39 @@
 /* SPDX-License-Identifier: MIT
  * io/model/config_experts.c - config.json's keys of a mixture of experts: how many, how wide, which
- * layers have them: all, or each decoder_sparse_step-th that is not in mlp_only_layers. */
+ * layers have them, and how a token's are chosen. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
 #include "io/files/json.h"
 #include "io/model/config.h"
 
-static void read_counts(const awq_config_reader *reader, const char *key, awq_config *config)
-{
-    config->experts = awq_config_read_size(reader, key, 0, AWQ_MAX_EXPERTS);
-    config->active = awq_config_read_size(reader, "num_experts_per_tok", 0, AWQ_MAX_EXPERTS);
-    if (config->experts && config->active > config->experts)
-        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
-                         "'%s': num_experts_per_tok %lld is above %s %lld", reader->name,
-                         (long long)config->active, key, (long long)config->experts);
-}
+/* ---- counts and widths ---- */
 
-/* Takes the layers of mlp_only_layers out. */
-static void read_dense_layers(const awq_config_reader *reader, awq_config *config)
+/* A number from `least` on, or a list of one for each layer that are all the same. */
+static int64_t read_count(const awq_config_reader *reader, const char *key, int64_t fallback,
+                          int64_t least, int64_t max)
 {
-    const json_t *list = json_object_get(reader->object, "mlp_only_layers"), *item;
+    const json_t *value = json_object_get(reader->object, key), *item;
     size_t i;
-    if (list && !json_is_null(list) && !json_is_array(list))
-        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
-                         "'%s': key 'mlp_only_layers' is not an array", reader->name);
-    json_array_foreach(list, i, item)
-    {
-        json_int_t layer = json_integer_value(item);
-        if (json_is_integer(item) && layer >= 0 && layer < config->layers) {
-            config->sparse[layer] = false;
-            continue;
+    json_int_t count = fallback;
+    bool said = value && !json_is_null(value);
+    if (json_is_array(value)) {
+        const json_t *first = json_array_get(value, 0);
+        json_array_foreach(value, i, item) if (!json_equal(item, first))
+        {
+            awq_config_complain(reader, "its layers differ, which is not supported, in ", key);
+            return 0;
         }
-        awq_config_complain(reader, "mlp_only_layers holds what is not the number of a layer", "");
-        return;
+        value = first;
     }
+    if (said) count = json_is_integer(value) ? json_integer_value(value) : -1;
+    if (said ? count < least || count > max : fallback < least)
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         said ? "'%s': key '%s' is not a number from %lld to %lld"
+                              : "'%s': key '%s' is missing",
+                         reader->name, key, (long long)least, (long long)max);
+    return count < least || count > max ? 0 : count;
 }
 
 /* Each family has a key of its own for how many there are; transformers 5 writes the first for all.
@@ -53,23 +55,236 @@ static const char *find_count_key(const awq_config_reader *reader, const char *k
     return key;
 }
 
-void awq_config_read_experts(const awq_config_reader *reader, awq_config *config)
+static const char *find_active_key(const awq_config_reader *reader, const awq_mixture *mixture)
+{
+    static const char usual[] = "num_experts_per_tok";
+    bool own = mixture->active_key &&
+               (awq_config_says(reader, mixture->active_key) || !awq_config_says(reader, usual));
+    return own ? mixture->active_key : usual;
+}
+
+static void read_counts(const awq_config_reader *reader, awq_config *config)
 {
     const awq_mixture *mixture = config->family->mixture;
-    int64_t step = 1;
-    if (!mixture) return;
-    read_counts(reader, find_count_key(reader, mixture->count_key), config);
-    config->expert_width = mixture->width_key
-                               ? awq_config_read_size(reader, mixture->width_key, 0, AWQ_MAX_WIDTH)
-                               : config->intermediate;
+    awq_routing_rule *rule = &config->routing;
+    const char *key = find_count_key(reader, mixture->count_key);
+    const char *active = find_active_key(reader, mixture);
+    rule->experts = read_count(reader, key, 0, 1, AWQ_MAX_EXPERTS);
+    rule->active = read_count(reader, active, mixture->active, 1, AWQ_MAX_EXPERTS);
+    if (rule->experts && rule->active > rule->experts)
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': %s %lld is above %s %lld",
+                         reader->name, active, (long long)rule->active, key,
+                         (long long)rule->experts);
+    if (rule->score == AWQ_SCORE_SPARSEMIXER && rule->active != 2)
+        awq_config_complain(reader, "its router chooses two experts; it is not so in ", active);
+}
+
+static void read_widths(const awq_config_reader *reader, awq_config *config)
+{
+    const awq_mixture *mixture = config->family->mixture;
+    int64_t expert = config->intermediate;
+    if (mixture->width_key) expert = read_count(reader, mixture->width_key, 0, 1, AWQ_MAX_WIDTH);
+    config->expert_width = expert;
+    if (mixture->dense_width_key)
+        config->intermediate =
+            awq_config_read_size(reader, mixture->dense_width_key, expert, AWQ_MAX_WIDTH);
+    if (!mixture->shared) return;
+    config->shared_width = expert;
     if (mixture->shared_width_key)
         config->shared_width =
-            awq_config_read_size(reader, mixture->shared_width_key, 0, AWQ_MAX_WIDTH);
-    config->normalized =
-        mixture->every_layer || awq_config_read_bool(reader, "norm_topk_prob", false);
-    if (!mixture->every_layer)
-        step = awq_config_read_size(reader, "decoder_sparse_step", 1, AWQ_MAX_LAYERS);
-    for (int64_t layer = 0; step && layer < config->layers; layer++)
-        config->sparse[layer] = (layer + 1) % step == 0;
-    if (!mixture->every_layer) read_dense_layers(reader, config);
+            read_count(reader, mixture->shared_width_key, mixture->shared_optional ? 0 : -1,
+                       !mixture->shared_optional, AWQ_MAX_WIDTH);
+    if (mixture->shared_count_key)
+        config->shared_width *=
+            read_count(reader, mixture->shared_count_key, -1, 0, AWQ_MAX_WIDTH / (expert + 1) + 1);
+}
+
+/* ---- which layers ---- */
+
+/* Takes the layers of mlp_only_layers out, or puts those of moe_layers in. */
+static void read_layer_list(const awq_config_reader *reader, const char *key, bool sparse,
+                            awq_config *config)
+{
+    const json_t *list = json_object_get(reader->object, key), *item;
+    size_t i;
+    if (list && !json_is_null(list) && !json_is_array(list))
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': key '%s' is not an array",
+                         reader->name, key);
+    json_array_foreach(list, i, item)
+    {
+        json_int_t layer = json_integer_value(item);
+        if (json_is_integer(item) && layer >= 0 && layer < config->layers) {
+            config->sparse[layer] = sparse;
+            continue;
+        }
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': %s holds what is not the number of a layer", reader->name, key);
+        return;
+    }
+}
+
+/* Each step-th of those from `first` to `last`, counted from the model's first. */
+static void set_sparse(awq_config *config, int64_t step, int64_t first, int64_t last)
+{
+    for (int64_t i = 0; step && i < config->layers; i++)
+        config->sparse[i] = (i + 1) % step == 0 && i >= first && i <= last;
+}
+
+static void read_types(const awq_config_reader *reader, awq_config *config)
+{
+    const json_t *types = json_object_get(reader->object, "mlp_layer_types");
+    bool said = awq_config_says(reader, "mlp_layer_types");
+    set_sparse(config, 1, 1, config->layers);
+    if (said && json_array_size(types) != (size_t)config->layers)
+        awq_config_complain(reader, "mlp_layer_types does not name a type for each layer", "");
+    for (size_t i = 0; i < json_array_size(types) && i < (size_t)config->layers; i++) {
+        const char *text = json_string_value(json_array_get(types, i));
+        config->sparse[i] = text && !strcmp(text, "sparse");
+        if (!text || (!config->sparse[i] && strcmp(text, "dense") != 0))
+            awq_config_complain(
+                reader, "mlp_layer_types holds a type that is not supported: ", text ? text : "?");
+    }
+}
+
+static int64_t read_index(const awq_config_reader *reader, const char *key, int64_t fallback)
+{
+    return awq_json_integer(reader->object, key, fallback, reader->name, reader->problems);
+}
+
+static void read_layers(const awq_config_reader *reader, awq_config *config)
+{
+    int64_t all = config->layers, last;
+    switch (config->family->mixture->layers) {
+    case AWQ_SPARSE_ALL:
+        set_sparse(config, 1, 0, all);
+        break;
+    case AWQ_SPARSE_STEP:
+        set_sparse(config, awq_config_read_size(reader, "decoder_sparse_step", 1, AWQ_MAX_LAYERS),
+                   0, all);
+        read_layer_list(reader, "mlp_only_layers", false, config);
+        break;
+    case AWQ_SPARSE_FIRST_DENSE:
+        set_sparse(
+            config, 1,
+            read_index(reader, "first_k_dense_replace", config->family->mixture->first_dense), all);
+        break;
+    case AWQ_SPARSE_TYPES:
+        read_types(reader, config);
+        break;
+    case AWQ_SPARSE_RANGE:
+        last = read_index(reader, "moe_layer_end_index", -1);
+        set_sparse(config, awq_config_read_size(reader, "moe_layer_interval", 1, AWQ_MAX_LAYERS),
+                   read_index(reader, "moe_layer_start_index", 1), last < 0 ? all : last);
+        break;
+    case AWQ_SPARSE_LISTED:
+        if (!awq_config_says(reader, "moe_layers"))
+            set_sparse(config,
+                       awq_config_read_size(reader, "interleave_moe_layer_step", 1, AWQ_MAX_LAYERS),
+                       0, all);
+        read_layer_list(reader, "moe_layers", true, config);
+        break;
+    }
+}
+
+/* ---- the choice ---- */
+
+static void read_groups(const awq_config_reader *reader, awq_routing_rule *rule)
+{
+    rule->groups = awq_config_read_size(reader, "n_group", 1, AWQ_MAX_EXPERTS);
+    rule->active_groups = awq_config_read_size(reader, "topk_group", 1, AWQ_MAX_EXPERTS);
+    rule->group_best = 2;
+    if (rule->groups <= 1 || !rule->experts) return;
+    int64_t size = rule->experts / rule->groups;
+    if (rule->experts % rule->groups || rule->active_groups > rule->groups || size < 2 ||
+        size * rule->active_groups < rule->active)
+        awq_config_complain(reader, "n_group and topk_group do not fit the number of experts", "");
+}
+
+/* Words that say what the family's router does anyway; any other is refused. */
+static void check_words(const awq_config_reader *reader, const awq_mixture *mixture)
+{
+    static const struct {
+        const char *key, *word[2];
+    } known[] = {{"scoring_func", {"sigmoid", "noaux_tc"}}, {"topk_method", {"noaux_tc", NULL}}};
+    bool corrected = mixture->routing.score == AWQ_SCORE_SIGMOID && mixture->correction;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const char *word =
+            awq_json_string(reader->object, known[i].key, "", reader->name, reader->problems);
+        bool fits =
+            !*word || (corrected && (!strcmp(word, known[i].word[0]) ||
+                                     (known[i].word[1] && !strcmp(word, known[i].word[1]))));
+        if (!fits)
+            awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': %s '%.60s' is not supported",
+                             reader->name, known[i].key, word);
+    }
+    if (corrected && !awq_config_read_bool(reader, "use_routing_bias", true))
+        awq_config_complain(reader, "a router without correction is not supported", "");
+}
+
+static void read_routing(const awq_config_reader *reader, awq_config *config)
+{
+    const awq_mixture *mixture = config->family->mixture;
+    const awq_routing_keys *keys = &mixture->routing;
+    awq_routing_rule *rule = &config->routing;
+    *rule =
+        (awq_routing_rule){.score = keys->score, .groups = 1, .active_groups = 1, .group_best = 1};
+    read_counts(reader, config);
+    rule->normalized = keys->normalized;
+    if (keys->normalized_key)
+        rule->normalized = awq_config_read_bool(reader, keys->normalized_key, keys->normalized);
+    rule->factor = keys->factor > 0 ? (float)keys->factor : 1;
+    if (keys->factor_key)
+        rule->factor = (float)awq_config_read_positive(reader, reader->object, keys->factor_key,
+                                                       (double)rule->factor);
+    if (keys->margin_key)
+        rule->margin =
+            (float)awq_config_read_positive(reader, reader->object, keys->margin_key, 0.01);
+    if (keys->grouped) read_groups(reader, rule);
+    check_words(reader, mixture);
+}
+
+/* Keys of some mixtures that this one does not have. */
+static void refuse_foreign(const awq_config_reader *reader, const awq_config *config)
+{
+    static const struct {
+        const char *key;
+        double neutral;
+    } keys[] = {{"n_group", 1},
+                {"topk_group", 1},
+                {"n_shared_experts", 0},
+                {"num_shared_experts", 0},
+                {"moe_num_shared_experts", 0},
+                {"routed_scaling_factor", 1},
+                {"router_scaling_factor", 1},
+                {"moe_layer_freq", 1},
+                {"first_k_dense_replace", 0},
+                {"shared_intermediate_size", 0}};
+    const awq_mixture *mixture = config->family->mixture;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *key = keys[i].key;
+        const json_t *value = json_object_get(reader->object, key);
+        const char *const own[] = {
+            mixture ? mixture->routing.factor_key : NULL,
+            mixture ? mixture->shared_count_key : NULL, mixture ? mixture->shared_width_key : NULL,
+            mixture && mixture->layers == AWQ_SPARSE_FIRST_DENSE ? "first_k_dense_replace" : NULL};
+        bool known = mixture && mixture->routing.grouped &&
+                     (!strcmp(key, "n_group") || !strcmp(key, "topk_group"));
+        for (size_t j = 0; j < sizeof own / sizeof *own; j++)
+            known = known || (own[j] && !strcmp(key, own[j]));
+        if (known || !awq_config_says(reader, key) ||
+            (json_is_number(value) && json_number_value(value) == keys[i].neutral))
+            continue;
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': key '%s' is not supported for model_type '%s'", reader->name, key,
+                         config->family->model_type);
+    }
+}
+
+void awq_config_read_experts(const awq_config_reader *reader, awq_config *config)
+{
+    refuse_foreign(reader, config);
+    if (!config->family->mixture) return;
+    read_routing(reader, config);
+    read_widths(reader, config);
+    read_layers(reader, config);
 }

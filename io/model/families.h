@@ -10,42 +10,73 @@
 #include <stdint.h>
 
 #include "io/core/activation.h"
+#include "io/model/mixtures.h"
 
 /* Keys of config.json that change what a model computes, and that not every family has: one that a
  * family does not have is refused if it says anything. */
 enum {
-    AWQ_KEY_ATTENTION_BIAS = 1 << 0,
+    AWQ_KEY_ATTENTION_BIAS = 1 << 0, /* attention_bias: of q, k, v and o */
     AWQ_KEY_MLP_BIAS = 1 << 1,
-    AWQ_KEY_QKV_BIAS = 1 << 2,
-    AWQ_KEY_WINDOW = 1 << 3,        /* sliding_window */
-    AWQ_KEY_WINDOW_SWITCH = 1 << 4, /* use_sliding_window; must be false without AWQ_KEY_WINDOW */
-    AWQ_KEY_LAYER_TYPES = 1 << 5,   /* layers of a sliding window and others; silent: in turn, or
-                                       by AWQ_KEY_NO_ROPE: those without rotary embedding */
-    AWQ_KEY_SOFTCAPS = 1 << 6,      /* attn_logit_softcapping, final_logit_softcapping */
-    AWQ_KEY_QUERY_SCALAR = 1 << 7,  /* query_pre_attn_scalar */
-    AWQ_KEY_PARTIAL_ROTARY = 1 << 8,
-    AWQ_KEY_MULTIPLIERS = 1 << 9, /* attention_, embedding_, residual_multiplier, logits_scaling;
-                                     silent: 1 */
-    AWQ_KEY_NO_ROPE = 1 << 10,    /* no_rope_layers, no_rope_layer_interval; silent: each fourth */
-    AWQ_KEY_MROPE = 1 << 11       /* three positions a token, which are one where all is text */
+    AWQ_KEY_QKV_BIAS = 1 << 2,       /* qkv_bias, use_qkv_bias */
+    AWQ_KEY_WINDOW = 1 << 3,         /* sliding_window */
+    AWQ_KEY_WINDOW_SWITCH = 1 << 4,  /* use_sliding_window, false where silent; must be that without
+                                        AWQ_KEY_WINDOW */
+    AWQ_KEY_LAYER_TYPES = 1 << 5,    /* layers of a sliding window and others; silent: by the
+                                        family's window_pattern, or by AWQ_KEY_NO_ROPE: those without
+                                        rotary embedding */
+    AWQ_KEY_SOFTCAPS = 1 << 6,       /* attn_logit_softcapping, final_logit_softcapping */
+    AWQ_KEY_QUERY_SCALAR = 1 << 7,   /* query_pre_attn_scalar */
+    AWQ_KEY_PARTIAL_ROTARY = 1 << 8, /* partial_rotary_factor, rotary_dim */
+    AWQ_KEY_MULTIPLIERS = 1 << 9,    /* attention_, embedding_, residual_multiplier, logits_scaling;
+                                        silent: 1 */
+    AWQ_KEY_NO_ROPE = 1 << 10,     /* no_rope_layers, no_rope_layer_interval; silent: each fourth */
+    AWQ_KEY_MROPE = 1 << 11,       /* three positions a token, which are one where all is text */
+    AWQ_KEY_O_BIAS = 1 << 12,      /* attention_out_bias; attention_bias is of q, k and v alone */
+    AWQ_KEY_USE_BIAS = 1 << 13,    /* use_bias, bias: of every linear */
+    AWQ_KEY_PARALLEL = 1 << 14,    /* use_parallel_residual: both halves read the same norm */
+    AWQ_KEY_LOGIT_SCALE = 1 << 15, /* logit_scale: logits are multiplied by it */
+    AWQ_KEY_LOCAL_ROPE = 1 << 16,  /* layers of a window have a table of their own */
+    AWQ_KEY_CHUNKS = 1 << 17,      /* attention_chunk_size: of layers with rotary embedding */
+    AWQ_KEY_TEMPERATURE = 1 << 18, /* attn_temperature_tuning, floor_scale, attn_scale: of layers
+                                      without */
+    AWQ_KEY_POSITION_SCALE = 1 << 19, /* llama_4_scaling_beta, among the rope parameters */
+    AWQ_KEY_HEAD_BIAS = 1 << 20,      /* lm_head_bias */
+    AWQ_KEY_SWIGLU = 1 << 21,         /* swiglu_limit, swiglu_alpha */
+    AWQ_KEY_ALPHA = 1 << 22,          /* a dynamic RoPE's alpha */
+    AWQ_KEY_WINDOW_LAYERS = 1 << 23,  /* max_window_layers: the first so many have no window */
+    AWQ_KEY_OF_MIXTURE = 1 << 24      /* what config_experts.c looks at, in every mixture */
 };
 
-/* How a family writes its mixtures of experts: keys of config.json, and names of modules. */
-typedef struct awq_mixture {
-    const char *count_key;
-    const char *width_key; /* NULL: intermediate_size is an expert's */
-    const char *shared_width_key;
-    bool every_layer; /* no decoder_sparse_step and mlp_only_layers; weights are normalized */
-    const char *module, *gate, *up, *down; /* "mlp", "gate_proj", "up_proj", "down_proj" */
-    const char *router_alias;              /* of "gate"; NULL: none */
-} awq_mixture;
+/* Norms of a layer's halves: in front of each, behind each, both; or one in front of both, whose
+ * outputs are added together. */
+typedef enum awq_block { AWQ_PRE_NORM, AWQ_SANDWICH, AWQ_POST_NORM, AWQ_PARALLEL } awq_block;
+
+/* What is normalized of queries and keys: each head, all heads together, each head with weights of
+ * its own, each head without weights. */
+typedef enum awq_qk_norm {
+    AWQ_QK_NONE,
+    AWQ_QK_HEAD,
+    AWQ_QK_WHOLE,
+    AWQ_QK_EACH,
+    AWQ_QK_PLAIN
+} awq_qk_norm;
+
+/* Names of modules in a layer; NULL: as llama has it, or there is none. */
+typedef struct awq_names {
+    const char *attention, *o; /* "self_attn", "o_proj" */
+    const char *qkv;           /* q, k and v in one; NULL: q_proj, k_proj, v_proj */
+    const char *mlp, *gate, *up, *down, *gate_up; /* "mlp"..; gate and up in one */
+    const char *in_norm, *attention_norm;         /* in front of attention, behind it */
+    const char *mlp_norm, *mlp_out_norm;          /* likewise of the MLP */
+    const char *q_norm, *k_norm;                  /* in `attention` */
+} awq_names;
 
 /* What a text_config means that does not say its sizes: those of its class. 0: it must. */
 typedef struct awq_sizes {
     int64_t hidden, intermediate, layers, heads, kv_heads, vocab;
 } awq_sizes;
 
-enum { AWQ_MAX_ALIASES = 3 };
+enum { AWQ_MAX_ALIASES = 4 };
 
 typedef struct awq_family {
     const char *model_type;
@@ -54,24 +85,45 @@ typedef struct awq_family {
     int64_t max_positions;
     int64_t head_dim;           /* 0: hidden / heads */
     int64_t window;             /* 0: none */
+    int64_t window_pattern;     /* each so many-th layer has none; 0: all have it */
+    int64_t window_layers;      /* max_window_layers */
+    bool rope_in_windows;       /* where some layers have a window, only they have RoPE */
     int64_t original_positions; /* before longrope extended the model; 0: no longrope */
     double rope_theta;          /* 0: 10000 */
+    double local_theta;         /* of layers of a window, with AWQ_KEY_LOCAL_ROPE; 0: rope_theta */
+    double partial;             /* partial_rotary_factor; 0: 1 */
+    bool rope_said;             /* config.json must say rope_parameters or rope_scaling */
+    bool interleaved;           /* RoPE turns pairs of neighbours */
+    const char *eps_key;        /* NULL: rms_norm_eps */
     double norm_eps;            /* 0: 1e-6 */
-    bool tied;                  /* the head is the embedding */
+    bool norm_offset;           /* norms multiply by 1 + weight, .. */
+    bool norm_centered;         /* .. subtract the mean, .. */
+    bool norm_bias;             /* .. add a bias */
+    awq_block block;
+    bool tied; /* the head is the embedding */
+    bool bias; /* what is said of biases where config is silent */
+    const char *attention_bias_key, *mlp_bias_key; /* NULL: attention_bias, mlp_bias */
     bool qkv_bias;
-    bool qk_norm;          /* of each head, before RoPE */
-    bool fused;            /* qkv_proj, gate_up_proj */
-    bool norm_offset;      /* norms multiply by 1 + weight */
-    bool out_norms;        /* what attention and MLP put out is normalized, too */
+    awq_qk_norm qk_norm;
+    const char *qk_norm_key; /* says whether there is one; NULL: there is */
+    bool qk_norm_silent;     /* what it means where it is silent */
+    bool qk_norm_last;       /* behind RoPE */
+    bool sinks;
     bool embedding_scaled; /* by the root of its width */
+    double logit_scale;
+    bool ungated; /* down(activation(up(x))) */
     awq_activation activation;
-    const char *activation_key; /* NULL: hidden_act */
+    const char *activation_key;  /* NULL: hidden_act */
+    const char *activation_name; /* what that says; NULL: the activation's */
+    const awq_names *names;      /* NULL: as llama */
     unsigned keys;
     const awq_mixture *mixture; /* NULL: dense */
 } awq_family;
 
 /* By model_type; NULL: not supported. */
 const awq_family *awq_family_find(const char *model_type);
+/* The index-th row; NULL past the last. */
+const awq_family *awq_family_at(int index);
 /* "llama, mistral, .." */
 void awq_family_list(char *out, size_t bytes);
 

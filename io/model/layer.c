@@ -20,6 +20,6 @@ int64_t awq_layer_parameters(const awq_layer_spec *layer)
         const awq_linear_spec *linear = &layer->linear[i];
         sum += linear->out * linear->in + (linear->bias ? linear->out : 0);
     }
-    for (int i = 0; i < layer->norms; i++) sum += layer->norm[i].width;
+    for (int i = 0; i < layer->vectors; i++) sum += layer->vector[i].width;
     return sum;
 }

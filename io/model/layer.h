@@ -16,14 +16,31 @@
 #include <stdint.h>
 
 #include "io/core/activation.h"
+#include "io/core/routing.h"
 
-enum { AWQ_LAYER_NAME_BYTES = 64, AWQ_GROUP_NAME_BYTES = 40, AWQ_MAX_NORMS = 8 };
+enum {
+    AWQ_LAYER_NAME_BYTES = 64,
+    AWQ_GROUP_NAME_BYTES = 40,
+    AWQ_MAX_VECTORS = 12,
+    AWQ_MAX_NORMS = 8
+};
 
-typedef struct awq_norm_spec {
-    const char *name; /* in its layer: "input_layernorm", static */
+/* A tensor of one dimension that is no linear's bias: a norm's weight or bias, sinks, a router's
+ * correction. It is kept in full precision. */
+typedef struct awq_vector_spec {
+    char name[AWQ_LAYER_NAME_BYTES]; /* in its layer: "input_layernorm.weight" */
+    const char *alias; /* what a checkpoint may call it, too, static; NULL: nothing else */
     int64_t width;
-    bool offset; /* it multiplies by 1 + weight */
+    bool row;    /* it is stored as [1, width] */
+    bool offset; /* what is multiplied by is 1 + it */
     int absorbs; /* the group whose scales it absorbs; -1: none */
+} awq_vector_spec;
+
+/* x / sqrt(mean x^2 + eps) w + b; centered: of x without its mean. */
+typedef struct awq_norm_spec {
+    int weight, bias; /* vectors [cols, or once more for each head]; -1: ones, zeros */
+    int64_t cols;     /* that are normalized together */
+    bool centered;
 } awq_norm_spec;
 
 /* Some rows of a linear's weight, and so of what it puts out: all of v_proj's, a third of a fused
@@ -44,7 +61,8 @@ static inline int64_t awq_rows_at(const awq_rows *rows, int64_t index)
     return rows->first + index / rows->count * rows->period + index % rows->count;
 }
 
-/* A layer is x += attention(norm(x)), then x += MLPs(norm(x)). */
+/* A layer is x += attention(norm(x)), then x += MLPs(norm(x)); one of parallel halves is
+ * x += attention(norm(x)) + MLPs(norm(x)). */
 typedef enum awq_half { AWQ_HALF_ATTENTION, AWQ_HALF_MLP, AWQ_HALVES } awq_half;
 
 /* The tensor that a checkpoint may hold the linears of all experts in, in place of one for each:
@@ -94,27 +112,32 @@ typedef struct awq_group_spec {
 } awq_group_spec;
 
 typedef struct awq_half_spec {
-    int norm;     /* of its input */
+    int norm;     /* of its input; -1: none, it reads the hidden states as they are */
     int out_norm; /* of its output, before that is added; -1: none. No producer: behind it is the
                      residual */
-    int group;    /* that reads the input norm */
+    int group;    /* that reads the input norm; of parallel halves it may be one for both */
 } awq_half_spec;
 
-/* Grouped-query attention. */
+/* Grouped-query attention: o(attention(q, k, v) sigmoid(gate)). */
 typedef struct awq_attention_spec {
     awq_rows q, k, v;
+    awq_rows gate; /* as many as q; linear -1: there is none */
     int o;
-    int q_norm, k_norm; /* of each head, before RoPE; -1: none */
+    int q_norm, k_norm;    /* of each head, or of all together; -1: none */
+    bool norms_last;       /* they come after RoPE, not before */
+    int q_rope, k_rope;    /* which of awq_model.rope turns them; -1: none */
+    bool rope_interleaved; /* pairs are of neighbours, not of the halves */
+    int sinks;             /* vector [heads]: one more logit in each softmax; -1: none */
     int64_t heads, kv_heads, head_dim;
-    int64_t rope_dim; /* of head_dim, the first; the rest passes. 0: no rotary embedding */
-    int64_t window;   /* tokens that a token attends to, itself included; 0: all before it */
-    float scale;      /* of the logits */
-    float softcap;    /* logits are softcap tanh(logits / softcap); 0: as they are */
+    int64_t window; /* tokens that a token attends to, itself included; 0: all before it */
+    bool chunked;   /* the window is a chunk's: those of its own chunk before it, itself included */
+    float scale;    /* of the logits */
+    float softcap;  /* logits are softcap tanh(logits / softcap); 0: as they are */
 } awq_attention_spec;
 
-/* down(activation(gate(x)) * up(x)). */
+/* down(activation(gate(x)) * up(x)); without a gate down(activation(up(x))). */
 typedef struct awq_mlp_spec {
-    awq_rows gate, up;
+    awq_rows gate, up; /* gate.linear -1: there is none */
     int down;
     int expert; /* -1: all tokens go through it */
 } awq_mlp_spec;
@@ -126,19 +149,23 @@ typedef struct awq_mlps_spec {
                           then the shared one */
     int count;
     awq_activation activation;
-    int64_t experts, active;      /* routed ones, and how many see a token; 0: a dense layer */
+    float limit;                  /* of what the activation reads (io/core/activation.h); 0: none */
+    awq_routing_rule routing;     /* experts 0: a dense layer */
     int64_t intermediate, shared; /* channels of a routed or a dense one; of the shared one, or 0 */
-    bool normalized;              /* a token's weights are divided by their sum */
+    bool weighs_inputs;           /* a token's weight multiplies what its expert reads */
     int router, shared_gate;      /* linears; -1: none */
+    int correction;               /* vector [experts], of the scores in the choice; -1: none */
 } awq_mlps_spec;
 
 typedef struct awq_layer_spec {
+    awq_vector_spec vector[AWQ_MAX_VECTORS];
     awq_norm_spec norm[AWQ_MAX_NORMS];
     awq_linear_spec *linear; /* [linears], owned, in the order that they are searched and stored */
     awq_group_spec *group;   /* [groups], owned, in search order */
     int *reader;             /* [linears], owned */
-    int norms, linears, groups;
+    int vectors, norms, linears, groups;
     awq_half_spec half[AWQ_HALVES];
+    bool parallel; /* both halves read what the layer is given */
     awq_attention_spec attention;
     awq_mlps_spec mlps;
 } awq_layer_spec;

@@ -19,7 +19,7 @@ void awq_model_release(awq_model *model)
 const awq_mlps_spec *awq_model_experts(const awq_model *model)
 {
     for (int i = 0; i < model->kinds; i++)
-        if (model->kind[i].mlps.experts) return &model->kind[i].mlps;
+        if (model->kind[i].mlps.routing.experts) return &model->kind[i].mlps;
     return NULL;
 }
 
@@ -58,12 +58,12 @@ bool awq_model_keeps_all(const awq_model *model, int kind, int linear)
 /* ---- names ---- */
 
 static const awq_root roots[] = {
-    {"model.", "lm_head", false},
-    {"model.language_model.", "lm_head", false},
-    {"language_model.model.", "language_model.lm_head", false},
-    {"model.text_model.", "lm_head", false},
-    {"language_model.", "lm_head", true},
-    {"", "lm_head", true},
+    {"model.", "lm_head", false, "embed_tokens"},
+    {"model.language_model.", "lm_head", false, "embed_tokens"},
+    {"language_model.model.", "language_model.lm_head", false, "embed_tokens"},
+    {"model.text_model.", "lm_head", false, "embed_tokens"},
+    {"language_model.", "lm_head", true, "embed_tokens"},
+    {"", "lm_head", true, "embed_tokens"},
 };
 enum { ROOTS = sizeof roots / sizeof *roots };
 
@@ -108,7 +108,7 @@ bool awq_model_owns(const awq_model *model, const char *name)
     const char *rest = behind(name, model->root->decoder);
     int64_t layer = awq_root_layer_of(model->root, name);
     if (layer >= 0) return layer < model->layers;
-    if (rest && (behind(rest, "embed_tokens.") || behind(rest, "norm."))) return true;
+    if (behind(behind(rest, model->root->embedding), ".") || behind(rest, "norm.")) return true;
     return behind(behind(name, model->root->head), ".");
 }
 
@@ -140,29 +140,43 @@ char *awq_linear_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, i
                       suffix);
 }
 
-char *awq_norm_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
-                           int norm)
+char *awq_vector_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
+                             int vector)
 {
-    return layer_name(out, model->root, layer, awq_model_layer(model, layer)->norm[norm].name,
-                      "weight");
+    return layer_name(out, model->root, layer, awq_model_layer(model, layer)->vector[vector].name,
+                      "");
 }
 
-char *awq_embedding_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model)
+char *awq_end_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, awq_end end)
 {
-    snprintf(out, AWQ_NAME_BYTES, "%sembed_tokens.weight", model->root->decoder);
+    const awq_root *root = model->root;
+    bool head = end == AWQ_HEAD || end == AWQ_HEAD_BIAS;
+    bool bias = end == AWQ_FINAL_NORM_BIAS || end == AWQ_HEAD_BIAS;
+    const char *module = head ? root->head : end == AWQ_EMBEDDING ? root->embedding : "norm";
+    snprintf(out, AWQ_NAME_BYTES, "%s%s.%s", head ? "" : root->decoder, module,
+             bias ? "bias" : "weight");
     return out;
 }
 
-char *awq_final_norm_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model)
+bool awq_model_stores(const awq_model *model, awq_end end)
 {
-    snprintf(out, AWQ_NAME_BYTES, "%snorm.weight", model->root->decoder);
-    return out;
+    switch (end) {
+    case AWQ_FINAL_NORM_BIAS:
+        return model->final_norm.bias;
+    case AWQ_HEAD:
+        return !model->tied && !model->headless;
+    case AWQ_HEAD_BIAS:
+        return model->head_bias && !model->headless;
+    default:
+        return true;
+    }
 }
 
-char *awq_head_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model)
+void awq_end_shape(const awq_model *model, awq_end end, int64_t *rows, int64_t *columns)
 {
-    snprintf(out, AWQ_NAME_BYTES, "%s.weight", model->root->head);
-    return out;
+    bool norm = end == AWQ_FINAL_NORM || end == AWQ_FINAL_NORM_BIAS;
+    *rows = norm ? model->hidden : model->vocab;
+    *columns = end == AWQ_EMBEDDING || end == AWQ_HEAD ? model->hidden : 0;
 }
 
 char *awq_other_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
@@ -177,8 +191,11 @@ char *awq_other_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, in
 
 int64_t awq_model_parameters(const awq_model *model)
 {
-    int64_t matrices = 1 + awq_model_stores_head(model); /* embedding and head */
-    int64_t sum = matrices * model->vocab * model->hidden + model->hidden;
+    int64_t sum = 0, rows, columns;
+    for (awq_end end = 0; end < AWQ_ENDS; end++) {
+        awq_end_shape(model, end, &rows, &columns);
+        if (awq_model_stores(model, end)) sum += rows * (columns ? columns : 1);
+    }
     for (int64_t layer = 0; layer < model->layers; layer++)
         sum += awq_layer_parameters(awq_model_layer(model, layer));
     return sum;
@@ -191,7 +208,8 @@ static int64_t idle_parameters(const awq_layer_spec *layer)
     for (int i = 0; i < layer->linears; i++)
         if (layer->linear[i].expert >= 0) of_experts += layer->linear[i].out * layer->linear[i].in;
     if (!of_experts) return 0;
-    return of_experts / layer->mlps.experts * (layer->mlps.experts - layer->mlps.active);
+    return of_experts / layer->mlps.routing.experts *
+           (layer->mlps.routing.experts - layer->mlps.routing.active);
 }
 
 int64_t awq_model_active_parameters(const awq_model *model)

@@ -17,22 +17,34 @@ typedef enum awq_rope_type {
     AWQ_ROPE_DEFAULT,
     AWQ_ROPE_LINEAR,
     AWQ_ROPE_LLAMA3,
-    AWQ_ROPE_LONGROPE
+    AWQ_ROPE_LONGROPE,
+    AWQ_ROPE_YARN,
+    AWQ_ROPE_DYNAMIC,
+    AWQ_ROPE_STILL /* no channel turns: for what multiplies by position alone */
 } awq_rope_type;
 
-enum { AWQ_MAX_ROPE_FACTORS = 256 };
+enum { AWQ_MAX_ROPE_FACTORS = 256, AWQ_MAX_ROPES = 4 };
 
+/* A table of cosines and sines by position. */
 typedef struct awq_rope {
     awq_rope_type type;
+    int64_t dim; /* channels of a head that it turns, the first; the rest passes */
     double theta;
-    double factor;             /* linear and llama3 */
-    double low_freq_factor;    /* llama3 */
-    double high_freq_factor;   /* llama3 */
-    double original_positions; /* llama3 and longrope: original_max_position_embeddings */
-    double attention_factor;   /* longrope: cos and sin are multiplied by it */
+    double factor;                /* linear, llama3, yarn and dynamic */
+    double low_freq_factor;       /* llama3 */
+    double high_freq_factor;      /* llama3 */
+    double original_positions;    /* llama3, longrope and yarn: original_max_position_embeddings;
+                                     dynamic: beyond which theta grows */
+    double ramp_begin, ramp_end;  /* yarn: pairs up to the first keep their angle, those from the
+                                     second on have it divided by the factor */
+    double attention_factor;      /* longrope and yarn: cos and sin are multiplied by it, .. */
+    double long_attention_factor; /* .. longrope: by this in sequences above original_positions */
     double
         short_factor[AWQ_MAX_ROPE_FACTORS];   /* longrope: of each pair of channels, in sequences */
     double long_factor[AWQ_MAX_ROPE_FACTORS]; /* of original_positions at most; in longer ones */
+    /* cos and sin of position p are multiplied by 1 + growth ln(1 + floor((p + offset) / span)) */
+    double growth; /* 0: they are not */
+    double growth_span, growth_offset;
 } awq_rope;
 
 /* Experts of a layer; linears of all layers together: bits of awq_model.kept. */
@@ -41,10 +53,28 @@ enum { AWQ_MAX_KINDS = 8 };
 
 /* How the names of a model's tensors begin: alone, inside a wrapper, or without its head. */
 typedef struct awq_root {
-    const char *decoder; /* "model.": in front of layers, embedding and final norm */
-    const char *head;    /* "lm_head" */
-    bool base;           /* as a model that has no head is written */
+    const char *decoder;   /* "model.": in front of layers, embedding and final norm */
+    const char *head;      /* "lm_head" */
+    bool base;             /* as a model that has no head is written */
+    const char *embedding; /* "embed_tokens" */
 } awq_root;
+
+/* The tensors in front of the layers and behind them, in the order of the output. */
+typedef enum awq_end {
+    AWQ_EMBEDDING,
+    AWQ_FINAL_NORM,
+    AWQ_FINAL_NORM_BIAS,
+    AWQ_HEAD,
+    AWQ_HEAD_BIAS,
+    AWQ_ENDS
+} awq_end;
+
+/* x / sqrt(mean x^2 + eps) w + b, as awq_norm_spec has it. */
+typedef struct awq_final_norm {
+    bool offset; /* w is 1 + what is stored */
+    bool centered;
+    bool bias;
+} awq_final_norm;
 
 typedef struct awq_model {
     const char *family;   /* model_type, static */
@@ -55,11 +85,13 @@ typedef struct awq_model {
     int64_t vocab;
     int64_t max_positions;
     float norm_eps;
-    bool norm_offset;      /* the final norm multiplies by 1 + weight */
+    awq_final_norm final_norm;
+    bool head_bias;
     float embedding_scale; /* rows of the embedding are multiplied by it */
     float logits_scale;    /* logits are multiplied by it, */
     float final_softcap;   /* then cap tanh(logits / cap); 0: as they are */
-    awq_rope rope;
+    awq_rope rope[AWQ_MAX_ROPES];
+    int ropes;
     bool tied;       /* the head is the embedding */
     bool generates;  /* config.json does not say that it is made for something else */
     bool headless;   /* it has no head: it embeds, or has one of another kind beside it */
@@ -122,21 +154,18 @@ char *awq_linear_plain_name(char out[AWQ_NAME_BYTES], const awq_model *model, in
                             int linear);
 char *awq_linear_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
                              int linear, const char *suffix);
-char *awq_norm_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
-                           int norm);
+char *awq_vector_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
+                             int vector);
 /* Its name in full where the linear is another's in the checkpoint: its alias or its stack, and
  * what comes behind. */
 char *awq_other_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
                             const char *name, const char *suffix);
-char *awq_embedding_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model);
-char *awq_final_norm_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model);
-char *awq_head_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model);
+char *awq_end_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, awq_end end);
 
-/* Whether a tensor of that last name is the model's. */
-static inline bool awq_model_stores_head(const awq_model *model)
-{
-    return !model->tied && !model->headless;
-}
+/* Whether a tensor of that name is the model's; what it has in its dimensions: [rows] or
+ * [rows, columns], columns 0 where there is one. */
+bool awq_model_stores(const awq_model *model, awq_end end);
+void awq_end_shape(const awq_model *model, awq_end end, int64_t *rows, int64_t *columns);
 
 /* Parameters of the whole model, embeddings and head (once when tied) included; of them, those that
  * a token is multiplied with. */

@@ -4,7 +4,7 @@
 int64_t awq_layer_part_most(const awq_layer_spec *layer)
 {
     bool summed = layer->half[AWQ_HALF_MLP].out_norm < 0;
-    return layer->mlps.experts && summed ? layer->mlps.experts : 1;
+    return layer->mlps.routing.experts && summed ? layer->mlps.routing.experts : 1;
 }
 
 bool awq_layer_part_has_linear(const awq_layer_spec *layer, awq_layer_part part, int linear)

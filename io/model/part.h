@@ -28,13 +28,15 @@ static inline bool awq_layer_part_is_last(awq_layer_part part)
 /* The first expert of a part; that of the next one is the end of this. */
 static inline int64_t awq_layer_part_first_expert(const awq_layer_spec *layer, awq_layer_part part)
 {
-    return awq_layer_part_is_whole(part) ? 0 : layer->mlps.experts * part.index / part.count;
+    return awq_layer_part_is_whole(part) ? 0
+                                         : layer->mlps.routing.experts * part.index / part.count;
 }
 
 static inline int64_t awq_layer_part_end_expert(const awq_layer_spec *layer, awq_layer_part part)
 {
-    return awq_layer_part_is_whole(part) ? layer->mlps.experts
-                                         : layer->mlps.experts * (part.index + 1) / part.count;
+    return awq_layer_part_is_whole(part)
+               ? layer->mlps.routing.experts
+               : layer->mlps.routing.experts * (part.index + 1) / part.count;
 }
 
 /* Parts that a layer can be in: 1 for a dense one, and where the MLPs' sum goes through a norm. */

@@ -13,13 +13,13 @@ static void add(awq_output *output, const awq_tensor *tensor, int64_t layer)
 
 static void list_tensors(const awq_checkpoint *checkpoint, awq_output *output)
 {
-    add(output, awq_checkpoint_embedding(checkpoint), -1);
+    const awq_model *model = awq_checkpoint_model(checkpoint);
+    add(output, awq_checkpoint_end(checkpoint, AWQ_EMBEDDING), -1);
     for (int64_t layer = 0; layer < output->layers; layer++)
         for (size_t i = 0; i < awq_safetensors_count(output->records[layer]); i++)
             add(output, awq_safetensors_at(output->records[layer], i), layer);
-    add(output, awq_checkpoint_final_norm(checkpoint), -1);
-    if (awq_model_stores_head(awq_checkpoint_model(checkpoint)))
-        add(output, awq_checkpoint_head(checkpoint), -1);
+    for (awq_end end = AWQ_FINAL_NORM; end < AWQ_ENDS; end++)
+        if (awq_model_stores(model, end)) add(output, awq_checkpoint_end(checkpoint, end), -1);
     for (size_t i = 0; i < awq_checkpoint_copies(checkpoint); i++)
         add(output, awq_checkpoint_copied(checkpoint, i), -1);
 }
@@ -27,7 +27,7 @@ static void list_tensors(const awq_checkpoint *checkpoint, awq_output *output)
 static awq_status open_all(const char *run, const awq_checkpoint *checkpoint,
                            uint64_t max_shard_bytes, awq_output *output, awq_error *err)
 {
-    size_t tensors = 3 + awq_checkpoint_copies(checkpoint);
+    size_t tensors = AWQ_ENDS + awq_checkpoint_copies(checkpoint);
     output->records = calloc((size_t)output->layers, sizeof *output->records);
     if (!output->records) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the output's list");
     for (int64_t layer = 0; layer < output->layers; layer++) {

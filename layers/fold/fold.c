@@ -52,23 +52,13 @@ static bool are_ones(const float *s, int64_t count)
     return true;
 }
 
-static awq_status plan_norm(awq_quantizer *quantizer, int norm, awq_error *err)
+/* The weight of a norm, which settles its readers' scales. */
+static void fold_weight(awq_quantizer *quantizer, int vector, float *s, float *stored)
 {
-    const awq_norm_spec *spec = &quantizer->spec->norm[norm];
-    float *device = quantizer->decoder->norm[norm];
-    if (spec->absorbs < 0) return AWQ_OK;
-    size_t bytes = (size_t)spec->width * sizeof *device;
-    float *s = quantizer->out->record.group[spec->absorbs].scales;
-    if (!s) return AWQ_OK; /* its readers are another part's, and so is the norm */
-    float *original = awq_vector_download(quantizer->device, device, spec->width, err);
-    float *folded = awq_vector_download(quantizer->device, device, spec->width, err);
-    quantizer->original_norm[norm] = original;
-    quantizer->folded_norm[norm] = folded;
-    if (!original || !folded) return err->status;
-    if (are_ones(s, spec->width)) return AWQ_OK; /* it stays as it is, bit for bit */
-    float *stored = quantizer->out->norm[norm] = awq_allocate(bytes, "a norm", err);
-    if (!stored) return err->status;
-    awq_dtype dtype = quantizer->decoder->norm_dtype[norm];
+    const awq_vector_spec *spec = &quantizer->spec->vector[vector];
+    const float *original = quantizer->original_vector[vector];
+    float *folded = quantizer->folded_vector[vector];
+    awq_dtype dtype = quantizer->decoder->vector_dtype[vector];
     for (int64_t i = 0; i < spec->width; i++) {
         channel c = {.original = original[i], .s = s[i]};
         if (!fold_by(&c, s[i], spec->offset, dtype) && !fold_by(&c, 1, spec->offset, dtype)) {
@@ -79,6 +69,36 @@ static awq_status plan_norm(awq_quantizer *quantizer, int norm, awq_error *err)
         folded[i] = c.folded;
         s[i] = c.s;
     }
+}
+
+/* Its bias, once they are. */
+static void fold_norm_bias(awq_quantizer *quantizer, int vector, const float *s, float *stored)
+{
+    float *folded = quantizer->folded_vector[vector];
+    for (int64_t i = 0; i < quantizer->spec->vector[vector].width; i++)
+        stored[i] = folded[i] = quantizer->original_vector[vector][i] / s[i];
+}
+
+static awq_status plan_vector(awq_quantizer *quantizer, int vector, bool is_weight, awq_error *err)
+{
+    const awq_vector_spec *spec = vector < 0 ? NULL : &quantizer->spec->vector[vector];
+    if (!spec || spec->absorbs < 0) return AWQ_OK;
+    float *device = quantizer->decoder->vector[vector];
+    size_t bytes = (size_t)spec->width * sizeof *device;
+    float *s = quantizer->out->record.group[spec->absorbs].scales;
+    if (!s) return AWQ_OK; /* its readers are another part's, and so is the norm */
+    float *original = awq_vector_download(quantizer->device, device, spec->width, err);
+    float *folded = awq_vector_download(quantizer->device, device, spec->width, err);
+    quantizer->original_vector[vector] = original;
+    quantizer->folded_vector[vector] = folded;
+    if (!original || !folded) return err->status;
+    if (are_ones(s, spec->width)) return AWQ_OK; /* it stays as it is, bit for bit */
+    float *stored = quantizer->out->vector[vector] = awq_allocate(bytes, "a norm", err);
+    if (!stored) return err->status;
+    if (is_weight)
+        fold_weight(quantizer, vector, s, stored);
+    else
+        fold_norm_bias(quantizer, vector, s, stored);
     quantizer->be->upload(quantizer->device, device, folded, bytes);
     return AWQ_OK;
 }
@@ -119,8 +139,12 @@ static awq_status plan_bias(awq_quantizer *quantizer, int linear, awq_error *err
 
 awq_status awq_fold_plan(awq_quantizer *quantizer, awq_error *err)
 {
-    for (int norm = 0; norm < quantizer->spec->norms; norm++)
-        if (plan_norm(quantizer, norm, err)) return err->status;
+    for (int i = 0; i < quantizer->spec->norms; i++) {
+        const awq_norm_spec *norm = &quantizer->spec->norm[i];
+        if (plan_vector(quantizer, norm->weight, true, err) ||
+            plan_vector(quantizer, norm->bias, false, err))
+            return err->status;
+    }
     for (int linear = 0; linear < quantizer->spec->linears; linear++)
         if (plan_rows(quantizer, linear, err) || plan_bias(quantizer, linear, err))
             return err->status;

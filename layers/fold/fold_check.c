@@ -40,7 +40,8 @@ enum { LOGIT_SLACK = 10 };
 static bool is_held(const awq_quantizer *quantizer, int64_t rows)
 {
     const awq_statistics *statistics = quantizer->statistics;
-    return quantizer->spec->mlps.experts && statistics->choice && statistics->choice_rows >= rows;
+    return quantizer->spec->mlps.routing.experts && statistics->choice &&
+           statistics->choice_rows >= rows;
 }
 
 /* By how much the largest logit that was not chosen is above the least that was. */
@@ -69,10 +70,11 @@ static awq_status check_routes(const awq_quantizer *quantizer, const float *logi
     const awq_mlps_spec *mlps = &quantizer->spec->mlps;
     int group = quantizer->spec->linear[mlps->router].group;
     for (int64_t row = 0; row < rows; row++) {
-        const float *of_row = logits + row * mlps->experts;
-        const int32_t *chosen = quantizer->statistics->choice + row * mlps->active;
-        double slack = LOGIT_SLACK * tolerance * (double)largest_logit(of_row, mlps->experts);
-        double by = (double)passed_by(of_row, mlps->experts, chosen, mlps->active);
+        const float *of_row = logits + row * mlps->routing.experts;
+        const int32_t *chosen = quantizer->statistics->choice + row * mlps->routing.active;
+        double slack =
+            LOGIT_SLACK * tolerance * (double)largest_logit(of_row, mlps->routing.experts);
+        double by = (double)passed_by(of_row, mlps->routing.experts, chosen, mlps->routing.active);
         if (by > slack)
             return awq_fail(err, AWQ_ERR_NUMERIC,
                             "scale group '%s': folding sends token %lld to another expert, "
@@ -86,7 +88,7 @@ static awq_status check_routes(const awq_quantizer *quantizer, const float *logi
 static awq_status check_routing(const awq_quantizer *quantizer, int64_t rows, double tolerance,
                                 awq_error *err)
 {
-    size_t bytes = (size_t)(rows * quantizer->spec->mlps.experts) * sizeof(float);
+    size_t bytes = (size_t)(rows * quantizer->spec->mlps.routing.experts) * sizeof(float);
     if (!is_held(quantizer, rows)) return AWQ_OK;
     float *logits = awq_allocate(bytes, "router logits", err);
     if (!logits) return err->status;

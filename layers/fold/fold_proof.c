@@ -137,11 +137,10 @@ static awq_status place_vector(awq_quantizer *quantizer, const folded_vector *ve
 awq_status awq_fold_proof_vectors(awq_quantizer *quantizer, awq_error *err)
 {
     const awq_layer_spec *spec = quantizer->spec;
-    for (int i = 0; i < spec->norms; i++) {
-        const awq_norm_spec *norm = &spec->norm[i];
-        folded_vector vector = {quantizer->decoder->norm[i], quantizer->folded_norm[i],
-                                quantizer->original_norm[i], norm->width, NULL};
-        if (vector.original && place_vector(quantizer, &vector, norm->absorbs, err))
+    for (int i = 0; i < spec->vectors; i++) {
+        folded_vector vector = {quantizer->decoder->vector[i], quantizer->folded_vector[i],
+                                quantizer->original_vector[i], spec->vector[i].width, NULL};
+        if (vector.original && place_vector(quantizer, &vector, spec->vector[i].absorbs, err))
             return err->status;
     }
     for (int i = 0; i < spec->linears; i++) {
@@ -190,7 +189,6 @@ awq_status awq_fold_proof_unfold(awq_quantizer *quantizer, int index, awq_error 
 {
     const awq_group_spec *group = &quantizer->spec->group[index];
     const awq_producer *producer = &group->producer;
-    int norm = producer->norm;
     for (int i = 0; i < group->count; i++) {
         float *columns =
             excess_columns(quantizer, index, quantizer->out->record.group[index].scales, err);
@@ -198,9 +196,10 @@ awq_status awq_fold_proof_unfold(awq_quantizer *quantizer, int index, awq_error 
         if (!columns || scale_weight(quantizer, linear, columns, NULL, err)) return err->status;
     }
     if (producer->by == AWQ_BY_ROWS) return unfold_rows(quantizer, producer->rows.linear, err);
-    if (producer->by == AWQ_BY_NORM)
-        quantizer->be->upload(quantizer->device, quantizer->decoder->norm[norm],
-                              quantizer->original_norm[norm],
-                              (size_t)quantizer->spec->norm[norm].width * sizeof(float));
+    for (int i = 0; i < quantizer->spec->vectors; i++)
+        if (quantizer->spec->vector[i].absorbs == index)
+            quantizer->be->upload(quantizer->device, quantizer->decoder->vector[i],
+                                  quantizer->original_vector[i],
+                                  (size_t)quantizer->spec->vector[i].width * sizeof(float));
     return AWQ_OK;
 }

@@ -46,8 +46,8 @@ static void place(awq_arena *arena, const awq_model *model, size_t compute_bytes
         to->weight[i] = weight;
         to->bias[i] = bias;
     }
-    for (int norm = 0; norm < spec->norms; norm++)
-        to->norm[norm] = awq_arena_take(arena, (uint64_t)spec->norm[norm].width * sizeof(float));
+    for (int i = 0; i < spec->vectors; i++)
+        to->vector[i] = awq_arena_take(arena, (uint64_t)spec->vector[i].width * sizeof(float));
     if (model->quantized) place_staging(arena, spec, model->quantization.group_size, staging);
 }
 
@@ -129,10 +129,10 @@ static awq_status fill(awq_device *device, const awq_checkpoint *checkpoint, awq
         if (decoder->weight[linear] &&
             read_linear(device, checkpoint, decoder, &staging, linear, err))
             return err->status;
-    for (int norm = 0; norm < spec->norms; norm++) {
-        const awq_tensor *tensor = awq_checkpoint_norm(checkpoint, decoder->index, norm);
-        decoder->norm_dtype[norm] = tensor->dtype;
-        if (awq_vector_load(device, tensor, spec->norm[norm].offset, decoder->norm[norm], err))
+    for (int i = 0; i < spec->vectors; i++) {
+        const awq_tensor *tensor = awq_checkpoint_vector(checkpoint, decoder->index, i);
+        decoder->vector_dtype[i] = tensor->dtype;
+        if (awq_vector_load(device, tensor, spec->vector[i].offset, decoder->vector[i], err))
             return err->status;
     }
     return be->sync(device, err);

@@ -20,9 +20,9 @@ typedef struct awq_decoder {
     const awq_layer_spec *spec; /* the model's, of the whole layer */
     void **weight; /* [linears], the list is owned: compute type [out, in]; NULL: another part's */
     float **bias;  /* [linears], likewise: [out]; NULL: none */
-    float *norm[AWQ_MAX_NORMS]; /* [width], what is multiplied by: 1 + weight with an offset */
-    awq_dtype norm_dtype[AWQ_MAX_NORMS]; /* as the checkpoint stores them */
-    void *arena;                         /* the one device array that all of these point into */
+    float *vector[AWQ_MAX_VECTORS]; /* [width], what is multiplied by: 1 + weight with an offset */
+    awq_dtype vector_dtype[AWQ_MAX_VECTORS]; /* as the checkpoint stores them */
+    void *arena; /* the one device array that all of these point into */
 } awq_decoder;
 
 /* Device bytes of the weights of the layer that takes the most. */

@@ -20,7 +20,7 @@ void awq_expert_statistics_place(awq_arena *arena, const awq_model *model,
     int64_t hidden = 0, width = 0;
     for (int kind = 0; kind < model->kinds; kind++) {
         const awq_layer_spec *spec = &model->kind[kind];
-        if (!spec->mlps.experts) continue;
+        if (!spec->mlps.routing.experts) continue;
         hidden = larger(hidden, spec->group[spec->half[AWQ_HALF_MLP].group].channels);
         width = larger(width, spec->mlps.intermediate);
     }

@@ -12,7 +12,9 @@ struct awq_head {
     awq_device *device;
     const awq_model *model; /* the checkpoint's */
     float *norm;            /* [hidden] */
+    float *norm_bias;       /* [hidden]; NULL: none */
     void *weight;           /* compute type [vocab, hidden] */
+    float *bias;            /* [vocab]; NULL: none */
     void *normed;           /* compute type [HEAD_ROWS, hidden] */
     float *logits;          /* [HEAD_ROWS, vocab] */
     void *arena;
@@ -21,7 +23,7 @@ struct awq_head {
 awq_status awq_embed(awq_device *device, const awq_checkpoint *checkpoint, const int32_t *ids,
                      int64_t rows, float *hidden, awq_error *err)
 {
-    const awq_tensor *table = awq_checkpoint_embedding(checkpoint);
+    const awq_tensor *table = awq_checkpoint_end(checkpoint, AWQ_EMBEDDING);
     const awq_model *model = awq_checkpoint_model(checkpoint);
     size_t width = (size_t)model->hidden;
     size_t row_bytes = width * awq_dtype_bytes(table->dtype);
@@ -46,7 +48,9 @@ static void place(awq_arena *arena, const awq_model *model, size_t compute_bytes
 {
     uint64_t hidden = (uint64_t)model->hidden, vocab = (uint64_t)model->vocab;
     to->norm = awq_arena_take(arena, hidden * sizeof(float));
+    if (model->final_norm.bias) to->norm_bias = awq_arena_take(arena, hidden * sizeof(float));
     to->weight = awq_arena_take(arena, vocab * hidden * compute_bytes);
+    if (model->head_bias) to->bias = awq_arena_take(arena, vocab * sizeof(float));
     to->normed = awq_arena_take(arena, HEAD_ROWS * hidden * compute_bytes);
     to->logits = awq_arena_take(arena, HEAD_ROWS * vocab * sizeof(float));
 }
@@ -65,10 +69,18 @@ static awq_status load(awq_head *head, const awq_checkpoint *checkpoint, awq_err
     uint64_t bytes = awq_head_bytes(head->model, be->compute_bytes);
     if (be->alloc(head->device, bytes, "the head", &head->arena, err)) return err->status;
     place(&(awq_arena){.base = head->arena}, head->model, be->compute_bytes, head);
-    const awq_tensor *norm = awq_checkpoint_final_norm(checkpoint);
-    if (awq_vector_load(head->device, norm, head->model->norm_offset, head->norm, err))
+    const awq_tensor *norm = awq_checkpoint_end(checkpoint, AWQ_FINAL_NORM);
+    if (awq_vector_load(head->device, norm, head->model->final_norm.offset, head->norm, err))
         return err->status;
-    return awq_matrix_load(head->device, awq_checkpoint_head(checkpoint), head->weight, err);
+    if (head->norm_bias &&
+        awq_vector_load(head->device, awq_checkpoint_end(checkpoint, AWQ_FINAL_NORM_BIAS), 0,
+                        head->norm_bias, err))
+        return err->status;
+    if (head->bias && awq_vector_load(head->device, awq_checkpoint_end(checkpoint, AWQ_HEAD_BIAS),
+                                      0, head->bias, err))
+        return err->status;
+    return awq_matrix_load(head->device, awq_checkpoint_end(checkpoint, AWQ_HEAD), head->weight,
+                           err);
 }
 
 awq_status awq_head_load(awq_device *device, const awq_checkpoint *checkpoint, awq_head **out,
@@ -101,7 +113,7 @@ static void compute_logits(awq_head *head, const float *hidden, int64_t rows)
     be->rmsnorm(head->device, head->normed, hidden, head->norm, rows, model->hidden,
                 model->norm_eps);
     be->zero(head->device, head->logits, (size_t)(rows * model->vocab) * sizeof(float));
-    be->linear_add(head->device, head->logits, head->normed, head->weight, NULL,
+    be->linear_add(head->device, head->logits, head->normed, head->weight, head->bias,
                    model->logits_scale, rows, (awq_extent){model->vocab, model->hidden});
     if (model->final_softcap > 0)
         be->softcap(head->device, head->logits, model->final_softcap,

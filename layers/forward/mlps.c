@@ -35,7 +35,7 @@ static forward_rows run_gate_up(forward_pass *pass, const awq_mlp_spec *mlp,
 
 static int64_t choices(const forward_pass *pass)
 {
-    return pass->rows * pass->spec->mlps.active;
+    return pass->rows * pass->spec->mlps.routing.active;
 }
 
 /* Router logits in float32, the choice and its weights, on the device. A held choice is taken as it
@@ -44,7 +44,7 @@ static void run_router(const forward_pass *pass, const forward_rows *rows)
 {
     const awq_mlps_spec *mlps = &pass->spec->mlps;
     const awq_routing *routing = &pass->scratch->routing;
-    size_t logits = (size_t)(rows->count * mlps->experts) * sizeof(float);
+    size_t logits = (size_t)(rows->count * mlps->routing.experts) * sizeof(float);
     pass->be->zero(pass->device, routing->logits, logits);
     awq_forward_linear_add(pass, mlps->router, routing->logits, rows);
     if (routing->held)
@@ -52,9 +52,10 @@ static void run_router(const forward_pass *pass, const forward_rows *rows)
                          (size_t)choices(pass) * sizeof *routing->held);
     else
         pass->be->top_experts(pass->device, routing->expert, routing->logits, rows->count,
-                              mlps->experts, mlps->active);
+                              mlps->routing.experts, mlps->routing.active);
     pass->be->expert_weights(pass->device, routing->weight, routing->logits, routing->expert,
-                             rows->count, mlps->experts, mlps->active, mlps->normalized);
+                             rows->count, mlps->routing.experts, mlps->routing.active,
+                             mlps->routing.normalized);
 }
 
 /* The choice, its weights and, for statistics, the mask, to the host. */
@@ -77,7 +78,7 @@ static void sort_rows(const forward_pass *pass)
 {
     const awq_routing *routing = &pass->scratch->routing;
     awq_routing_lists *host = pass->scratch->routing.host;
-    int64_t active = pass->spec->mlps.active, experts = pass->spec->mlps.experts;
+    int64_t active = pass->spec->mlps.routing.active, experts = pass->spec->mlps.routing.experts;
     int64_t count = choices(pass);
     bool masked = pass->mask && pass->statistics;
     memset(host->first, 0, (size_t)(experts + 1) * sizeof *host->first);
@@ -112,8 +113,8 @@ static awq_status keep_rows(const forward_pass *pass, const forward_rows *rows, 
     if (pass->be->download(pass->device, host->x, rows->x,
                            (size_t)rows->count * statistics->routed.row_bytes, err))
         return err->status;
-    return awq_routed_add(&statistics->routed, host->x, rows->count, pass->spec->mlps.experts,
-                          &routes, err);
+    return awq_routed_add(&statistics->routed, host->x, rows->count,
+                          pass->spec->mlps.routing.experts, &routes, err);
 }
 
 /* Keeps the choice of the first rows that statistics see, for the folding check. */
@@ -123,7 +124,7 @@ static awq_status keep_choice(const forward_pass *pass, awq_error *err)
     int64_t rows = pass->scratch->size.checked;
     if (!statistics || statistics->choice) return AWQ_OK;
     if (rows > pass->rows) rows = pass->rows;
-    size_t bytes = (size_t)(rows * pass->spec->mlps.active) * sizeof *statistics->choice;
+    size_t bytes = (size_t)(rows * pass->spec->mlps.routing.active) * sizeof *statistics->choice;
     statistics->choice = malloc(bytes + 1);
     if (!statistics->choice) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for chosen experts");
     memcpy(statistics->choice, pass->scratch->routing.host->expert, bytes);
@@ -186,7 +187,7 @@ static void run_experts(forward_pass *pass, const forward_rows *rows)
 
 awq_status awq_forward_mlps(forward_pass *pass, const forward_rows *rows, awq_error *err)
 {
-    if (!pass->spec->mlps.experts) {
+    if (!pass->spec->mlps.routing.experts) {
         const awq_mlp_spec *mlp = &pass->spec->mlps.mlp[0];
         forward_rows inner = run_gate_up(pass, mlp, rows);
         awq_forward_linear_add(pass, mlp->down, pass->sum, &inner);

@@ -8,11 +8,10 @@
 
 #include "io/model/model.h"
 
-/* Frequency of pair j, 0 <= j < rope_dim / 2, in sequences of `length`. */
-double awq_rope_frequency(const awq_rope *rope, int64_t rope_dim, int64_t length, int64_t j);
+/* Frequency of pair j, 0 <= j < rope->dim / 2, in sequences of `length`. */
+double awq_rope_frequency(const awq_rope *rope, int64_t length, int64_t j);
 
-/* cos, sin [length, rope_dim / 2]. */
-void awq_rope_table(const awq_rope *rope, int64_t rope_dim, int64_t length, float *cos_table,
-                    float *sin_table);
+/* cos, sin [length, rope->dim / 2]. */
+void awq_rope_table(const awq_rope *rope, int64_t length, float *cos_table, float *sin_table);
 
 #endif

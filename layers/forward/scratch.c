@@ -27,8 +27,8 @@ static widths find_widths(const awq_model *model)
         most.kv = larger(most.kv, attention->kv_heads * attention->head_dim);
         most.rope_dim = larger(most.rope_dim, attention->rope_dim);
         most.mlp = larger(most.mlp, larger(spec->mlps.intermediate, spec->mlps.shared));
-        most.experts = larger(most.experts, spec->mlps.experts);
-        most.active = larger(most.active, spec->mlps.active);
+        most.experts = larger(most.experts, spec->mlps.routing.experts);
+        most.active = larger(most.active, spec->mlps.routing.active);
         for (int half = 0; half < AWQ_HALVES; half++)
             most.out_norms = most.out_norms || spec->half[half].out_norm >= 0;
     }

@@ -65,7 +65,8 @@ awq_status awq_statistics_init(awq_device *device, const awq_model *model, int64
     uint64_t bytes = layer_bytes(statistics.spec, part);
     size_t row = (size_t)model->hidden * be->compute_bytes;
     if (alloc_hosts(&statistics, err) ||
-        (statistics.spec->mlps.experts && awq_routed_init(room, row, &statistics.routed, err)) ||
+        (statistics.spec->mlps.routing.experts &&
+         awq_routed_init(room, row, &statistics.routed, err)) ||
         be->alloc(device, bytes, "the statistics of a layer", &statistics.arena, err)) {
         awq_statistics_release(device, &statistics);
         return err->status;

@@ -7,7 +7,7 @@
 /* Of the tokens of a layer, the share that goes through what is of an expert. */
 static double share(const awq_layer_spec *layer, int expert)
 {
-    return expert >= 0 ? (double)layer->mlps.active / (double)layer->mlps.experts : 1;
+    return expert >= 0 ? (double)layer->mlps.routing.active / (double)layer->mlps.routing.experts : 1;
 }
 
 /* A quantity of a layer, as the mean over the model's layers. */
@@ -63,7 +63,7 @@ static double inputs_of(const layer_work *work, const awq_layer_spec *layer)
         if (work->power == 3) sum += in * in * in;
         if (work->power == 2 && layer->group[i].expert < 0) sum += in * in;
     }
-    if (work->power == 3) sum += (double)layer->mlps.experts * own * own * own;
+    if (work->power == 3) sum += (double)layer->mlps.routing.experts * own * own * own;
     return sum;
 }
 

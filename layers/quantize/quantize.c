@@ -27,7 +27,7 @@ void awq_quantized_layer_release(awq_quantized_layer *layer)
         awq_result_memory_give(layer->from, layer->memory);
     else
         free(layer->memory);
-    for (int norm = 0; norm < AWQ_MAX_NORMS; norm++) free(layer->norm[norm]);
+    for (int i = 0; i < AWQ_MAX_VECTORS; i++) free(layer->vector[i]);
     awq_layer_record_release(&layer->record);
     awq_quantized_layer_init(layer);
 }

@@ -92,7 +92,7 @@ static awq_status check_request(const awq_quantizer *quantizer, awq_error *err)
     const awq_layer_spec *spec = quantizer->spec;
     if (quantizer->statistics->tokens <= 0)
         return awq_fail(err, AWQ_ERR_INPUT, "no calibration token counts: the mask leaves none");
-    if (quantizer->recipe->objective == AWQ_OBJECTIVE_MODULE && spec->mlps.experts)
+    if (quantizer->recipe->objective == AWQ_OBJECTIVE_MODULE && spec->mlps.routing.experts)
         return awq_fail(err, AWQ_ERR_INPUT, "the module objective is for dense layers only");
     for (int i = 0; i < spec->linears; i++) {
         const awq_linear_spec *linear = &spec->linear[i];
@@ -204,9 +204,9 @@ void awq_quantizer_close(awq_quantizer *quantizer)
     }
     free(quantizer->row_divisors);
     free(quantizer->original_bias);
-    for (int norm = 0; norm < AWQ_MAX_NORMS; norm++) {
-        free(quantizer->original_norm[norm]);
-        free(quantizer->folded_norm[norm]);
+    for (int i = 0; i < AWQ_MAX_VECTORS; i++) {
+        free(quantizer->original_vector[i]);
+        free(quantizer->folded_vector[i]);
     }
     awq_module_loss_close(quantizer);
     quantizer->device->backend->release(quantizer->device, quantizer->passed);

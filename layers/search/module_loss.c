@@ -184,7 +184,7 @@ static awq_status make_trial(awq_quantizer *quantizer, int group, awq_error *err
 {
     awq_module_loss *module = &quantizer->module;
     const awq_layer_spec *spec = quantizer->spec;
-    int norm = spec->group[group].producer.norm;
+    int weight = spec->norm[spec->group[group].producer.norm].weight;
     size_t bytes = (size_t)spec->linears * sizeof *module->weight;
     if (!module->weight && !(module->weight = awq_allocate(bytes, "a list of weights", err)))
         return err->status;
@@ -193,10 +193,10 @@ static awq_status make_trial(awq_quantizer *quantizer, int group, awq_error *err
     module->decoder.weight = module->weight;
     place_weights(&(awq_arena){.base = module->weights}, spec, group, quantizer->be->compute_bytes,
                   module->weight);
-    module->decoder.norm[norm] = module->norm;
+    module->decoder.vector[weight] = module->norm;
     free(module->original);
-    module->original = awq_vector_download(quantizer->device, quantizer->decoder->norm[norm],
-                                           spec->norm[norm].width, err);
+    module->original = awq_vector_download(quantizer->device, quantizer->decoder->vector[weight],
+                                           spec->vector[weight].width, err);
     return module->original ? AWQ_OK : err->status;
 }
 

@@ -78,8 +78,8 @@ typedef struct awq_quantizer {
     /* Host, owned: of each linear, what its rows are divided by [out]; NULL: ones. */
     float **row_divisors;
     float **original_bias; /* of each linear, before folding [out]; NULL: none */
-    /* What a norm that absorbs scales multiplies by, before and after [width]. */
-    float *original_norm[AWQ_MAX_NORMS], *folded_norm[AWQ_MAX_NORMS];
+    /* Of a vector that absorbs scales what it multiplies by or adds, before and after [width]. */
+    float *original_vector[AWQ_MAX_VECTORS], *folded_vector[AWQ_MAX_VECTORS];
 } awq_quantizer;
 
 /* Chooses the scales of one group, on the original weights (search.c), to its record. */

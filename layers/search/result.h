@@ -26,8 +26,8 @@ typedef struct awq_quantized_layer {
     awq_quantized_linear *linear; /* [linears], in the layer's order, owned */
     void *memory;                 /* owned, or `from`'s if that is not NULL */
     awq_result_memory *from;
-    float *norm[AWQ_MAX_NORMS]; /* weights that absorbed scales, exact in their stored type [width],
-                                   owned; NULL: as in the checkpoint */
+    float *vector[AWQ_MAX_VECTORS]; /* those that absorbed scales, exact in their stored type
+                                       [width], owned; NULL: as in the checkpoint */
     awq_layer_record record;
 } awq_quantized_layer;
 

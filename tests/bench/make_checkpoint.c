@@ -168,7 +168,7 @@ static recipe recipe_of(const maker *m, const awq_tensor *tensor)
     if (tensor->dims == 1) /* the last norm */
         return (recipe){.scale = 0.1f, .centre = 1, .offset = m->model.norm_offset ? 1 : 0};
     char first[AWQ_NAME_BYTES];
-    bool embedding = !strcmp(tensor->name, awq_embedding_tensor_name(first, &m->model));
+    bool embedding = !strcmp(tensor->name, awq_end_tensor_name(first, &m->model, AWQ_EMBEDDING));
     return (recipe){.scale = embedding ? 1 : 0.7f / sqrtf((float)tensor->shape[1])};
 }
 

@@ -76,13 +76,12 @@ static awq_status check_ends(const awq_reader *reader, const wanted *what, awq_e
 {
     for (int m = 0; m < reader->worker->told.models; m++) {
         const awq_checkpoint *checkpoint = reader->worker->has.checkpoint[m];
-        if (what->embedding && awq_tensor_check_finite(awq_checkpoint_embedding(checkpoint), err))
-            return err->status;
-        if (!what->head) continue;
-        if (awq_tensor_check_finite(awq_checkpoint_final_norm(checkpoint), err)) return err->status;
-        if (awq_model_stores_head(awq_checkpoint_model(checkpoint)) &&
-            awq_tensor_check_finite(awq_checkpoint_head(checkpoint), err))
-            return err->status;
+        const awq_model *model = awq_checkpoint_model(checkpoint);
+        for (awq_end end = 0; end < AWQ_ENDS; end++)
+            if ((end == AWQ_EMBEDDING ? what->embedding : what->head) &&
+                awq_model_stores(model, end) &&
+                awq_tensor_check_finite(awq_checkpoint_end(checkpoint, end), err))
+                return err->status;
     }
     return awq_lane_put(reader->ends, 0, 0, NULL, err);
 }

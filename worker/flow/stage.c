@@ -81,7 +81,7 @@ static awq_status prepare_statistics(stage_run *run, awq_error *err)
     for (stage_layer *layer = run->layers; layer < run->layers + run->stage->count; layer++) {
         awq_routed_room room = {.rows = told->tokens.sequences * told->tokens.length};
         if (!layer->searched) continue;
-        bool sparse = awq_model_layer(model, layer->index)->mlps.experts;
+        bool sparse = awq_model_layer(model, layer->index)->mlps.routing.experts;
         if (sparse && in_memory-- <= 0) room.directory = told->job.run_directory;
         if (!run->stage->part.index &&
             alloc_floats(run, kept * sizeof(float), "kept hidden states", &layer->kept, err))

@@ -44,10 +44,9 @@ static awq_status check_ends(const layer_run *run, awq_error *err)
 {
     const awq_checkpoint *source = run->worker->has.checkpoint[0];
     char name[AWQ_NAME_BYTES];
-    must_be_equal(run, awq_embedding_tensor_name(name, run->model));
-    must_be_equal(run, awq_final_norm_tensor_name(name, run->model));
-    if (awq_model_stores_head(run->model))
-        must_be_equal(run, awq_head_tensor_name(name, run->model));
+    for (awq_end end = 0; end < AWQ_ENDS; end++)
+        if (awq_model_stores(run->model, end))
+            must_be_equal(run, awq_end_tensor_name(name, run->model, end));
     for (size_t i = 0; i < awq_checkpoint_copies(source); i++) {
         const char *copied = awq_checkpoint_copied(source, i)->name;
         if (awq_worker_check(run->worker, err)) return err->status;
@@ -78,16 +77,16 @@ static void must_be_folded(const layer_run *run, const char *name, bool offset,
                          name, (long long)first);
 }
 
-static void check_norms(const layer_run *run)
+static void check_vectors(const layer_run *run)
 {
-    for (int i = 0; i < run->spec->norms; i++) {
+    for (int i = 0; i < run->spec->vectors; i++) {
         char name[AWQ_NAME_BYTES];
-        const awq_norm_spec *norm = &run->spec->norm[i];
-        awq_norm_tensor_name(name, run->model, run->layer, i);
-        if (norm->absorbs < 0)
+        const awq_vector_spec *vector = &run->spec->vector[i];
+        awq_vector_tensor_name(name, run->model, run->layer, i);
+        if (vector->absorbs < 0)
             must_be_equal(run, name);
         else if (run->record)
-            must_be_folded(run, name, norm->offset, run->record->group[norm->absorbs].scales);
+            must_be_folded(run, name, vector->offset, run->record->group[vector->absorbs].scales);
     }
 }
 
@@ -204,7 +203,7 @@ awq_status awq_verify_source(awq_worker *worker, int64_t layer, awq_layer_checks
     }
     run.spec = awq_model_layer(run.model, layer);
     if (read_record(&run, &record)) run.record = &record;
-    check_norms(&run);
+    check_vectors(&run);
     awq_status status = AWQ_OK;
     for (int linear = 0; !status && linear < run.spec->linears; linear++) {
         if (run.spec->linear[linear].bias) status = check_bias(&run, linear, err);

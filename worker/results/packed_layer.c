@@ -172,18 +172,19 @@ static awq_status fill_tensors(packing *job, int threads, awq_error *err)
     return job->failed ? err->status : AWQ_OK;
 }
 
-static awq_status pack_norms(packing *job, awq_error *err)
+static awq_status pack_vectors(packing *job, awq_error *err)
 {
     awq_layer_part part = job->result->part;
     if (part.index && !awq_layer_part_is_last(part)) return AWQ_OK; /* the first one's */
-    for (int norm = 0; norm < job->spec->norms; norm++) {
-        const awq_tensor *source = awq_checkpoint_norm(job->checkpoint, job->layer, norm);
-        char *name = add(&job->packed, source->dtype, source->shape[0], 0);
+    for (int i = 0; i < job->spec->vectors; i++) {
+        const awq_tensor *source = awq_checkpoint_vector(job->checkpoint, job->layer, i);
+        bool row = job->spec->vector[i].row;
+        char *name = add(&job->packed, source->dtype, source->shape[0], row ? source->shape[1] : 0);
         if (!name) return no_memory(err);
-        awq_norm_tensor_name(name, job->model, job->layer, norm);
+        awq_vector_tensor_name(name, job->model, job->layer, i);
         size_t index = job->packed.count - 1;
-        if (job->result->norm[norm])
-            fill_values(&job->packed, index, job->result->norm[norm]);
+        if (job->result->vector[i])
+            fill_values(&job->packed, index, job->result->vector[i]);
         else
             memcpy(job->packed.data[index], source->data, source->bytes);
     }
@@ -197,7 +198,7 @@ awq_status awq_pack_layer(const awq_checkpoint *checkpoint, const awq_quantizati
     const awq_model *model = awq_checkpoint_model(checkpoint);
     const awq_layer_spec *spec = awq_model_layer(model, result->record.layer);
     size_t linears = (size_t)spec->linears;
-    size_t most = (size_t)(AWQ_MAX_PARTS + 1) * linears + (size_t)spec->norms;
+    size_t most = (size_t)(AWQ_MAX_PARTS + 1) * linears + (size_t)spec->vectors;
     packing job = {.packed = {.tensor = calloc(most, sizeof *out->tensor),
                               .name = calloc(most, sizeof *out->name),
                               .data = calloc(most, sizeof *out->data),
@@ -215,7 +216,7 @@ awq_status awq_pack_layer(const awq_checkpoint *checkpoint, const awq_quantizati
     pthread_mutex_init(&job.mutex, NULL);
     if (!status) status = list_tensors(&job, err);
     if (!status) status = fill_tensors(&job, threads, err);
-    if (!status) status = pack_norms(&job, err);
+    if (!status) status = pack_vectors(&job, err);
     pthread_mutex_destroy(&job.mutex);
     *out = job.packed;
     return status;

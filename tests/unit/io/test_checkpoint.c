@@ -63,7 +63,7 @@ static void a_real_model_opens(void **state)
     assert_int_equal(awq_model_layer(model, 0)->norms, 2);
     assert_string_equal(awq_checkpoint_norm(checkpoint, 0, NORM_POST)->name,
                         "model.layers.0.post_attention_layernorm.weight");
-    assert_string_equal(awq_checkpoint_head(checkpoint)->name, TINY_HEAD);
+    assert_string_equal(awq_checkpoint_end(checkpoint, AWQ_HEAD)->name, TINY_HEAD);
     assert_null(awq_checkpoint_find(checkpoint, "model"));
     awq_checkpoint_close(checkpoint);
     awq_checkpoint_close(NULL);
@@ -134,7 +134,7 @@ static void a_tied_model_needs_no_head_and_ignores_one(void **state)
     tiny_fill(&model, false);
     tiny_write(&model, *state, ", \"tie_word_embeddings\": true");
     awq_checkpoint *checkpoint = open_good(*state);
-    assert_string_equal(awq_checkpoint_head(checkpoint)->name, TINY_EMBEDDING);
+    assert_string_equal(awq_checkpoint_end(checkpoint, AWQ_HEAD)->name, TINY_EMBEDDING);
     assert_null(awq_checkpoint_find(checkpoint, TINY_HEAD));
     awq_checkpoint_close(checkpoint);
     tiny_remove(&model, TINY_HEAD);

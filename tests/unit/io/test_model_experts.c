@@ -58,7 +58,7 @@ static void dense_models_have_no_experts(void **state)
     assert_int_equal(model.kinds, 1);
     assert_int_equal(layer->linears, DENSE_LINEARS);
     assert_int_equal(layer->groups, DENSE_GROUPS);
-    assert_int_equal(layer->mlps.experts, 0);
+    assert_int_equal(layer->mlps.routing.experts, 0);
     assert_true(layer->mlps.router == -1 && layer->mlps.shared_gate == -1);
     assert_null(awq_model_experts(&model));
     assert_int_equal(awq_model_active_parameters(&model), awq_model_parameters(&model));
@@ -74,7 +74,7 @@ static void sparse_layers_are_every_so_many_but_those_listed(void **state)
     for (int64_t i = 0; i < model.layers; i++) {
         bool sparse = (i + 1) % 3 == 0 && i != 5 && i != 8;
         assert_int_equal(model.kind_of[i], sparse);
-        assert_int_equal(awq_model_layer(&model, i)->mlps.experts, sparse ? 60 : 0);
+        assert_int_equal(awq_model_layer(&model, i)->mlps.routing.experts, sparse ? 60 : 0);
     }
     const awq_layer_spec *dense = awq_model_layer(&model, 0), *sparse = awq_model_layer(&model, 2);
     assert_true(has_linear(dense, "gate_proj") && !has_linear(sparse, "gate_proj"));

@@ -134,9 +134,9 @@ static void names_begin_as_the_root_says(void **state)
     int roots = 0;
     for (; awq_root_at(roots); roots++) {
         model.root = awq_root_at(roots);
-        assert_string_equal(awq_embedding_tensor_name(name, &model), expected[roots].embedding);
-        assert_string_equal(awq_final_norm_tensor_name(name, &model), expected[roots].norm);
-        assert_string_equal(awq_head_tensor_name(name, &model), expected[roots].head);
+        assert_string_equal(awq_end_tensor_name(name, &model, AWQ_EMBEDDING), expected[roots].embedding);
+        assert_string_equal(awq_end_tensor_name(name, &model, AWQ_FINAL_NORM), expected[roots].norm);
+        assert_string_equal(awq_end_tensor_name(name, &model, AWQ_HEAD), expected[roots].head);
         assert_string_equal(awq_linear_full_name(name, &model, 3, LINEAR_DOWN),
                             expected[roots].linear);
         assert_string_equal(awq_linear_plain_name(name, &model, 3, LINEAR_DOWN),

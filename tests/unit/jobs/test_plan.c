@@ -250,7 +250,7 @@ static void make_model(awq_model *model, uint64_t *seed)
     *model = (awq_model){.kinds = 2};
     model->kind[0].half[AWQ_HALF_MLP].out_norm = -1;
     model->kind[SPARSE].half[AWQ_HALF_MLP].out_norm = -1;
-    model->kind[SPARSE].mlps.experts = EXPERTS;
+    model->kind[SPARSE].mlps.routing.experts = EXPERTS;
     for (int64_t i = 0; i < MAX_LAYERS; i++) model->kind_of[i] = below(seed, 3) ? SPARSE : 0;
 }
 

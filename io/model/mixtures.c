@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/model/mixtures.h"
+
+/* Whoever's experts are called as those of llama's MLP. */
+#define AS_MLP  .module = "mlp", .gate = "gate_proj", .up = "up_proj", .down = "down_proj"
+#define AS_W123 .gate = "w1", .up = "w3", .down = "w2"
+
+const awq_mixture awq_mixture_mixtral = {.count_key = "num_local_experts",
+                                         .routing = {.normalized = true},
+                                         .module = "block_sparse_moe",
+                                         AS_W123,
+                                         .router = "gate",
+                                         .router_alias = "mlp.gate"};
+
+const awq_mixture awq_mixture_phimoe = {
+    .count_key = "num_local_experts",
+    .active = 2,
+    .routing = {.score = AWQ_SCORE_SPARSEMIXER, .margin_key = "router_jitter_noise"},
+    .module = "block_sparse_moe",
+    AS_W123,
+    .router = "gate",
+    .router_alias = "mlp.router"};
+
+const awq_mixture awq_mixture_minimax_m2 = {
+    .count_key = "num_local_experts",
+    .routing = {.score = AWQ_SCORE_SIGMOID, .normalized = true},
+    .module = "block_sparse_moe",
+    AS_W123,
+    .router = "gate",
+    .router_alias = "mlp.gate",
+    .correction = "block_sparse_moe.e_score_correction_bias",
+    .correction_alias = "mlp.e_score_correction_bias"};
+
+const awq_mixture awq_mixture_qwen2_moe = {.count_key = "num_experts",
+                                           .width_key = "moe_intermediate_size",
+                                           .shared_width_key = "shared_expert_intermediate_size",
+                                           .shared = true,
+                                           .layers = AWQ_SPARSE_STEP,
+                                           .routing = {.normalized_key = "norm_topk_prob"},
+                                           AS_MLP,
+                                           .router = "gate",
+                                           .shared_module = "mlp.shared_expert",
+                                           .shared_gate = "shared_expert_gate"};
+
+const awq_mixture awq_mixture_qwen3_moe = {.count_key = "num_experts",
+                                           .width_key = "moe_intermediate_size",
+                                           .layers = AWQ_SPARSE_STEP,
+                                           .routing = {.normalized_key = "norm_topk_prob"},
+                                           AS_MLP,
+                                           .router = "gate"};
+
+static const awq_stacks qwen3_vl_moe = {"mlp.experts.gate_up_proj", "mlp.experts.down_proj",
+                                        .transposed = true};
+
+const awq_mixture awq_mixture_qwen3_vl_moe = {.count_key = "num_experts",
+                                              .active = 4,
+                                              .width_key = "moe_intermediate_size",
+                                              .layers = AWQ_SPARSE_STEP,
+                                              .routing = {.normalized = true},
+                                              AS_MLP,
+                                              .router = "gate",
+                                              .stacks = &qwen3_vl_moe};
+
+const awq_mixture awq_mixture_olmoe = {.count_key = "num_experts",
+                                       .active = 8,
+                                       .routing = {.normalized_key = "norm_topk_prob"},
+                                       AS_MLP,
+                                       .router = "gate"};
+
+static const awq_stacks granite = {"block_sparse_moe.input_linear.weight",
+                                   "block_sparse_moe.output_linear.weight", false, false};
+
+#define AS_GRANITE                                                                                 \
+    .count_key = "num_local_experts", .active = 2, .routing = {.normalized = true},                \
+    .module = "block_sparse_moe", AS_W123, .router = "router.layer",                               \
+    .router_alias = "block_sparse_moe.router", .stacks = &granite
+
+const awq_mixture awq_mixture_granitemoe = {AS_GRANITE};
+const awq_mixture awq_mixture_granitemoeshared = {AS_GRANITE,
+                                                  .shared_width_key = "shared_intermediate_size",
+                                                  .shared = true,
+                                                  .shared_optional = true,
+                                                  .shared_module = "shared_mlp",
+                                                  .shared_gate_up = "input_linear",
+                                                  .shared_down = "output_linear"};
+
+const awq_mixture awq_mixture_glm4_moe = {.count_key = "n_routed_experts",
+                                          .active = 8,
+                                          .width_key = "moe_intermediate_size",
+                                          .shared_count_key = "n_shared_experts",
+                                          .shared = true,
+                                          .layers = AWQ_SPARSE_FIRST_DENSE,
+                                          .first_dense = 1,
+                                          .routing = {.score = AWQ_SCORE_SIGMOID,
+                                                      .normalized = true,
+                                                      .normalized_key = "norm_topk_prob",
+                                                      .factor_key = "routed_scaling_factor",
+                                                      .grouped = true},
+                                          AS_MLP,
+                                          .router = "gate",
+                                          .shared_module = "mlp.shared_experts",
+                                          .correction = "mlp.gate.e_score_correction_bias"};
+
+const awq_mixture awq_mixture_dots1 = {.count_key = "n_routed_experts",
+                                       .width_key = "moe_intermediate_size",
+                                       .shared_count_key = "n_shared_experts",
+                                       .shared = true,
+                                       .layers = AWQ_SPARSE_FIRST_DENSE,
+                                       .routing = {.score = AWQ_SCORE_SIGMOID,
+                                                   .normalized_key = "norm_topk_prob",
+                                                   .factor_key = "routed_scaling_factor",
+                                                   .grouped = true},
+                                       AS_MLP,
+                                       .router = "gate",
+                                       .shared_module = "mlp.shared_experts",
+                                       .correction = "mlp.gate.e_score_correction_bias"};
+
+const awq_mixture awq_mixture_hy_v3 = {.count_key = "num_experts",
+                                       .active = 8,
+                                       .width_key = "moe_intermediate_size",
+                                       .shared_count_key = "num_shared_experts",
+                                       .shared = true,
+                                       .layers = AWQ_SPARSE_TYPES,
+                                       .routing = {.score = AWQ_SCORE_SIGMOID,
+                                                   .normalized = true,
+                                                   .factor_key = "router_scaling_factor",
+                                                   .factor = 2.826},
+                                       AS_MLP,
+                                       .router = "router.gate",
+                                       .router_alias = "mlp.gate",
+                                       .shared_module = "mlp.shared_mlp",
+                                       .correction = "mlp.expert_bias",
+                                       .correction_alias = "mlp.e_score_correction_bias"};
+
+const awq_mixture awq_mixture_hunyuan_v1_moe = {.count_key = "num_experts",
+                                                .active_key = "moe_topk",
+                                                .active = 1,
+                                                .shared = true,
+                                                .routing = {.normalized = true},
+                                                AS_MLP,
+                                                .router = "gate.wg",
+                                                .shared_module = "mlp.shared_mlp"};
+
+const awq_mixture awq_mixture_ernie4_5_moe = {
+    .count_key = "moe_num_experts",
+    .active_key = "moe_k",
+    .active = 6,
+    .width_key = "moe_intermediate_size",
+    .shared_count_key = "moe_num_shared_experts",
+    .shared = true,
+    .layers = AWQ_SPARSE_RANGE,
+    .routing = {.normalized = true},
+    AS_MLP,
+    .router = "gate",
+    .shared_module = "mlp.shared_experts",
+    .correction = "mlp.moe_statics.e_score_correction_bias",
+    .correction_alias = "mlp.gate.moe_statics.e_score_correction_bias",
+    .correction_row = true};
+
+static const awq_stacks llama4 = {"feed_forward.experts.gate_up_proj",
+                                  "feed_forward.experts.down_proj", .transposed = true};
+
+const awq_mixture awq_mixture_llama4 = {.count_key = "num_local_experts",
+                                        .active = 1,
+                                        .dense_width_key = "intermediate_size_mlp",
+                                        .shared = true,
+                                        .layers = AWQ_SPARSE_LISTED,
+                                        .routing = {.score = AWQ_SCORE_SIGMOID},
+                                        .weighs_inputs = true,
+                                        .module = "feed_forward",
+                                        .gate = "gate_proj",
+                                        .up = "up_proj",
+                                        .down = "down_proj",
+                                        .router = "router",
+                                        .shared_module = "feed_forward.shared_expert",
+                                        .stacks = &llama4};
+
+static const awq_stacks gpt_oss = {"mlp.experts.gate_up_proj", "mlp.experts.down_proj",
+                                   .transposed = true, .interleaved = true};
+
+const awq_mixture awq_mixture_gpt_oss = {.count_key = "num_local_experts",
+                                         .active = 4,
+                                         .routing = {.normalized = true},
+                                         .router_bias = true,
+                                         AS_MLP,
+                                         .router = "router",
+                                         .stacks = &gpt_oss};

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ * io/model/mixtures.h - how families write their mixtures of experts: keys of config.json, names of
+ * modules, and what a token's experts are chosen by. Inside io/model only. */
+#ifndef AWQ_IO_MODEL_MIXTURES_H
+#define AWQ_IO_MODEL_MIXTURES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io/core/routing.h"
+
+/* Which layers are sparse. */
+typedef enum awq_sparse_layers {
+    AWQ_SPARSE_ALL,
+    AWQ_SPARSE_STEP,        /* each decoder_sparse_step-th that is not in mlp_only_layers */
+    AWQ_SPARSE_FIRST_DENSE, /* all but the first_k_dense_replace first */
+    AWQ_SPARSE_TYPES,       /* those that mlp_layer_types calls so; silent: all but the first */
+    AWQ_SPARSE_RANGE, /* each moe_layer_interval-th from moe_layer_start_index to _end_index */
+    AWQ_SPARSE_LISTED /* moe_layers, or each interleave_moe_layer_step-th */
+} awq_sparse_layers;
+
+/* A router's choice; what the config may say of it. */
+typedef struct awq_routing_keys {
+    awq_score score;
+    bool normalized; /* where normalized_key is silent or NULL */
+    const char *normalized_key;
+    const char *factor_key; /* NULL: 1 */
+    double factor;          /* where it is silent; 0: 1 */
+    bool grouped;           /* n_group, topk_group */
+    const char *margin_key; /* of the sparse mixer */
+} awq_routing_keys;
+
+/* All experts' weights in one tensor each; NULL: as transformers 5 writes it. */
+typedef struct awq_stacks {
+    const char *gate_up, *down;
+    bool transposed, interleaved;
+} awq_stacks;
+
+typedef struct awq_mixture {
+    const char *count_key;
+    const char *active_key;       /* NULL: num_experts_per_tok */
+    int64_t active;               /* where it is silent; 0: it must not be */
+    const char *width_key;        /* NULL: intermediate_size is an expert's */
+    const char *dense_width_key;  /* NULL: intermediate_size is a dense layer's */
+    const char *shared_width_key; /* of the shared one, which is there if it is above 0 */
+    const char *shared_count_key; /* it is so many experts wide */
+    bool shared;                  /* there is one; without the keys above as wide as an expert */
+    bool shared_optional;         /* silence means none */
+    awq_sparse_layers layers;
+    int64_t first_dense; /* where first_k_dense_replace is silent */
+    awq_routing_keys routing;
+    bool weighs_inputs; /* a token's weight multiplies what its expert reads */
+    bool router_bias;
+    const char *module, *gate, *up, *down;     /* "mlp", "gate_proj", "up_proj", "down_proj" */
+    const char *router, *router_alias;         /* "gate"; another name in the layer, or NULL */
+    const char *shared_module;                 /* in the layer: "mlp.shared_expert" */
+    const char *shared_gate_up;                /* its gate and up in one; NULL: apart */
+    const char *shared_down;                   /* NULL: `down` */
+    const char *shared_gate;                   /* "shared_expert_gate"; NULL: it is not weighed */
+    const char *correction, *correction_alias; /* in the layer; NULL: none */
+    bool correction_row;                       /* it is stored as [1, experts] */
+    const awq_stacks *stacks;                  /* NULL: transformers 5's */
+} awq_mixture;
+
+extern const awq_mixture awq_mixture_mixtral, awq_mixture_phimoe, awq_mixture_minimax_m2,
+    awq_mixture_qwen2_moe, awq_mixture_qwen3_moe, awq_mixture_qwen3_vl_moe, awq_mixture_olmoe,
+    awq_mixture_granitemoe, awq_mixture_granitemoeshared, awq_mixture_glm4_moe, awq_mixture_dots1,
+    awq_mixture_hy_v3, awq_mixture_hunyuan_v1_moe, awq_mixture_ernie4_5_moe, awq_mixture_llama4,
+    awq_mixture_gpt_oss;
+
+#endif
