@@ -11,9 +11,9 @@ static void turn_heads(const forward_pass *pass, void *x, int64_t heads, int nor
                             .head_dim = attention->head_dim,
                             .rope_dim = attention->rope_dim,
                             .length = pass->scratch->size.length};
-    if (norm >= 0)
-        pass->be->rmsnorm_heads(pass->device, x, pass->decoder->norm[norm], pass->rows * heads,
-                                attention->head_dim, pass->model->norm_eps);
+    awq_norm_shape each = {pass->rows * heads, attention->head_dim, 1, pass->model->norm_eps,
+                           false};
+    if (norm >= 0) pass->be->norm_heads(pass->device, x, pass->decoder->norm[norm], NULL, &each);
     if (attention->rope_dim > 0)
         pass->be->rope(pass->device, x, pass->scratch->cos, pass->scratch->sin, pass->rows, &shape);
 }

@@ -58,9 +58,9 @@ static awq_status run_inner_half(forward_pass *pass, awq_half which, awq_error *
 {
     const awq_half_spec *half = &pass->spec->half[which];
     forward_rows rows = {pass->scratch->normed, pass->mask, pass->rows};
-    pass->be->rmsnorm(pass->device, pass->scratch->normed, pass->hidden,
-                      pass->decoder->norm[half->norm], pass->rows, pass->model->hidden,
-                      pass->model->norm_eps);
+    awq_norm_shape shape = {pass->rows, pass->model->hidden, 1, pass->model->norm_eps, false};
+    pass->be->norm(pass->device, pass->scratch->normed, pass->hidden,
+                   pass->decoder->norm[half->norm], NULL, &shape);
     awq_forward_gather(pass, half->group, &rows);
     if (which == AWQ_HALF_MLP) return awq_forward_mlps(pass, &rows, err);
     awq_forward_attention(pass, &rows);
@@ -77,9 +77,9 @@ static awq_status run_half(forward_pass *pass, awq_half which, awq_error *err)
     pass->sum = branch;
     awq_status status = run_inner_half(pass, which, err);
     pass->sum = sum;
+    awq_norm_shape shape = {pass->rows, hidden, 1, pass->model->norm_eps, false};
     if (!status)
-        pass->be->rmsnorm_add(pass->device, sum, branch, pass->decoder->norm[norm], pass->rows,
-                              hidden, pass->model->norm_eps);
+        pass->be->norm_add(pass->device, sum, branch, pass->decoder->norm[norm], NULL, &shape);
     return status;
 }
 

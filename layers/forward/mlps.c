@@ -18,7 +18,7 @@ void awq_forward_gate_up(const forward_pass *pass, const awq_mlp_spec *mlp,
     awq_forward_linear(pass, &mlp->gate, scratch->gate, rows);
     awq_forward_linear(pass, &mlp->up, scratch->up, rows);
     pass->be->gated(pass->device, scratch->gate, scratch->gate, scratch->up,
-                    (size_t)(rows->count * down->in), pass->spec->mlps.activation);
+                    (size_t)(rows->count * down->in), pass->spec->mlps.activation, 0);
 }
 
 /* The same, into the statistics too; returns it. */
@@ -44,6 +44,11 @@ static void run_router(const forward_pass *pass, const forward_rows *rows)
 {
     const awq_mlps_spec *mlps = &pass->spec->mlps;
     const awq_routing *routing = &pass->scratch->routing;
+    const awq_routing_rule rule = {.score = AWQ_SCORE_SOFTMAX,
+                                   .experts = mlps->experts,
+                                   .active = mlps->active,
+                                   .normalized = mlps->normalized,
+                                   .factor = 1};
     size_t logits = (size_t)(rows->count * mlps->experts) * sizeof(float);
     pass->be->zero(pass->device, routing->logits, logits);
     awq_forward_linear_add(pass, mlps->router, routing->logits, rows);
@@ -51,10 +56,10 @@ static void run_router(const forward_pass *pass, const forward_rows *rows)
         pass->be->upload(pass->device, routing->expert, routing->held,
                          (size_t)choices(pass) * sizeof *routing->held);
     else
-        pass->be->top_experts(pass->device, routing->expert, routing->logits, rows->count,
-                              mlps->experts, mlps->active);
+        pass->be->top_experts(pass->device, routing->expert, routing->logits, NULL, rows->count,
+                              &rule);
     pass->be->expert_weights(pass->device, routing->weight, routing->logits, routing->expert,
-                             rows->count, mlps->experts, mlps->active, mlps->normalized);
+                             rows->count, &rule);
 }
 
 /* The choice, its weights and, for statistics, the mask, to the host. */
@@ -152,7 +157,7 @@ static void run_expert(forward_pass *pass, const awq_mlp_spec *mlp, const void *
     int64_t first = host->first[mlp->expert], count = host->first[mlp->expert + 1] - first;
     forward_rows rows = {routing->x, NULL, count};
     if (!count) return;
-    pass->be->gather_rows(pass->device, routing->x, x, routing->row + first, count,
+    pass->be->gather_rows(pass->device, routing->x, x, routing->row + first, NULL, count,
                           pass->model->hidden);
     run_mlp(pass, mlp, &rows, routing->row + first, routing->sorted_weight + first);
 }
