@@ -28,6 +28,7 @@
 #include "io/core/clip.h"
 #include "io/core/dtype.h"
 #include "io/core/error.h"
+#include "io/core/routing.h"
 #include "kernels/link.h"
 
 typedef struct awq_backend awq_backend;
@@ -100,11 +101,22 @@ typedef struct awq_extent {
     int64_t in;
 } awq_extent;
 
+/* y = (x - m) / sqrt(mean of (x - m)^2 + eps) * w + b, over the columns of a row; m is 0, or the
+ * row's mean: LayerNorm. Weights w and b are [period, cols]; row r takes those of r % period. w
+ * NULL: ones; b NULL: none. */
+typedef struct awq_norm_shape {
+    int64_t rows, cols;
+    int64_t period; /* 1 in most; the heads, where each has weights of its own */
+    float eps;
+    bool centered; /* the mean is subtracted */
+} awq_norm_shape;
+
 /* Of each head, channels j and j + rope_dim / 2 are a pair; those from rope_dim on have no part. */
 typedef struct awq_rope_shape {
     int64_t heads, head_dim;
     int64_t rope_dim; /* even, at most head_dim */
     int64_t length;   /* a row's position is row % length */
+    bool interleaved; /* pairs are 2 j and 2 j + 1 */
 } awq_rope_shape;
 
 typedef struct awq_attention_shape {
@@ -112,7 +124,16 @@ typedef struct awq_attention_shape {
     float scale;    /* of the logits: (float)(1 / sqrt((double)head_dim)) in most models */
     float softcap;  /* logits become softcap tanh(logits / softcap); 0: as they are */
     int64_t window; /* a token attends to itself and the window - 1 before it; 0: all before it */
+    bool chunked;   /* .. and to no other chunk's: chunk = position / window, window its length */
+    const float *sinks; /* [heads], on the device: one more logit of each query, neither scaled nor
+                           capped, that has a share of the softmax and no value; NULL: none */
 } awq_attention_shape;
+
+/* Some columns of a matrix: `times` runs of `count`, the first at column `first`, one every
+ * `period`. */
+typedef struct awq_runs {
+    int64_t first, count, period, times;
+} awq_runs;
 
 struct awq_backend {
     const char *name; /* as --backend takes it */
@@ -160,22 +181,22 @@ struct awq_backend {
 
     /* ---- forward pass (A 4) ---- */
 
-    /* y[r, c] = x[r, c] / sqrt(mean_c x[r, c]^2 + eps) * w[c]. y compute type. */
-    void (*rmsnorm)(awq_device *device, void *y, const float *x, const float *w, int64_t rows,
-                    int64_t cols, float eps);
+    /* awq_norm_shape's y, in the compute type. */
+    void (*norm)(awq_device *device, void *y, const float *x, const float *w, const float *b,
+                 const awq_norm_shape *shape);
     /* sum += the same, float32; x is not sum. */
-    void (*rmsnorm_add)(awq_device *device, float *sum, const float *x, const float *w,
-                        int64_t rows, int64_t cols, float eps);
-    /* rmsnorm on the compute type, in place: q_norm and k_norm, a row a head. */
-    void (*rmsnorm_heads)(awq_device *device, void *x, const float *w, int64_t rows, int64_t cols,
-                          float eps);
+    void (*norm_add)(awq_device *device, float *sum, const float *x, const float *w, const float *b,
+                     const awq_norm_shape *shape);
+    /* The same of the compute type, in place: q_norm and k_norm, a row a head. */
+    void (*norm_heads)(awq_device *device, void *x, const float *w, const float *b,
+                       const awq_norm_shape *shape);
     /* y[rows, out] = x[rows, in] w^T (+ bias[out], may be NULL). */
     void (*linear)(awq_device *device, void *y, const void *x, const void *w, const float *bias,
                    int64_t rows, awq_extent extent);
     /* sum[rows, out] += scale (x w^T (+ bias)): into the float32 residual. */
     void (*linear_add)(awq_device *device, float *sum, const void *x, const void *w,
                        const float *bias, float scale, int64_t rows, awq_extent extent);
-    /* In place, rotate-half of the first rope_dim channels of each head: x [rows, heads,
+    /* In place, each pair of a head's first rope_dim channels turned by its angle: x [rows, heads,
      * head_dim]; cos, sin [length, rope_dim / 2]. */
     void (*rope)(awq_device *device, void *x, const float *cos, const float *sin, int64_t rows,
                  const awq_rope_shape *shape);
@@ -185,29 +206,36 @@ struct awq_backend {
      * to the bit. */
     void (*attention)(awq_device *device, void *y, const void *q, const void *k, const void *v,
                       int64_t sequences, int64_t length, const awq_attention_shape *shape);
-    /* y = act(gate) * up; y may be gate or up. */
+    /* y = act(gate) * up; y may be gate or up. up NULL: y = act(gate). limit, of AWQ_SWIGLU_OAI and
+     * AWQ_SILU: gate is cut to at most limit and up to -limit .. limit before; 0: no limit. */
     void (*gated)(awq_device *device, void *y, const void *gate, const void *up, size_t count,
-                  awq_activation act);
+                  awq_activation act, float limit);
+    /* y[r, i] = x[r, the i-th of the runs' columns], compute type; x [rows, cols], y [rows,
+     * runs->count * runs->times], apart. */
+    void (*take_columns)(awq_device *device, void *y, const void *x, int64_t rows, int64_t cols,
+                         const awq_runs *runs);
     /* x = cap tanh(x / cap), float32, in place; cap above 0. Infinity becomes cap. */
     void (*softcap)(awq_device *device, float *x, float cap, size_t count);
 
     /* ---- mixtures of experts: logits float32 [rows, experts] ---- */
 
-    /* expert[rows, top] = the top experts of the largest logits, largest first, of equals the lower
-     * number. Of a row with a NaN: any, but each once. */
-    void (*top_experts)(awq_device *device, int32_t *expert, const float *logits, int64_t rows,
-                        int64_t experts, int64_t top);
-    /* weight[rows, top] = the softmax of a row's logits at the given experts; normalized: divided
-     * by the sum of those. NaN where the row holds one. */
+    /* expert[rows, active] = those of the largest logits, largest first, of equals the lower
+     * number. With a correction (float32 [experts]; NULL: none) or groups: of the largest scores
+     * plus correction, in float32; groups likewise. Of a row with a NaN: any, but each once. */
+    void (*top_experts)(awq_device *device, int32_t *expert, const float *logits,
+                        const float *correction, int64_t rows, const awq_routing_rule *rule);
+    /* weight[rows, active] = what the rule gives the experts that are given, in the order of their
+     * choice, which need not be the rule's. NaN where the row holds one; a sigmoid's, where its own
+     * logit is one, or, normalized, another's that was chosen. */
     void (*expert_weights)(awq_device *device, float *weight, const float *logits,
-                           const int32_t *expert, int64_t rows, int64_t experts, int64_t top,
-                           bool normalized);
+                           const int32_t *expert, int64_t rows, const awq_routing_rule *rule);
     /* y = 1 / (1 + exp(-x)), float32; y may be x. */
     void (*sigmoid)(awq_device *device, float *y, const float *x, size_t count);
-    /* y[i] = x[rows[i]], compute type, count rows of cols. */
+    /* y[i] = weight[i] x[rows[i]], compute type, count rows of cols. rows NULL: 0, 1, ..; y may
+     * then be x. weight NULL: ones. */
     void (*gather_rows)(awq_device *device, void *y, const void *x, const int32_t *rows,
-                        int64_t count, int64_t cols);
-    /* sum[rows[i]] += weight[i] x[i], float32; rows are distinct; NULL: 0, 1, ... */
+                        const float *weight, int64_t count, int64_t cols);
+    /* sum[rows[i]] += weight[i] x[i], float32; rows are distinct; NULL as above. */
     void (*scatter_add)(awq_device *device, float *sum, const float *x, const int32_t *rows,
                         const float *weight, int64_t count, int64_t cols);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * kernels/verbs.h - the verbs of kernels/backend.h by name: a backend declares its functions and
- * fills in its table from one list, with the types that the table gives them. rmsnorm_cpu is the
- * CPU's rmsnorm, rmsnorm_cuda the GPU's. A verb that the list lacks would be NULL; the assertion
+ * fills in its table from one list, with the types that the table gives them. norm_cpu is the
+ * CPU's norm, norm_cuda the GPU's. A verb that the list lacks would be NULL; the assertion
  * below finds it. */
 #ifndef AWQ_KERNELS_VERBS_H
 #define AWQ_KERNELS_VERBS_H
@@ -15,8 +15,9 @@
 #define AWQ_VERB_LIST(X)                                                                           \
     X(library) X(open) X(close) X(alloc) X(release) X(zero) X(copy) X(upload) X(download)          \
     X(alloc_host) X(release_host) X(sync) X(load) X(narrow) X(find_nonfinite)                      \
-    X(rmsnorm) X(rmsnorm_add) X(rmsnorm_heads) X(linear) X(linear_add) X(rope) X(attention)        \
-    X(gated) X(softcap) X(top_experts) X(expert_weights) X(sigmoid) X(gather_rows) X(scatter_add)  \
+    X(norm) X(norm_add) X(norm_heads) X(linear) X(linear_add) X(rope) X(attention) X(gated)        \
+    X(take_columns) X(softcap) X(top_experts) X(expert_weights) X(sigmoid) X(gather_rows)          \
+    X(scatter_add)                                                                                 \
     X(abs_sum) X(relative_sum) X(gram) X(gram_finish) X(rounding_error) X(squared_distance)        \
     X(squared_error) X(quadratic_form) X(fold) X(unfold) X(clip_search) X(quantize)                \
     X(feedback_factor) X(feedback) X(coded_error) X(dequantize) X(nll) X(kl) X(argmax)

@@ -21,7 +21,7 @@ typedef enum awq_sparse_layers {
 
 /* A router's choice; what the config may say of it. */
 typedef struct awq_routing_keys {
-    awq_score score;
+    awq_router_score score;
     bool normalized; /* where normalized_key is silent or NULL */
     const char *normalized_key;
     const char *factor_key; /* NULL: 1 */

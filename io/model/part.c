@@ -3,7 +3,7 @@
 
 int64_t awq_layer_part_most(const awq_layer_spec *layer)
 {
-    bool summed = layer->half[AWQ_HALF_MLP].out_norm < 0;
+    bool summed = layer->half[AWQ_HALF_MLP].out_norm < 0 && !layer->parallel;
     return layer->mlps.routing.experts && summed ? layer->mlps.routing.experts : 1;
 }
 

@@ -2,10 +2,10 @@
  * kernels/cpu/attention.c - causal attention: y = softmax(cap(scale q k^T)) v, each sequence alone.
  *
  * A block is (sequence, head, QUERIES positions): scores against the keys from its first query's
- * window to its last query by sgemm into scratch, softmax of each row over its own window, the rest
- * zero, then sgemm with v. A NaN or infinity in v reaches every query of its block (0 times NaN):
- * visible, never hidden. 2 length^2 d flops a head and sequence (half of the square, two products),
- * with a window at most 4 length (window + QUERIES) d. */
+ * window to its last query by sgemm into scratch, softmax of each row over its own window (and the
+ * head's sink), the rest zero, then sgemm with v. A NaN or infinity in v reaches every query of its
+ * block (0 times NaN): visible, never hidden. 2 length^2 d flops a head and sequence (half of the
+ * square, two products), with a window at most 4 length (window + QUERIES) d. */
 #include <string.h>
 
 #include "kernels/cpu/blas.h"
@@ -26,7 +26,9 @@ typedef struct attention_job {
 /* The first key that the query at a position attends to. */
 static int64_t first_key(const awq_attention_shape *shape, int64_t position)
 {
-    return shape->window && position >= shape->window ? position - shape->window + 1 : 0;
+    if (!shape->window) return 0;
+    if (shape->chunked) return position / shape->window * shape->window;
+    return position >= shape->window ? position - shape->window + 1 : 0;
 }
 
 AWQ_VECTORIZE static void cap_scores(float *score, float softcap, int64_t count)
@@ -34,33 +36,39 @@ AWQ_VECTORIZE static void cap_scores(float *score, float softcap, int64_t count)
     for (int64_t i = 0; i < count; i++) score[i] = softcap_float(score[i], softcap);
 }
 
-/* One query's scores [keys] become its probabilities over the first `past`; zero after. */
-AWQ_VECTORIZE static void causal_softmax(float *score, int64_t past, int64_t keys)
+/* One query's scores [keys] become its probabilities over the first `past`; zero after. sink NULL:
+ * none. */
+AWQ_VECTORIZE static void causal_softmax(float *score, int64_t past, int64_t keys,
+                                         const float *sink)
 {
     float largest = row_max(score, past);
+    if (sink && *sink > largest) largest = *sink;
     for (int64_t i = 0; i < past; i++) score[i] = exp_float(score[i] - largest);
     double lane[AWQ_LANES] = {0};
     int64_t i = 0;
     for (; i + AWQ_LANES <= past; i += AWQ_LANES)
         for (int l = 0; l < AWQ_LANES; l++) lane[l] += (double)score[i + l];
     for (int l = 0; i < past; i++, l++) lane[l] += (double)score[i];
-    float inverse = (float)(1.0 / lanes_sum(lane));
+    double sum = lanes_sum(lane);
+    if (sink) sum += (double)exp_float(*sink - largest);
+    float inverse = (float)(1.0 / sum);
     for (i = 0; i < past; i++) score[i] *= inverse;
     memset(score + past, 0, (size_t)(keys - past) * sizeof *score);
 }
 
 /* The scores [count, keys] of the queries from position `first` on, against the keys from `begin`
  * on. */
-static void soften(const awq_attention_shape *shape, float *scores, int64_t first, int64_t count,
-                   int64_t begin)
+static void soften(const awq_attention_shape *shape, int64_t head, float *scores, int64_t first,
+                   int64_t count, int64_t begin)
 {
+    const float *sink = shape->sinks ? shape->sinks + head : NULL;
     int64_t keys = first + count - begin;
     for (int64_t i = 0; i < count; i++) {
         float *score = scores + i * keys;
         int64_t outside = first_key(shape, first + i) - begin, past = first + i + 1 - begin;
         memset(score, 0, (size_t)outside * sizeof *score);
         if (shape->softcap > 0) cap_scores(score + outside, shape->softcap, past - outside);
-        causal_softmax(score + outside, past - outside, keys - outside);
+        causal_softmax(score + outside, past - outside, keys - outside, sink);
     }
 }
 
@@ -82,7 +90,7 @@ static void attention_block(void *context, int64_t block, int thread)
 
     cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)keys, (int)d,
                    shape->scale, q, (int)stride, k, (int)kv_stride, 0.0f, scores, (int)keys);
-    soften(shape, scores, first, count, begin);
+    soften(shape, head, scores, first, count, begin);
     cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)count, (int)d, (int)keys, 1.0f,
                    scores, (int)keys, v, (int)kv_stride, 0.0f, y, (int)stride);
 }

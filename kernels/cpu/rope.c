@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cpu/rope.c - rotary embedding, rotate-half, in place on the first d = rope_dim channels
- * of x [rows, heads, head_dim]: (a, b) = (x[j], x[j + d/2]) becomes (a cos - b sin, b cos + a sin).
- * Moves 8 bytes an element. */
+ * kernels/cpu/rope.c - rotary embedding, in place on the first d = rope_dim channels of x [rows,
+ * heads, head_dim]: a pair (a, b), x[j] and x[j + d/2] or x[2j] and x[2j + 1], becomes
+ * (a cos - b sin, b cos + a sin). Moves 8 bytes an element. */
 #include "kernels/cpu/vectorize.h"
 #include "kernels/cpu/verbs.h"
 
@@ -24,6 +24,16 @@ AWQ_VECTORIZE static void rotate(float *restrict a, float *restrict b, const flo
     }
 }
 
+AWQ_VECTORIZE static void rotate_pairs(float *restrict x, const float *restrict cos,
+                                       const float *restrict sin, int64_t half)
+{
+    for (int64_t j = 0; j < half; j++) {
+        float first = x[2 * j], second = x[2 * j + 1];
+        x[2 * j] = first * cos[j] - second * sin[j];
+        x[2 * j + 1] = second * cos[j] + first * sin[j];
+    }
+}
+
 static void rope_block(void *context, int64_t block, int thread)
 {
     (void)thread;
@@ -32,10 +42,13 @@ static void rope_block(void *context, int64_t block, int thread)
     int64_t half = shape->rope_dim / 2;
     int64_t begin = block * ROPE_BLOCK_ROWS, end = cpu_min(begin + ROPE_BLOCK_ROWS, job->rows);
     for (int64_t row = begin; row < end; row++) {
-        int64_t position = row % shape->length;
+        int64_t angle = row % shape->length * half;
         for (int64_t head = 0; head < shape->heads; head++) {
             float *x = job->x + (row * shape->heads + head) * shape->head_dim;
-            rotate(x, x + half, job->cos + position * half, job->sin + position * half, half);
+            if (shape->interleaved)
+                rotate_pairs(x, job->cos + angle, job->sin + angle, half);
+            else
+                rotate(x, x + half, job->cos + angle, job->sin + angle, half);
         }
     }
 }

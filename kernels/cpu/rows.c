@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cpu/rows.c - some rows of a matrix out of it, and back with a weight each:
- *   y[i] = x[rows[i]],  sum[rows[i]] += weight[i] x[i]
- * Moves 8 and 12 bytes an element. */
+ * kernels/cpu/rows.c - some rows of a matrix out of it, and back, with a weight each; some columns:
+ *   y[i] = weight[i] x[rows[i]],  sum[rows[i]] += weight[i] x[i],  y[r, i] = x[r, at(i)]
+ * Moves 8, 12 and 8 bytes an element. */
 #include <string.h>
 
 #include "kernels/cpu/vectorize.h"
@@ -13,8 +13,9 @@ typedef struct rows_job {
     float *to;
     const float *from;
     const int32_t *rows; /* NULL: all in turn */
-    const float *weight; /* NULL: a copy out */
+    const float *weight; /* NULL: ones */
     int64_t count, cols;
+    bool adds;
 } rows_job;
 
 AWQ_VECTORIZE static void add_weighted(float *restrict sum, const float *restrict x, float weight,
@@ -23,32 +24,69 @@ AWQ_VECTORIZE static void add_weighted(float *restrict sum, const float *restric
     for (int64_t i = 0; i < count; i++) sum[i] += weight * x[i];
 }
 
+AWQ_VECTORIZE static void weigh_values(float *y, const float *x, float weight, int64_t count)
+{
+    AWQ_SAME_OR_APART
+    for (int64_t i = 0; i < count; i++) y[i] = weight * x[i];
+}
+
 static void rows_block(void *context, int64_t block, int thread)
 {
     (void)thread;
     const rows_job *job = context;
     int64_t begin = block * ROWS_BLOCK, end = cpu_min(begin + ROWS_BLOCK, job->count);
     for (int64_t i = begin; i < end; i++) {
-        int64_t row = job->rows ? job->rows[i] : i;
-        if (job->weight)
-            add_weighted(job->to + row * job->cols, job->from + i * job->cols, job->weight[i],
-                         job->cols);
+        int64_t row = job->rows ? job->rows[i] : i, cols = job->cols;
+        float weight = job->weight ? job->weight[i] : 1.0f;
+        if (job->adds)
+            add_weighted(job->to + row * cols, job->from + i * cols, weight, cols);
+        else if (job->weight)
+            weigh_values(job->to + i * cols, job->from + row * cols, weight, cols);
         else
-            memcpy(job->to + i * job->cols, job->from + row * job->cols,
-                   (size_t)job->cols * sizeof *job->to);
+            memmove(job->to + i * cols, job->from + row * cols, (size_t)cols * sizeof *job->to);
     }
 }
 
-void gather_rows_cpu(awq_device *device, void *y, const void *x, const int32_t *rows, int64_t count,
-                     int64_t cols)
+void gather_rows_cpu(awq_device *device, void *y, const void *x, const int32_t *rows,
+                     const float *weight, int64_t count, int64_t cols)
 {
-    rows_job job = {y, x, rows, NULL, count, cols};
+    rows_job job = {y, x, rows, weight, count, cols, false};
     cpu_run(device, cpu_blocks(count, ROWS_BLOCK), rows_block, &job);
 }
 
 void scatter_add_cpu(awq_device *device, float *sum, const float *x, const int32_t *rows,
                      const float *weight, int64_t count, int64_t cols)
 {
-    rows_job job = {sum, x, rows, weight, count, cols};
+    rows_job job = {sum, x, rows, weight, count, cols, true};
     cpu_run(device, cpu_blocks(count, ROWS_BLOCK), rows_block, &job);
+}
+
+/* ---- columns ---- */
+
+typedef struct columns_job {
+    float *y;
+    const float *x;
+    int64_t rows, cols;
+    awq_runs runs;
+} columns_job;
+
+static void columns_block(void *context, int64_t block, int thread)
+{
+    (void)thread;
+    const columns_job *job = context;
+    const awq_runs *runs = &job->runs;
+    int64_t begin = block * ROWS_BLOCK, end = cpu_min(begin + ROWS_BLOCK, job->rows);
+    for (int64_t row = begin; row < end; row++) {
+        const float *x = job->x + row * job->cols + runs->first;
+        float *y = job->y + row * runs->count * runs->times;
+        for (int64_t run = 0; run < runs->times; run++)
+            memcpy(y + run * runs->count, x + run * runs->period, (size_t)runs->count * sizeof *y);
+    }
+}
+
+void take_columns_cpu(awq_device *device, void *y, const void *x, int64_t rows, int64_t cols,
+                      const awq_runs *runs)
+{
+    columns_job job = {y, x, rows, cols, *runs};
+    cpu_run(device, cpu_blocks(rows, ROWS_BLOCK), columns_block, &job);
 }

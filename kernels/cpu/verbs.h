@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cpu/verbs.h - the CPU's verbs: rmsnorm_cpu and so on. kernels/backend.h says what they
+ * kernels/cpu/verbs.h - the CPU's verbs: norm_cpu and so on. kernels/backend.h says what they
  * do. */
 #ifndef AWQ_KERNELS_CPU_VERBS_H
 #define AWQ_KERNELS_CPU_VERBS_H

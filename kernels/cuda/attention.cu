@@ -4,12 +4,13 @@
  *
  * A block is (TILE queries, head, sequence): it goes through the keys in tiles from its first
  * query's window up to its last query, with the running maximum and sum of each query (online
- * softmax; flash attention's), so that no score leaves the chip. A warp has QUERIES queries; of a
- * tile's scores each lane computes one key, of the output each lane has every 32nd pair of columns:
- * shared memory is read in pairs, since its loads are what this kernel waits for. Float32
- * throughout, on plain cores. 2 length^2 d flops a head and sequence, with a window at most 4
- * length (window + TILE) d; reads k and v length / TILE / 2 times at most, from L2. A NaN or
- * infinity in v reaches every query of its block (0 times NaN): visible, never hidden. */
+ * softmax; flash attention's), so that no score leaves the chip. A sink is what they begin with. A
+ * warp has QUERIES queries; of a tile's scores each lane computes one key, of the output each lane
+ * has every 32nd pair of columns: shared memory is read in pairs, since its loads are what this
+ * kernel waits for. Float32 throughout, on plain cores. 2 length^2 d flops a head and sequence,
+ * with a window at most 4 length (window + TILE) d; reads k and v length / TILE / 2 times at most,
+ * from L2. A NaN or infinity in v reaches every query of its block (0 times NaN): visible, never
+ * hidden. */
 #include <math.h>
 
 #include "kernels/cuda/compute.cuh"
@@ -36,6 +37,8 @@ typedef struct attention_shape {
     int64_t length, heads, kv_heads, head_dim, window; /* none: the length */
     int pairs;                                         /* of a head */
     float scale, softcap;
+    bool chunked;
+    const float *sinks; /* [heads], or NULL */
 } attention_shape;
 
 /* What a warp knows of its queries. */
@@ -79,14 +82,20 @@ __device__ static inline void score_keys(float score[QUERIES], pair<T> (*q)[PITC
         score[i] = shape.softcap * tanhf(score[i] / shape.softcap);
 }
 
+/* How many keys the query at a position may see, its own the last. */
+__device__ static inline int64_t reach(const attention_shape &shape, int64_t position)
+{
+    return shape.chunked ? position % shape.window + 1 : shape.window;
+}
+
 /* Scores to e^(score - largest); what is there already shrinks as the largest grows. `ahead`: how
- * far this lane's key is past the warp's first query. Of a tile a query may see no key: all of it
- * lies before its window. */
+ * far this lane's key is past the warp's first query, which is at `query`. Of a tile a query may
+ * see no key: all of it lies before its window. */
 __device__ static inline void soften(float score[QUERIES], attention_state *state, int64_t ahead,
-                                     int64_t window)
+                                     int64_t query, const attention_shape &shape)
 {
     for (int i = 0; i < QUERIES; i++) {
-        bool seen = ahead <= i && i - ahead < window;
+        bool seen = ahead <= i && i - ahead < reach(shape, query + i);
         float largest = warp_max(seen ? score[i] : -INFINITY);
         largest = state->largest[i] > largest ? state->largest[i] : largest;
         float shrink = state->largest[i] == largest ? 1.0f : expf(state->largest[i] - largest);
@@ -148,15 +157,19 @@ __global__ static void __launch_bounds__(ATTENTION_THREADS)
     int64_t tile = (gridDim.x - 1 - static_cast<int64_t>(blockIdx.x)) * TILE;
     int warp_first = threadIdx.x / WARP * QUERIES, lane = threadIdx.x % WARP;
     attention_state state = {};
-    for (int i = 0; i < QUERIES; i++) state.largest[i] = -INFINITY;
+    float sink = shape.sinks ? shape.sinks[blockIdx.y] : -INFINITY;
+    for (int i = 0; i < QUERIES; i++) {
+        state.largest[i] = sink;
+        state.sum[i] = sink > -INFINITY ? sink - sink + 1 : 0; /* of an infinite one NaN */
+    }
     load_tile(queries, q + at, stride, tile, shape);
-    int64_t first = tile < shape.window ? 0 : (tile - shape.window + 1) / TILE * TILE;
+    int64_t first = tile < shape.window ? 0 : (tile + 1 - reach(shape, tile)) / TILE * TILE;
     for (int64_t key = first; key <= tile; key += TILE) {
         float score[QUERIES];
         load_tile(keys, k + kv_at, kv_stride, key, shape);
         __syncthreads();
         score_keys(score, queries, keys, shape);
-        soften(score, &state, key + lane - tile - warp_first, shape.window);
+        soften(score, &state, key + lane - tile - warp_first, tile + warp_first, shape);
         __syncthreads(); /* the keys have been read */
         for (int i = 0; i < QUERIES; i++) p[warp_first + i][lane] = score[i];
         load_tile(keys, v + kv_at, kv_stride, key, shape);
@@ -197,7 +210,9 @@ void attention_cuda(awq_device *device, void *y, const void *q, const void *k, c
                            shape->window ? cuda_min(shape->window, length) : length,
                            static_cast<int>(shape->head_dim / 2),
                            shape->scale,
-                           shape->softcap};
+                           shape->softcap,
+                           shape->chunked && shape->window && shape->window < length,
+                           shape->sinks};
     if (shape->head_dim % 2)
         cuda_refuse(self, "attention", "heads of an odd number of channels");
     else if (shape->head_dim > MOST_DIM)

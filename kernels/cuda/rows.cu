@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cuda/rows.cu - some rows of a matrix out of it, and back with a weight each:
- *   y[i] = x[rows[i]],  sum[rows[i]] += weight[i] x[i]
- * A block a row; rows are distinct, so that no two blocks add to the same element. Moves 4 and 12
- * bytes an element. */
+ * kernels/cuda/rows.cu - some rows of a matrix out of it, and back, with a weight each; some
+ * columns:
+ *   y[i] = weight[i] x[rows[i]],  sum[rows[i]] += weight[i] x[i],  y[r, i] = x[r, at(i)]
+ * A block a row; rows are distinct, so that no two blocks add to the same element. Moves 4, 12 and
+ * 4 bytes an element. */
 #include "kernels/cuda/compute.cuh"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/verbs.h"
@@ -10,11 +11,14 @@
 enum { ROW_THREADS = 256 };
 
 template <typename T>
-__global__ static void gather_kernel(T *y, const T *x, const int32_t *rows, int64_t cols)
+__global__ static void gather_kernel(T *y, const T *x, const int32_t *rows, const float *weight,
+                                     int64_t cols)
 {
-    const T *from = x + rows[blockIdx.x] * cols;
-    T *to = y + blockIdx.x * cols;
-    for (int64_t c = threadIdx.x; c < cols; c += blockDim.x) to[c] = from[c];
+    int64_t i = blockIdx.x;
+    const T *from = x + (rows ? rows[i] : i) * cols;
+    T *to = y + i * cols;
+    for (int64_t c = threadIdx.x; c < cols; c += blockDim.x)
+        to[c] = weight ? narrow<T>(weight[i] * widen(from[c])) : from[c];
 }
 
 __global__ static void scatter_kernel(float *sum, const float *x, const int32_t *rows,
@@ -22,23 +26,40 @@ __global__ static void scatter_kernel(float *sum, const float *x, const int32_t 
 {
     int64_t i = blockIdx.x;
     const float *from = x + i * cols;
-    float *to = sum + (rows ? rows[i] : i) * cols;
-    for (int64_t c = threadIdx.x; c < cols; c += blockDim.x) to[c] += weight[i] * from[c];
+    float *to = sum + (rows ? rows[i] : i) * cols, own = weight ? weight[i] : 1.0f;
+    for (int64_t c = threadIdx.x; c < cols; c += blockDim.x) to[c] += own * from[c];
+}
+
+template <typename T>
+__global__ static void columns_kernel(T *y, const T *x, int64_t cols, awq_runs runs)
+{
+    const T *from = x + blockIdx.x * cols + runs.first;
+    T *to = y + blockIdx.x * runs.count * runs.times;
+    for (int64_t i = threadIdx.x; i < runs.count * runs.times; i += blockDim.x)
+        to[i] = from[i / runs.count * runs.period + i % runs.count];
 }
 
 template <typename T>
 static void launch_gather(cuda_device *self, void *y, const void *x, const int32_t *rows,
-                          int64_t count, int64_t cols)
+                          const float *weight, int64_t count, int64_t cols)
 {
     CUDA_LAUNCH(self, "gather_rows", (gather_kernel<T>), static_cast<unsigned>(count), ROW_THREADS,
-                static_cast<T *>(y), static_cast<const T *>(x), rows, cols);
+                static_cast<T *>(y), static_cast<const T *>(x), rows, weight, cols);
+}
+
+template <typename T>
+static void launch_columns(cuda_device *self, void *y, const void *x, int64_t rows, int64_t cols,
+                           awq_runs runs)
+{
+    CUDA_LAUNCH(self, "take_columns", (columns_kernel<T>), static_cast<unsigned>(rows), ROW_THREADS,
+                static_cast<T *>(y), static_cast<const T *>(x), cols, runs);
 }
 
 void gather_rows_cuda(awq_device *device, void *y, const void *x, const int32_t *rows,
-                      int64_t count, int64_t cols)
+                      const float *weight, int64_t count, int64_t cols)
 {
     cuda_device *self = cuda_begin(device);
-    if (self) AWQ_BY_COMPUTE(self, launch_gather, y, x, rows, count, cols);
+    if (self) AWQ_BY_COMPUTE(self, launch_gather, y, x, rows, weight, count, cols);
 }
 
 void scatter_add_cuda(awq_device *device, float *sum, const float *x, const int32_t *rows,
@@ -48,4 +69,11 @@ void scatter_add_cuda(awq_device *device, float *sum, const float *x, const int3
     if (self)
         CUDA_LAUNCH(self, "scatter_add", scatter_kernel, static_cast<unsigned>(count), ROW_THREADS,
                     sum, x, rows, weight, cols);
+}
+
+void take_columns_cuda(awq_device *device, void *y, const void *x, int64_t rows, int64_t cols,
+                       const awq_runs *runs)
+{
+    cuda_device *self = cuda_begin(device);
+    if (self) AWQ_BY_COMPUTE(self, launch_columns, y, x, rows, cols, *runs);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cuda/verbs.h - the GPU's verbs: rmsnorm_cuda and so on, and its links. kernels/backend.h
+ * kernels/cuda/verbs.h - the GPU's verbs: norm_cuda and so on, and its links. kernels/backend.h
  * says what they do. C and CUDA C++ both include this. */
 #ifndef AWQ_KERNELS_CUDA_VERBS_H
 #define AWQ_KERNELS_CUDA_VERBS_H

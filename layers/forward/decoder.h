@@ -22,7 +22,7 @@ typedef struct awq_decoder {
     float **bias;  /* [linears], likewise: [out]; NULL: none */
     float *vector[AWQ_MAX_VECTORS]; /* [width], what is multiplied by: 1 + weight with an offset */
     awq_dtype vector_dtype[AWQ_MAX_VECTORS]; /* as the checkpoint stores them */
-    void *arena; /* the one device array that all of these point into */
+    void *arena;                             /* the one device array that all of these point into */
 } awq_decoder;
 
 /* Device bytes of the weights of the layer that takes the most. */

@@ -42,6 +42,12 @@ static awq_status send_rows(const forward_pass *pass, const awq_routed_tile *til
     if (awq_routed_gather(routed, tile, mlp->expert, routing->host->x, err)) return err->status;
     pass->be->upload(pass->device, routing->x, routing->host->x,
                      (size_t)rows->count * routed->row_bytes);
+    if (tile->routes.weight) {
+        pass->be->upload(pass->device, routing->sorted_weight, tile->routes.weight + first,
+                         (size_t)rows->count * sizeof *routing->sorted_weight);
+        pass->be->gather_rows(pass->device, routing->x, routing->x, NULL, routing->sorted_weight,
+                              rows->count, pass->model->hidden);
+    }
     if (!tile->routes.mask) return AWQ_OK;
     pass->be->upload(pass->device, routing->mask, tile->routes.mask + first, (size_t)rows->count);
     rows->mask = routing->mask;
@@ -81,6 +87,7 @@ double awq_expert_statistics_flops(const awq_layer_spec *layer, const awq_mlp_sp
 {
     double hidden = (double)layer->group[layer->half[AWQ_HALF_MLP].group].channels;
     double width = (double)layer->linear[mlp->down].in;
-    double rows = (double)(awq_rows_count(&mlp->gate) + awq_rows_count(&mlp->up));
+    double rows = (double)awq_rows_count(&mlp->up) +
+                  (mlp->gate.linear < 0 ? 0 : (double)awq_rows_count(&mlp->gate));
     return hidden * hidden + width * width + 2 * rows * hidden;
 }

@@ -6,8 +6,6 @@
  * first has the first half, and each adds its experts' share of the second. */
 #include "layers/forward/forward.h"
 
-#include <assert.h>
-
 #include "io/core/clock.h"
 #include "layers/forward/extent.h"
 
@@ -33,16 +31,35 @@ void awq_forward_gather(forward_pass *pass, int group, const forward_rows *rows)
     lap(pass, AWQ_PHASE_GRAM);
 }
 
-void awq_forward_linear(const forward_pass *pass, const awq_rows *part, void *y,
-                        const forward_rows *rows)
+const float *awq_forward_vector(const forward_pass *pass, int vector)
 {
-    const awq_linear_spec *linear = &pass->spec->linear[part->linear];
-    const char *weight = pass->decoder->weight[part->linear];
-    const float *bias = pass->decoder->bias[part->linear];
-    assert(part->times == 1);
-    size_t skipped = (size_t)(part->first * linear->in) * pass->be->compute_bytes;
-    pass->be->linear(pass->device, y, rows->x, weight + skipped, bias ? bias + part->first : NULL,
-                     rows->count, (awq_extent){part->count, linear->in});
+    return vector < 0 ? NULL : pass->decoder->vector[vector];
+}
+
+/* Rows first .. first + count of a linear, times the input. */
+static void run_rows(const forward_pass *pass, int index, int64_t first, int64_t count, void *y,
+                     const forward_rows *rows)
+{
+    const awq_linear_spec *linear = &pass->spec->linear[index];
+    const char *weight = pass->decoder->weight[index];
+    const float *bias = pass->decoder->bias[index];
+    size_t skipped = (size_t)(first * linear->in) * pass->be->compute_bytes;
+    pass->be->linear(pass->device, y, rows->x, weight + skipped, bias ? bias + first : NULL,
+                     rows->count, (awq_extent){count, linear->in});
+}
+
+void awq_forward_linear(forward_pass *pass, const awq_rows *part, void *y, const forward_rows *rows)
+{
+    awq_runs runs = {part->first, part->count, part->period, part->times};
+    int64_t all = pass->spec->linear[part->linear].out;
+    if (part->times == 1) {
+        run_rows(pass, part->linear, part->first, part->count, y, rows);
+        return;
+    }
+    if (pass->whole != part->linear) /* or it is there from the part before */
+        run_rows(pass, part->linear, 0, all, pass->scratch->whole, rows);
+    pass->whole = part->linear;
+    pass->be->take_columns(pass->device, y, pass->scratch->whole, rows->count, all, &runs);
 }
 
 void awq_forward_linear_add(const forward_pass *pass, int linear, float *sum,
@@ -53,15 +70,41 @@ void awq_forward_linear_add(const forward_pass *pass, int linear, float *sum,
                          awq_linear_extent(&pass->spec->linear[linear]));
 }
 
+static awq_norm_shape shape_of(const forward_pass *pass, const awq_norm_spec *norm)
+{
+    return (awq_norm_shape){pass->rows, norm->cols, 1, pass->model->norm_eps, norm->centered};
+}
+
+/* Its input through the norm, if there is one. */
+static void normalize(const forward_pass *pass, int norm)
+{
+    const awq_norm_spec *spec = &pass->spec->norm[norm];
+    void *normed = pass->scratch->normed;
+    if (norm < 0) {
+        pass->be->narrow(pass->device, normed, pass->hidden,
+                         (size_t)(pass->rows * pass->model->hidden));
+        return;
+    }
+    awq_norm_shape shape = shape_of(pass, spec);
+    pass->be->norm(pass->device, normed, pass->hidden, awq_forward_vector(pass, spec->weight),
+                   awq_forward_vector(pass, spec->bias), &shape);
+}
+
+/* A group of both halves is gathered by the first. */
+static bool is_gathered(const forward_pass *pass, awq_half which)
+{
+    const awq_half_spec *half = pass->spec->half;
+    return which == AWQ_HALF_MLP && half[AWQ_HALF_MLP].group == half[AWQ_HALF_ATTENTION].group;
+}
+
 /* Its input through the norm and into the statistics, then attention or MLPs. */
 static awq_status run_inner_half(forward_pass *pass, awq_half which, awq_error *err)
 {
     const awq_half_spec *half = &pass->spec->half[which];
     forward_rows rows = {pass->scratch->normed, pass->mask, pass->rows};
-    pass->be->rmsnorm(pass->device, pass->scratch->normed, pass->hidden,
-                      pass->decoder->norm[half->norm], pass->rows, pass->model->hidden,
-                      pass->model->norm_eps);
-    awq_forward_gather(pass, half->group, &rows);
+    pass->whole = -1;
+    normalize(pass, half->norm);
+    if (!is_gathered(pass, which)) awq_forward_gather(pass, half->group, &rows);
     if (which == AWQ_HALF_MLP) return awq_forward_mlps(pass, &rows, err);
     awq_forward_attention(pass, &rows);
     return AWQ_OK;
@@ -71,15 +114,17 @@ static awq_status run_half(forward_pass *pass, awq_half which, awq_error *err)
 {
     int norm = pass->spec->half[which].out_norm;
     if (norm < 0) return run_inner_half(pass, which, err);
+    const awq_norm_spec *spec = &pass->spec->norm[norm];
     float *sum = pass->sum, *branch = pass->scratch->branch;
-    int64_t hidden = pass->model->hidden;
-    pass->be->zero(pass->device, branch, (size_t)(pass->rows * hidden) * sizeof *branch);
+    awq_norm_shape shape = shape_of(pass, spec);
+    pass->be->zero(pass->device, branch,
+                   (size_t)(pass->rows * pass->model->hidden) * sizeof *branch);
     pass->sum = branch;
     awq_status status = run_inner_half(pass, which, err);
     pass->sum = sum;
     if (!status)
-        pass->be->rmsnorm_add(pass->device, sum, branch, pass->decoder->norm[norm], pass->rows,
-                              hidden, pass->model->norm_eps);
+        pass->be->norm_add(pass->device, sum, branch, awq_forward_vector(pass, spec->weight),
+                           awq_forward_vector(pass, spec->bias), &shape);
     return status;
 }
 
@@ -115,6 +160,7 @@ forward_pass awq_forward_begin(const awq_forward *what, const float *hidden, flo
                           .scratch = what->scratch,
                           .hidden = hidden,
                           .sum = sum,
+                          .whole = -1,
                           .sequences = what->sequences,
                           .rows = what->sequences * what->scratch->size.length};
 }
@@ -131,6 +177,11 @@ static awq_status run_halves(forward_pass *pass, float *middle, awq_error *err)
 {
     size_t elements = (size_t)(pass->rows * pass->model->residual);
     bool first = !pass->decoder->part.index;
+    if (pass->spec->parallel) { /* the second reads what the first has not added to */
+        float *original = pass->scratch->branch;
+        pass->be->copy(pass->device, original, pass->hidden, elements * sizeof *original);
+        pass->hidden = original;
+    }
     if (first && run_half(pass, AWQ_HALF_ATTENTION, err)) return err->status;
     if (middle && first) pass->be->copy(pass->device, middle, pass->sum, elements * sizeof *middle);
     if (middle) pass->hidden = middle;

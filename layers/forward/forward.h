@@ -15,6 +15,7 @@ typedef struct forward_pass {
     awq_scratch *scratch;
     const float *hidden; /* what the halves read */
     float *sum;          /* what they add to; may be `hidden` */
+    int whole; /* the linear that scratch->whole has been filled by, of this half; -1: none */
     int64_t sequences, rows;
     awq_statistics *statistics;
     const uint8_t *mask;
@@ -34,9 +35,11 @@ forward_pass awq_forward_begin(const awq_forward *what, const float *hidden, flo
 
 /* Adds an input to its group's statistics, if there are any; an expert's are made later. */
 void awq_forward_gather(forward_pass *pass, int group, const forward_rows *rows);
-/* y [count, rows of `part`] = those rows of a linear, times the input. They are one run: a kind of
- * attention whose parts are interleaved computes the linear whole. */
-void awq_forward_linear(const forward_pass *pass, const awq_rows *part, void *y,
+/* A vector of the layer, on the device; -1: NULL. */
+const float *awq_forward_vector(const forward_pass *pass, int vector);
+/* y [count, rows of `part`] = those rows of a linear, times the input. Where they are several runs,
+ * the linear is computed whole, once for all of its parts in a half. */
+void awq_forward_linear(forward_pass *pass, const awq_rows *part, void *y,
                         const forward_rows *rows);
 /* sum [count, out] += its scale times a linear of the input. */
 void awq_forward_linear_add(const forward_pass *pass, int linear, float *sum,
@@ -45,8 +48,7 @@ void awq_forward_linear_add(const forward_pass *pass, int linear, float *sum,
 /* pass->sum += what the attention puts out for a norm's output (attention.c). */
 void awq_forward_attention(forward_pass *pass, const forward_rows *rows);
 /* scratch->gate [count, width] = what the down of an MLP reads. */
-void awq_forward_gate_up(const forward_pass *pass, const awq_mlp_spec *mlp,
-                         const forward_rows *rows);
+void awq_forward_gate_up(forward_pass *pass, const awq_mlp_spec *mlp, const forward_rows *rows);
 /* The same of the MLPs: a dense layer's one, or those that the router chooses (mlps.c). */
 awq_status awq_forward_mlps(forward_pass *pass, const forward_rows *rows, awq_error *err);
 

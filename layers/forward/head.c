@@ -110,8 +110,8 @@ static void compute_logits(awq_head *head, const float *hidden, int64_t rows)
 {
     const awq_backend *be = head->device->backend;
     const awq_model *model = head->model;
-    be->rmsnorm(head->device, head->normed, hidden, head->norm, rows, model->hidden,
-                model->norm_eps);
+    awq_norm_shape shape = {rows, model->hidden, 1, model->norm_eps, model->final_norm.centered};
+    be->norm(head->device, head->normed, hidden, head->norm, head->norm_bias, &shape);
     be->zero(head->device, head->logits, (size_t)(rows * model->vocab) * sizeof(float));
     be->linear_add(head->device, head->logits, head->normed, head->weight, head->bias,
                    model->logits_scale, rows, (awq_extent){model->vocab, model->hidden});

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * layers/forward/mlps.c - down(activation(gate) * up), gate, up = linears of the input (docs/awq.md
  * 4): the MLP of a dense layer; and those of a sparse one, where each row goes to the experts of
- * its largest router logits, and what they put out is added to the residual, expert after expert,
+ * its router's choice, and what they put out is added to the residual, expert after expert,
  * in ascending order; then the shared expert's.
  *
  * Which rows an expert gets is sorted out on the host, which must know how many they are. */
@@ -10,15 +10,16 @@
 
 #include "layers/forward/forward.h"
 
-void awq_forward_gate_up(const forward_pass *pass, const awq_mlp_spec *mlp,
-                         const forward_rows *rows)
+void awq_forward_gate_up(forward_pass *pass, const awq_mlp_spec *mlp, const forward_rows *rows)
 {
     const awq_scratch *scratch = pass->scratch;
-    const awq_linear_spec *down = &pass->spec->linear[mlp->down];
-    awq_forward_linear(pass, &mlp->gate, scratch->gate, rows);
-    awq_forward_linear(pass, &mlp->up, scratch->up, rows);
-    pass->be->gated(pass->device, scratch->gate, scratch->gate, scratch->up,
-                    (size_t)(rows->count * down->in), pass->spec->mlps.activation);
+    const awq_mlps_spec *mlps = &pass->spec->mlps;
+    size_t count = (size_t)(rows->count * pass->spec->linear[mlp->down].in);
+    bool gated = mlp->gate.linear >= 0;
+    if (gated) awq_forward_linear(pass, &mlp->gate, scratch->gate, rows);
+    awq_forward_linear(pass, &mlp->up, gated ? scratch->up : scratch->gate, rows);
+    pass->be->gated(pass->device, scratch->gate, scratch->gate, gated ? scratch->up : NULL, count,
+                    mlps->activation, mlps->limit);
 }
 
 /* The same, into the statistics too; returns it. */
@@ -51,11 +52,11 @@ static void run_router(const forward_pass *pass, const forward_rows *rows)
         pass->be->upload(pass->device, routing->expert, routing->held,
                          (size_t)choices(pass) * sizeof *routing->held);
     else
-        pass->be->top_experts(pass->device, routing->expert, routing->logits, rows->count,
-                              mlps->routing.experts, mlps->routing.active);
+        pass->be->top_experts(pass->device, routing->expert, routing->logits,
+                              awq_forward_vector(pass, mlps->correction), rows->count,
+                              &mlps->routing);
     pass->be->expert_weights(pass->device, routing->weight, routing->logits, routing->expert,
-                             rows->count, mlps->routing.experts, mlps->routing.active,
-                             mlps->routing.normalized);
+                             rows->count, &mlps->routing);
 }
 
 /* The choice, its weights and, for statistics, the mask, to the host. */
@@ -101,7 +102,9 @@ static awq_status keep_rows(const forward_pass *pass, const forward_rows *rows, 
 {
     awq_statistics *statistics = pass->statistics;
     const awq_routing_lists *host = pass->scratch->routing.host;
-    awq_routes routes = {host->first, host->row, pass->mask ? host->sorted_mask : NULL};
+    bool weighs = pass->spec->mlps.weighs_inputs;
+    awq_routes routes = {host->first, host->row, pass->mask ? host->sorted_mask : NULL,
+                         weighs ? host->sorted_weight : NULL};
     if (!statistics) return AWQ_OK;
     for (int i = 0; i < pass->spec->mlps.count; i++) {
         const awq_mlp_spec *mlp = &pass->spec->mlps.mlp[i];
@@ -134,7 +137,7 @@ static awq_status keep_choice(const forward_pass *pass, awq_error *err)
 
 /* ---- what is done with them ---- */
 
-/* sum[rows] += weight * what the MLP puts out; rows NULL: all. */
+/* sum[rows] += weight * what the MLP puts out; rows NULL: all; weight NULL: 1. */
 static void run_mlp(forward_pass *pass, const awq_mlp_spec *mlp, const forward_rows *rows,
                     const int32_t *at, const float *weight)
 {
@@ -151,17 +154,24 @@ static void run_expert(forward_pass *pass, const awq_mlp_spec *mlp, const void *
     const awq_routing *routing = &pass->scratch->routing;
     const awq_routing_lists *host = pass->scratch->routing.host;
     int64_t first = host->first[mlp->expert], count = host->first[mlp->expert + 1] - first;
+    const float *weight = routing->sorted_weight + first;
+    bool of_inputs = pass->spec->mlps.weighs_inputs;
     forward_rows rows = {routing->x, NULL, count};
     if (!count) return;
-    pass->be->gather_rows(pass->device, routing->x, x, routing->row + first, count,
-                          pass->model->hidden);
-    run_mlp(pass, mlp, &rows, routing->row + first, routing->sorted_weight + first);
+    pass->be->gather_rows(pass->device, routing->x, x, routing->row + first,
+                          of_inputs ? weight : NULL, count, pass->model->hidden);
+    run_mlp(pass, mlp, &rows, routing->row + first, of_inputs ? NULL : weight);
 }
 
-/* sum += sigmoid(shared gate) * the shared expert's output. */
+/* sum += sigmoid(shared gate) * the shared expert's output, or that as it is. */
 static void run_shared(forward_pass *pass, const awq_mlp_spec *mlp, const forward_rows *rows)
 {
     float *weight = pass->scratch->routing.shared_weight;
+    if (pass->spec->mlps.shared_gate < 0) {
+        forward_rows inner = run_gate_up(pass, mlp, rows);
+        awq_forward_linear_add(pass, mlp->down, pass->sum, &inner);
+        return;
+    }
     pass->be->zero(pass->device, weight, (size_t)rows->count * sizeof *weight);
     awq_forward_linear_add(pass, pass->spec->mlps.shared_gate, weight, rows);
     pass->be->sigmoid(pass->device, weight, weight, (size_t)rows->count);

@@ -28,14 +28,17 @@ static awq_status copy_routes(const awq_routes *from, int64_t experts, awq_route
                               awq_error *err)
 {
     size_t choices = (size_t)from->first[experts], firsts = (size_t)experts + 1;
-    int64_t *first = malloc(firsts * sizeof *first + choices * (sizeof *from->row + 1));
+    size_t each = sizeof *from->row + sizeof *from->weight + 1;
+    int64_t *first = malloc(firsts * sizeof *first + choices * each);
     if (!first) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the lists of experts' rows");
     int32_t *row = (int32_t *)(void *)(first + firsts);
-    uint8_t *mask = (uint8_t *)(row + choices);
+    float *weight = (float *)(void *)(row + choices);
+    uint8_t *mask = (uint8_t *)(weight + choices);
     memcpy(first, from->first, firsts * sizeof *first);
     memcpy(row, from->row, choices * sizeof *row);
     if (from->mask) memcpy(mask, from->mask, choices);
-    to->routes = (awq_routes){first, row, from->mask ? mask : NULL};
+    if (from->weight) memcpy(weight, from->weight, choices * sizeof *weight);
+    to->routes = (awq_routes){first, row, from->mask ? mask : NULL, from->weight ? weight : NULL};
     to->lists = first;
     return AWQ_OK;
 }

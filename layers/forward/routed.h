@@ -23,6 +23,7 @@ typedef struct awq_routes {
     const int64_t *first; /* [experts + 1]: an expert's first in what follows */
     const int32_t *row;   /* [first[experts]], by expert, then row */
     const uint8_t *mask;  /* likewise, which of them count; NULL: all */
+    const float *weight;  /* likewise, what an expert reads them multiplied by; NULL: 1 */
 } awq_routes;
 
 typedef struct awq_routed_tile {

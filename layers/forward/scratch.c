@@ -8,8 +8,8 @@
 
 /* The most of each that a layer of the model takes. */
 typedef struct widths {
-    int64_t q, kv, mlp, rope_dim, experts, active;
-    bool out_norms;
+    int64_t q, kv, gates, whole, mlp, experts, active;
+    bool branch;
 } widths;
 
 static int64_t larger(int64_t a, int64_t b)
@@ -25,19 +25,22 @@ static widths find_widths(const awq_model *model)
         const awq_attention_spec *attention = &spec->attention;
         most.q = larger(most.q, attention->heads * attention->head_dim);
         most.kv = larger(most.kv, attention->kv_heads * attention->head_dim);
-        most.rope_dim = larger(most.rope_dim, attention->rope_dim);
+        if (attention->gate.linear >= 0) most.gates = most.q;
+        if (attention->q.times > 1)
+            most.whole = larger(most.whole, spec->linear[attention->q.linear].out);
+        most.branch = most.branch || spec->parallel;
         most.mlp = larger(most.mlp, larger(spec->mlps.intermediate, spec->mlps.shared));
         most.experts = larger(most.experts, spec->mlps.routing.experts);
         most.active = larger(most.active, spec->mlps.routing.active);
         for (int half = 0; half < AWQ_HALVES; half++)
-            most.out_norms = most.out_norms || spec->half[half].out_norm >= 0;
+            most.branch = most.branch || spec->half[half].out_norm >= 0;
     }
     return most;
 }
 
-static uint64_t table_bytes(const widths *most, int64_t length)
+static size_t table_bytes(const awq_rope *rope, int64_t length)
 {
-    return sizeof(float) * (uint64_t)(length * (most->rope_dim / 2));
+    return sizeof(float) * (size_t)(length * (rope->dim / 2));
 }
 
 static void place_routing(awq_arena *arena, const widths *most, uint64_t hidden,
@@ -63,16 +66,20 @@ static void place(awq_arena *arena, const awq_model *model, size_t compute_bytes
     uint64_t column = compute_bytes * (uint64_t)rows, hidden = (uint64_t)(rows * model->hidden);
     uint64_t checked = sizeof(float) * (uint64_t)(to->size.checked * model->residual);
     to->normed = awq_arena_take(arena, column * (uint64_t)larger(model->hidden, most.q));
-    if (most.out_norms) to->branch = awq_arena_take(arena, sizeof *to->branch * hidden);
+    if (most.branch) to->branch = awq_arena_take(arena, sizeof *to->branch * hidden);
     to->q = awq_arena_take(arena, column * (uint64_t)most.q);
     to->k = awq_arena_take(arena, column * (uint64_t)most.kv);
     to->v = awq_arena_take(arena, column * (uint64_t)most.kv);
+    if (most.gates) to->gates = awq_arena_take(arena, column * (uint64_t)most.gates);
+    if (most.whole) to->whole = awq_arena_take(arena, column * (uint64_t)most.whole);
     to->gate = awq_arena_take(arena, column * (uint64_t)most.mlp);
     to->up = awq_arena_take(arena, column * (uint64_t)most.mlp);
     to->trial = awq_arena_take(arena, checked);
     to->untouched = awq_arena_take(arena, checked);
-    to->cos = awq_arena_take(arena, table_bytes(&most, length));
-    to->sin = awq_arena_take(arena, table_bytes(&most, length));
+    for (int i = 0; i < model->ropes; i++) {
+        to->cos[i] = awq_arena_take(arena, table_bytes(&model->rope[i], length));
+        to->sin[i] = awq_arena_take(arena, table_bytes(&model->rope[i], length));
+    }
     place_routing(arena, &most, hidden, compute_bytes, rows, &to->routing);
 }
 
@@ -117,17 +124,17 @@ uint64_t awq_scratch_bytes(const awq_model *model, const awq_tile_size *size, si
     return measure.used;
 }
 
-static awq_status upload_table(awq_scratch *scratch, const awq_rope *rope, const widths *most,
+static awq_status upload_table(awq_scratch *scratch, const awq_rope *rope, int index,
                                awq_error *err)
 {
     const awq_backend *be = scratch->device->backend;
-    size_t bytes = table_bytes(most, scratch->size.length);
+    size_t bytes = table_bytes(rope, scratch->size.length);
     float *host = malloc(2 * bytes + 1);
     if (!host) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for the rotary embedding's table");
     float *sine = host + bytes / sizeof *host;
-    awq_rope_table(rope, most->rope_dim, scratch->size.length, host, sine);
-    be->upload(scratch->device, scratch->cos, host, bytes);
-    be->upload(scratch->device, scratch->sin, sine, bytes);
+    awq_rope_table(rope, scratch->size.length, host, sine);
+    be->upload(scratch->device, scratch->cos[index], host, bytes);
+    be->upload(scratch->device, scratch->sin[index], sine, bytes);
     awq_status status = be->sync(scratch->device, err);
     free(host);
     return status;
@@ -144,9 +151,9 @@ awq_status awq_scratch_create(awq_device *device, const awq_model *model, const 
     uint64_t bytes = awq_scratch_bytes(model, size, be->compute_bytes);
     if (be->alloc(device, bytes, "the activations of a tile", &scratch->arena, err)) goto fail;
     place(&(awq_arena){.base = scratch->arena}, model, be->compute_bytes, scratch);
-    if (create_lists(scratch, &most, model->hidden, err) ||
-        upload_table(scratch, &model->rope, &most, err))
-        goto fail;
+    if (create_lists(scratch, &most, model->hidden, err)) goto fail;
+    for (int i = 0; i < model->ropes; i++)
+        if (upload_table(scratch, &model->rope[i], i, err)) goto fail;
     *out = scratch;
     return AWQ_OK;
 fail:

@@ -39,12 +39,14 @@ struct awq_scratch {
     awq_tile_size size;
     void *normed;  /* [rows, max(hidden, heads * head_dim)]: a norm's output, then attention's */
     float *branch; /* [rows, hidden]: what a half puts out, if it is normalized before it is added;
-                      NULL: in no layer */
+                      or what parallel halves read; NULL: in no layer */
     void *q, *k, *v;
+    void *gates; /* [rows, heads * head_dim]: of the attention's outputs; NULL: in no layer */
+    void *whole; /* [rows, out]: all of a linear whose parts are interleaved; NULL: in no layer */
     void *gate, *up;  /* gate becomes down's input */
     float *trial;     /* [checked, residual]: hidden states of the folding check, after it .. */
     float *untouched; /* .. and before it */
-    float *cos, *sin; /* [length, rope_dim / 2] */
+    float *cos[AWQ_MAX_ROPES], *sin[AWQ_MAX_ROPES]; /* of each [length, dim / 2] */
     awq_routing routing;
     void *arena;
 };

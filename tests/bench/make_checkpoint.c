@@ -141,7 +141,7 @@ static recipe linear_recipe(const awq_linear_spec *linear, const stream *streams
                     .columns = streams[linear->group].read};
 }
 
-static recipe norm_recipe(const awq_norm_spec *norm, const stream *streams)
+static recipe norm_recipe(const awq_vector_spec *norm, const stream *streams)
 {
     return (recipe){.scale = 0.1f,
                     .centre = 1,
@@ -161,12 +161,12 @@ static recipe recipe_of(const maker *m, const awq_tensor *tensor)
             const char *suffix = suffix_of(name + 1, layer->linear[i].name);
             if (suffix) return linear_recipe(&layer->linear[i], streams, suffix);
         }
-        for (int i = 0; i < layer->norms; i++)
-            if (suffix_of(name + 1, layer->norm[i].name))
-                return norm_recipe(&layer->norm[i], streams);
+        for (int i = 0; i < layer->vectors; i++)
+            if (!strcmp(name + 1, layer->vector[i].name))
+                return norm_recipe(&layer->vector[i], streams);
     }
     if (tensor->dims == 1) /* the last norm */
-        return (recipe){.scale = 0.1f, .centre = 1, .offset = m->model.norm_offset ? 1 : 0};
+        return (recipe){.scale = 0.1f, .centre = 1, .offset = m->model.final_norm.offset ? 1 : 0};
     char first[AWQ_NAME_BYTES];
     bool embedding = !strcmp(tensor->name, awq_end_tensor_name(first, &m->model, AWQ_EMBEDDING));
     return (recipe){.scale = embedding ? 1 : 0.7f / sqrtf((float)tensor->shape[1])};

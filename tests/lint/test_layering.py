@@ -71,7 +71,7 @@ CIRCLES = (
 MOST_FILES = 16
 LARGE_FOLDERS = ("kernels/cpu", "kernels/cuda")
 KERNELS_MAY_INCLUDE = ("io/core/activation.h", "io/core/clip.h", "io/core/dtype.h",
-                       "io/core/error.h", "io/core/vectorize.h")
+                       "io/core/error.h", "io/core/routing.h", "io/core/vectorize.h")
 INCLUDE = r'\s*#\s*include\s+"([^"]+)"'
 MPI_FOLDERS = ("jobs", "worker", "coordinator")
 # What ends a process, and who may: main, a second interrupt, and an injected fault.

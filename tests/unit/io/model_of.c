@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "model_of.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "io/formats/quantization_config.h"
@@ -37,8 +38,10 @@ static int find_group(const awq_layer_spec *layer, const char *name)
 
 static int find_norm(const awq_layer_spec *layer, const char *name)
 {
+    char weight[AWQ_LAYER_NAME_BYTES];
+    snprintf(weight, sizeof weight, "%.50s.weight", name);
     for (int i = 0; i < layer->norms; i++)
-        if (!strcmp(layer->norm[i].name, name)) return i;
+        if (!strcmp(layer->vector[layer->norm[i].weight].name, weight)) return i;
     return -1;
 }
 

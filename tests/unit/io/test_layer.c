@@ -46,10 +46,14 @@ static void a_dense_layer_is_in_the_order_of_the_forward_pass(void **state)
     const awq_layer_spec *layer = awq_model_layer(&model, 2);
     check_names(layer, linears, DENSE_LINEARS, groups, DENSE_GROUPS);
     assert_int_equal(layer->norms, 4);
-    assert_string_equal(layer->norm[NORM_INPUT].name, "input_layernorm");
-    assert_string_equal(layer->norm[NORM_POST].name, "post_attention_layernorm");
-    assert_string_equal(layer->norm[NORM_Q].name, "self_attn.q_norm");
-    assert_string_equal(layer->norm[NORM_K].name, "self_attn.k_norm");
+    assert_string_equal(layer->vector[layer->norm[NORM_INPUT].weight].name,
+                        "input_layernorm.weight");
+    assert_string_equal(layer->vector[layer->norm[NORM_POST].weight].name,
+                        "post_attention_layernorm.weight");
+    assert_string_equal(layer->vector[layer->norm[NORM_Q].weight].name,
+                        "self_attn.q_norm.weight");
+    assert_string_equal(layer->vector[layer->norm[NORM_K].weight].name,
+                        "self_attn.k_norm.weight");
     awq_model_release(&model);
 }
 
@@ -134,15 +138,15 @@ static void check_producers(const awq_layer_spec *layer)
     for (int g = 0; g < layer->groups; g++) {
         const awq_producer *producer = &layer->group[g].producer;
         if (producer->by == AWQ_BY_NORM) {
-            assert_int_equal(layer->norm[producer->norm].absorbs, g);
-            assert_int_equal(layer->norm[producer->norm].width, layer->group[g].channels);
+            assert_int_equal(layer->vector[layer->norm[producer->norm].weight].absorbs, g);
+            assert_int_equal(layer->vector[layer->norm[producer->norm].weight].width, layer->group[g].channels);
         } else {
             assert_int_equal(producer->by, AWQ_BY_ROWS);
             assert_int_equal(layer->linear[producer->rows.linear].absorbs, g);
             assert_int_equal(awq_rows_count(&producer->rows), awq_free_channels(&layer->group[g]));
         }
     }
-    for (int i = 0; i < layer->norms; i++) fed += layer->norm[i].absorbs >= 0;
+    for (int i = 0; i < layer->norms; i++) fed += layer->vector[layer->norm[i].weight].absorbs >= 0;
     for (int i = 0; i < layer->linears; i++) fed += layer->linear[i].absorbs >= 0;
     assert_int_equal(fed, layer->groups);
 }
@@ -153,9 +157,9 @@ static void scales_are_absorbed_by_norms_v_and_up(void **state)
     awq_model dense = model_of(DENSE), mixture = model_of(MIXTURE);
     const awq_layer_spec *layer = awq_model_layer(&dense, 0);
     check_producers(layer);
-    assert_int_equal(layer->norm[NORM_INPUT].absorbs, GROUP_QKV);
-    assert_int_equal(layer->norm[NORM_POST].absorbs, GROUP_GATE_UP);
-    assert_true(layer->norm[NORM_Q].absorbs == -1 && layer->norm[NORM_K].absorbs == -1);
+    assert_int_equal(layer->vector[layer->norm[NORM_INPUT].weight].absorbs, GROUP_QKV);
+    assert_int_equal(layer->vector[layer->norm[NORM_POST].weight].absorbs, GROUP_GATE_UP);
+    assert_true(layer->vector[layer->norm[NORM_Q].weight].absorbs == -1 && layer->vector[layer->norm[NORM_K].weight].absorbs == -1);
     assert_int_equal(layer->linear[LINEAR_V].absorbs, GROUP_O);
     assert_int_equal(layer->linear[LINEAR_UP].absorbs, GROUP_DOWN);
     layer = awq_model_layer(&mixture, SPARSE);

@@ -50,13 +50,15 @@ static void silent_keys_get_the_defaults_of_transformers(void **state)
     assert_string_equal(model.family, "llama");
     assert_int_equal(attention->kv_heads, 4);
     assert_int_equal(attention->head_dim, 16);
-    assert_int_equal(attention->rope_dim, 16);
+    assert_int_equal(attention->q_rope, 0);
+    assert_int_equal(attention->k_rope, 0);
+    assert_int_equal(model.rope[0].dim, 16);
     assert_int_equal(model.max_positions, 2048);
     assert_true(model.norm_eps == 1e-6f);
-    assert_int_equal(model.rope.type, AWQ_ROPE_DEFAULT);
-    assert_true(model.rope.theta == 10000);
+    assert_int_equal(model.rope[0].type, AWQ_ROPE_DEFAULT);
+    assert_true(model.rope[0].theta == 10000);
     assert_int_equal(model.dtype, AWQ_BF16);
-    assert_false(model.tied || model.quantized || model.norm_offset);
+    assert_false(model.tied || model.quantized || model.final_norm.offset);
     assert_true(attention->q_norm == -1 && attention->k_norm == -1);
     assert_int_equal(attention->window, 0);
     assert_true(attention->scale == 0.25f && attention->softcap == 0);
@@ -106,7 +108,7 @@ static void qwen3_has_norms_and_a_head_dim_of_128(void **state)
     assert_int_equal(layer->attention.q_norm, norm_named(layer, "self_attn.q_norm"));
     assert_int_equal(layer->attention.k_norm, norm_named(layer, "self_attn.k_norm"));
     assert_int_equal(layer->attention.head_dim, 128);
-    assert_int_equal(layer->norm[layer->attention.q_norm].width, 128);
+    assert_int_equal(layer->vector[layer->norm[layer->attention.q_norm].weight].width, 128);
     assert_int_equal(layer->linear[LINEAR_O].out, 64);
     assert_int_equal(layer->linear[LINEAR_O].in, 512);
     awq_model_release(&model);
@@ -371,9 +373,9 @@ static void names_are_those_of_the_checkpoint(void **state)
                         "model.layers.0.mlp.down_proj.qzeros");
     assert_string_equal(awq_linear_full_name(name, &model, 7, LINEAR_Q),
                         "model.layers.7.self_attn.q_proj");
-    assert_string_equal(awq_norm_tensor_name(name, &model, 79, NORM_POST),
+    assert_string_equal(awq_vector_tensor_name(name, &model, 79, NORM_POST),
                         "model.layers.79.post_attention_layernorm.weight");
-    assert_string_equal(awq_norm_tensor_name(name, &model, 79, NORM_K),
+    assert_string_equal(awq_vector_tensor_name(name, &model, 79, NORM_K),
                         "model.layers.79.self_attn.k_norm.weight");
     assert_string_equal(model.family, "qwen3");
     awq_model_release(&model);

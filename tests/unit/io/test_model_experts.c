@@ -111,7 +111,7 @@ static void silent_mixtral_gets_the_defaults_of_transformers(void **state)
 {
     (void)state;
     awq_model model = model_of(MIXTRAL_8X7B);
-    assert_true(model.norm_eps == 1e-5f && model.rope.theta == 1e6);
+    assert_true(model.norm_eps == 1e-5f && model.rope[0].theta == 1e6);
     assert_int_equal(model.max_positions, 131072);
     assert_int_equal(awq_model_layer(&model, 0)->attention.window, 0);
     awq_model_release(&model);
@@ -248,8 +248,8 @@ static void silent_mixtral_turns_by_a_million(void **state)
 {
     (void)state;
     awq_model model = model_of(MIXTRAL_8X7B);
-    assert_true(model.rope.theta == 1e6);
-    assert_true(awq_model_experts(&model)->normalized);
+    assert_true(model.rope[0].theta == 1e6);
+    assert_true(awq_model_experts(&model)->routing.normalized);
     awq_model_release(&model);
 }
 

@@ -23,14 +23,14 @@ static void gemma2_normalizes_what_its_halves_put_out(void **state)
     assert_int_equal(attention->out_norm, norm_named(layer, "post_attention_layernorm"));
     assert_int_equal(mlp->norm, norm_named(layer, "pre_feedforward_layernorm"));
     assert_int_equal(mlp->out_norm, norm_named(layer, "post_feedforward_layernorm"));
-    assert_int_equal(layer->norm[attention->norm].absorbs, GROUP_QKV);
-    assert_int_equal(layer->norm[mlp->norm].absorbs, GROUP_GATE_UP);
+    assert_int_equal(layer->vector[layer->norm[attention->norm].weight].absorbs, GROUP_QKV);
+    assert_int_equal(layer->vector[layer->norm[mlp->norm].weight].absorbs, GROUP_GATE_UP);
     assert_int_equal(layer->group[GROUP_GATE_UP].producer.norm, mlp->norm);
     /* behind them is the residual */
-    assert_int_equal(layer->norm[attention->out_norm].absorbs, -1);
-    assert_int_equal(layer->norm[mlp->out_norm].absorbs, -1);
-    for (int i = 0; i < 4; i++) assert_true(layer->norm[i].offset && layer->norm[i].width == 64);
-    assert_true(model.norm_offset);
+    assert_int_equal(layer->vector[layer->norm[attention->out_norm].weight].absorbs, -1);
+    assert_int_equal(layer->vector[layer->norm[mlp->out_norm].weight].absorbs, -1);
+    for (int i = 0; i < 4; i++) assert_true(layer->vector[layer->norm[i].weight].offset && layer->vector[layer->norm[i].weight].width == 64);
+    assert_true(model.final_norm.offset);
     awq_model_release(&model);
 }
 

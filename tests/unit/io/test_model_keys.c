@@ -20,22 +20,22 @@ static void both_spellings_of_rope_are_read(void **state)
         model_of(llama(", \"rope_theta\": 500000, \"rope_scaling\": {\"rope_type\": \"llama3\","
                        " \"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4.0,"
                        " \"original_max_position_embeddings\": 8192}"));
-    assert_int_equal(model.rope.type, AWQ_ROPE_LLAMA3);
-    assert_true(model.rope.theta == 500000 && model.rope.factor == 8);
-    assert_true(model.rope.low_freq_factor == 1 && model.rope.high_freq_factor == 4);
-    assert_true(model.rope.original_positions == 8192);
+    assert_int_equal(model.rope[0].type, AWQ_ROPE_LLAMA3);
+    assert_true(model.rope[0].theta == 500000 && model.rope[0].factor == 8);
+    assert_true(model.rope[0].low_freq_factor == 1 && model.rope[0].high_freq_factor == 4);
+    assert_true(model.rope[0].original_positions == 8192);
     awq_model_release(&model);
     model = model_of(llama(", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}"));
-    assert_int_equal(model.rope.type, AWQ_ROPE_LINEAR);
-    assert_true(model.rope.factor == 2 && model.rope.theta == 10000);
+    assert_int_equal(model.rope[0].type, AWQ_ROPE_LINEAR);
+    assert_true(model.rope[0].factor == 2 && model.rope[0].theta == 10000);
     awq_model_release(&model);
     model = model_of(llama(", \"rope_parameters\": {\"rope_type\": \"default\","
                            " \"rope_theta\": 1e6}, \"rope_scaling\": null"));
-    assert_int_equal(model.rope.type, AWQ_ROPE_DEFAULT);
-    assert_true(model.rope.theta == 1e6);
+    assert_int_equal(model.rope[0].type, AWQ_ROPE_DEFAULT);
+    assert_true(model.rope[0].theta == 1e6);
     awq_model_release(&model);
     model = model_of(llama(", \"rope_parameters\": {\"rope_theta\": 1e6}"));
-    assert_true(model.rope.theta == 1e6);
+    assert_true(model.rope[0].theta == 1e6);
     awq_model_release(&model);
 }
 

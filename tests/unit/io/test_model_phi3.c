@@ -79,9 +79,9 @@ static void silent_phi3_gets_the_defaults_of_transformers(void **state)
     assert_true(model.norm_eps == 1e-5f);
     assert_int_equal(model.max_positions, 4096);
     assert_int_equal(attention->window, 0);
-    assert_int_equal(attention->rope_dim, HEAD_DIM);
-    assert_int_equal(model.rope.type, AWQ_ROPE_DEFAULT);
-    assert_false(model.tied || model.norm_offset);
+    assert_int_equal(model.rope[attention->q_rope].dim, HEAD_DIM);
+    assert_int_equal(model.rope[0].type, AWQ_ROPE_DEFAULT);
+    assert_false(model.tied || model.final_norm.offset);
     awq_model_release(&model);
     model = phi3(", \"sliding_window\": 2047");
     for (int64_t i = 0; i < model.layers; i++)
@@ -106,17 +106,17 @@ static void longrope_has_a_factor_for_each_pair_of_channels(void **state)
                  LENGTHS ", \"rope_scaling\": {\"type\": \"%s\", \"short_factor\": " EIGHT "}",
                  types[i]);
         awq_model model = phi3(extra);
-        assert_int_equal(model.rope.type, AWQ_ROPE_LONGROPE);
-        assert_true(model.rope.original_positions == 4096);
-        assert_true(fabs(model.rope.attention_factor - 1.190238) < 1e-6);
-        assert_memory_equal(model.rope.short_factor, shorts, sizeof shorts);
-        assert_memory_equal(model.rope.long_factor, longs, sizeof longs);
+        assert_int_equal(model.rope[0].type, AWQ_ROPE_LONGROPE);
+        assert_true(model.rope[0].original_positions == 4096);
+        assert_true(fabs(model.rope[0].attention_factor - 1.190238) < 1e-6);
+        assert_memory_equal(model.rope[0].short_factor, shorts, sizeof shorts);
+        assert_memory_equal(model.rope[0].long_factor, longs, sizeof longs);
         awq_model_release(&model);
     }
     awq_model model = phi3(", \"max_position_embeddings\": 131072, \"rope_scaling\": {\"type\":"
                            " \"su\", \"factor\": 32, \"short_factor\": " EIGHT "}");
-    assert_true(model.rope.original_positions == 4096); /* where silent */
-    assert_true(fabs(model.rope.attention_factor - 1.190238) < 1e-6);
+    assert_true(model.rope[0].original_positions == 4096); /* where silent */
+    assert_true(fabs(model.rope[0].attention_factor - 1.190238) < 1e-6);
     awq_model_release(&model);
 }
 
@@ -127,14 +127,14 @@ static void a_part_of_a_head_may_be_rotated(void **state)
         phi3(", \"partial_rotary_factor\": 0.75" LENGTHS
              ", \"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": " SIX "}");
     const awq_attention_spec *attention = &awq_model_layer(&model, 0)->attention;
-    assert_int_equal(attention->rope_dim, 12);
+    assert_int_equal(model.rope[0].dim, 12);
     assert_int_equal(attention->head_dim, HEAD_DIM);
     assert_true(attention->scale == 0.25f); /* of the whole head */
-    assert_true(model.rope.long_factor[5] == 64.25);
+    assert_true(model.rope[0].long_factor[5] == 64.25);
     awq_model_release(&model);
     model = phi3(", \"rope_parameters\": {\"rope_theta\": 500, \"partial_rotary_factor\": 0.5}");
-    assert_int_equal(awq_model_layer(&model, 0)->attention.rope_dim, 8);
-    assert_true(model.rope.theta == 500);
+    assert_int_equal(model.rope[0].dim, 8);
+    assert_true(model.rope[0].theta == 500);
     awq_model_release(&model);
 }
 

@@ -14,7 +14,7 @@ static void expect_rotated(const char *extra, const bool rotated[4])
 {
     awq_model model = smollm3(extra);
     for (int64_t i = 0; i < 4; i++) {
-        assert_int_equal(awq_model_layer(&model, i)->attention.rope_dim, rotated[i] ? HEAD_DIM : 0);
+        assert_int_equal(awq_model_layer(&model, i)->attention.q_rope, rotated[i] ? 0 : -1);
         assert_int_equal(model.kind_of[i], rotated[i] != rotated[0]);
     }
     awq_model_release(&model);
@@ -45,7 +45,7 @@ static void smollm3s_windows_are_where_no_rotation_is_or_as_listed(void **state)
                               " \"sliding_attention\", \"full_attention\"]");
     assert_int_equal(model.kinds, 4);
     assert_int_equal(awq_model_layer(&model, 2)->attention.window, 32);
-    assert_int_equal(awq_model_layer(&model, 2)->attention.rope_dim, HEAD_DIM);
+    assert_int_equal(awq_model_layer(&model, 2)->attention.k_rope, 0);
     assert_int_equal(awq_model_layer(&model, 3)->attention.window, 0);
     awq_model_release(&model);
     static const char *const off[] = {"", ", \"sliding_window\": 32",
@@ -63,7 +63,7 @@ static void silent_smollm3_gets_the_defaults_of_transformers(void **state)
     (void)state;
     awq_model model = smollm3("");
     assert_int_equal(model.max_positions, 32768);
-    assert_true(model.rope.theta == 2e6);
+    assert_true(model.rope[0].theta == 2e6);
     assert_true(model.norm_eps == 1e-6f);
     assert_true(model.tied);
     awq_model_release(&model);

@@ -34,21 +34,23 @@ static void forward_verbs(outputs *o, const float *x, const float *w, const floa
     float *sum = device_floats(host_random(ROWS * OUT, 1), ROWS * OUT);
     const float *dx = device_floats(x, ROWS * IN), *b = device_floats(bias, OUT);
     const float *angle = device_floats(host_random(LENGTH * 32, 1), LENGTH * 32);
-    be->rmsnorm(device, normed, dx, norm, ROWS, IN, 1e-5f);
+    be->norm(device, normed, dx, norm, NULL, &(awq_norm_shape){ROWS, IN, 1, 1e-5f, false});
     o->normed = fetch_compute(normed, ROWS * IN);
     be->linear(device, y, normed, weight, b, ROWS, extent);
-    be->gated(device, y, y, y, ROWS * OUT, AWQ_SILU);
+    be->gated(device, y, y, y, ROWS * OUT, AWQ_SILU, 0);
     o->gated = fetch_compute(y, ROWS * OUT);
-    be->gated(device, y, y, y, ROWS * OUT, AWQ_GELU_TANH);
+    be->gated(device, y, y, y, ROWS * OUT, AWQ_GELU_TANH, 0);
     o->gated_again = fetch_compute(y, ROWS * OUT);
     be->linear_add(device, sum, normed, weight, b, 0.22f, ROWS, extent);
-    const awq_attention_shape shape = {10, 10, 64, 0.125f, 0, 0};
-    const awq_attention_shape narrow = {10, 10, 64, 0.125f, 3, 70};
+    const awq_attention_shape shape = {
+        .heads = 10, .kv_heads = 10, .head_dim = 64, .scale = 0.125f};
+    const awq_attention_shape narrow = {
+        .heads = 10, .kv_heads = 10, .head_dim = 64, .scale = 0.125f, .softcap = 3, .window = 70};
     be->attention(device, attended, normed, normed, dx, 2, LENGTH, &shape);
     be->attention(device, narrowed, normed, normed, dx, 2, LENGTH, &narrow);
-    be->rope(device, normed, angle, angle, ROWS, &(awq_rope_shape){10, 64, 64, LENGTH});
-    be->rmsnorm_heads(device, normed, norm, ROWS * 10, 64, 1e-5f);
-    be->rmsnorm_add(device, sum, y, b, ROWS, OUT, 1e-5f);
+    be->rope(device, normed, angle, angle, ROWS, &(awq_rope_shape){10, 64, 64, LENGTH, false});
+    be->norm_heads(device, normed, norm, NULL, &(awq_norm_shape){ROWS * 10, 64, 1, 1e-5f, false});
+    be->norm_add(device, sum, y, b, NULL, &(awq_norm_shape){ROWS, OUT, 1, 1e-5f, false});
     be->softcap(device, sum, 9, ROWS * OUT);
     o->hidden = fetch_floats(sum, ROWS * OUT);
     o->attended = fetch_compute(attended, ROWS * IN);
@@ -302,9 +304,9 @@ static void the_first_failure_sticks(void **state)
     bench b;
     float x[4] = {1, 2, 3, 4}, y[4] = {0};
     assert_true(bench_open(&b, &awq_backend_cpu, AWQ_F32, 2));
-    const awq_attention_shape shape = {1, 1, 1, 1, 0, 0};
+    const awq_attention_shape shape = {.heads = 1, .kv_heads = 1, .head_dim = 1, .scale = 1};
     b.be->attention(b.device, y, x, x, x, 1, (int64_t)1 << 40, &shape); /* scratch fails */
-    b.be->gated(b.device, y, x, x, 4, AWQ_SILU);
+    b.be->gated(b.device, y, x, x, 4, AWQ_SILU, 0);
     assert_true(y[0] == 0);
     assert_int_equal(b.be->sync(b.device, &err), AWQ_ERR_MEMORY);
     assert_non_null(strstr(err.text, "attention"));

@@ -64,14 +64,15 @@ static void linear_shows_what_is_not_finite(void **state)
     }
 }
 
-static void rmsnorm_heads_shows_what_is_not_finite(void **state)
+static void norm_heads_shows_what_is_not_finite(void **state)
 {
     (void)state;
     for (int i = 0; i < BAD; i++) {
         float *x = away_from_zero(ROWS * IN);
         x[IN + 3] = bad[i];
         void *y = device_compute(x, ROWS * IN);
-        be->rmsnorm_heads(device, y, device_floats(host_random(IN, 1), IN), ROWS, IN, 1e-6f);
+        be->norm_heads(device, y, device_floats(host_random(IN, 1), IN), NULL,
+                       &(awq_norm_shape){ROWS, IN, 1, 1e-6f, false});
         const float *result = fetch_compute(y, ROWS * IN);
         assert_true(isnan(result[IN + 3]));
         for (int64_t c = 0; c < IN; c++)
@@ -79,13 +80,13 @@ static void rmsnorm_heads_shows_what_is_not_finite(void **state)
     }
 }
 
-static void rmsnorm_heads_works_on_one_head(void **state)
+static void norm_heads_works_on_one_head(void **state)
 {
     (void)state;
     float x[] = {3, -4}, w[] = {1, 2};
     const double expected[] = {3 / sqrt(12.5), -8 / sqrt(12.5)};
     void *y = device_compute(x, 2);
-    be->rmsnorm_heads(device, y, device_floats(w, 2), 1, 2, 0);
+    be->norm_heads(device, y, device_floats(w, 2), NULL, &(awq_norm_shape){1, 2, 1, 0, false});
     assert_close(fetch_compute(y, 2), expected, 2, product_tolerance(4));
 }
 
@@ -98,12 +99,12 @@ static void rope_works_on_one_token_and_shows_what_is_not_finite(void **state)
     const double expected[] = {0.6 - 1.6, 1.2 + 0.8};
     float *c = device_floats(&cosine, 1), *s = device_floats(&sine, 1);
     void *y = device_compute(x, 2);
-    be->rope(device, y, c, s, 1, &(awq_rope_shape){1, 2, 2, 1});
+    be->rope(device, y, c, s, 1, &(awq_rope_shape){1, 2, 2, 1, false});
     assert_close(fetch_compute(y, 2), expected, 2, product_tolerance(2));
     for (int i = 0; i < BAD; i++) {
         const float heads[] = {1, 2, 3, bad[i], 5, 6};
         void *three = device_compute(heads, 6);
-        be->rope(device, three, c, s, 1, &(awq_rope_shape){3, 2, 2, 1});
+        be->rope(device, three, c, s, 1, &(awq_rope_shape){3, 2, 2, 1, false});
         assert_only_row(fetch_compute(three, 6), 3, 2, 1);
     }
 }
@@ -116,7 +117,8 @@ static const float *attend(const float *q, const float *k, const float *v)
 {
     int64_t count = LENGTH * WIDTH;
     void *y = device_array(compute_bytes(count));
-    const awq_attention_shape shape = {1, 1, WIDTH, 0.35f, 0, 0};
+    const awq_attention_shape shape = {
+        .heads = 1, .kv_heads = 1, .head_dim = WIDTH, .scale = 0.35f};
     be->attention(device, y, device_compute(q, count), device_compute(k, count),
                   device_compute(v, count), 1, LENGTH, &shape);
     return fetch_compute(y, count);
@@ -166,7 +168,7 @@ static void check_refused(int64_t head_dim, const char *why)
     assert_true(bench_open(&own, be, under_test.compute, 1));
     must(be->alloc(own.device, 2 * (size_t)head_dim * sizeof(float), "a test", &x, &err));
     be->zero(own.device, x, 2 * (size_t)head_dim * sizeof(float));
-    const awq_attention_shape shape = {1, 1, head_dim, 1, 0, 0};
+    const awq_attention_shape shape = {.heads = 1, .kv_heads = 1, .head_dim = head_dim, .scale = 1};
     be->attention(own.device, x, x, x, x, 1, 1, &shape);
     awq_status status = be->sync(own.device, &err);
     if (under_test.compute == AWQ_F32)
@@ -407,8 +409,8 @@ int main(void)
 {
     const struct CMUnitTest edges[] = {
         cmocka_unit_test(linear_shows_what_is_not_finite),
-        cmocka_unit_test(rmsnorm_heads_shows_what_is_not_finite),
-        cmocka_unit_test(rmsnorm_heads_works_on_one_head),
+        cmocka_unit_test(norm_heads_shows_what_is_not_finite),
+        cmocka_unit_test(norm_heads_works_on_one_head),
         cmocka_unit_test(rope_works_on_one_token_and_shows_what_is_not_finite),
         cmocka_unit_test(attention_shows_keys_and_values_that_are_not_finite),
         cmocka_unit_test(attention_shows_an_infinite_score),

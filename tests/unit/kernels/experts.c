@@ -9,10 +9,17 @@ static const double tolerance = 0x1p-21;
 
 /* ---- choices ---- */
 
+static awq_routing_rule plain(int64_t experts, int64_t active)
+{
+    return (awq_routing_rule){
+        .score = AWQ_SCORE_SOFTMAX, .experts = experts, .active = active, .factor = 1};
+}
+
 static const int32_t *choose(const float *logits, int64_t rows, int64_t experts, int64_t top)
 {
     int32_t *expert = device_array((size_t)(rows * top) * sizeof *expert);
-    be->top_experts(device, expert, device_floats(logits, rows * experts), rows, experts, top);
+    awq_routing_rule rule = plain(experts, top);
+    be->top_experts(device, expert, device_floats(logits, rows * experts), NULL, rows, &rule);
     return fetch_bytes(expert, (size_t)(rows * top) * sizeof *expert);
 }
 
@@ -79,8 +86,9 @@ static float *weigh(const float *logits, const int32_t *expert, int64_t rows, in
 {
     float *weight = device_array((size_t)(rows * top) * sizeof *weight);
     const int32_t *given = device_bytes(expert, (size_t)(rows * top) * sizeof *expert);
-    be->expert_weights(device, weight, device_floats(logits, rows * experts), given, rows, experts,
-                       top, normalized);
+    awq_routing_rule rule = plain(experts, top);
+    rule.normalized = normalized;
+    be->expert_weights(device, weight, device_floats(logits, rows * experts), given, rows, &rule);
     return fetch_floats(weight, rows * top);
 }
 
@@ -167,7 +175,7 @@ static void rows_are_gathered_bit_for_bit(void **state)
     float *x = host_activations(ALL * cols, 5);
     void *y = device_array(compute_bytes(SOME * cols));
     be->gather_rows(device, y, device_compute(x, ALL * cols),
-                    device_bytes(some_rows, sizeof some_rows), SOME, cols);
+                    device_bytes(some_rows, sizeof some_rows), NULL, SOME, cols);
     const float *result = fetch_compute(y, SOME * cols);
     for (int i = 0; i < SOME; i++)
         assert_memory_equal(result + i * cols, x + some_rows[i] * cols, (size_t)cols * sizeof *x);

@@ -65,7 +65,7 @@ static void linear_scales_what_it_adds(void **state)
 /* ---- norms ---- */
 
 /* To the compute type, and added to a sum. */
-static void check_rmsnorm(int64_t rows, int64_t cols)
+static void check_norm(int64_t rows, int64_t cols)
 {
     double *reference = host_doubles(rows * cols);
     float eps = 1e-5f, *x = host_random(rows * cols, 4), *w = host_random(cols, 2);
@@ -79,22 +79,22 @@ static void check_rmsnorm(int64_t rows, int64_t cols)
                 (double)x[r * cols + c] * (double)w[c] / sqrt(square / (double)cols + (double)eps);
     }
     void *y = device_array(compute_bytes(rows * cols));
-    be->rmsnorm(device, y, dx, dw, rows, cols, eps);
+    be->norm(device, y, dx, dw, NULL, &(awq_norm_shape){rows, cols, 1, eps, false});
     assert_close(fetch_compute(y, rows * cols), reference, rows * cols, product_tolerance(4));
-    be->rmsnorm_add(device, added, dx, dw, rows, cols, eps);
+    be->norm_add(device, added, dx, dw, NULL, &(awq_norm_shape){rows, cols, 1, eps, false});
     for (int64_t i = 0; i < rows * cols; i++) reference[i] += (double)sum[i];
     assert_close(fetch_floats(added, rows * cols), reference, rows * cols, 0x1p-22);
 }
 
-static void rmsnorm_divides_by_the_root_mean_square(void **state)
+static void norm_divides_by_the_root_mean_square(void **state)
 {
     (void)state;
-    check_rmsnorm(37, 257);
-    check_rmsnorm(1, 16);
-    check_rmsnorm(3, 4099);
+    check_norm(37, 257);
+    check_norm(1, 16);
+    check_norm(3, 4099);
 }
 
-static void rmsnorm_heads_works_in_place(void **state)
+static void norm_heads_works_in_place(void **state)
 {
     (void)state;
     int64_t rows = 77, cols = 32;
@@ -108,11 +108,12 @@ static void rmsnorm_heads_works_in_place(void **state)
                 (double)x[r * cols + c] * (double)w[c] / sqrt(square / (double)cols + 1e-6);
     }
     void *y = device_compute(x, rows * cols);
-    be->rmsnorm_heads(device, y, device_floats(w, cols), rows, cols, 1e-6f);
+    be->norm_heads(device, y, device_floats(w, cols), NULL,
+                   &(awq_norm_shape){rows, cols, 1, 1e-6f, false});
     assert_close(fetch_compute(y, rows * cols), reference, rows * cols, product_tolerance(4));
 }
 
-static void rmsnorm_shows_nan_and_infinity(void **state)
+static void norm_shows_nan_and_infinity(void **state)
 {
     (void)state;
     int64_t cols = 40;
@@ -120,14 +121,15 @@ static void rmsnorm_shows_nan_and_infinity(void **state)
     x[5] = NAN;
     x[cols + 7] = INFINITY;
     void *y = device_array(compute_bytes(3 * cols));
-    be->rmsnorm(device, y, device_floats(x, 3 * cols), device_floats(w, cols), 3, cols, 1e-5f);
+    be->norm(device, y, device_floats(x, 3 * cols), device_floats(w, cols), NULL,
+             &(awq_norm_shape){3, cols, 1, 1e-5f, false});
     float *result = fetch_compute(y, 3 * cols);
     assert_true(isnan(result[5]) && isnan(result[0]));
     assert_true(isnan(result[cols + 7]));
     for (int64_t c = 0; c < cols; c++) assert_true(isfinite(result[2 * cols + c]));
 }
 
-static void rmsnorm_add_shows_nan_and_infinity(void **state)
+static void norm_add_shows_nan_and_infinity(void **state)
 {
     (void)state;
     int64_t cols = 40;
@@ -136,7 +138,8 @@ static void rmsnorm_add_shows_nan_and_infinity(void **state)
     x[cols + 7] = INFINITY;
     sum[2 * cols + 9] = -INFINITY;
     float *y = device_floats(sum, 4 * cols);
-    be->rmsnorm_add(device, y, device_floats(x, 4 * cols), device_floats(w, cols), 4, cols, 1e-5f);
+    be->norm_add(device, y, device_floats(x, 4 * cols), device_floats(w, cols), NULL,
+                 &(awq_norm_shape){4, cols, 1, 1e-5f, false});
     const float *result = fetch_floats(y, 4 * cols);
     assert_true(isnan(result[5]) && isnan(result[0]));
     assert_true(isnan(result[cols + 7]));
@@ -175,16 +178,16 @@ static void check_rope(int64_t rows, awq_rope_shape shape)
 static void rope_rotates_halves_by_the_position(void **state)
 {
     (void)state;
-    check_rope(21, (awq_rope_shape){3, 16, 16, 7});
-    check_rope(10, (awq_rope_shape){2, 128, 128, 5});
+    check_rope(21, (awq_rope_shape){3, 16, 16, 7, false});
+    check_rope(10, (awq_rope_shape){2, 128, 128, 5, false});
 }
 
 static void rope_leaves_channels_beyond_its_own_as_they_are(void **state)
 {
     (void)state;
-    check_rope(21, (awq_rope_shape){3, 16, 12, 7});
-    check_rope(10, (awq_rope_shape){2, 80, 20, 5});
-    check_rope(1, (awq_rope_shape){1, 5, 2, 1});
+    check_rope(21, (awq_rope_shape){3, 16, 12, 7, false});
+    check_rope(10, (awq_rope_shape){2, 80, 20, 5, false});
+    check_rope(1, (awq_rope_shape){1, 5, 2, 1, false});
 }
 
 /* ---- gated, softcap, narrow, load, find_nonfinite ---- */
@@ -207,13 +210,13 @@ static void check_gated(awq_activation act, float magnitude)
         reference[i] = activated((double)gate[i], act) * (double)up[i];
     void *g = device_compute(gate, count), *u = device_compute(up, count);
     void *y = device_array(compute_bytes(count));
-    be->gated(device, y, g, u, (size_t)count, act);
+    be->gated(device, y, g, u, (size_t)count, act, 0);
     assert_close(fetch_compute(y, count), reference, count, product_tolerance(4));
-    be->gated(device, g, g, u, (size_t)count, act);
+    be->gated(device, g, g, u, (size_t)count, act, 0);
     assert_memory_equal(fetch_bytes(g, compute_bytes(count)), fetch_bytes(y, compute_bytes(count)),
                         compute_bytes(count));
     g = device_compute(gate, count);
-    be->gated(device, u, g, u, (size_t)count, act);
+    be->gated(device, u, g, u, (size_t)count, act, 0);
     assert_memory_equal(fetch_bytes(u, compute_bytes(count)), fetch_bytes(y, compute_bytes(count)),
                         compute_bytes(count));
 }
@@ -235,7 +238,7 @@ static void gated_shows_nan_and_survives_extremes(void **state)
     const float up[] = {1, 1, 2, 2, 2, NAN, 0.5f};
     for (int i = 0; i < ACTIVATIONS; i++) {
         void *y = device_array(compute_bytes(7));
-        be->gated(device, y, device_compute(gate, 7), device_compute(up, 7), 7, activations[i]);
+        be->gated(device, y, device_compute(gate, 7), device_compute(up, 7), 7, activations[i], 0);
         const float *result = fetch_compute(y, 7),
                     *given = fetch_compute(device_compute(gate, 7), 7);
         assert_true(isnan(result[0]) && isinf(result[1]) && result[2] == 200);
@@ -414,10 +417,10 @@ int main(void)
         cmocka_unit_test(linear_works_on_one_row),
         cmocka_unit_test(linear_works_across_blocks),
         cmocka_unit_test(linear_scales_what_it_adds),
-        cmocka_unit_test(rmsnorm_divides_by_the_root_mean_square),
-        cmocka_unit_test(rmsnorm_heads_works_in_place),
-        cmocka_unit_test(rmsnorm_shows_nan_and_infinity),
-        cmocka_unit_test(rmsnorm_add_shows_nan_and_infinity),
+        cmocka_unit_test(norm_divides_by_the_root_mean_square),
+        cmocka_unit_test(norm_heads_works_in_place),
+        cmocka_unit_test(norm_shows_nan_and_infinity),
+        cmocka_unit_test(norm_add_shows_nan_and_infinity),
         cmocka_unit_test(rope_rotates_halves_by_the_position),
         cmocka_unit_test(rope_leaves_channels_beyond_its_own_as_they_are),
         cmocka_unit_test(gated_may_overwrite_either_argument),

@@ -174,12 +174,12 @@ void demo_quantize(demo *d, demo_calibration *c, awq_decoder *layer, const awq_r
 static void restore_norm(demo *d, awq_decoder *layer, int norm, const float *folded)
 {
     awq_error err;
-    const awq_tensor *source = awq_checkpoint_norm(d->checkpoint, layer->index, norm);
-    size_t bytes = (size_t)layer->spec->norm[norm].width * sizeof *folded;
+    const awq_tensor *source = awq_checkpoint_vector(d->checkpoint, layer->index, norm);
+    size_t bytes = (size_t)layer->spec->vector[norm].width * sizeof *folded;
     if (folded)
-        d->be->upload(d->device, layer->norm[norm], folded, bytes);
+        d->be->upload(d->device, layer->vector[norm], folded, bytes);
     else
-        must(awq_vector_load(d->device, source, 0, layer->norm[norm], &err));
+        must(awq_vector_load(d->device, source, 0, layer->vector[norm], &err));
 }
 
 void demo_dequantize(demo *d, awq_decoder *layer, const awq_quantized_layer *quantized,
@@ -195,7 +195,7 @@ void demo_dequantize(demo *d, awq_decoder *layer, const awq_quantized_layer *qua
             d->be->upload(d->device, layer->bias[i], linear->bias,
                           (size_t)extent.out * sizeof(float));
     }
-    for (int i = 0; i < layer->spec->norms; i++) restore_norm(d, layer, i, quantized->norm[i]);
+    for (int i = 0; i < layer->spec->vectors; i++) restore_norm(d, layer, i, quantized->vector[i]);
 }
 
 awq_score_part demo_score(demo *d, const float *hidden)

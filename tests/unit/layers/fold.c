@@ -19,9 +19,9 @@ static int close_layer(void **state)
  * what it multiplied by. */
 static void check_norm(const awq_quantized_layer *layer, int norm, const float *original)
 {
-    const awq_norm_spec *spec = &s.spec->norm[norm];
+    const awq_vector_spec *spec = &s.spec->vector[norm];
     for (int64_t i = 0; i < s.model.hidden; i++) {
-        float folded = layer->norm[norm][i], back;
+        float folded = layer->vector[norm][i], back;
         unsigned char stored[sizeof(float)];
         awq_narrow(stored, &folded, s.model.dtype, 1);
         awq_widen(&back, stored, s.model.dtype, 1);
@@ -37,17 +37,17 @@ static void check_folding(synthetic_shape shape)
 {
     awq_error err;
     awq_quantized_layer layer;
-    float original[AWQ_MAX_NORMS][64];
+    float original[AWQ_MAX_VECTORS][64];
     synthetic_open(&s, shape);
-    for (int norm = 0; norm < s.spec->norms; norm++)
-        memcpy(original[norm], s.decoder.norm[norm],
-               (size_t)s.spec->norm[norm].width * sizeof(float));
+    for (int norm = 0; norm < s.spec->vectors; norm++)
+        memcpy(original[norm], s.decoder.vector[norm],
+               (size_t)s.spec->vector[norm].width * sizeof(float));
     must(synthetic_quantize(&s, &layer, &err));
     assert_true(layer.record.fold_error > 0 && layer.record.fold_error < 2e-6);
     int folded = 0;
-    for (int norm = 0; norm < s.spec->norms; norm++) {
-        bool absorbs = s.spec->norm[norm].absorbs >= 0; /* those of heads and of outputs do not */
-        assert_true((layer.norm[norm] != NULL) == absorbs);
+    for (int norm = 0; norm < s.spec->vectors; norm++) {
+        bool absorbs = s.spec->vector[norm].absorbs >= 0; /* those of heads and of outputs do not */
+        assert_true((layer.vector[norm] != NULL) == absorbs);
         if (absorbs) check_norm(&layer, norm, original[norm]);
         folded += absorbs;
     }
@@ -110,10 +110,10 @@ static void a_dead_norm_channel_keeps_scale_one(void **state)
     awq_error err;
     awq_quantized_layer layer;
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
-    s.decoder.norm[NORM_INPUT][7] = 0;
+    s.decoder.vector[NORM_INPUT][7] = 0;
     synthetic_measure(&s);
     must(synthetic_quantize(&s, &layer, &err));
-    assert_true(layer.norm[NORM_INPUT][7] == 0);
+    assert_true(layer.vector[NORM_INPUT][7] == 0);
     assert_true(layer.record.group[GROUP_QKV].scales[7] == 1);
     awq_quantized_layer_release(&layer);
 }

@@ -65,8 +65,8 @@ static void check_groups(const awq_quantized_layer layer[2])
         for (int64_t i = 0; i < a->candidates; i++)
             assert_true(fabs(a->loss[i] / b->loss[i] - 1) < 1e-5);
     }
-    for (int norm = 0; norm < fused.spec->norms; norm++)
-        assert_memory_equal(layer[0].norm[norm], layer[1].norm[norm],
+    for (int norm = 0; norm < fused.spec->vectors; norm++)
+        assert_memory_equal(layer[0].vector[norm], layer[1].vector[norm],
                             (size_t)fused.model.hidden * sizeof(float));
 }
 

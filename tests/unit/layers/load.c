@@ -106,7 +106,7 @@ static void weights_arrive_as_stored(void **state)
     must(awq_decoder_load(device, checkpoint, LAYER, (awq_layer_part){0}, &decoder, &err));
     const float *up = decoder.weight[LINEAR_UP];
     assert_true(up[3 * 16 + 5] == 0.375f && up[0] == 0);
-    assert_true(decoder.norm[NORM_POST][7] == -2.5f);
+    assert_true(decoder.vector[decoder.spec->norm[NORM_POST].weight][7] == -2.5f);
     assert_int_equal(decoder.spec->norms, 2); /* none of heads */
     assert_null(decoder.bias[LINEAR_Q]);
     awq_decoder_release(device, &decoder);

@@ -7,10 +7,12 @@
 #include "tests/unit/layers/check.h"
 
 /* In sequences of any length: but for longrope it does not matter. */
-static double frequency(const awq_rope *rope, int64_t rope_dim, int64_t j)
+static double frequency(const awq_rope *of, int64_t rope_dim, int64_t j)
 {
-    double found = awq_rope_frequency(rope, rope_dim, 1, j);
-    assert_true(awq_rope_frequency(rope, rope_dim, 1 << 20, j) == found);
+    awq_rope rope = *of;
+    rope.dim = rope_dim;
+    double found = awq_rope_frequency(&rope, 1, j);
+    assert_true(awq_rope_frequency(&rope, 1 << 20, j) == found);
     return found;
 }
 
@@ -60,9 +62,9 @@ static void llama3_stretches_long_waves_only(void **state)
 static void the_table_holds_cosines_and_sines_by_position(void **state)
 {
     (void)state;
-    awq_rope rope = {.type = AWQ_ROPE_DEFAULT, .theta = 10000};
+    awq_rope rope = {.type = AWQ_ROPE_DEFAULT, .dim = 8, .theta = 10000};
     float cosine[600 * 4], sine[600 * 4];
-    awq_rope_table(&rope, 8, 600, cosine, sine);
+    awq_rope_table(&rope, 600, cosine, sine);
     for (int position = 0; position < 600; position++)
         for (int j = 0; j < 4; j++) {
             double angle = position * pow(10000, -j / 4.0);
@@ -72,9 +74,11 @@ static void the_table_holds_cosines_and_sines_by_position(void **state)
 }
 
 static const awq_rope longrope = {.type = AWQ_ROPE_LONGROPE,
+                                  .dim = 8,
                                   .theta = 10000,
                                   .original_positions = 600,
                                   .attention_factor = 1.25,
+                                  .long_attention_factor = 1.25,
                                   .short_factor = {1, 1.5, 2, 3},
                                   .long_factor = {2, 4, 8, 64}};
 
@@ -84,11 +88,11 @@ static void longrope_divides_by_other_factors_in_longer_sequences(void **state)
     (void)state;
     for (int64_t j = 0; j < 4; j++) {
         double plain = pow(10000, (double)-j / 4);
-        double in_short = awq_rope_frequency(&longrope, 8, 600, j);
-        double in_long = awq_rope_frequency(&longrope, 8, 601, j);
+        double in_short = awq_rope_frequency(&longrope, 600, j);
+        double in_long = awq_rope_frequency(&longrope, 601, j);
         assert_true(fabs(in_short * longrope.short_factor[j] / plain - 1) < 1e-14);
         assert_true(fabs(in_long * longrope.long_factor[j] / plain - 1) < 1e-14);
-        assert_true(awq_rope_frequency(&longrope, 8, 1, j) == in_short);
+        assert_true(awq_rope_frequency(&longrope, 1, j) == in_short);
     }
 }
 
@@ -98,7 +102,7 @@ static void longropes_table_is_multiplied_by_its_attention_factor(void **state)
     static const int64_t lengths[] = {600, 601};
     float cosine[601 * 4], sine[601 * 4];
     for (int i = 0; i < 2; i++) {
-        awq_rope_table(&longrope, 8, lengths[i], cosine, sine);
+        awq_rope_table(&longrope, lengths[i], cosine, sine);
         for (int position = 0; position < lengths[i]; position++)
             for (int j = 0; j < 4; j++) {
                 double factor = i ? longrope.long_factor[j] : longrope.short_factor[j];

@@ -131,11 +131,11 @@ static void make_decoder(synthetic *s)
         s->decoder.bias[i] = awq_arena_take(&arena, (uint64_t)extent.out * sizeof(float));
         upload_random(s, s->decoder.bias[i], extent.out, 0.5f, 91u + (uint64_t)i);
     }
-    for (int i = 0; i < s->spec->norms; i++) {
-        int64_t count = s->spec->norm[i].width;
-        s->decoder.norm[i] = awq_arena_take(&arena, (uint64_t)count * sizeof(float));
-        s->decoder.norm_dtype[i] = s->model.dtype;
-        fill_norm(s, s->decoder.norm[i], count, s->spec->norm[i].offset, 57u + (uint64_t)i);
+    for (int i = 0; i < s->spec->vectors; i++) {
+        int64_t count = s->spec->vector[i].width;
+        s->decoder.vector[i] = awq_arena_take(&arena, (uint64_t)count * sizeof(float));
+        s->decoder.vector_dtype[i] = s->model.dtype;
+        fill_norm(s, s->decoder.vector[i], count, s->spec->vector[i].offset, 57u + (uint64_t)i);
     }
     assert_int_equal(arena.used, awq_decoder_bytes(&s->model, element));
 }

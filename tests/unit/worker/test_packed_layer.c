@@ -68,7 +68,7 @@ static void any_number_of_threads_gives_the_same_bytes(void **state)
     awq_packed_layer one, several;
     must(awq_pack_layer(checkpoint, &quantization, &layer, 1, &one, &err));
     must(awq_pack_layer(checkpoint, &quantization, &layer, 5, &several, &err));
-    assert_int_equal(one.count, 3 * DENSE_LINEARS + spec->norms);
+    assert_int_equal(one.count, 3 * DENSE_LINEARS + spec->vectors);
     assert_int_equal(several.count, one.count);
     for (size_t i = 0; i < one.count; i++) {
         assert_string_equal(several.tensor[i].name, one.tensor[i].name);
@@ -85,12 +85,12 @@ static void norms_that_absorbed_scales_are_packed(void **state)
     (void)state;
     awq_error err;
     awq_packed_layer packed;
-    int64_t width = spec->norm[NORM_INPUT].width;
-    float *folded = layer.norm[NORM_INPUT] = malloc((size_t)width * sizeof *folded);
+    int64_t width = spec->vector[NORM_INPUT].width;
+    float *folded = layer.vector[NORM_INPUT] = malloc((size_t)width * sizeof *folded);
     for (int64_t i = 0; i < width; i++) folded[i] = (float)(i % 128) / 64; /* exact in 16 bits */
     must(awq_pack_layer(checkpoint, &quantization, &layer, 2, &packed, &err));
-    for (int norm = 0; norm < spec->norms; norm++) {
-        const awq_tensor *source = awq_checkpoint_norm(checkpoint, 1, norm);
+    for (int norm = 0; norm < spec->vectors; norm++) {
+        const awq_tensor *source = awq_checkpoint_vector(checkpoint, 1, norm);
         size_t at = 3 * DENSE_LINEARS + (size_t)norm;
         assert_string_equal(packed.tensor[at].name, source->name);
         assert_int_equal(packed.tensor[at].dtype, source->dtype);
