@@ -35,7 +35,8 @@ def tokens():
 def described(entry):
     """What save_pretrained writes: the configuration, {name: shape}, {name: unusual dtype}."""
     config_class = getattr(transformers, entry.config_class)
-    config = config_class(**{**SIZES, **entry.options}, dtype=entry.dtype)
+    sizes = {} if "text_config" in entry.options else SIZES
+    config = config_class(**{**sizes, **entry.options}, dtype=entry.dtype)
     model = getattr(transformers, entry.model_class)(config).to(getattr(torch, entry.dtype))
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder, save_original_format=not entry.fused)

@@ -261,14 +261,16 @@ MODELS = {
     "qwen3_vl_moe": Model("Qwen3VLMoeForConditionalGeneration", dict(
         text_config=dict(SIZES, **EXPERTS, num_experts=4, moe_intermediate_size=32, head_dim=32,
                          num_hidden_layers=3, mlp_only_layers=[1], attention_bias=True,
-                         dtype="bfloat16",
+                         dtype="bfloat16", tie_word_embeddings=False,
                          rope_parameters=rope(500.0, mrope_section=[6, 5, 5],
                                               mrope_interleaved=True)),
         vision_config=dict(depth=1, hidden_size=32, intermediate_size=32, num_heads=2,
                            out_hidden_size=64, patch_size=2, num_position_embeddings=4,
                            deepstack_visual_indexes=[0])), {
             "theta": {"text_config.rope_parameters.rope_theta": 2000.0},
-            "one-expert": {"text_config.num_experts_per_tok": 1}},
+            "one-expert": {"text_config.num_experts_per_tok": 1},
+            "same: the wrapper says whose the head is": {
+                "text_config.tie_word_embeddings": ABSENT}},
         config_class="Qwen3VLMoeConfig", respell=False),
     "gemma3": Model("Gemma3ForConditionalGeneration", dict(
         text_config=dict(SIZES, num_hidden_layers=3, head_dim=32, query_pre_attn_scalar=24,
@@ -290,7 +292,7 @@ MODELS = {
                                               llama_4_scaling_beta=0.4)),
         vision_config=dict(model_type="pixtral", hidden_size=32, intermediate_size=32,
                            num_hidden_layers=1, num_attention_heads=2, image_size=4,
-                           patch_size=2), image_token_index=127), {
+                           patch_size=2), image_token_index=127, tie_word_embeddings=False), {
             "beta": {"text_config.rope_parameters.llama_4_scaling_beta": 0.8},
             "factor": {"text_config.rope_parameters.factor": 16.0}},
         config_class="Mistral3Config", respell=False),
