@@ -17,7 +17,7 @@ import numpy as np
 
 from support import random_model, safetensors
 from support.case import DATA, Case, digest, read_json
-from support.program import run
+from support.program import ALONE, run
 
 DESCRIBED = {path.stem: read_json(path) for path in sorted((DATA / "models").glob("*.json"))
              if "tensors" in read_json(path)}
@@ -26,14 +26,15 @@ DESCRIBED = {path.stem: read_json(path) for path in sorted((DATA / "models").glo
 LIKELIHOOD_TOLERANCE = 1e-6
 # Relative difference of a layer's output before and after folding: norms are stored in 16 bits.
 FOLD_TOLERANCE = 1e-3
-TOGETHER = 5  # programs at a time: most of a small model's run is MPI's start
+TOGETHER = 4  # programs at a time: most of a small model's run is MPI's start
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 
 TEXT = re.compile(r"^(?!.*(vision|visual|multi_modal)).*")
 # The weights that are quantized, in all families' words: one expert's or all experts'.
 LINEAR = re.compile(r"\.((q|k|v|o|qkv|gate|up|down|gate_up)_proj|w[123]|wqkv|wo|c_fc|c_proj|"
                     r"input_linear|output_linear)(\.weight)?$")
-# What may absorb scales: norms in front of linears, routers, biases of producers, which all experts'
-# may have in one tensor.
+# What may absorb scales: norms in front of linears, routers, biases of producers, which may be
+# all experts' in one tensor.
 ABSORBS = re.compile(r"(norm|router|gate|wg|layer)\.(weight|bias)$|_proj_bias$|"
                      r"(v_proj|up_proj|qkv_proj|gate_up_proj|wqkv|c_fc)\.bias$")
 STACKED_BIAS = re.compile(r"_proj_bias$")  # of all experts; each has its own in the output
@@ -73,7 +74,7 @@ class Models(Case):
                     future.result()
 
     def likelihood_is(self, expected, folder):
-        found = self.evaluate(folder, tokens=self.all_tokens)["mean_nll"]
+        found = self.evaluate(folder, tokens=self.all_tokens, env=ALONE)["mean_nll"]
         self.assertLess(abs(found / expected - 1), LIKELIHOOD_TOLERANCE)
 
     def made(self, name, *options, ranks=1):
@@ -83,11 +84,13 @@ class Models(Case):
         with locks[name]:
             if not (out / "config.json").exists():
                 self.succeeds(self.quantize(*QUANTIZE, *options, model=source, out=out,
-                                            tokens=self.all_tokens, ranks=ranks))
+                                            tokens=self.all_tokens, ranks=ranks,
+                                            env=ALONE if ranks == 1 else ONE_THREAD))
         return out
 
     def divergence(self, name, out):
-        return self.evaluate(out, "--against", model(name), tokens=self.all_tokens)["kl"]
+        return self.evaluate(out, "--against", model(name), tokens=self.all_tokens,
+                             env=ALONE)["kl"]
 
     # ---- the forward pass ----
 
@@ -95,7 +98,7 @@ class Models(Case):
         self.each(lambda name: self.likelihood_is(DESCRIBED[name]["mean_nll"], model(name)))
 
     def test_no_trait_of_a_configuration_is_ignored(self):
-        """transformers' numbers for the configuration with a key changed, taken out or respelled."""
+        """transformers' numbers for a configuration with a key changed, taken out or respelled."""
         changes = [(name, label) for name, description in DESCRIBED.items()
                    for label in description.get("changed", {})]
         self.assertGreater(len(changes), 150)
@@ -166,7 +169,7 @@ class Models(Case):
 
     def test_a_checkpoint_is_verified_beside_its_source(self):
         def check(name):
-            result = run("verify", self.made(name), "--model", model(name))
+            result = run("verify", self.made(name), "--model", model(name), env=ALONE)
             self.assertIn("nothing is wrong", self.succeeds(result).out)
         self.each(check)
 
@@ -174,8 +177,8 @@ class Models(Case):
         def check(name):
             made = self.made(name)
             there, back = self.folder / f"{name}-gemv", self.folder / f"{name}-back"
-            self.succeeds(run("convert", made, "--format", "gemv", "--out", there))
-            self.succeeds(run("convert", there, "--format", "gemm", "--out", back))
+            self.succeeds(run("convert", made, "--format", "gemv", "--out", there, env=ALONE))
+            self.succeeds(run("convert", there, "--format", "gemm", "--out", back, env=ALONE))
             for file in ("model.safetensors", "config.json"):
                 self.assertEqual(digest(made)[file], digest(back)[file])
             self.assertEqual(self.divergence(name, there), self.divergence(name, made))

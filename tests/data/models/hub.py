@@ -6,6 +6,7 @@ heads), InternLM 3, and a Llama by another name."""
 import json
 
 import numpy as np
+from described import Model
 from support import safetensors
 
 
@@ -137,7 +138,7 @@ def yi():
 
 
 THETA = {"theta": {"rope_theta": 2000.0}}
-TABLE = {
+HUB = {
     "internlm": (internlm, internlm_as_llama, THETA),
     "internlm2": (internlm2, internlm2_as_llama, THETA | {
         "same: dynamic, within its positions": {
@@ -147,3 +148,5 @@ TABLE = {
         "same: within its positions": {"rope_scaling": None}}),
     "some_llama": (yi, write_llama, THETA),
 }
+MODELS = {name: Model("LlamaForCausalLM", {}, changes, describe=describe, stand_in=stand_in,
+                      respell=False) for name, (describe, stand_in, changes) in HUB.items()}

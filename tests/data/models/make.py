@@ -6,9 +6,9 @@ follow from the names (tests/support/random_model.py).
 
     make.py [NAME...]        all, or those
 
-The table is in table.py beside it. A model's config.json and tensors are what save_pretrained
-writes of the class; where transformers lacks the class, a function makes them and says which model
-of transformers computes the same (hub.py)."""
+What is made of which class is in dense.py and mixtures.py. A model's config.json and tensors are
+what save_pretrained writes; where transformers lacks the class, hub.py makes them and says which
+model of transformers computes the same."""
 
 import json
 import pathlib
@@ -21,8 +21,13 @@ import transformers
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
+import hub  # noqa: E402
+from dense import DENSE  # noqa: E402
+from described import SIZES  # noqa: E402
+from mixtures import MIXTURES  # noqa: E402
 from support import random_model, safetensors  # noqa: E402
-from table import MODELS, SIZES  # noqa: E402
+
+MODELS = DENSE | MIXTURES | hub.MODELS
 
 SHOWS = 2e-5  # relative, of what tests hold 1e-6: a change that is not seen proves nothing
 SAME = "same"  # a change's label begins with it: another spelling
