@@ -13,6 +13,7 @@ import re
 import numpy as np
 
 from support import safetensors
+from support.program import ROOT
 
 TYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 ABSENT = "absent"  # a key of config.json that a change takes out
@@ -25,6 +26,12 @@ FEEDFORWARD = re.compile(r"(pre|post)_feedforward_layernorm")
 NORM = re.compile(r"norm(s\.\d+)?\.weight$")
 EMBEDDING = re.compile(r"(embed_tokens|tok_embeddings|lm_head|output)\.weight$")
 CORRECTION = re.compile(r"(correction_bias|expert_bias)$")  # of experts' scores, which are small
+
+
+def described():
+    """{name: description} of all that tests/data/models describes"""
+    return {path.stem: json.loads(path.read_text())
+            for path in sorted((ROOT / "tests/data/models").glob("*.json"))}
 
 
 def splitmix64(first, count):

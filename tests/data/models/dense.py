@@ -9,7 +9,8 @@ DENSE = {
                    {"theta": theta(300.0),
                     "defaults": {**theta(), "hidden_act": ABSENT, "rms_norm_eps": ABSENT},
                     "same: gelu means tanh's": {"hidden_act": "gelu"}},
-                   norms="1 + w", scales=GEMMA_EMBEDDING),
+                   norms="1 + w", scales=GEMMA_EMBEDDING,
+        dtype="float32"),
     "gemma3_text": Model("Gemma3ForCausalLM", dict(
         num_hidden_layers=3, head_dim=32, query_pre_attn_scalar=24, sliding_window=40,
         layer_types=[WINDOW, FULL, WINDOW], final_logit_softcapping=12.0,
@@ -38,7 +39,8 @@ DENSE = {
     "glm4": Model("Glm4ForCausalLM", dict(head_dim=32, attention_bias=True, rms_norm_eps=0.01,
                                           rope_parameters=rope(500.0, partial_rotary_factor=0.5)), {
         "whole-head": {"rope_parameters": rope(500.0, partial_rotary_factor=1.0)},
-        "defaults": {**theta(), "rms_norm_eps": ABSENT}}),
+        "defaults": {**theta(), "rms_norm_eps": ABSENT}},
+        dtype="float16"),
     "olmo2": Model("Olmo2ForCausalLM", dict(attention_bias=True, rms_norm_eps=0.01,
                                             rope_parameters=rope(500.0)), {
         "theta": theta(2000.0),
@@ -67,13 +69,15 @@ DENSE = {
             "layer-types-absent": {"layer_types": ABSENT},
             "pattern": {"layer_types": ABSENT, "sliding_window_pattern": 2},
             "defaults": {**theta(), "logit_scale": ABSENT, "layer_norm_eps": ABSENT,
-                         "sliding_window": ABSENT, "layer_types": ABSENT}}),
+                         "sliding_window": ABSENT, "layer_types": ABSENT}},
+        dtype="float32"),
     "exaone4": Model("Exaone4ForCausalLM", dict(
         sliding_window=None, layer_types=[FULL, FULL], head_dim=16, rms_norm_eps=0.01,
         rope_parameters=rope(500.0, rope_type="llama3", factor=8.0, low_freq_factor=1.0,
                              high_freq_factor=4.0, original_max_position_embeddings=64)), {
             "no-scaling": theta(500.0),
-            "defaults": {**theta(), "rms_norm_eps": ABSENT}}),
+            "defaults": {**theta(), "rms_norm_eps": ABSENT}},
+        dtype="float32"),
     "exaone4-window": Model("Exaone4ForCausalLM", dict(
         num_hidden_layers=4, intermediate_size=96, head_dim=32, sliding_window=40,
         sliding_window_pattern=2, layer_types=[WINDOW, FULL, FULL, WINDOW],
@@ -88,7 +92,8 @@ DENSE = {
             "window-less-one": {"sliding_window": 39},
             "no-window": {"sliding_window": None},
             "defaults": {**theta(), "norm_epsilon": ABSENT, "hidden_act": ABSENT,
-                         "sliding_window": ABSENT}}),
+                         "sliding_window": ABSENT}},
+        dtype="float32"),
     "stablelm": Model("StableLmForCausalLM", dict(
         num_attention_heads=2, num_key_value_heads=1, use_qkv_bias=True, layer_norm_eps=0.01,
         rope_parameters=rope(500.0, partial_rotary_factor=0.5)), {
@@ -97,7 +102,8 @@ DENSE = {
     "stablelm-parallel": Model("StableLmForCausalLM", dict(
         num_attention_heads=2, num_key_value_heads=2, use_qkv_bias=True,
         use_parallel_residual=True, rope_parameters=rope(500.0, partial_rotary_factor=0.25)), {
-            "whole-head": {"rope_parameters": rope(500.0, partial_rotary_factor=1.0)}}),
+            "whole-head": {"rope_parameters": rope(500.0, partial_rotary_factor=1.0)}},
+        dtype="float16"),
     "stablelm-qk": Model("StableLmForCausalLM", dict(
         qk_layernorm=True, use_parallel_residual=True,
         rope_parameters=rope(500.0, partial_rotary_factor=0.5)), {

@@ -40,7 +40,8 @@ MIXTURES = {
         rope_parameters=yarn()), {
             "window-less-one": {"sliding_window": 39},
             "not-divided": {"norm_topk_prob": False},
-            "no-scaling": theta(500.0)}),
+            "no-scaling": theta(500.0)},
+        dtype="float32"),
     "qwen3_moe-fused": Model("Qwen3MoeForCausalLM", dict(
         EXPERTS, num_experts=6, moe_intermediate_size=32, norm_topk_prob=True, head_dim=16,
         rope_parameters=rope(500.0)), fused=True, respell=False),
@@ -95,7 +96,8 @@ MIXTURES = {
             "defaults": {**theta(), "sliding_window": ABSENT, "layer_types": ABSENT,
                          "rms_norm_eps": ABSENT, "swiglu_limit": ABSENT,
                          "swiglu_alpha": ABSENT}},
-        scales={r"experts\.gate_up_proj$": 1.5}),
+        scales={r"experts\.gate_up_proj$": 1.5},
+        dtype="float32"),
     "glm4_moe": Model("Glm4MoeForCausalLM", dict(
         EXPERTS, n_routed_experts=8, n_shared_experts=1, moe_intermediate_size=32, n_group=4,
         topk_group=2, first_k_dense_replace=1, num_hidden_layers=3, routed_scaling_factor=1.7,
@@ -155,7 +157,8 @@ MIXTURES = {
             "defaults": {**theta(), "norm_topk_prob": ABSENT, "routed_scaling_factor": ABSENT,
                          "n_group": ABSENT, "topk_group": ABSENT, "rms_norm_eps": ABSENT,
                          "sliding_window": ABSENT, "max_window_layers": ABSENT,
-                         "layer_types": ABSENT}}),
+                         "layer_types": ABSENT}},
+        dtype="float16"),
     "olmoe": Model("OlmoeForCausalLM", dict(
         EXPERTS, num_experts=8, intermediate_size=32, norm_topk_prob=True, clip_qkv=1.5,
         attention_bias=True, rms_norm_eps=0.01, rope_parameters=rope(500.0)), {
