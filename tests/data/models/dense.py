@@ -66,6 +66,11 @@ DENSE = {
         rope_parameters=rope(500.0)), {
             "window-less-one": {"sliding_window": 39},
             "layers-elsewhere": {"layer_types": [FULL, WINDOW, WINDOW, FULL]},
+            "same: as the hub has it": {
+                "use_parallel_block": True, "use_gated_activation": True, "use_qk_norm": False,
+                "use_parallel_embedding": False, "use_embedding_sharing": True, "rotary_pct": 1.0,
+                "position_embedding_type": "rope_gptj", "cache_implementation": "hybrid",
+                "order_of_interleaved_layers": "local_attn_first", "sliding_window_pattern": 4},
             "layer-types-absent": {"layer_types": ABSENT},
             "pattern": {"layer_types": ABSENT, "sliding_window_pattern": 2},
             "defaults": {**theta(), "logit_scale": ABSENT, "layer_norm_eps": ABSENT,
@@ -85,6 +90,7 @@ DENSE = {
             "window-less-one": {"sliding_window": 39},
             "layers-elsewhere": {"layer_types": [FULL, WINDOW, WINDOW, FULL]},
             "pattern": {"layer_types": ABSENT},
+            "same: letters beside the types": {"sliding_window_pattern": "LLLG"},
             "defaults": {**theta(), "layer_types": ABSENT, "sliding_window_pattern": ABSENT,
                          "sliding_window": ABSENT}}),
     "starcoder2": Model("Starcoder2ForCausalLM", dict(

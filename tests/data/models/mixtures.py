@@ -116,8 +116,11 @@ MIXTURES = {
         rope_parameters=rope(500.0, partial_rotary_factor=0.5)), {
             "whole-head": {"rope_parameters": rope(500.0, partial_rotary_factor=1.0)},
             "one-expert": {"num_experts_per_tok": 1},
-            "same: rotary_dim": {"rope_parameters": ABSENT, "rope_theta": 500.0,
-                                 "rotary_dim": 16},
+            "same: as the hub has it": {
+                "rope_parameters": ABSENT, "rope_theta": 500.0, "rotary_dim": 16,
+                "use_qk_norm": True, "qk_norm_type": "per_layer", "use_routing_bias": True,
+                "scoring_func": "sigmoid", "shared_intermediate_size": 0, "use_mtp": True,
+                "num_mtp_modules": 3, "mtp_transformer_layers": 1, "attn_type_list": [1, 1]},
             "defaults": {**theta(), "rms_norm_eps": ABSENT}}),
     "hunyuan_v1_moe": Model("HunYuanMoEV1ForCausalLM", dict(
         num_experts=4, moe_topk=[1, 2, 2], num_hidden_layers=3, intermediate_size=64, head_dim=32,
@@ -125,6 +128,10 @@ MIXTURES = {
         rope_parameters=rope(500.0, rope_type="dynamic", alpha=50.0, factor=1.0)), {
             "alpha": {"rope_parameters.alpha": 1000.0},
             "two-experts": {"moe_topk": 2},
+            "same: as the hub has it": {
+                "moe_intermediate_size": [64, 64, 64], "num_shared_expert": [1, 1, 1],
+                "use_mixed_mlp_moe": True, "use_qk_norm": True, "use_cla": False,
+                "attention_head_dim": 32, "mlp_bias": False},
             "no-scaling": theta(500.0),
             "defaults": {**theta(), "rms_norm_eps": ABSENT}}),
     "hy_v3": Model("HYV3ForCausalLM", dict(
@@ -135,6 +142,8 @@ MIXTURES = {
             "factor": {"router_scaling_factor": 1.0},
             "one-expert": {"num_experts_per_tok": 1},
             "same: the first is dense": {"mlp_layer_types": ABSENT},
+            "same: as the hub has it": {"mlp_layer_types": ABSENT, "first_k_dense_replace": 1,
+                                        "expert_hidden_dim": 32},
             "defaults": {**theta(), "router_scaling_factor": ABSENT, "rms_norm_eps": ABSENT}}),
     "ernie4_5_moe": Model("Ernie4_5_MoeForCausalLM", dict(
         moe_k=2, moe_num_experts=8, moe_num_shared_experts=2, moe_intermediate_size=32,
