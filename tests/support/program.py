@@ -24,6 +24,9 @@ ENVIRONMENT = {
 if not shutil.which("ssh"):  # without it mpirun wants another way to start daemons it never starts
     ENVIRONMENT["OMPI_MCA_plm_rsh_agent"] = "/bin/false"
 
+# For many short runs of one rank and thread, without what Open MPI looks for when it starts.
+ALONE = {"OMPI_MCA_ess_singleton_isolated": "1", "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self",
+         "OPENBLAS_NUM_THREADS": "1"}
 
 ERROR = "awqrun: error: "
 

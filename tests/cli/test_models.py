@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""Every model of tests/data/models from its configuration to a checkpoint that is verified:
+transformers' likelihood with each key changed, the same bytes on several ranks, no worse than
+rounding, complete, in another format and back. A model's weights follow from its description."""
+
+import json
+import pathlib
+import re
+import shutil
+import tempfile
+import threading
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+
+import h5py
+import numpy as np
+
+from support import random_model, safetensors
+from support.case import Case, digest
+from support.program import ALONE, run
+
+DESCRIBED = random_model.described()
+
+# Relative; the program computes in float32, transformers in float64.
+LIKELIHOOD_TOLERANCE = 1e-6
+# Relative difference of a layer's output before and after folding, by the type of the norms.
+FOLD_TOLERANCE = {"bfloat16": 1e-3, "float16": 1e-3, "float32": 1e-5}
+TOGETHER = 4  # programs at a time: most of a small model's run is MPI's start
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+
+TEXT = re.compile(r"^(?!.*(vision|visual|multi_modal)).*")
+# The weights that are quantized, in all families' words: one expert's or all experts'.
+LINEAR = re.compile(r"\.((q|k|v|o|qkv|gate|up|down|gate_up)_proj|w[123]|wqkv|wo|c_fc|c_proj|"
+                    r"input_linear|output_linear)(\.weight)?$")
+# What may absorb scales: norms in front of linears, routers, biases of producers, which may be
+# all experts' in one tensor.
+ABSORBS = re.compile(r"(norm|router|gate|wg|layer)\.(weight|bias)$|_proj_bias$|"
+                     r"(v_proj|up_proj|qkv_proj|gate_up_proj|wqkv|c_fc)\.bias$")
+STACKED_BIAS = re.compile(r"_proj_bias$")  # of all experts; each has its own in the output
+FUSED_NAME = (".mlp.", ".block_sparse_moe.")  # as transformers 5 names them in memory, and the hub
+PACKED = (".qweight", ".qzeros", ".scales")
+QUANTIZE = ("--group-size", 32, "--tile-tokens", 400, "--sequences", 8)
+
+shared = pathlib.Path(tempfile.mkdtemp(prefix="awqrun-models-"))
+unittest.addModuleCleanup(shutil.rmtree, shared, ignore_errors=True)
+locks = {name: threading.Lock() for name in DESCRIBED}
+
+
+def model(name):
+    """The checkpoint's folder, made once for all tests of this module."""
+    folder = shared / name
+    with locks[name]:
+        if not folder.exists():
+            random_model.write(folder, DESCRIBED[name])
+    return folder
+
+
+def quantized_sizes(description):
+    return sum(int(np.prod(shape)) for name, shape in description["tensors"].items()
+               if TEXT.match(name) and LINEAR.search(name))
+
+
+class Models(Case):
+    def setUp(self):
+        super().setUp()
+        self.all_tokens = self.family_tokens()
+
+    def each(self, check, items=tuple(DESCRIBED)):
+        """check(item) for all, some at a time; each failure is its own."""
+        with ThreadPoolExecutor(TOGETHER) as pool:
+            for item, future in [(item, pool.submit(check, item)) for item in items]:
+                with self.subTest(item=item):
+                    future.result()
+
+    def likelihood_is(self, expected, folder):
+        found = self.evaluate(folder, tokens=self.all_tokens, env=ALONE)["mean_nll"]
+        self.assertLess(abs(found / expected - 1), LIKELIHOOD_TOLERANCE)
+
+    def made(self, name, *options, ranks=1):
+        """Quantized once for all tests of this module."""
+        out = shared / "-".join(map(str, (name, ranks, *options)))
+        source = model(name)
+        with locks[name]:
+            if not (out / "config.json").exists():
+                self.succeeds(self.quantize(*QUANTIZE, *options, model=source, out=out,
+                                            tokens=self.all_tokens, ranks=ranks,
+                                            env=ALONE if ranks == 1 else ONE_THREAD))
+        return out
+
+    def divergence(self, name, out):
+        return self.evaluate(out, "--against", model(name), tokens=self.all_tokens,
+                             env=ALONE)["kl"]
+
+    # ---- the forward pass ----
+
+    def test_the_likelihood_is_that_of_transformers(self):
+        self.each(lambda name: self.likelihood_is(DESCRIBED[name]["mean_nll"], model(name)))
+
+    def test_no_trait_of_a_configuration_is_ignored(self):
+        """transformers' numbers for a configuration with a key changed, taken out or respelled."""
+        changes = [(name, label) for name, description in DESCRIBED.items()
+                   for label in description.get("changed", {})]
+        self.assertGreater(len(changes), 150)
+
+        def check(item):
+            name, label = item
+            change = DESCRIBED[name]["changed"][label]
+            folder = self.folder / f"{name}-{changes.index(item)}"
+            folder.mkdir()
+            random_model.configure(folder, DESCRIBED[name], change["config"])
+            (folder / "model.safetensors").symlink_to(model(name) / "model.safetensors")
+            self.likelihood_is(change["mean_nll"], folder)
+        self.each(check, changes)
+
+    # ---- what is quantized ----
+
+    def test_the_bytes_are_the_same_on_several_ranks(self):
+        def check(name):
+            files = [digest(self.made(name, ranks=ranks)) for ranks in (1, 3)]
+            for found in files:
+                del found["awqrun.h5"]
+            self.assertEqual(*files)
+        self.each(check)
+
+    def test_awq_is_no_worse_than_rounding(self):
+        def check(name):
+            awq, rounding = (self.divergence(name, self.made(name, *options))
+                             for options in ((), ("--alpha-steps", 0, "--clip", "off")))
+            self.assertLessEqual(awq, 1.05 * rounding)
+        self.each(check)
+
+    def test_folding_changes_no_layer(self):
+        def check(name):
+            chosen, config = [], DESCRIBED[name]["config"]
+            with h5py.File(self.made(name) / "awqrun.h5") as file:
+                for layer in file["layers"].values():
+                    self.assertLess(layer.attrs["fold_error"], FOLD_TOLERANCE[config["dtype"]])
+                    chosen += [group.attrs["chosen"] for group in layer["groups"].values()]
+            self.assertTrue(any(index > 0 for index in chosen), "nothing was scaled")
+        for name in DESCRIBED:  # HDF5 is no library for several threads
+            with self.subTest(model=name):
+                check(name)
+
+    def test_every_linear_is_quantized_and_all_else_is_there(self):
+        for name, description in DESCRIBED.items():
+            with self.subTest(model=name):
+                self.is_complete(description, safetensors.read(model(name) / "model.safetensors"),
+                                 safetensors.read(self.made(name) / "model.safetensors"))
+
+    def is_complete(self, description, source, ours):
+        codes = sum(8 * array.size for tensor, array in ours.items()
+                    if tensor.endswith(".qweight"))
+        self.assertEqual(codes, quantized_sizes(description))
+        left = {tensor: array for tensor, array in ours.items() if not tensor.endswith(PACKED)}
+        for tensor, array in source.items():
+            if TEXT.match(tensor) and LINEAR.search(tensor):
+                self.assertNotIn(tensor, ours)
+            elif not ABSORBS.search(tensor):
+                np.testing.assert_array_equal(left[tensor], array, tensor)
+            elif not STACKED_BIAS.search(tensor):
+                kept = tensor if tensor in left else tensor.replace(*FUSED_NAME)
+                self.assertEqual(left[kept].shape, array.shape, tensor)
+        self.assertEqual(sum(array.size for array in left.values()),
+                         sum(array.size for array in source.values())
+                         - quantized_sizes(description))
+
+    # ---- the other commands ----
+
+    def test_a_checkpoint_is_verified_beside_its_source(self):
+        def check(name):
+            result = run("verify", self.made(name), "--model", model(name), env=ALONE)
+            self.assertIn("nothing is wrong", self.succeeds(result).out)
+        self.each(check)
+
+    def test_another_format_computes_the_same_and_converts_back(self):
+        def check(name):
+            made = self.made(name)
+            there, back = self.folder / f"{name}-gemv", self.folder / f"{name}-back"
+            self.succeeds(run("convert", made, "--format", "gemv", "--out", there, env=ALONE))
+            self.succeeds(run("convert", there, "--format", "gemm", "--out", back, env=ALONE))
+            for file in ("model.safetensors", "config.json"):
+                self.assertEqual(digest(made)[file], digest(back)[file])
+            self.assertEqual(self.divergence(name, there), self.divergence(name, made))
+        self.each(check)
+
+    def test_a_report_names_every_layer(self):
+        def check(name):
+            out = self.succeeds(run("report", self.made(name), "--html",
+                                    self.folder / f"{name}.html")).out
+            config = DESCRIBED[name]["config"]
+            layers = config.get("text_config", config)["num_hidden_layers"]
+            self.assertIn(f"{layers} of {layers} layers", out)
+        self.each(check)
+
+    def test_a_plan_counts_the_parameters(self):
+        def check(name):
+            result = run("plan", "--json", "--model", model(name), "--tokens", self.all_tokens,
+                         "--out", self.folder / "none", "--group-size", 32)
+            self.assertEqual(json.loads(self.succeeds(result).out)["model"]["parameters"],
+                             sum(int(np.prod(shape)) for tensor, shape
+                                 in DESCRIBED[name]["tensors"].items() if TEXT.match(tensor)))
+        self.each(check)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""How a model of make.py is described: what is said to transformers' class, and what is changed
+once. Every trait of a family is switched on, and the likelihood shows each key's change."""
+
+import dataclasses
+import typing
+
+from support.random_model import ABSENT
+
+# Sequences are of 96 tokens: windows are shorter, and original lengths lie on either side.
+SIZES = dict(vocab_size=128, hidden_size=64, intermediate_size=160, num_hidden_layers=2,
+             num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
+             bos_token_id=1, eos_token_id=2, pad_token_id=0)
+FULL, WINDOW, CHUNK = "full_attention", "sliding_attention", "chunked_attention"
+GEMMA_EMBEDDING = {r"embed_tokens": 0.6}  # multiplied by the root of the width
+
+
+@dataclasses.dataclass
+class Model:
+    model_class: str
+    options: dict
+    changes: dict = dataclasses.field(default_factory=dict)
+    config_class: str = ""
+    dtype: str = "bfloat16"
+    norms: typing.Optional[str] = None  # "1 + w"
+    scales: dict = dataclasses.field(default_factory=dict)  # of random_model, by pattern
+    fused: bool = False  # as transformers 5 names tensors in memory
+    respell: bool = True
+    describe: typing.Optional[typing.Callable] = None  # of what transformers lacks
+    stand_in: typing.Optional[typing.Callable] = None
+
+    def __post_init__(self):
+        base = self.model_class.removesuffix("ForCausalLM")
+        self.config_class = self.config_class or base + "Config"
+
+
+def rope(theta, **more):
+    return {"rope_type": "default", "rope_theta": theta, **more}
+
+
+def yarn(**more):
+    return rope(500.0, **{"rope_type": "yarn", "factor": 4.0,
+                          "original_max_position_embeddings": 64, **more})
+
+
+def theta(value=ABSENT):
+    return {"rope_parameters": ABSENT if value == ABSENT else rope(value)}
