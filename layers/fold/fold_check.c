@@ -7,9 +7,14 @@
  * nothing at all in 16 bits. The output that the first tile had would not do: a product of more
  * rows may be summed in another order.
  *
- * The error is measured against what the layer adds to the residual, which would mask it. When it
- * is too large, groups are unfolded one after the other until it is not, or the most of it is gone
- * (what was wrongly scaled has been rounded so): the last one is named.
+ * The error is measured against what the layer adds to the residual, which would mask it; but the
+ * sums are float32. Of a layer that adds little, a difference d before its addition is one of the
+ * residual's last place L behind it in d / L of the elements: the squares sum to |d| L, not to d^2
+ * (fold_proof.c's law). So many may differ as d = tolerance * what is added would turn, and a few.
+ * A fault's d is larger, and turns as many times more.
+ *
+ * When it is too large, groups are unfolded one after the other until it is not, or the most of it
+ * is gone (what was wrongly scaled has been rounded so): the last one is named.
  *
  * A layer in parts is run from part to part, as tiles are, and the last one compares.
  *
@@ -28,6 +33,13 @@ enum {
     CHECK_TOKENS = 512,
     CHECK_ROWS = 64 /* that come to the host at a time */
 };
+
+/* In bfloat16 what is right is exact, and what is not is soon 1e-3 (fold_proof.c); in float32 the
+ * weights are off by their last bits, in float16 its subnormal ones, which may grow to 2e-4. */
+static double tolerance_of(awq_dtype compute)
+{
+    return compute == AWQ_F32 ? 1e-5 : compute == AWQ_F16 ? 1e-3 : 3e-4;
+}
 
 /* ---- routing: the folded router must ask for the experts that the original one asked for.
  * Rounding moves its logits a little, so that an expert may be passed by another that is as good as
@@ -102,7 +114,37 @@ static awq_status check_routing(const awq_quantizer *quantizer, int64_t rows, do
 typedef struct difference {
     double error; /* sum of (new output - output)^2 */
     double added; /* sum of (output - input)^2 */
+    double turns; /* sum of |output - input| times the element's last place */
+    double place; /* the largest last place */
 } difference;
+
+/* Over the norm of what the layer adds: the error, and the most that it may be. */
+typedef struct verdict {
+    double error, most;
+} verdict;
+
+/* Elements that may be another in the last place, beside those that the tolerance turns: so few
+ * are a matter of chance. */
+enum { CHANCE = 4 };
+
+/* What a float32's last place is at most. */
+static double last_place(float a, float b)
+{
+    return 0x1p-23 * (double)fmaxf(fabsf(a), fabsf(b));
+}
+
+static verdict judge(const difference *sum, double tolerance)
+{
+    double last = tolerance * sum->turns + CHANCE * sum->place * sum->place;
+    bool adds = sum->added > 0;
+    return (verdict){sum->error == 0 ? 0 : sqrt(sum->error / sum->added),
+                     adds ? sqrt(tolerance * tolerance + last / sum->added) : tolerance};
+}
+
+static bool is_right(verdict found)
+{
+    return found.error <= found.most; /* not of a NaN */
+}
 
 /* Adds `rows` rows from `row` on; host has room for three times CHECK_ROWS rows. */
 static awq_status add_rows(const awq_quantizer *quantizer, const awq_kept_tokens *check,
@@ -125,15 +167,18 @@ static awq_status add_rows(const awq_quantizer *quantizer, const awq_kept_tokens
                             (long long)(row + i / hidden), (long long)(i % hidden));
         double error = (double)after[i] - (double)before[i];
         double added = (double)before[i] - (double)input[i];
+        double place = last_place(before[i], input[i]);
         sum->error += error * error;
         sum->added += added * added;
+        sum->turns += fabs(added) * place;
+        sum->place = fmax(sum->place, place);
     }
     return AWQ_OK;
 }
 
-/* ||trial - untouched|| / ||untouched - input|| */
+/* Of trial against untouched, whose input is the check's. */
 static awq_status compare(const awq_quantizer *quantizer, const awq_kept_tokens *check,
-                          double *relative, awq_error *err)
+                          verdict *found, awq_error *err)
 {
     int64_t rows = check->sequences * check->length;
     size_t bytes = 3 * CHECK_ROWS * (size_t)quantizer->model->residual * sizeof(float);
@@ -146,7 +191,7 @@ static awq_status compare(const awq_quantizer *quantizer, const awq_kept_tokens 
         status = add_rows(quantizer, check, row, count, host, &sum, err);
     }
     free(host);
-    if (!status) *relative = sum.error == 0 ? 0 : sqrt(sum.error / sum.added);
+    if (!status) *found = judge(&sum, tolerance_of(quantizer->device->compute));
     return status;
 }
 
@@ -224,43 +269,43 @@ static awq_status run_layer(const awq_quantizer *quantizer, const awq_kept_token
     return give_states(quantizer, elements, out, err);
 }
 
-static awq_status relative_error(const awq_quantizer *quantizer, const awq_kept_tokens *check,
-                                 double *relative, awq_error *err)
+static awq_status run_and_compare(const awq_quantizer *quantizer, const awq_kept_tokens *check,
+                                  verdict *found, awq_error *err)
 {
     if (run_layer(quantizer, check, quantizer->scratch->trial, err)) return err->status;
-    return compare(quantizer, check, relative, err);
+    return compare(quantizer, check, found, err);
 }
 
 /* A layer in parts names none: that would take all of them for each group. */
-static awq_status blame_layer(double tolerance, double error, awq_error *err)
+static awq_status blame_layer(verdict found, awq_error *err)
 {
     return awq_fail(
         err, AWQ_ERR_NUMERIC,
         "folding changes the layer's output by %.1e (at most %.0e); a reader of a "
         "group's input may be missing; --expert-parts 1 on a worker with the memory for "
         "it names the group",
-        error, tolerance);
+        found.error, found.most);
 }
 
 static awq_status name_culprit(awq_quantizer *quantizer, const awq_kept_tokens *check,
-                               double tolerance, double error, awq_error *err)
+                               verdict found, awq_error *err)
 {
     for (int group = 0; group < quantizer->spec->groups; group++) {
-        double left;
+        verdict left;
         if (awq_fold_proof_unfold(quantizer, group, err) ||
-            relative_error(quantizer, check, &left, err))
+            run_and_compare(quantizer, check, &left, err))
             return err->status;
-        if (left <= tolerance || left <= error / 4)
+        if (is_right(left) || left.error <= found.error / 4)
             return awq_fail(err, AWQ_ERR_NUMERIC,
                             "scale group '%s': folding changes the layer's output by %.1e (at "
                             "most %.0e); a reader of its input may be missing",
-                            quantizer->out->record.group[group].name, error, tolerance);
+                            quantizer->out->record.group[group].name, found.error, found.most);
     }
     return awq_fail(
         err, AWQ_ERR_NUMERIC,
         "the layer's output differs by %.1e (at most %.0e) from the original one, with no "
         "scales folded too",
-        error, tolerance);
+        found.error, found.most);
 }
 
 int64_t awq_fold_check_sequences(int64_t sequences, int64_t length)
@@ -274,13 +319,6 @@ awq_tile_size awq_checked_tile(int64_t sequences, int64_t length)
     return (awq_tile_size){.rows = sequences * length,
                            .length = length,
                            .checked = awq_fold_check_sequences(sequences, length) * length};
-}
-
-/* In bfloat16 what is right is exact, and what is not is soon 1e-3 (fold_proof.c); in float32 the
- * weights are off by their last bits, in float16 its subnormal ones, which may grow to 2e-4. */
-static double tolerance_of(awq_dtype compute)
-{
-    return compute == AWQ_F32 ? 1e-5 : compute == AWQ_F16 ? 1e-3 : 3e-4;
 }
 
 /* What is run of the first tile: more may be kept than fit the scratch. */
@@ -306,15 +344,16 @@ awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens 
                                 awq_error *err)
 {
     awq_kept_tokens part = checked_part(quantizer, first_tile), *check = &part;
-    double tolerance = tolerance_of(quantizer->device->compute), error;
+    double tolerance = tolerance_of(quantizer->device->compute);
+    verdict found;
     if (awq_fold_proof_vectors(quantizer, err)) return err->status;
     if (!awq_layer_part_is_last(quantizer->decoder->part))
         return run_layer(quantizer, check, quantizer->scratch->trial, err);
-    if (relative_error(quantizer, check, &error, err)) return err->status;
-    quantizer->out->record.fold_error = error;
+    if (run_and_compare(quantizer, check, &found, err)) return err->status;
+    quantizer->out->record.fold_error = found.error;
     if (check_routing(quantizer, check->sequences * check->length, tolerance, err))
         return err->status;
-    if (!(error <= tolerance) && quantizer->exchange) return blame_layer(tolerance, error, err);
-    if (!(error <= tolerance)) return name_culprit(quantizer, check, tolerance, error, err);
+    if (!is_right(found) && quantizer->exchange) return blame_layer(found, err);
+    if (!is_right(found)) return name_culprit(quantizer, check, found, err);
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
 }
