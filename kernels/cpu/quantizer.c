@@ -53,19 +53,19 @@ group_range range_cut(group_range range, awq_clip_shape shape, int above, int be
 static float exact_scale(group_range range, const awq_grid *grid)
 {
     if (!grid->zero_point) return range_magnitude(range) / (float)((1 << (grid->bits - 1)) - 1);
-    float width = range.above + range.below;
-    return (width < 1e-5f ? 1e-5f : width) / (float)((1 << grid->bits) - 1);
+    return (range.above + range.below) / (float)((1 << grid->bits) - 1);
 }
 
 group_code group_code_of(group_range range, const awq_grid *grid)
 {
-    enum { SMALLEST_NORMAL_HALF = 0x0400 };
+    enum { SMALLEST_HALF = 1, SMALLEST_NORMAL_HALF = 0x0400 };
     float scale = exact_scale(range, grid);
+    bool zeros = range_magnitude(range) == 0;
     if (grid->bf16_scales) scale = awq_float_from_bf16(awq_bf16_from_float(scale));
     group_code code = {.half = awq_f16_from_float(scale),
                        .zero = (float)(1 << (grid->bits - 1)),
                        .qmax = (float)((1 << grid->bits) - 1)};
-    if (code.half < SMALLEST_NORMAL_HALF) code.half = SMALLEST_NORMAL_HALF;
+    if (code.half < SMALLEST_HALF) code.half = zeros ? SMALLEST_NORMAL_HALF : SMALLEST_HALF;
     code.scale = awq_float_from_f16(code.half);
     if (grid->zero_point)
         code.zero = clamp_between(round_even(range.below / code.scale), 0.0f, code.qmax);

@@ -90,8 +90,7 @@ __device__ static inline float exact_scale(group_range range, const awq_grid &gr
 {
     if (!grid.zero_point)
         return __fdiv_rn(range_magnitude(range), static_cast<float>((1 << (grid.bits - 1)) - 1));
-    float width = __fadd_rn(range.above, range.below);
-    return __fdiv_rn(width < 1e-5f ? 1e-5f : width, static_cast<float>((1 << grid.bits) - 1));
+    return __fdiv_rn(__fadd_rn(range.above, range.below), static_cast<float>((1 << grid.bits) - 1));
 }
 
 __device__ static inline float half_value(uint16_t bits)
@@ -108,12 +107,13 @@ __device__ static inline uint16_t half_bits(float x)
 
 __device__ static inline group_code group_code_of(group_range range, const awq_grid &grid)
 {
-    const uint16_t smallest_normal = 0x0400;
+    const uint16_t smallest = 1, smallest_normal = 0x0400;
     float scale = exact_scale(range, grid);
+    bool zeros = range_magnitude(range) == 0;
     if (grid.bf16_scales) scale = __bfloat162float(__float2bfloat16_rn(scale));
     group_code code = {half_bits(scale), 0, static_cast<float>(1 << (grid.bits - 1)),
                        static_cast<float>((1 << grid.bits) - 1)};
-    if (code.half < smallest_normal) code.half = smallest_normal;
+    if (code.half < smallest) code.half = zeros ? smallest_normal : smallest;
     code.scale = half_value(code.half);
     if (grid.zero_point)
         code.zero = clamp_between(rintf(__fdiv_rn(range.below, code.scale)), 0.0f, code.qmax);

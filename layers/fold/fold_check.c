@@ -7,14 +7,9 @@
  * nothing at all in 16 bits. The output that the first tile had would not do: a product of more
  * rows may be summed in another order.
  *
- * The error is measured against what the layer adds to the residual, which would mask it; but the
- * sums are float32. Of a layer that adds little, a difference d before its addition is one of the
- * residual's last place L behind it in d / L of the elements: the squares sum to |d| L, not to d^2
- * (fold_proof.c's law). So many may differ as d = tolerance * what is added would turn, and a few.
- * A fault's d is larger, and turns as many times more.
- *
- * When it is too large, groups are unfolded one after the other until it is not, or the most of it
- * is gone (what was wrongly scaled has been rounded so): the last one is named.
+ * When the error (fold_error.c) is too large, groups are unfolded one after the other until it is
+ * not, or the most of it is gone (what was wrongly scaled has been rounded so): the last one is
+ * named.
  *
  * A layer in parts is run from part to part, as tiles are, and the last one compares.
  *
@@ -26,20 +21,11 @@
 #include <string.h>
 
 #include "layers/fold/fold_check.h"
+#include "layers/fold/fold_error.h"
 #include "layers/forward/extent.h"
 #include "layers/forward/scratch.h"
 
-enum {
-    CHECK_TOKENS = 512,
-    CHECK_ROWS = 64 /* that come to the host at a time */
-};
-
-/* In bfloat16 what is right is exact, and what is not is soon 1e-3 (fold_proof.c); in float32 the
- * weights are off by their last bits, in float16 its subnormal ones, which may grow to 2e-4. */
-static double tolerance_of(awq_dtype compute)
-{
-    return compute == AWQ_F32 ? 1e-5 : compute == AWQ_F16 ? 1e-3 : 3e-4;
-}
+enum { CHECK_TOKENS = 512 };
 
 /* ---- routing: the folded router must ask for the experts that the original one asked for.
  * Rounding moves its logits a little, so that an expert may be passed by another that is as good as
@@ -106,92 +92,6 @@ static awq_status check_routing(const awq_quantizer *quantizer, int64_t rows, do
                                                 quantizer->scratch->routing.logits, bytes, err);
     if (!status) status = check_routes(quantizer, logits, rows, tolerance, err);
     free(logits);
-    return status;
-}
-
-/* ---- the output ---- */
-
-typedef struct difference {
-    double error; /* sum of (new output - output)^2 */
-    double added; /* sum of (output - input)^2 */
-    double turns; /* sum of |output - input| times the element's last place */
-    double place; /* the largest last place */
-} difference;
-
-/* Over the norm of what the layer adds: the error, and the most that it may be. */
-typedef struct verdict {
-    double error, most;
-} verdict;
-
-/* Elements that may be another in the last place, beside those that the tolerance turns: so few
- * are a matter of chance. */
-enum { CHANCE = 4 };
-
-/* What a float32's last place is at most. */
-static double last_place(float a, float b)
-{
-    return 0x1p-23 * (double)fmaxf(fabsf(a), fabsf(b));
-}
-
-static verdict judge(const difference *sum, double tolerance)
-{
-    double last = tolerance * sum->turns + CHANCE * sum->place * sum->place;
-    bool adds = sum->added > 0;
-    return (verdict){sum->error == 0 ? 0 : sqrt(sum->error / sum->added),
-                     adds ? sqrt(tolerance * tolerance + last / sum->added) : tolerance};
-}
-
-static bool is_right(verdict found)
-{
-    return found.error <= found.most; /* not of a NaN */
-}
-
-/* Adds `rows` rows from `row` on; host has room for three times CHECK_ROWS rows. */
-static awq_status add_rows(const awq_quantizer *quantizer, const awq_kept_tokens *check,
-                           int64_t row, int64_t rows, float *host, difference *sum, awq_error *err)
-{
-    int64_t hidden = quantizer->model->residual, count = rows * hidden, first = row * hidden;
-    size_t bytes = (size_t)count * sizeof *host;
-    float *before = host, *after = host + CHECK_ROWS * hidden, *input = after + CHECK_ROWS * hidden;
-    const awq_backend *be = quantizer->be;
-    if (be->download(quantizer->device, before, quantizer->scratch->untouched + first, bytes,
-                     err) ||
-        be->download(quantizer->device, after, quantizer->scratch->trial + first, bytes, err) ||
-        be->download(quantizer->device, input, check->input + first, bytes, err))
-        return err->status;
-    for (int64_t i = 0; i < count; i++) {
-        if (!isfinite(before[i]))
-            return awq_fail(err, AWQ_ERR_NUMERIC,
-                            "the layer's output is not finite at token %lld, channel %lld of the "
-                            "first tile: the model overflows in the compute type",
-                            (long long)(row + i / hidden), (long long)(i % hidden));
-        double error = (double)after[i] - (double)before[i];
-        double added = (double)before[i] - (double)input[i];
-        double place = last_place(before[i], input[i]);
-        sum->error += error * error;
-        sum->added += added * added;
-        sum->turns += fabs(added) * place;
-        sum->place = fmax(sum->place, place);
-    }
-    return AWQ_OK;
-}
-
-/* Of trial against untouched, whose input is the check's. */
-static awq_status compare(const awq_quantizer *quantizer, const awq_kept_tokens *check,
-                          verdict *found, awq_error *err)
-{
-    int64_t rows = check->sequences * check->length;
-    size_t bytes = 3 * CHECK_ROWS * (size_t)quantizer->model->residual * sizeof(float);
-    float *host = awq_allocate(bytes, "the folding check", err);
-    if (!host) return err->status;
-    difference sum = {0};
-    awq_status status = AWQ_OK;
-    for (int64_t row = 0; !status && row < rows; row += CHECK_ROWS) {
-        int64_t count = rows - row < CHECK_ROWS ? rows - row : CHECK_ROWS;
-        status = add_rows(quantizer, check, row, count, host, &sum, err);
-    }
-    free(host);
-    if (!status) *found = judge(&sum, tolerance_of(quantizer->device->compute));
     return status;
 }
 
@@ -270,14 +170,14 @@ static awq_status run_layer(const awq_quantizer *quantizer, const awq_kept_token
 }
 
 static awq_status run_and_compare(const awq_quantizer *quantizer, const awq_kept_tokens *check,
-                                  verdict *found, awq_error *err)
+                                  awq_fold_error *found, awq_error *err)
 {
     if (run_layer(quantizer, check, quantizer->scratch->trial, err)) return err->status;
-    return compare(quantizer, check, found, err);
+    return awq_fold_compare(quantizer, check, found, err);
 }
 
 /* A layer in parts names none: that would take all of them for each group. */
-static awq_status blame_layer(verdict found, awq_error *err)
+static awq_status blame_layer(awq_fold_error found, awq_error *err)
 {
     return awq_fail(
         err, AWQ_ERR_NUMERIC,
@@ -288,14 +188,14 @@ static awq_status blame_layer(verdict found, awq_error *err)
 }
 
 static awq_status name_culprit(awq_quantizer *quantizer, const awq_kept_tokens *check,
-                               verdict found, awq_error *err)
+                               awq_fold_error found, awq_error *err)
 {
     for (int group = 0; group < quantizer->spec->groups; group++) {
-        verdict left;
+        awq_fold_error left;
         if (awq_fold_proof_unfold(quantizer, group, err) ||
             run_and_compare(quantizer, check, &left, err))
             return err->status;
-        if (is_right(left) || left.error <= found.error / 4)
+        if (awq_fold_is_right(left) || left.error <= found.error / 4)
             return awq_fail(err, AWQ_ERR_NUMERIC,
                             "scale group '%s': folding changes the layer's output by %.1e (at "
                             "most %.0e); a reader of its input may be missing",
@@ -344,8 +244,8 @@ awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens 
                                 awq_error *err)
 {
     awq_kept_tokens part = checked_part(quantizer, first_tile), *check = &part;
-    double tolerance = tolerance_of(quantizer->device->compute);
-    verdict found;
+    double tolerance = awq_fold_tolerance(quantizer->device->compute);
+    awq_fold_error found;
     if (awq_fold_proof_vectors(quantizer, err)) return err->status;
     if (!awq_layer_part_is_last(quantizer->decoder->part))
         return run_layer(quantizer, check, quantizer->scratch->trial, err);
@@ -353,7 +253,7 @@ awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens 
     quantizer->out->record.fold_error = found.error;
     if (check_routing(quantizer, check->sequences * check->length, tolerance, err))
         return err->status;
-    if (!is_right(found) && quantizer->exchange) return blame_layer(found, err);
-    if (!is_right(found)) return name_culprit(quantizer, check, found, err);
+    if (!awq_fold_is_right(found) && quantizer->exchange) return blame_layer(found, err);
+    if (!awq_fold_is_right(found)) return name_culprit(quantizer, check, found, err);
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
 }
