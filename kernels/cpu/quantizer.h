@@ -7,11 +7,11 @@
  *   both:        q = clamp(rint(w / scale) + zero, 0, qmax), w_hat = (q - zero) * scale
  *
  * The scale is rounded to float16 before anything is divided by it (with bf16_scales to bfloat16
- * first: its 8 bits float16 holds exactly, and what float16's subnormals leave of them bfloat16
- * does). Small ones are subnormal, 2^-24 at the least, but that of a group of zeros is the smallest
- * normal, 2^-14; beyond the largest it is infinity, and then every w_hat is 0 * inf = NaN. A NaN
- * among the weights makes the range, hence the scale and the whole group, NaN. Every clamp is
- * written so that a NaN fails both comparisons and passes. */
+ * first: its 8 bits float16 holds exactly). Below the smallest normal, 2^-14, it is rounded up to a
+ * multiple of 2^-24, a subnormal, so that the ends of the range stay inside; that of zeros is
+ * 2^-14. Beyond the largest it is infinity, and then every w_hat is 0 * inf = NaN. A NaN among the
+ * weights makes the range, hence the scale and the whole group, NaN. Every clamp is written so that
+ * a NaN fails both comparisons and passes. */
 #ifndef AWQ_KERNELS_CPU_QUANTIZER_H
 #define AWQ_KERNELS_CPU_QUANTIZER_H
 

@@ -105,15 +105,20 @@ __device__ static inline uint16_t half_bits(float x)
     return static_cast<__half_raw>(__float2half_rn(x)).x;
 }
 
+/* float16's bits; subnormal ones are a number of 2^-24, and so is the smallest normal. */
+__device__ static inline uint16_t stored_scale(float scale)
+{
+    if (scale == 0) return AWQ_SCALE_OF_ZEROS;
+    if (scale < 0x1p-14f) return static_cast<uint16_t>(ceilf(__fmul_rn(scale, 0x1p24f)));
+    return half_bits(scale);
+}
+
 __device__ static inline group_code group_code_of(group_range range, const awq_grid &grid)
 {
-    const uint16_t smallest = 1, smallest_normal = 0x0400;
     float scale = exact_scale(range, grid);
-    bool zeros = range_magnitude(range) == 0;
     if (grid.bf16_scales) scale = __bfloat162float(__float2bfloat16_rn(scale));
-    group_code code = {half_bits(scale), 0, static_cast<float>(1 << (grid.bits - 1)),
+    group_code code = {stored_scale(scale), 0, static_cast<float>(1 << (grid.bits - 1)),
                        static_cast<float>((1 << grid.bits) - 1)};
-    if (code.half < smallest) code.half = zeros ? smallest_normal : smallest;
     code.scale = half_value(code.half);
     if (grid.zero_point)
         code.zero = clamp_between(rintf(__fdiv_rn(range.below, code.scale)), 0.0f, code.qmax);

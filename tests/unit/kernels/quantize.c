@@ -131,9 +131,11 @@ static void small_scales_are_subnormal(void **state)
                   (int[]){15, 0, 5, 6});
     check_by_hand(symmetric, (float[]){7 * 0x1p-20f, -0x1p-19f, 0, 0}, 0x1p-20f, 8,
                   (int[]){15, 6, 8, 8});
-    /* 3 * 2^-24 and a third, which is rounded down to a multiple */
-    check_by_hand(asymmetric, (float[]){40 * 0x1p-24f, -10 * 0x1p-24f, 0, 0}, 3 * 0x1p-24f, 3,
-                  (int[]){15, 0, 3, 3});
+    /* 3 1/3 multiples are rounded up */
+    check_by_hand(asymmetric, (float[]){40 * 0x1p-24f, -10 * 0x1p-24f, 0, 0}, 4 * 0x1p-24f, 2,
+                  (int[]){12, 0, 2, 2});
+    check_by_hand(symmetric, (float[]){0x1.fffp-15f * 7, 0, 0, 0}, 0x1p-14f, 8,
+                  (int[]){15, 8, 8, 8});
 }
 
 static void the_smallest_scale_is_float16s(void **state)
@@ -154,7 +156,7 @@ static void small_scales_are_exact_in_bfloat16_too(void **state)
     static const awq_grid rounded = {4, 4, true, true};
     check_by_hand(rounded, (float[]){15 * 257 * 0x1p-24f, 0, 0, 0}, 256 * 0x1p-24f, 0,
                   (int[]){15, 0, 0, 0});
-    check_by_hand(rounded, (float[]){15 * 129 * 0x1p-25f, 0, 0, 0}, 64 * 0x1p-24f, 0,
+    check_by_hand(rounded, (float[]){15 * 129 * 0x1p-25f, 0, 0, 0}, 65 * 0x1p-24f, 0,
                   (int[]){15, 0, 0, 0});
 }
 

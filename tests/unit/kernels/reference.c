@@ -15,7 +15,7 @@ reference_group reference_quantizer(const float *w, const awq_grid *grid)
     }
     float exact = grid->zero_point ? (mx - mn) / levels
                                    : fmaxf(mx, -mn) / (float)((1 << (grid->bits - 1)) - 1);
-    if (mx > mn && exact < 0x1p-24f) exact = 0x1p-24f;
+    if (exact < 0x1p-14f) exact = ldexpf(ceilf(ldexpf(exact, 24)), -24);
     if (mx == mn) exact = 0x1p-14f;
     reference_group group = {.half = awq_f16_from_float(exact)};
     group.scale = awq_float_from_f16(group.half);
