@@ -89,6 +89,9 @@ typedef struct awq_grid {
     bool bf16_scales;   /* scales are rounded to bfloat16 first: exact in both 16-bit types */
 } awq_grid;
 
+/* 2^-14 in float16: the group scale of weights that are all 0. */
+enum { AWQ_SCALE_OF_ZEROS = 0x0400 };
+
 /* A clip of one linear, on the device. */
 typedef struct awq_clip {
     awq_clip_shape shape;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernels/cpu/quantizer.h"
 
+#include <math.h>
+
 static int32_t max_bits(int32_t a, int32_t b)
 {
     return a > b ? a : b;
@@ -53,19 +55,24 @@ group_range range_cut(group_range range, awq_clip_shape shape, int above, int be
 static float exact_scale(group_range range, const awq_grid *grid)
 {
     if (!grid->zero_point) return range_magnitude(range) / (float)((1 << (grid->bits - 1)) - 1);
-    float width = range.above + range.below;
-    return (width < 1e-5f ? 1e-5f : width) / (float)((1 << grid->bits) - 1);
+    return (range.above + range.below) / (float)((1 << grid->bits) - 1);
+}
+
+/* float16's bits; subnormal ones are a number of 2^-24, and so is the smallest normal. */
+static uint16_t stored_scale(float scale)
+{
+    if (scale == 0) return AWQ_SCALE_OF_ZEROS;
+    if (scale < 0x1p-14f) return (uint16_t)ceilf(scale * 0x1p24f);
+    return awq_f16_from_float(scale);
 }
 
 group_code group_code_of(group_range range, const awq_grid *grid)
 {
-    enum { SMALLEST_NORMAL_HALF = 0x0400 };
     float scale = exact_scale(range, grid);
     if (grid->bf16_scales) scale = awq_float_from_bf16(awq_bf16_from_float(scale));
-    group_code code = {.half = awq_f16_from_float(scale),
+    group_code code = {.half = stored_scale(scale),
                        .zero = (float)(1 << (grid->bits - 1)),
                        .qmax = (float)((1 << grid->bits) - 1)};
-    if (code.half < SMALLEST_NORMAL_HALF) code.half = SMALLEST_NORMAL_HALF;
     code.scale = awq_float_from_f16(code.half);
     if (grid->zero_point)
         code.zero = clamp_between(round_even(range.below / code.scale), 0.0f, code.qmax);

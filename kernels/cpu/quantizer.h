@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
  * kernels/cpu/quantizer.h - the quantizer Q of docs/awq.md 2.4, in one place.
  *
- *   zero point:  scale = max(mx - mn, 1e-5) / qmax, mx >= 0 >= mn the group's range
+ *   zero point:  scale = (mx - mn) / qmax, mx >= 0 >= mn the group's range
  *                zero = clamp(-rint(mn / scale), 0, qmax)   (rint is odd: rint(-mn / scale))
  *   symmetric:   scale = max|w| / (2^(bits-1) - 1), zero = 2^(bits-1)
  *   both:        q = clamp(rint(w / scale) + zero, 0, qmax), w_hat = (q - zero) * scale
  *
- * The scale is rounded to float16 before anything is divided by it (with bf16_scales to bfloat16,
- * whose 8 bits float16 holds exactly); below the smallest normal it
- * becomes that; beyond the largest it is infinity, and then every w_hat is 0 * inf = NaN. A NaN
- * among the weights makes the range, hence the scale and the whole group, NaN. Every clamp is
- * written so that a NaN fails both comparisons and passes. */
+ * The scale is rounded to float16 before anything is divided by it (with bf16_scales to bfloat16
+ * first: its 8 bits float16 holds exactly). Below the smallest normal, 2^-14, it is rounded up to a
+ * multiple of 2^-24, a subnormal, so that the ends of the range stay inside; that of zeros is
+ * 2^-14. Beyond the largest it is infinity, and then every w_hat is 0 * inf = NaN. A NaN among the
+ * weights makes the range, hence the scale and the whole group, NaN. Every clamp is written so that
+ * a NaN fails both comparisons and passes. */
 #ifndef AWQ_KERNELS_CPU_QUANTIZER_H
 #define AWQ_KERNELS_CPU_QUANTIZER_H
 

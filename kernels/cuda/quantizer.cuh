@@ -90,8 +90,7 @@ __device__ static inline float exact_scale(group_range range, const awq_grid &gr
 {
     if (!grid.zero_point)
         return __fdiv_rn(range_magnitude(range), static_cast<float>((1 << (grid.bits - 1)) - 1));
-    float width = __fadd_rn(range.above, range.below);
-    return __fdiv_rn(width < 1e-5f ? 1e-5f : width, static_cast<float>((1 << grid.bits) - 1));
+    return __fdiv_rn(__fadd_rn(range.above, range.below), static_cast<float>((1 << grid.bits) - 1));
 }
 
 __device__ static inline float half_value(uint16_t bits)
@@ -106,14 +105,20 @@ __device__ static inline uint16_t half_bits(float x)
     return static_cast<__half_raw>(__float2half_rn(x)).x;
 }
 
+/* float16's bits; subnormal ones are a number of 2^-24, and so is the smallest normal. */
+__device__ static inline uint16_t stored_scale(float scale)
+{
+    if (scale == 0) return AWQ_SCALE_OF_ZEROS;
+    if (scale < 0x1p-14f) return static_cast<uint16_t>(ceilf(__fmul_rn(scale, 0x1p24f)));
+    return half_bits(scale);
+}
+
 __device__ static inline group_code group_code_of(group_range range, const awq_grid &grid)
 {
-    const uint16_t smallest_normal = 0x0400;
     float scale = exact_scale(range, grid);
     if (grid.bf16_scales) scale = __bfloat162float(__float2bfloat16_rn(scale));
-    group_code code = {half_bits(scale), 0, static_cast<float>(1 << (grid.bits - 1)),
+    group_code code = {stored_scale(scale), 0, static_cast<float>(1 << (grid.bits - 1)),
                        static_cast<float>((1 << grid.bits) - 1)};
-    if (code.half < smallest_normal) code.half = smallest_normal;
     code.scale = half_value(code.half);
     if (grid.zero_point)
         code.zero = clamp_between(rintf(__fdiv_rn(range.below, code.scale)), 0.0f, code.qmax);

@@ -7,9 +7,9 @@
  * nothing at all in 16 bits. The output that the first tile had would not do: a product of more
  * rows may be summed in another order.
  *
- * The error is measured against what the layer adds to the residual, which would mask it. When it
- * is too large, groups are unfolded one after the other until it is not, or the most of it is gone
- * (what was wrongly scaled has been rounded so): the last one is named.
+ * When the error (fold_error.c) is too large, groups are unfolded one after the other until it is
+ * not, or the most of it is gone (what was wrongly scaled has been rounded so): the last one is
+ * named.
  *
  * A layer in parts is run from part to part, as tiles are, and the last one compares.
  *
@@ -21,13 +21,11 @@
 #include <string.h>
 
 #include "layers/fold/fold_check.h"
+#include "layers/fold/fold_error.h"
 #include "layers/forward/extent.h"
 #include "layers/forward/scratch.h"
 
-enum {
-    CHECK_TOKENS = 512,
-    CHECK_ROWS = 64 /* that come to the host at a time */
-};
+enum { CHECK_TOKENS = 512 };
 
 /* ---- routing: the folded router must ask for the experts that the original one asked for.
  * Rounding moves its logits a little, so that an expert may be passed by another that is as good as
@@ -96,59 +94,6 @@ static awq_status check_routing(const awq_quantizer *quantizer, int64_t rows, do
                                                 quantizer->scratch->routing.logits, bytes, err);
     if (!status) status = check_routes(quantizer, logits, rows, tolerance, err);
     free(logits);
-    return status;
-}
-
-/* ---- the output ---- */
-
-typedef struct difference {
-    double error; /* sum of (new output - output)^2 */
-    double added; /* sum of (output - input)^2 */
-} difference;
-
-/* Adds `rows` rows from `row` on; host has room for three times CHECK_ROWS rows. */
-static awq_status add_rows(const awq_quantizer *quantizer, const awq_kept_tokens *check,
-                           int64_t row, int64_t rows, float *host, difference *sum, awq_error *err)
-{
-    int64_t hidden = quantizer->model->residual, count = rows * hidden, first = row * hidden;
-    size_t bytes = (size_t)count * sizeof *host;
-    float *before = host, *after = host + CHECK_ROWS * hidden, *input = after + CHECK_ROWS * hidden;
-    const awq_backend *be = quantizer->be;
-    if (be->download(quantizer->device, before, quantizer->scratch->untouched + first, bytes,
-                     err) ||
-        be->download(quantizer->device, after, quantizer->scratch->trial + first, bytes, err) ||
-        be->download(quantizer->device, input, check->input + first, bytes, err))
-        return err->status;
-    for (int64_t i = 0; i < count; i++) {
-        if (!isfinite(before[i]))
-            return awq_fail(err, AWQ_ERR_NUMERIC,
-                            "the layer's output is not finite at token %lld, channel %lld of the "
-                            "first tile: the model overflows in the compute type",
-                            (long long)(row + i / hidden), (long long)(i % hidden));
-        double error = (double)after[i] - (double)before[i];
-        double added = (double)before[i] - (double)input[i];
-        sum->error += error * error;
-        sum->added += added * added;
-    }
-    return AWQ_OK;
-}
-
-/* ||trial - untouched|| / ||untouched - input|| */
-static awq_status compare(const awq_quantizer *quantizer, const awq_kept_tokens *check,
-                          double *relative, awq_error *err)
-{
-    int64_t rows = check->sequences * check->length;
-    size_t bytes = 3 * CHECK_ROWS * (size_t)quantizer->model->residual * sizeof(float);
-    float *host = awq_allocate(bytes, "the folding check", err);
-    if (!host) return err->status;
-    difference sum = {0};
-    awq_status status = AWQ_OK;
-    for (int64_t row = 0; !status && row < rows; row += CHECK_ROWS) {
-        int64_t count = rows - row < CHECK_ROWS ? rows - row : CHECK_ROWS;
-        status = add_rows(quantizer, check, row, count, host, &sum, err);
-    }
-    free(host);
-    if (!status) *relative = sum.error == 0 ? 0 : sqrt(sum.error / sum.added);
     return status;
 }
 
@@ -226,43 +171,43 @@ static awq_status run_layer(const awq_quantizer *quantizer, const awq_kept_token
     return give_states(quantizer, elements, out, err);
 }
 
-static awq_status relative_error(const awq_quantizer *quantizer, const awq_kept_tokens *check,
-                                 double *relative, awq_error *err)
+static awq_status run_and_compare(const awq_quantizer *quantizer, const awq_kept_tokens *check,
+                                  awq_fold_error *found, awq_error *err)
 {
     if (run_layer(quantizer, check, quantizer->scratch->trial, err)) return err->status;
-    return compare(quantizer, check, relative, err);
+    return awq_fold_compare(quantizer, check, found, err);
 }
 
 /* A layer in parts names none: that would take all of them for each group. */
-static awq_status blame_layer(double tolerance, double error, awq_error *err)
+static awq_status blame_layer(awq_fold_error found, awq_error *err)
 {
     return awq_fail(
         err, AWQ_ERR_NUMERIC,
         "folding changes the layer's output by %.1e (at most %.0e); a reader of a "
         "group's input may be missing; --expert-parts 1 on a worker with the memory for "
         "it names the group",
-        error, tolerance);
+        found.error, found.most);
 }
 
 static awq_status name_culprit(awq_quantizer *quantizer, const awq_kept_tokens *check,
-                               double tolerance, double error, awq_error *err)
+                               awq_fold_error found, awq_error *err)
 {
     for (int group = 0; group < quantizer->spec->groups; group++) {
-        double left;
+        awq_fold_error left;
         if (awq_fold_proof_unfold(quantizer, group, err) ||
-            relative_error(quantizer, check, &left, err))
+            run_and_compare(quantizer, check, &left, err))
             return err->status;
-        if (left <= tolerance || left <= error / 4)
+        if (awq_fold_is_right(left) || left.error <= found.error / 4)
             return awq_fail(err, AWQ_ERR_NUMERIC,
                             "scale group '%s': folding changes the layer's output by %.1e (at "
                             "most %.0e); a reader of its input may be missing",
-                            quantizer->out->record.group[group].name, error, tolerance);
+                            quantizer->out->record.group[group].name, found.error, found.most);
     }
     return awq_fail(
         err, AWQ_ERR_NUMERIC,
         "the layer's output differs by %.1e (at most %.0e) from the original one, with no "
         "scales folded too",
-        error, tolerance);
+        found.error, found.most);
 }
 
 int64_t awq_fold_check_sequences(int64_t sequences, int64_t length)
@@ -276,13 +221,6 @@ awq_tile_size awq_checked_tile(int64_t sequences, int64_t length)
     return (awq_tile_size){.rows = sequences * length,
                            .length = length,
                            .checked = awq_fold_check_sequences(sequences, length) * length};
-}
-
-/* In bfloat16 what is right is exact, and what is not is soon 1e-3 (fold_proof.c); in float32 the
- * weights are off by their last bits, in float16 its subnormal ones, which may grow to 2e-4. */
-static double tolerance_of(awq_dtype compute)
-{
-    return compute == AWQ_F32 ? 1e-5 : compute == AWQ_F16 ? 1e-3 : 3e-4;
 }
 
 /* What is run of the first tile: more may be kept than fit the scratch. */
@@ -308,15 +246,16 @@ awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens 
                                 awq_error *err)
 {
     awq_kept_tokens part = checked_part(quantizer, first_tile), *check = &part;
-    double tolerance = tolerance_of(quantizer->device->compute), error;
+    double tolerance = awq_fold_tolerance(quantizer->device->compute);
+    awq_fold_error found;
     if (awq_fold_proof_vectors(quantizer, err)) return err->status;
     if (!awq_layer_part_is_last(quantizer->decoder->part))
         return run_layer(quantizer, check, quantizer->scratch->trial, err);
-    if (relative_error(quantizer, check, &error, err)) return err->status;
-    quantizer->out->record.fold_error = error;
+    if (run_and_compare(quantizer, check, &found, err)) return err->status;
+    quantizer->out->record.fold_error = found.error;
     if (check_routing(quantizer, check->sequences * check->length, tolerance, err))
         return err->status;
-    if (!(error <= tolerance) && quantizer->exchange) return blame_layer(tolerance, error, err);
-    if (!(error <= tolerance)) return name_culprit(quantizer, check, tolerance, error, err);
+    if (!awq_fold_is_right(found) && quantizer->exchange) return blame_layer(found, err);
+    if (!awq_fold_is_right(found)) return name_culprit(quantizer, check, found, err);
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
 }

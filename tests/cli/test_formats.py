@@ -2,6 +2,7 @@
 """--format, --bits, --symmetric and --skip from end to end. The bytes of each packing against the
 real tools: tests/unit/io/test_format_fixtures.c."""
 
+import shutil
 import unittest
 
 import h5py
@@ -86,6 +87,56 @@ class Formats(Case):
         self.assertTrue(weights["group_0"]["weights"]["symmetric"])
         for made in (out, packed):
             self.assertLess(self.kl(made), 0.02)
+
+    # ---- small weights ----
+
+    @staticmethod
+    def multiply(tensors, linear, factor, rows=slice(None)):
+        for name, (dtype, shape, data) in tensors.items():
+            if name.endswith(linear + ".weight"):
+                weight = safetensors.to_array(dtype, shape, data).copy()
+                weight[rows] *= np.float32(factor)
+                tensors[name] = (dtype, shape, safetensors.to_bfloat16(weight).tobytes())
+
+    def smaller(self, power):
+        """The demo model with up_proj times 2^-power and down_proj times 2^power: the same."""
+        def change(tensors):
+            self.multiply(tensors, "up_proj", 2.0 ** -power)
+            self.multiply(tensors, "down_proj", 2.0 ** power)
+        shutil.rmtree(self.folder / "model", ignore_errors=True)
+        return self.with_tensors(change)
+
+    def test_small_weights_lose_no_more_than_others(self):
+        for power, options in ((12, ()), (8, ("--format", "compressed-tensors", "--bits", 8))):
+            out = self.folder / f"small{len(options)}"
+            result = self.succeeds(self.quantize(*options, *QUICK, out=out,
+                                                 model=self.smaller(power)))
+            self.assertNotIn("too small", result.err)
+            ordinary = self.made(*options, name=f"ordinary{len(options)}")
+            self.assertLess(self.kl(out), 1.1 * self.kl(ordinary))
+            scales = [safetensors.to_array(*raw) for name, raw in self.tensors(out).items()
+                      if name.endswith(("up_proj.scales", "up_proj.weight_scale"))]
+            self.assertEqual(len(scales), 4)
+            for values in scales:
+                self.assertLess(np.median(values), 2.0 ** -14)
+                np.testing.assert_array_equal(values * 2.0 ** 24, np.rint(values * 2.0 ** 24))
+
+    def test_linears_that_no_scale_holds_are_named(self):
+        small = self.smaller(17)
+        result = self.succeeds(self.quantize(*QUICK, model=small))
+        warnings = [line for line in result.err.splitlines() if "too small for a float" in line]
+        self.assertEqual(len(warnings), 4)
+        for layer, line in enumerate(warnings):
+            self.assertRegex(line, rf"^awqrun: warning: 'model.layers.{layer}.mlp.up_proj': the "
+                                   r"weights of (100|[89]\d\.?\d*)% of its groups .* --skip")
+        skipped = self.succeeds(self.quantize("--skip", "up_proj", *QUICK, model=small,
+                                              out=self.folder / "skipped"))
+        self.assertNotIn("too small", skipped.err)
+
+    def test_rows_that_are_as_good_as_nothing_are_not_named(self):
+        model = self.with_tensors(lambda tensors: self.multiply(tensors, "up_proj", 2.0 ** -40,
+                                                                slice(0, 300)))
+        self.assertNotIn("too small", self.succeeds(self.quantize(*QUICK, model=model)).err)
 
     # ---- what a format cannot hold ----
 

@@ -26,11 +26,13 @@ static coded quantize(const float *w, const awq_clip *clip, awq_extent extent, c
     return c;
 }
 
-/* The weights cut to a range by reference_cut and quantized must be what `clip` makes of them. */
-static void check_quantize_clipped(awq_extent extent, awq_grid grid, const awq_clip_shape *shape)
+/* The weights, of at most `magnitude`, cut to a range by reference_cut and quantized must be what
+ * `clip` makes of them. */
+static void check_quantize_of(float magnitude, awq_extent extent, awq_grid grid,
+                              const awq_clip_shape *shape)
 {
     int64_t count = extent.out * extent.in, groups = count / grid.group_size;
-    float *w = host_random(count, 0.5f);
+    float *w = host_random(count, magnitude);
     uint8_t *steps = host_array((size_t)(2 * groups));
     for (int64_t g = 0; g < 2 * groups; g++) steps[g] = (uint8_t)(g * 7 / 3 % AWQ_CLIP_STEPS);
     awq_clip clip = {.steps = device_bytes(steps, (size_t)(2 * groups))};
@@ -48,6 +50,11 @@ static void check_quantize_clipped(awq_extent extent, awq_grid grid, const awq_c
             assert_int_equal(c.host_codes[g * grid.group_size + i],
                              (int)reference_code(group[i], reference, &grid));
     }
+}
+
+static void check_quantize_clipped(awq_extent extent, awq_grid grid, const awq_clip_shape *shape)
+{
+    check_quantize_of(0.5f, extent, grid, shape);
 }
 
 static void check_quantize(awq_extent extent, awq_grid grid)
@@ -117,13 +124,53 @@ static void zeros_are_zero_at_the_smallest_normal_scale(void **state)
     check_by_hand(symmetric, (float[]){0, 0, 0, 0}, 0x1p-14f, 8, (int[]){8, 8, 8, 8});
 }
 
-static void an_underflowing_scale_is_the_smallest_normal(void **state)
+static void small_scales_are_subnormal(void **state)
 {
     (void)state;
-    check_by_hand(asymmetric, (float[]){0x1p-13f, -0x1p-14f, 0, 0}, 0x1p-14f, 1,
-                  (int[]){3, 0, 1, 1});
-    check_by_hand(symmetric, (float[]){0x1p-14f, -0x1p-13f, 0, 0}, 0x1p-14f, 8,
-                  (int[]){9, 6, 8, 8});
+    check_by_hand(asymmetric, (float[]){10 * 0x1p-18f, -5 * 0x1p-18f, 0, 0x1p-18f}, 0x1p-18f, 5,
+                  (int[]){15, 0, 5, 6});
+    check_by_hand(symmetric, (float[]){7 * 0x1p-20f, -0x1p-19f, 0, 0}, 0x1p-20f, 8,
+                  (int[]){15, 6, 8, 8});
+    /* 3 1/3 multiples are rounded up */
+    check_by_hand(asymmetric, (float[]){40 * 0x1p-24f, -10 * 0x1p-24f, 0, 0}, 4 * 0x1p-24f, 2,
+                  (int[]){12, 0, 2, 2});
+    check_by_hand(symmetric, (float[]){0x1.fffp-15f * 7, 0, 0, 0}, 0x1p-14f, 8,
+                  (int[]){15, 8, 8, 8});
+}
+
+static void the_smallest_scale_is_float16s(void **state)
+{
+    (void)state;
+    check_by_hand(asymmetric, (float[]){0x1p-24f, -0x1p-24f, 0x1p-26f, 0}, 0x1p-24f, 1,
+                  (int[]){2, 0, 1, 1});
+    check_by_hand(symmetric, (float[]){0x1p-24f, -0x1p-30f, 0, 0}, 0x1p-24f, 8,
+                  (int[]){9, 8, 8, 8});
+    check_by_hand(asymmetric, (float[]){0x1p-100f, 0, 0, 0}, 0x1p-24f, 0, (int[]){0, 0, 0, 0});
+}
+
+/* Of bfloat16's 8 bits float16 holds those that are multiples of 2^-24, and both types the result.
+ */
+static void small_scales_are_exact_in_bfloat16_too(void **state)
+{
+    (void)state;
+    static const awq_grid rounded = {4, 4, true, true};
+    check_by_hand(rounded, (float[]){15 * 257 * 0x1p-24f, 0, 0, 0}, 256 * 0x1p-24f, 0,
+                  (int[]){15, 0, 0, 0});
+    check_by_hand(rounded, (float[]){15 * 129 * 0x1p-25f, 0, 0, 0}, 65 * 0x1p-24f, 0,
+                  (int[]){15, 0, 0, 0});
+}
+
+static void small_weights_are_quantized_to_the_bit(void **state)
+{
+    (void)state;
+    const awq_clip_shape shapes[] = {AWQ_CLIP_SYMMETRIC, AWQ_CLIP_ASYMMETRIC};
+    for (int i = 0; i < 2; i++) {
+        float magnitude = ldexpf(1, -16 - 6 * i);
+        check_quantize_of(magnitude, (awq_extent){9, 96}, (awq_grid){4, 32, true, false}, NULL);
+        check_quantize_of(magnitude, (awq_extent){9, 96}, (awq_grid){8, 48, false, false}, NULL);
+        check_quantize_of(magnitude, (awq_extent){3, 40}, (awq_grid){3, 40, true, false},
+                          &shapes[i]);
+    }
 }
 
 static void halves_round_to_even(void **state)
@@ -231,7 +278,10 @@ int main(void)
         cmocka_unit_test(one_signed_groups_keep_zero_in_range),
         cmocka_unit_test(constants_are_kept),
         cmocka_unit_test(zeros_are_zero_at_the_smallest_normal_scale),
-        cmocka_unit_test(an_underflowing_scale_is_the_smallest_normal),
+        cmocka_unit_test(small_scales_are_subnormal),
+        cmocka_unit_test(the_smallest_scale_is_float16s),
+        cmocka_unit_test(small_scales_are_exact_in_bfloat16_too),
+        cmocka_unit_test(small_weights_are_quantized_to_the_bit),
         cmocka_unit_test(halves_round_to_even),
         cmocka_unit_test(symmetric_codes_are_centred),
         cmocka_unit_test(the_scale_is_rounded_before_the_codes),

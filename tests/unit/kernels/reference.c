@@ -13,14 +13,12 @@ reference_group reference_quantizer(const float *w, const awq_grid *grid)
         mx = fmaxf(mx, w[i]);
         mn = fminf(mn, w[i]);
     }
-    float exact = grid->zero_point ? fmaxf(mx - mn, 1e-5f) / levels
+    float exact = grid->zero_point ? (mx - mn) / levels
                                    : fmaxf(mx, -mn) / (float)((1 << (grid->bits - 1)) - 1);
+    if (exact < 0x1p-14f) exact = ldexpf(ceilf(ldexpf(exact, 24)), -24);
+    if (mx == mn) exact = 0x1p-14f;
     reference_group group = {.half = awq_f16_from_float(exact)};
     group.scale = awq_float_from_f16(group.half);
-    if (group.scale < 0x1p-14f) {
-        group.scale = 0x1p-14f;
-        group.half = awq_f16_from_float(group.scale);
-    }
     group.zero = grid->zero_point ? fminf(fmaxf(-rintf(mn / group.scale), 0), levels)
                                   : (float)(1 << (grid->bits - 1));
     return group;

@@ -29,6 +29,21 @@ static void spoil_scales(const synthetic *s, awq_quantized_layer *layer, const f
     }
 }
 
+/* A layer that adds 2^power of what it did to the residual; 0 for NOTHING. */
+enum { NOTHING = -1000 };
+
+static void add_less(synthetic *s, int power)
+{
+    static const int last[] = {LINEAR_O, LINEAR_DOWN};
+    for (int i = 0; i < 2; i++) {
+        float *weight = s->original[last[i]];
+        int64_t count = awq_extent_elements(awq_linear_extent(&s->spec->linear[last[i]]));
+        for (int64_t j = 0; j < count; j++) weight[j] = ldexpf(weight[j], power);
+        s->be->load(s->device, s->decoder.weight[last[i]], weight, AWQ_F32, (size_t)count);
+    }
+    synthetic_measure(s);
+}
+
 /* The steps of awq_quantize_layer, with a fault. */
 static awq_status quantize_spoiled(synthetic *s, const fault *f, awq_error *out)
 {
@@ -67,20 +82,26 @@ static void open_layer(synthetic *s, synthetic_shape shape)
     s->recipe.clip = AWQ_CLIP_OFF;
 }
 
-/* A fresh layer with the fault is refused, for its group. */
-static void expect_found(synthetic_shape shape, fault f)
+/* A fresh layer, that adds less, with the fault is refused, for its group. */
+static void expect_found_in(synthetic_shape shape, int less, fault f)
 {
     synthetic s;
     awq_error err;
     char expected[96];
     open_layer(&s, shape);
+    if (less) add_less(&s, less);
     snprintf(expected, sizeof expected, "scale group '%s': folding changes the layer's output",
              s.spec->group[f.group].name);
     awq_status status = quantize_spoiled(&s, &f, &err);
     if (status != AWQ_ERR_NUMERIC || !strstr(err.text, expected))
-        fail_msg("group %d, channel %d: %d, '%s'", (int)f.group, (int)f.channel, (int)status,
-                 status ? err.text : "");
+        fail_msg("group %d, channel %d, 2^%d: %d, '%s'", (int)f.group, (int)f.channel, less,
+                 (int)status, status ? err.text : "");
     synthetic_close(&s);
+}
+
+static void expect_found(synthetic_shape shape, fault f)
+{
+    expect_found_in(shape, 0, f);
 }
 
 static double fold_error(synthetic_shape shape)
@@ -157,6 +178,41 @@ static void a_channel_that_is_off_by_a_tenth_is_found(void **state)
     synthetic_on_each(check_channels_of_others);
 }
 
+static void check_little(synthetic_shape shape)
+{
+    static const int less[] = {-6, -10, -12, -14, -17, -20, -23, NOTHING};
+    for (size_t i = 0; i < sizeof less / sizeof *less; i++) {
+        synthetic s;
+        awq_error err;
+        awq_quantized_layer layer;
+        open_layer(&s, shape);
+        add_less(&s, less[i]);
+        must(synthetic_quantize(&s, &layer, &err));
+        awq_quantized_layer_release(&layer);
+        synthetic_close(&s);
+    }
+}
+
+static void layers_that_add_little_are_right(void **state)
+{
+    (void)state;
+    synthetic_on_each(check_little);
+}
+
+static void check_channels_of_little(synthetic_shape shape)
+{
+    for (int less = -10; less >= -20; less -= 5)
+        for (int group = 0; group < DENSE_GROUPS; group++)
+            expect_found_in(shape, less,
+                            (fault){.group = group, .channel = 25, .reader = DENSE_LINEARS});
+}
+
+static void a_channel_that_is_off_is_found_in_a_layer_that_adds_little(void **state)
+{
+    (void)state;
+    synthetic_on_each(check_channels_of_little);
+}
+
 static void check_groups(synthetic_shape shape)
 {
     shape.all_bias = true;
@@ -217,6 +273,8 @@ int main(void)
     const struct CMUnitTest fold_check[] = {
         cmocka_unit_test(right_folds_are_exact),
         cmocka_unit_test(a_channel_that_is_off_by_a_tenth_is_found),
+        cmocka_unit_test(layers_that_add_little_are_right),
+        cmocka_unit_test(a_channel_that_is_off_is_found_in_a_layer_that_adds_little),
         cmocka_unit_test(a_group_that_is_not_folded_is_found),
         cmocka_unit_test(a_reader_that_is_no_consumer_is_found),
         cmocka_unit_test(heads_that_are_not_tied_are_found),
