@@ -92,7 +92,9 @@ static awq_status add_layer(awq_conversion *conversion, int64_t layer, awq_error
             return err->status;
     }
     for (int i = 0; i < spec->vectors; i++)
-        if (add_copy(conversion, awq_checkpoint_vector(from, layer, i), err)) return err->status;
+        for (int piece = 0; piece < awq_vector_pieces(&spec->vector[i]); piece++)
+            if (add_copy(conversion, awq_checkpoint_vector(from, layer, i, piece), err))
+                return err->status;
     return AWQ_OK;
 }
 

@@ -221,9 +221,10 @@ awq_status awq_checkpoint_unpack(const awq_checkpoint *checkpoint, int64_t layer
     return AWQ_OK;
 }
 
-const awq_tensor *awq_checkpoint_vector(const awq_checkpoint *checkpoint, int64_t layer, int vector)
+const awq_tensor *awq_checkpoint_vector(const awq_checkpoint *checkpoint, int64_t layer, int vector,
+                                        int piece)
 {
-    return awq_vector_find(&checkpoint->tensors, &checkpoint->model, layer, vector);
+    return awq_vector_find(&checkpoint->tensors, &checkpoint->model, layer, vector, piece);
 }
 
 const awq_tensor *awq_checkpoint_end(const awq_checkpoint *checkpoint, awq_end end)

@@ -70,12 +70,10 @@ bool awq_checkpoint_weight(const awq_checkpoint *checkpoint, int64_t layer, int 
                            awq_weight *out);
 bool awq_checkpoint_bias(const awq_checkpoint *checkpoint, int64_t layer, int linear,
                          awq_weight *out);
-const awq_tensor *awq_checkpoint_vector(const awq_checkpoint *checkpoint, int64_t layer,
-                                        int vector);
-/* One that the model stores; a tied head is the embedding. */
+const awq_tensor *awq_checkpoint_vector(const awq_checkpoint *checkpoint, int64_t layer, int vector,
+                                        int piece);
+/* One that the model stores; a tied head is the embedding. NULL: the model is headless. */
 const awq_tensor *awq_checkpoint_end(const awq_checkpoint *checkpoint, awq_end end);
-/* lm_head.weight, or the embedding when tied; NULL: the model is headless. */
-const awq_tensor *awq_checkpoint_head(const awq_checkpoint *checkpoint);
 /* What the linears of a model that is not quantized are stored in, routers aside. */
 typedef struct awq_storage {
     char text[200]; /* "FP8 in blocks of 128 x 128", "BF16, fused experts" */

@@ -2,6 +2,7 @@
  * io/checkpoint/copied.c - what of a checkpoint's tensors is the text model's, and what stands
  * beside it and is copied bit for bit: towers, projectors, layers that predict further tokens,
  * heads of another kind. Found by names alone. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,19 +18,31 @@ static bool any_of_a_layer(const awq_checkpoint_files *files, const awq_root *ro
     return false;
 }
 
-const awq_root *awq_checkpoint_files_root(const awq_checkpoint_files *files)
-{
-    const awq_root *root = awq_root_at(0);
-    for (int i = 0; root && !any_of_a_layer(files, root); i++) root = awq_root_at(i);
-    return root ? root : awq_root_at(0);
-}
-
 static bool have(const awq_checkpoint_files *files, const char *name)
 {
     bool found = json_object_get(files->weight_map, name) != NULL;
     for (size_t i = 0; !found && i < files->count; i++)
         found = files->shards[i].file && awq_safetensors_find(files->shards[i].file, name);
     return found;
+}
+
+static bool have_embedding(const awq_checkpoint_files *files, const awq_root *root)
+{
+    char name[AWQ_NAME_BYTES];
+    snprintf(name, sizeof name, "%s%s.weight", root->decoder, root->embedding);
+    return have(files, name);
+}
+
+/* The first whose layers are there, with their embedding if any root's is. */
+const awq_root *awq_checkpoint_files_root(const awq_checkpoint_files *files)
+{
+    const awq_root *of_layers = NULL, *root;
+    for (int i = 0; (root = awq_root_at(i)); i++) {
+        if (!any_of_a_layer(files, root)) continue;
+        if (have_embedding(files, root)) return root;
+        if (!of_layers) of_layers = root;
+    }
+    return of_layers ? of_layers : awq_root_at(0);
 }
 
 bool awq_checkpoint_files_lack_head(const awq_checkpoint_files *files, const awq_model *model)

@@ -59,13 +59,13 @@ static void visit_vector(const visitor *v, int64_t layer, int vector)
 {
     char name[AWQ_NAME_BYTES];
     const awq_vector_spec *spec = &awq_model_layer(v->model, layer)->vector[vector];
-    const awq_tensor *found = awq_vector_find(v->tensors, v->model, layer, vector);
-    const char *called =
-        found ? found->name : awq_vector_tensor_name(name, v->model, layer, vector);
-    if (spec->row)
-        visit_weight(v, called, 1, spec->width);
-    else
-        visit_weight(v, called, spec->width, 0);
+    int pieces = awq_vector_pieces(spec);
+    for (int i = 0; i < pieces; i++) {
+        const awq_tensor *found = awq_vector_find(v->tensors, v->model, layer, vector, i);
+        awq_vector_tensor_name(name, v->model, layer, vector, i);
+        visit_weight(v, found ? found->name : name, spec->rows ? spec->rows : spec->width / pieces,
+                     spec->rows ? spec->width / spec->rows : 0);
+    }
 }
 
 static void visit_codes(const visitor *v, int64_t layer, int linear)

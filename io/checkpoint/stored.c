@@ -39,7 +39,15 @@ static awq_weight own(const awq_linear_spec *spec)
     return (awq_weight){.rows = spec->out, .cols = spec->in, .tensor_rows = spec->out, .step = 1};
 }
 
-static awq_weight slice(const awq_linear_spec *spec, const awq_layer_spec *layer)
+/* Whether a stack of either layout is [experts, rows, in]: so transformers reads it, too. */
+static bool is_upright(const awq_linear_spec *spec, const awq_tensor *values)
+{
+    return spec->stack.either && values->dims == 3 && values->shape[1] == spec->stack.rows &&
+           values->shape[2] == spec->in;
+}
+
+static awq_weight slice(const awq_linear_spec *spec, const awq_layer_spec *layer,
+                        const awq_tensor *values)
 {
     const awq_stack_spec *stack = &spec->stack;
     return (awq_weight){.rows = spec->out,
@@ -49,7 +57,7 @@ static awq_weight slice(const awq_linear_spec *spec, const awq_layer_spec *layer
                         .tensor_rows = stack->rows,
                         .first = stack->first,
                         .step = stack->step,
-                        .transposed = stack->transposed};
+                        .transposed = stack->transposed && !is_upright(spec, values)};
 }
 
 /* The values, and the stem of their names; false: there are none. */
@@ -63,7 +71,7 @@ static bool find_values(const awq_checkpoint_tensors *tensors, const awq_model *
     if (spec->stack.name) {
         awq_other_tensor_name(stem, model, layer, spec->stack.name, "");
         values = find_first(tensors, stem, value_suffixes[1]);
-        if (values) *out = slice(spec, of);
+        if (values) *out = slice(spec, of, values);
     }
     if (!values)
         values = find_first(tensors, awq_linear_full_name(stem, model, layer, linear),
@@ -173,7 +181,7 @@ bool awq_bias_find(const awq_checkpoint_tensors *tensors, const awq_model *model
     if (spec->stack.name) {
         awq_other_tensor_name(name, model, layer, spec->stack.name, "");
         values = find(tensors, name, "_bias");
-        if (values) bias = slice(spec, of);
+        if (values) bias = slice(spec, of, values);
     }
     if (!values) {
         awq_linear_full_name(name, model, layer, linear);
@@ -189,11 +197,12 @@ bool awq_bias_find(const awq_checkpoint_tensors *tensors, const awq_model *model
 }
 
 const awq_tensor *awq_vector_find(const awq_checkpoint_tensors *tensors, const awq_model *model,
-                                  int64_t layer, int vector)
+                                  int64_t layer, int vector, int piece)
 {
     char name[AWQ_NAME_BYTES];
     const awq_vector_spec *spec = &awq_model_layer(model, layer)->vector[vector];
-    const awq_tensor *own = find(tensors, awq_vector_tensor_name(name, model, layer, vector), "");
+    const awq_tensor *own =
+        find(tensors, awq_vector_tensor_name(name, model, layer, vector, piece), "");
     if (own || !spec->alias) return own;
     return find(tensors, awq_other_tensor_name(name, model, layer, spec->alias, ""), "");
 }

@@ -20,9 +20,9 @@ bool awq_weight_find(const awq_checkpoint_tensors *tensors, const awq_model *mod
 bool awq_bias_find(const awq_checkpoint_tensors *tensors, const awq_model *model, int64_t layer,
                    int linear, awq_weight *out);
 
-/* A layer's vector, under its name or its alias; NULL: there is none. */
+/* A piece of a layer's vector, under its name or its alias; NULL: there is none. */
 const awq_tensor *awq_vector_find(const awq_checkpoint_tensors *tensors, const awq_model *model,
-                                  int64_t layer, int vector);
+                                  int64_t layer, int vector, int piece);
 
 /* The index-th tensor that it must have; false: there are no more. `name` is room for one that is
  * missing. Integers are checked with the quantized model that they are of. */

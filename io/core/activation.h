@@ -9,6 +9,7 @@ typedef enum awq_activation {
     AWQ_GELU,      /* 0.5 x (1 + erf(x / sqrt(2))) */
     AWQ_RELU2,     /* max(x, 0)^2 */
     AWQ_SIGMOID,   /* 1 / (1 + exp(-x)): an attention's output gate */
+    AWQ_CLAMP,     /* x within +-limit */
     AWQ_SWIGLU_OAI /* x / (1 + exp(-1.702 x)), x limited; what it multiplies is up + 1, up limited:
                       not linear in up */
 } awq_activation;

@@ -184,14 +184,19 @@ static int add_head_norm(const awq_config *config, awq_layer_spec *layer, const 
 {
     char full[AWQ_LAYER_NAME_BYTES];
     int64_t head = config->head_dim, all = heads * head;
-    bool whole = config->qk_norm == AWQ_QK_WHOLE;
+    bool whole = config->qk_norm == AWQ_QK_WHOLE, pieces = config->qk_norm == AWQ_QK_PIECES;
     if (config->qk_norm == AWQ_QK_PLAIN) {
         layer->norm[layer->norms] = (awq_norm_spec){.weight = -1, .bias = -1, .cols = head};
         return layer->norms++;
     }
-    snprintf(full, sizeof full, "%.20s.%.20s", module_of(config->family), name);
-    return add_norm(config->family, layer, full, whole ? all : head,
-                    config->qk_norm == AWQ_QK_HEAD ? head : all);
+    snprintf(full, sizeof full, "%.20s.%.20s%s", module_of(config->family), name,
+             pieces ? ".norms.%d" : "");
+    int norm = add_norm(config->family, layer, full, whole ? all : head,
+                        config->qk_norm == AWQ_QK_HEAD ? head : all);
+    awq_vector_spec *weight = &layer->vector[layer->norm[norm].weight];
+    if (config->qk_norm == AWQ_QK_EACH) weight->rows = heads;
+    if (pieces) weight->pieces = (int)heads;
+    return norm;
 }
 
 /* Whether a layer's queries and keys are normalized: without weights, only where they are rotated.
@@ -226,8 +231,9 @@ static void add_linears(const awq_config *config, awq_layer_spec *layer)
         attention->k = add_qkv(config, layer, group, "k_proj", config->kv_heads, false);
         attention->v = add_qkv(config, layer, group, "v_proj", config->kv_heads, true);
     }
-    group = awq_build_group(layer, -1, "", "o", config->heads * config->head_dim,
-                            awq_build_by_rows(attention->v));
+    group =
+        awq_build_group(layer, -1, "", "o", config->heads * config->head_dim,
+                        config->clamp > 0 ? awq_build_no_one() : awq_build_by_rows(attention->v));
     layer->group[group].run = config->head_dim;
     layer->group[group].repeat = config->heads / config->kv_heads;
     awq_linear_spec *o =
@@ -257,6 +263,7 @@ static void add_attention(const awq_config *config, int64_t index, awq_layer_spe
                              .window = windowed ? config->window : 0,
                              .chunked = windowed && config->family->keys & AWQ_KEY_CHUNKS,
                              .scale = config->scale,
+                             .clamp = config->clamp,
                              .softcap = config->softcap};
     half->group =
         awq_build_group(layer, -1, "", "qkv", config->hidden, awq_build_by_norm(half->norm));
@@ -328,6 +335,7 @@ static int64_t first_alike(const awq_config *config, int64_t layer)
 {
     int64_t first = 0;
     while (config->sparse[first] != config->sparse[layer] ||
+           (config->sparse[layer] && config->active[first] != config->active[layer]) ||
            config->windowed[first] != config->windowed[layer] ||
            config->q_rope[first] != config->q_rope[layer] ||
            config->k_rope[first] != config->k_rope[layer])

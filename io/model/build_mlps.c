@@ -20,13 +20,19 @@ static const char fused_gate_up[] = "gate_proj and up_proj";
 
 /* ---- one MLP ---- */
 
+/* Experts have them where their family's do, whatever config.json says of the others. */
+static bool has_bias(const awq_config *config, const mlp_names *names)
+{
+    return names->expert < 0 ? config->mlp_bias : config->family->mixture->expert_bias;
+}
+
 static awq_rows add_input(const awq_config *config, awq_layer_spec *layer, int64_t width,
                           const mlp_names *names, const char *name)
 {
     int group = layer->half[AWQ_HALF_MLP].group;
     awq_linear_spec *linear =
         awq_build_linear(layer, AWQ_HALF_MLP, group, width, "%.40s.%.20s", names->module, name);
-    linear->bias = config->mlp_bias;
+    linear->bias = has_bias(config, names);
     linear->fused = names->fused;
     linear->expert = names->expert;
     return awq_build_all_rows(layer, linear);
@@ -70,7 +76,7 @@ static awq_mlp_spec *add_mlp(const awq_config *config, awq_layer_spec *layer, in
                                              "%.40s.%.20s", names->module, names->down);
     if (names->expert >= 0) down->fused = names->fused;
     down->scale = config->residual_scale;
-    down->bias = config->mlp_bias;
+    down->bias = has_bias(config, names);
     down->expert = names->expert;
     mlp->down = (int)(down - layer->linear);
     return mlp;
@@ -99,17 +105,18 @@ static void add_dense(const awq_config *config, awq_layer_spec *layer)
 /* Where all experts are in one tensor, gate's rows before up's or between them. */
 static void stack_expert(const awq_mixture *mixture, awq_layer_spec *layer, const awq_mlp_spec *mlp)
 {
-    static const awq_stacks usual = {"mlp.experts.gate_up_proj", "mlp.experts.down_proj", false,
-                                     false};
+    static const awq_stacks usual = {.gate_up = "mlp.experts.gate_up_proj",
+                                     .down = "mlp.experts.down_proj"};
     const awq_stacks *stacks = mixture->stacks ? mixture->stacks : &usual;
     const awq_rows *rows[] = {&mlp->gate, &mlp->up};
     int64_t width = mlp->gate.count, step = stacks->interleaved ? 2 : 1;
     for (int i = 0; i < 2; i++)
-        layer->linear[rows[i]->linear].stack =
-            (awq_stack_spec){stacks->gate_up, 2 * width, stacks->interleaved ? i : i * width, step,
-                             stacks->transposed};
+        layer->linear[rows[i]->linear].stack = (awq_stack_spec){
+            stacks->gate_up,    2 * width,     stacks->interleaved ? i : i * width, step,
+            stacks->transposed, stacks->either};
     awq_linear_spec *down = &layer->linear[mlp->down];
-    down->stack = (awq_stack_spec){stacks->down, down->out, 0, 1, stacks->transposed};
+    down->stack =
+        (awq_stack_spec){stacks->down, down->out, 0, 1, stacks->transposed, stacks->either};
 }
 
 /* A linear whose outputs weigh experts. */
@@ -152,14 +159,15 @@ static void add_routers(const awq_config *config, awq_layer_spec *layer)
     mlps->correction =
         awq_build_vector(layer, config->routing.experts, "%.60s", mixture->correction);
     layer->vector[mlps->correction].alias = mixture->correction_alias;
-    layer->vector[mlps->correction].row = mixture->correction_row;
+    layer->vector[mlps->correction].rows = mixture->correction_row;
 }
 
-static void add_experts(const awq_config *config, awq_layer_spec *layer)
+static void add_experts(const awq_config *config, int64_t index, awq_layer_spec *layer)
 {
     const awq_mixture *mixture = config->family->mixture;
     awq_mlps_spec *mlps = &layer->mlps;
     mlps->routing = config->routing;
+    mlps->routing.active = config->active[index];
     mlps->weighs_inputs = mixture->weighs_inputs;
     mlps->intermediate = config->expert_width;
     mlps->shared = config->shared_width;
@@ -182,7 +190,7 @@ void awq_build_mlps(const awq_config *config, int64_t index, awq_layer_spec *lay
     layer->mlps.limit = config->limit;
     layer->mlps.router = layer->mlps.shared_gate = layer->mlps.correction = -1;
     if (config->sparse[index])
-        add_experts(config, layer);
+        add_experts(config, index, layer);
     else
         add_dense(config, layer);
 }

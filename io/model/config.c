@@ -64,19 +64,22 @@ double awq_config_read_positive(const awq_config_reader *reader, const json_t *o
 
 static const awq_family *read_family(const awq_config_reader *reader)
 {
-    char supported[400];
+    static const char list[] = "'awqrun version --models' lists what is";
     const char *type =
         awq_json_string(reader->object, "model_type", "", reader->name, reader->problems);
     const awq_family *family = awq_family_find(type);
-    awq_family_list(supported, sizeof supported);
-    if (!family && !*type)
+    const char *unlike = family || !*type ? NULL : awq_config_unlike_llama(reader);
+    if (!*type)
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': key 'model_type' is missing; %s",
+                         reader->name, list);
+    else if (unlike)
         awq_problems_add(reader->problems, AWQ_ERR_INPUT,
-                         "'%s': key 'model_type' is missing; supported are %s", reader->name,
-                         supported);
+                         "'%s': model_type '%.60s' is not supported; %s (nor is it llama under "
+                         "another name: its key '%.60s' %s)",
+                         reader->name, type, list, unlike,
+                         awq_config_says(reader, unlike) ? "is not llama's" : "is missing");
     else if (!family)
-        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
-                         "'%s': model_type '%.60s' is not supported; supported are %s",
-                         reader->name, type, supported);
+        family = awq_family_find("llama");
     return family;
 }
 
@@ -106,8 +109,8 @@ static const struct {
     {"swiglu_limit", AWQ_KEY_SWIGLU, NAN},
     {"swiglu_alpha", AWQ_KEY_SWIGLU, NAN},
     {"lm_head_bias", AWQ_KEY_HEAD_BIAS, 0},
-    {"clip_qkv", 0, NAN},
-    {"qk_layernorm", 0, 0},
+    {"clip_qkv", AWQ_KEY_CLAMP, NAN},
+    {"qk_layernorm", AWQ_KEY_QK_LAYERNORM, 0},
     {"use_cla", 0, 0},
     {"use_mla", 0, 0},
     {"topk_method", AWQ_KEY_OF_MIXTURE, NAN},

@@ -27,12 +27,14 @@ typedef struct awq_config {
     int64_t heads, kv_heads, head_dim;
     int64_t window; /* 0: none */
     float scale, softcap;
+    float clamp;          /* of queries, keys and values; 0: none */
     float residual_scale; /* of what attention and MLP put out */
     float limit;          /* of what the MLP's activation reads; 0: none */
     bool qkv_bias, o_bias, mlp_bias;
     bool parallel; /* the halves read one norm */
     awq_qk_norm qk_norm;
-    awq_routing_rule routing; /* experts 0: no layer is sparse */
+    awq_routing_rule routing;       /* experts 0: no layer is sparse; active: of those alike */
+    int16_t active[AWQ_MAX_LAYERS]; /* experts that see a token */
     int64_t expert_width;
     int64_t shared_width;          /* 0: there is no shared expert */
     bool sparse[AWQ_MAX_LAYERS];   /* which layers have experts, and no MLP of their own */
@@ -85,6 +87,10 @@ static inline float awq_config_read_factor(const awq_config_reader *reader, cons
 
 /* Whether the key is there, and not null. */
 bool awq_config_says(const awq_config_reader *reader, const char *key);
+
+/* The first key of a model_type that is not known which keeps it from being llama under another
+ * name: one that llama does not have, or lacks (config_llama.c). NULL: it is llama. */
+const char *awq_config_unlike_llama(const awq_config_reader *reader);
 
 /* The keys of a mixture of experts, in families that have them; the other sizes are known. */
 void awq_config_read_experts(const awq_config_reader *reader, awq_config *config);

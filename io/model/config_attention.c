@@ -151,6 +151,9 @@ static void read_window(const awq_config_reader *reader, awq_config *config)
     if (switched && on && !possible)
         awq_config_complain(reader, "use_sliding_window is not supported", "");
     bool windowed = possible && on && (fallback || awq_config_says(reader, key));
+    if (windowed && has(config, AWQ_KEY_LIST_ONLY) && !awq_config_says(reader, "layer_types"))
+        awq_config_complain(reader, "key 'layer_types' is missing: which layers have the window",
+                            " where it is silent differs between versions of transformers");
     if (windowed) {
         config->window = awq_config_read_size(reader, key, fallback, INT32_MAX);
         assume_windows(reader, config);
@@ -179,6 +182,12 @@ static void read_logits(const awq_config_reader *reader, awq_config *config, awq
         awq_config_read_factor(reader, "final_logit_softcapping", silent ? 30 : 0);
 }
 
+static void read_clamp(const awq_config_reader *reader, awq_config *config)
+{
+    if (has(config, AWQ_KEY_CLAMP) && awq_config_says(reader, "clip_qkv"))
+        config->clamp = awq_config_read_factor(reader, "clip_qkv", 0);
+}
+
 void awq_config_read_attention(const awq_config_reader *reader, awq_config *config,
                                awq_model *model)
 {
@@ -187,4 +196,5 @@ void awq_config_read_attention(const awq_config_reader *reader, awq_config *conf
     read_rotated(reader, config);
     read_window(reader, config);
     read_logits(reader, config, model);
+    read_clamp(reader, config);
 }

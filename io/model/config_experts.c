@@ -10,7 +10,7 @@
 
 /* ---- counts and widths ---- */
 
-/* A number from `least` on, or a list of one for each layer that are all the same. */
+/* A number from `least` to `max`, or a list of one for each layer that are all the same. */
 static int64_t read_count(const awq_config_reader *reader, const char *key, int64_t fallback,
                           int64_t least, int64_t max)
 {
@@ -63,6 +63,26 @@ static const char *find_active_key(const awq_config_reader *reader, const awq_mi
     return own ? mixture->active_key : usual;
 }
 
+/* Of each layer, where a list says it. */
+static void read_active(const awq_config_reader *reader, const char *key, awq_config *config)
+{
+    const json_t *list = json_object_get(reader->object, key);
+    bool listed = json_is_array(list) && json_array_size(list) >= (size_t)config->layers;
+    int64_t most = 0, one = listed ? 0
+                                   : read_count(reader, key, config->family->mixture->active, 1,
+                                                AWQ_MAX_EXPERTS);
+    for (int64_t i = 0; i < config->layers; i++) {
+        json_int_t own = json_integer_value(json_array_get(list, (size_t)i));
+        if (listed && (own < 1 || own > AWQ_MAX_EXPERTS)) {
+            awq_config_complain(reader, "what is no number of experts stands in ", key);
+            return;
+        }
+        config->active[i] = (int16_t)(listed ? own : one);
+        most = config->active[i] > most ? config->active[i] : most;
+    }
+    config->routing.active = most;
+}
+
 static void read_counts(const awq_config_reader *reader, awq_config *config)
 {
     const awq_mixture *mixture = config->family->mixture;
@@ -70,7 +90,7 @@ static void read_counts(const awq_config_reader *reader, awq_config *config)
     const char *key = find_count_key(reader, mixture->count_key);
     const char *active = find_active_key(reader, mixture);
     rule->experts = read_count(reader, key, 0, 1, AWQ_MAX_EXPERTS);
-    rule->active = read_count(reader, active, mixture->active, 1, AWQ_MAX_EXPERTS);
+    read_active(reader, active, config);
     if (rule->experts && rule->active > rule->experts)
         awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': %s %lld is above %s %lld",
                          reader->name, active, (long long)rule->active, key,
@@ -130,11 +150,16 @@ static void set_sparse(awq_config *config, int64_t step, int64_t first, int64_t 
         config->sparse[i] = (i + 1) % step == 0 && i >= first && i <= last;
 }
 
+static int64_t read_index(const awq_config_reader *reader, const char *key, int64_t fallback)
+{
+    return awq_json_integer(reader->object, key, fallback, reader->name, reader->problems);
+}
+
 static void read_types(const awq_config_reader *reader, awq_config *config)
 {
     const json_t *types = json_object_get(reader->object, "mlp_layer_types");
     bool said = awq_config_says(reader, "mlp_layer_types");
-    set_sparse(config, 1, 1, config->layers);
+    set_sparse(config, 1, read_index(reader, "first_k_dense_replace", 1), config->layers);
     if (said && json_array_size(types) != (size_t)config->layers)
         awq_config_complain(reader, "mlp_layer_types does not name a type for each layer", "");
     for (size_t i = 0; i < json_array_size(types) && i < (size_t)config->layers; i++) {
@@ -144,11 +169,6 @@ static void read_types(const awq_config_reader *reader, awq_config *config)
             awq_config_complain(
                 reader, "mlp_layer_types holds a type that is not supported: ", text ? text : "?");
     }
-}
-
-static int64_t read_index(const awq_config_reader *reader, const char *key, int64_t fallback)
-{
-    return awq_json_integer(reader->object, key, fallback, reader->name, reader->problems);
 }
 
 static void read_layers(const awq_config_reader *reader, awq_config *config)
@@ -243,6 +263,12 @@ static void read_routing(const awq_config_reader *reader, awq_config *config)
     check_words(reader, mixture);
 }
 
+static bool reads_first_dense(const awq_mixture *mixture)
+{
+    return mixture &&
+           (mixture->layers == AWQ_SPARSE_FIRST_DENSE || mixture->layers == AWQ_SPARSE_TYPES);
+}
+
 /* Keys of some mixtures that this one does not have. */
 static void refuse_foreign(const awq_config_reader *reader, const awq_config *config)
 {
@@ -263,10 +289,10 @@ static void refuse_foreign(const awq_config_reader *reader, const awq_config *co
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *key = keys[i].key;
         const json_t *value = json_object_get(reader->object, key);
-        const char *const own[] = {
-            mixture ? mixture->routing.factor_key : NULL,
-            mixture ? mixture->shared_count_key : NULL, mixture ? mixture->shared_width_key : NULL,
-            mixture && mixture->layers == AWQ_SPARSE_FIRST_DENSE ? "first_k_dense_replace" : NULL};
+        const char *const own[] = {mixture ? mixture->routing.factor_key : NULL,
+                                   mixture ? mixture->shared_count_key : NULL,
+                                   mixture ? mixture->shared_width_key : NULL,
+                                   reads_first_dense(mixture) ? "first_k_dense_replace" : NULL};
         bool known = mixture && mixture->routing.grouped &&
                      (!strcmp(key, "n_group") || !strcmp(key, "topk_group"));
         for (size_t j = 0; j < sizeof own / sizeof *own; j++)

@@ -141,8 +141,6 @@ static const json_t *find_parameters(const awq_config_reader *reader, const awq_
     if (by_kind && !has(config, AWQ_KEY_LOCAL_ROPE))
         awq_config_complain(reader, "the RoPE scaling does not say one rope_type", "");
     if (by_kind) parameters = object_of(reader, parameters, "full_attention");
-    if (config->family->rope_said && !parameters && !scaling)
-        awq_config_complain(reader, "key 'rope_parameters' is missing", "");
     if (!json_object_size(parameters)) {
         *fallback = NULL;
         return scaling;
@@ -152,10 +150,9 @@ static const json_t *find_parameters(const awq_config_reader *reader, const awq_
     return parameters;
 }
 
-void awq_config_read_rope(const awq_config_reader *reader, awq_config *config, awq_model *model)
+static void read_tables(const awq_config_reader *reader, const json_t *object, const char *fallback,
+                        awq_config *config, awq_model *model)
 {
-    const char *fallback;
-    const json_t *object = find_parameters(reader, config, &fallback);
     double theta = config->family->rope_theta > 0 ? config->family->rope_theta : 10000;
     theta = awq_config_read_positive(reader, reader->object, "rope_theta", theta);
     model->ropes = 1;
@@ -169,4 +166,13 @@ void awq_config_read_rope(const awq_config_reader *reader, awq_config *config, a
             config->rotated[i] ? local && config->windowed[i] : -1;
     read_position_scale(reader, object, config, model);
     read_temperature(reader, config, model);
+}
+
+void awq_config_read_rope(const awq_config_reader *reader, awq_config *config, awq_model *model)
+{
+    const char *fallback, *silent = config->family->rope_silent;
+    const json_t *object = find_parameters(reader, config, &fallback);
+    json_t *own = silent && !object ? json_loads(silent, 0, NULL) : NULL;
+    read_tables(reader, own ? own : object, fallback, config, model);
+    json_decref(own);
 }

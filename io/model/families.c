@@ -11,6 +11,7 @@ static const awq_names glm4 = {.gate_up = "gate_up_proj",
                                .mlp_norm = "post_attention_layernorm",
                                .mlp_out_norm = "post_mlp_layernorm"};
 static const awq_names starcoder2 = {.up = "c_fc", .down = "c_proj"};
+static const awq_names stablelm = {.q_norm = "q_layernorm", .k_norm = "k_layernorm"};
 static const awq_names hunyuan = {.q_norm = "query_layernorm", .k_norm = "key_layernorm"};
 static const awq_names llama4 = {.mlp = "feed_forward"};
 static const awq_names internlm2 = {.attention = "attention",
@@ -36,7 +37,9 @@ static const awq_family families[] = {
     {.model_type = "ministral3",
      .max_positions = 262144,
      .head_dim = 128,
-     .rope_said = true,
+     .rope_silent = "{\"type\": \"yarn\", \"rope_theta\": 1e6, \"factor\": 16,"
+                    " \"original_max_position_embeddings\": 16384, \"mscale\": 1,"
+                    " \"mscale_all_dim\": 1, \"llama_4_scaling_beta\": 0.1}",
      .rope_theta = 1e6,
      .norm_eps = 1e-5,
      .keys = AWQ_KEY_WINDOW | AWQ_KEY_POSITION_SCALE},
@@ -198,7 +201,10 @@ static const awq_family families[] = {
      .norm_eps = 1e-5,
      .norm_centered = true,
      .norm_bias = true,
-     .keys = AWQ_KEY_QKV_BIAS | AWQ_KEY_PARTIAL_ROTARY | AWQ_KEY_PARALLEL},
+     .qk_norm = AWQ_QK_PIECES,
+     .qk_norm_key = "qk_layernorm",
+     .names = &stablelm,
+     .keys = AWQ_KEY_QKV_BIAS | AWQ_KEY_PARTIAL_ROTARY | AWQ_KEY_PARALLEL | AWQ_KEY_QK_LAYERNORM},
     {.model_type = "nemotron",
      .max_positions = 4096,
      .partial = 0.5,
@@ -276,6 +282,7 @@ static const awq_family families[] = {
     {.model_type = "phimoe",
      .max_positions = 131072,
      .original_positions = 4096,
+     .rope_theta = 1e6,
      .norm_eps = 1e-5,
      .norm_centered = true,
      .norm_bias = true,
@@ -290,8 +297,10 @@ static const awq_family families[] = {
      .mixture = &awq_mixture_minimax_m2},
     {.model_type = "qwen2_moe",
      .max_positions = 32768,
+     .window = 4096,
      .qkv_bias = true,
-     .keys = AWQ_KEY_QKV_BIAS | AWQ_KEY_WINDOW_SWITCH,
+     .keys = AWQ_KEY_QKV_BIAS | AWQ_KEY_WINDOW | AWQ_KEY_WINDOW_SWITCH | AWQ_KEY_LAYER_TYPES |
+             AWQ_KEY_LIST_ONLY,
      .mixture = &awq_mixture_qwen2_moe},
     {.model_type = "qwen3_moe",
      .max_positions = 32768,
@@ -311,7 +320,7 @@ static const awq_family families[] = {
      .max_positions = 4096,
      .norm_eps = 1e-5,
      .qk_norm = AWQ_QK_WHOLE,
-     .keys = AWQ_KEY_ATTENTION_BIAS,
+     .keys = AWQ_KEY_ATTENTION_BIAS | AWQ_KEY_CLAMP,
      .mixture = &awq_mixture_olmoe},
     {.model_type = "granitemoe",
      .max_positions = 2048,
@@ -379,7 +388,8 @@ static const awq_family families[] = {
      .head_dim = 64,
      .window = 128,
      .window_pattern = 2,
-     .rope_said = true,
+     .rope_silent = "{\"rope_type\": \"yarn\", \"factor\": 32, \"truncate\": false,"
+                    " \"original_max_position_embeddings\": 4096}",
      .rope_theta = 150000,
      .norm_eps = 1e-5,
      .bias = true,

@@ -44,7 +44,10 @@ enum {
     AWQ_KEY_SWIGLU = 1 << 21,         /* swiglu_limit, swiglu_alpha */
     AWQ_KEY_ALPHA = 1 << 22,          /* a dynamic RoPE's alpha */
     AWQ_KEY_WINDOW_LAYERS = 1 << 23,  /* max_window_layers: the first so many have no window */
-    AWQ_KEY_OF_MIXTURE = 1 << 24      /* what config_experts.c looks at, in every mixture */
+    AWQ_KEY_OF_MIXTURE = 1 << 24,     /* what config_experts.c looks at, in every mixture */
+    AWQ_KEY_CLAMP = 1 << 25,          /* clip_qkv */
+    AWQ_KEY_LIST_ONLY = 1 << 26,      /* layer_types must say which layers have a window */
+    AWQ_KEY_QK_LAYERNORM = 1 << 27    /* qk_layernorm, which is its qk_norm_key */
 };
 
 /* Norms of a layer's halves: in front of each, behind each, both; or one in front of both, whose
@@ -58,6 +61,7 @@ typedef enum awq_qk_norm {
     AWQ_QK_HEAD,
     AWQ_QK_WHOLE,
     AWQ_QK_EACH,
+    AWQ_QK_PIECES, /* .. in tensors of their own */
     AWQ_QK_PLAIN
 } awq_qk_norm;
 
@@ -92,7 +96,7 @@ typedef struct awq_family {
     double rope_theta;          /* 0: 10000 */
     double local_theta;         /* of layers of a window, with AWQ_KEY_LOCAL_ROPE; 0: rope_theta */
     double partial;             /* partial_rotary_factor; 0: 1 */
-    bool rope_said;             /* config.json must say rope_parameters or rope_scaling */
+    const char *rope_silent;    /* rope_parameters where config.json has none; NULL: default */
     bool interleaved;           /* RoPE turns pairs of neighbours */
     const char *eps_key;        /* NULL: rms_norm_eps */
     double norm_eps;            /* 0: 1e-6 */

@@ -31,7 +31,8 @@ typedef struct awq_vector_spec {
     char name[AWQ_LAYER_NAME_BYTES]; /* in its layer: "input_layernorm.weight" */
     const char *alias; /* what a checkpoint may call it, too, static; NULL: nothing else */
     int64_t width;
-    bool row;    /* it is stored as [1, width] */
+    int64_t rows; /* it is stored as [rows, width / rows]; 0: [width] */
+    int pieces;  /* it is stored in so many tensors, of which `name` has the number as %d; 0: one */
     bool offset; /* what is multiplied by is 1 + it */
     int absorbs; /* the group whose scales it absorbs; -1: none */
 } awq_vector_spec;
@@ -72,6 +73,7 @@ typedef struct awq_stack_spec {
     int64_t rows;        /* of an expert */
     int64_t first, step; /* the linear's row r is its expert's row first + r step */
     bool transposed;
+    bool either; /* or not, where its shape says that */
 } awq_stack_spec;
 
 /* One stored module: what is quantized and packed as one. */
@@ -132,6 +134,7 @@ typedef struct awq_attention_spec {
     int64_t window; /* tokens that a token attends to, itself included; 0: all before it */
     bool chunked;   /* the window is a chunk's: those of its own chunk before it, itself included */
     float scale;    /* of the logits */
+    float clamp;    /* q, k and v, normalized, are cut to +-clamp; 0: as they are */
     float softcap;  /* logits are softcap tanh(logits / softcap); 0: as they are */
 } awq_attention_spec;
 
@@ -174,6 +177,11 @@ typedef struct awq_layer_spec {
  * "up_proj", which the linears of all experts have in common. */
 const char *awq_linear_short_name(const awq_linear_spec *linear);
 const char *awq_linear_type(const awq_linear_spec *linear);
+
+static inline int awq_vector_pieces(const awq_vector_spec *vector)
+{
+    return vector->pieces ? vector->pieces : 1;
+}
 
 /* Channels of a group that are free to have a scale of their own, and the one that `channel`
  * follows. */

@@ -50,7 +50,7 @@ const awq_mixture awq_mixture_qwen3_moe = {.count_key = "num_experts",
                                            .router = "gate"};
 
 static const awq_stacks qwen3_vl_moe = {"mlp.experts.gate_up_proj", "mlp.experts.down_proj",
-                                        .transposed = true};
+                                        .transposed = true, .either = true};
 
 const awq_mixture awq_mixture_qwen3_vl_moe = {.count_key = "num_experts",
                                               .active = 4,
@@ -67,8 +67,8 @@ const awq_mixture awq_mixture_olmoe = {.count_key = "num_experts",
                                        AS_MLP,
                                        .router = "gate"};
 
-static const awq_stacks granite = {"block_sparse_moe.input_linear.weight",
-                                   "block_sparse_moe.output_linear.weight", false, false};
+static const awq_stacks granite = {.gate_up = "block_sparse_moe.input_linear.weight",
+                                   .down = "block_sparse_moe.output_linear.weight"};
 
 #define AS_GRANITE                                                                                 \
     .count_key = "num_local_experts", .active = 2, .routing = {.normalized = true},                \
@@ -182,6 +182,7 @@ const awq_mixture awq_mixture_gpt_oss = {.count_key = "num_local_experts",
                                          .active = 4,
                                          .routing = {.normalized = true},
                                          .router_bias = true,
+                                         .expert_bias = true,
                                          AS_MLP,
                                          .router = "router",
                                          .stacks = &gpt_oss};

@@ -14,7 +14,8 @@ typedef enum awq_sparse_layers {
     AWQ_SPARSE_ALL,
     AWQ_SPARSE_STEP,        /* each decoder_sparse_step-th that is not in mlp_only_layers */
     AWQ_SPARSE_FIRST_DENSE, /* all but the first_k_dense_replace first */
-    AWQ_SPARSE_TYPES,       /* those that mlp_layer_types calls so; silent: all but the first */
+    AWQ_SPARSE_TYPES,       /* those that mlp_layer_types calls so; silent: all but the
+                               first_k_dense_replace first, or one */
     AWQ_SPARSE_RANGE, /* each moe_layer_interval-th from moe_layer_start_index to _end_index */
     AWQ_SPARSE_LISTED /* moe_layers, or each interleave_moe_layer_step-th */
 } awq_sparse_layers;
@@ -34,6 +35,7 @@ typedef struct awq_routing_keys {
 typedef struct awq_stacks {
     const char *gate_up, *down;
     bool transposed, interleaved;
+    bool either; /* it is not transposed where its shape says so */
 } awq_stacks;
 
 typedef struct awq_mixture {
@@ -50,7 +52,7 @@ typedef struct awq_mixture {
     int64_t first_dense; /* where first_k_dense_replace is silent */
     awq_routing_keys routing;
     bool weighs_inputs; /* a token's weight multiplies what its expert reads */
-    bool router_bias;
+    bool router_bias, expert_bias;
     const char *module, *gate, *up, *down;     /* "mlp", "gate_proj", "up_proj", "down_proj" */
     const char *router, *router_alias;         /* "gate"; another name in the layer, or NULL */
     const char *shared_module;                 /* in the layer: "mlp.shared_expert" */

@@ -59,6 +59,7 @@ bool awq_model_keeps_all(const awq_model *model, int kind, int linear)
 
 static const awq_root roots[] = {
     {"model.", "lm_head", false, "embed_tokens"},
+    {"model.", "output", false, "tok_embeddings"},
     {"model.language_model.", "lm_head", false, "embed_tokens"},
     {"language_model.model.", "language_model.lm_head", false, "embed_tokens"},
     {"model.text_model.", "lm_head", false, "embed_tokens"},
@@ -141,10 +142,15 @@ char *awq_linear_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, i
 }
 
 char *awq_vector_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
-                             int vector)
+                             int vector, int piece)
 {
-    return layer_name(out, model->root, layer, awq_model_layer(model, layer)->vector[vector].name,
-                      "");
+    const awq_vector_spec *spec = &awq_model_layer(model, layer)->vector[vector];
+    const char *number = spec->pieces ? strchr(spec->name, '%') : NULL; /* %d */
+    char name[AWQ_LAYER_NAME_BYTES + 16];
+    if (!number) return layer_name(out, model->root, layer, spec->name, "");
+    snprintf(name, sizeof name, "%.*s%d%s", (int)(number - spec->name), spec->name, piece,
+             number + 2);
+    return layer_name(out, model->root, layer, name, "");
 }
 
 char *awq_end_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, awq_end end)

@@ -155,7 +155,7 @@ char *awq_linear_plain_name(char out[AWQ_NAME_BYTES], const awq_model *model, in
 char *awq_linear_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
                              int linear, const char *suffix);
 char *awq_vector_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,
-                             int vector);
+                             int vector, int piece);
 /* Its name in full where the linear is another's in the checkpoint: its alias or its stack, and
  * what comes behind. */
 char *awq_other_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,

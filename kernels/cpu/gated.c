@@ -70,6 +70,7 @@ GATED(gated_gelu_tanh, gelu_tanh(gate[i]), up[i])
 GATED(gated_gelu, gelu_erf(gate[i]), up[i])
 GATED(gated_relu2, squared_relu(gate[i]), up[i])
 GATED(gated_sigmoid, logistic(gate[i]), up[i])
+GATED(gated_clamp, within(gate[i], limit), up[i])
 GATED(gated_swiglu_oai, steep_silu(at_most(gate[i], limit)), within(up[i], limit) + 1.0f)
 
 typedef struct gated_loops {
@@ -83,6 +84,7 @@ static const gated_loops loops_of[] = {
     [AWQ_GELU] = {gated_gelu, gated_gelu_mul},
     [AWQ_RELU2] = {gated_relu2, gated_relu2_mul},
     [AWQ_SIGMOID] = {gated_sigmoid, gated_sigmoid_mul},
+    [AWQ_CLAMP] = {gated_clamp, gated_clamp_mul},
     [AWQ_SWIGLU_OAI] = {gated_swiglu_oai, gated_swiglu_oai_mul},
 };
 

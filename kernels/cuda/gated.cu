@@ -46,6 +46,8 @@ __device__ static inline float activated(float x, awq_activation act, float limi
         return squared_relu(x);
     case AWQ_SIGMOID:
         return 1.0f / (1.0f + expf(-x));
+    case AWQ_CLAMP:
+        return within(x, limit);
     case AWQ_SWIGLU_OAI:
         x = at_most(x, limit);
         return x / (1.0f + expf(-(1.702f * x)));

@@ -31,10 +31,19 @@ static void turn_heads(const forward_pass *pass, void *x, int64_t heads, int rop
                    &shape);
 }
 
+static void clamp_heads(const forward_pass *pass, void *x, int64_t heads)
+{
+    const awq_attention_spec *attention = &pass->spec->attention;
+    size_t count = (size_t)(pass->rows * heads * attention->head_dim);
+    if (attention->clamp > 0)
+        pass->be->gated(pass->device, x, x, NULL, count, AWQ_CLAMP, attention->clamp);
+}
+
 static void prepare_heads(const forward_pass *pass, void *x, int64_t heads, int norm, int rope)
 {
     bool last = pass->spec->attention.norms_last;
     if (!last) normalize_heads(pass, x, heads, norm);
+    clamp_heads(pass, x, heads);
     turn_heads(pass, x, heads, rope);
     if (last) normalize_heads(pass, x, heads, norm);
 }
@@ -61,6 +70,7 @@ void awq_forward_attention(forward_pass *pass, const forward_rows *rows)
         awq_forward_linear(pass, &attention->gate, scratch->gates, rows);
     prepare_heads(pass, scratch->q, attention->heads, attention->q_norm, attention->q_rope);
     prepare_heads(pass, scratch->k, attention->kv_heads, attention->k_norm, attention->k_rope);
+    clamp_heads(pass, scratch->v, attention->kv_heads);
     pass->be->attention(pass->device, scratch->normed, scratch->q, scratch->k, scratch->v,
                         pass->sequences, length, &shape);
     if (attention->gate.linear >= 0)

@@ -112,6 +112,20 @@ static awq_status read_linear(awq_device *device, const awq_checkpoint *checkpoi
     return awq_bias_load(device, &bias, decoder->bias[linear], err);
 }
 
+static awq_status read_vector(awq_device *device, const awq_checkpoint *checkpoint,
+                              awq_decoder *decoder, int vector, awq_error *err)
+{
+    const awq_vector_spec *spec = &decoder->spec->vector[vector];
+    int pieces = awq_vector_pieces(spec);
+    for (int i = 0; i < pieces; i++) {
+        const awq_tensor *tensor = awq_checkpoint_vector(checkpoint, decoder->index, vector, i);
+        float *to = decoder->vector[vector] + i * (spec->width / pieces);
+        decoder->vector_dtype[vector] = tensor->dtype;
+        if (awq_vector_load(device, tensor, spec->offset, to, err)) return err->status;
+    }
+    return AWQ_OK;
+}
+
 /* Places and fills the arrays of a decoder. Waits. */
 static awq_status fill(awq_device *device, const awq_checkpoint *checkpoint, awq_decoder *decoder,
                        awq_error *err)
@@ -129,12 +143,8 @@ static awq_status fill(awq_device *device, const awq_checkpoint *checkpoint, awq
         if (decoder->weight[linear] &&
             read_linear(device, checkpoint, decoder, &staging, linear, err))
             return err->status;
-    for (int i = 0; i < spec->vectors; i++) {
-        const awq_tensor *tensor = awq_checkpoint_vector(checkpoint, decoder->index, i);
-        decoder->vector_dtype[i] = tensor->dtype;
-        if (awq_vector_load(device, tensor, spec->vector[i].offset, decoder->vector[i], err))
-            return err->status;
-    }
+    for (int i = 0; i < spec->vectors; i++)
+        if (read_vector(device, checkpoint, decoder, i, err)) return err->status;
     return be->sync(device, err);
 }
 

@@ -77,12 +77,12 @@ static void must_be_folded(const layer_run *run, const char *name, bool offset,
                          name, (long long)first);
 }
 
-static void check_vectors(const layer_run *run)
+static void check_vector(const layer_run *run, int index)
 {
-    for (int i = 0; i < run->spec->vectors; i++) {
-        char name[AWQ_NAME_BYTES];
-        const awq_vector_spec *vector = &run->spec->vector[i];
-        awq_vector_tensor_name(name, run->model, run->layer, i);
+    char name[AWQ_NAME_BYTES];
+    const awq_vector_spec *vector = &run->spec->vector[index];
+    for (int piece = 0; piece < awq_vector_pieces(vector); piece++) {
+        awq_vector_tensor_name(name, run->model, run->layer, index, piece);
         if (vector->absorbs < 0)
             must_be_equal(run, name);
         else if (run->record)
@@ -203,7 +203,7 @@ awq_status awq_verify_source(awq_worker *worker, int64_t layer, awq_layer_checks
     }
     run.spec = awq_model_layer(run.model, layer);
     if (read_record(&run, &record)) run.record = &record;
-    check_vectors(&run);
+    for (int i = 0; i < run.spec->vectors; i++) check_vector(&run, i);
     awq_status status = AWQ_OK;
     for (int linear = 0; !status && linear < run.spec->linears; linear++) {
         if (run.spec->linear[linear].bias) status = check_bias(&run, linear, err);

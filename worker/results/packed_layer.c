@@ -172,23 +172,39 @@ static awq_status fill_tensors(packing *job, int threads, awq_error *err)
     return job->failed ? err->status : AWQ_OK;
 }
 
+/* `values` [all pieces]; NULL: as in the checkpoint. */
+static awq_status pack_piece(packing *job, int vector, int piece, const float *values,
+                             awq_error *err)
+{
+    const awq_tensor *source = awq_checkpoint_vector(job->checkpoint, job->layer, vector, piece);
+    int64_t columns = source->dims > 1 ? source->shape[1] : 0;
+    char *name = add(&job->packed, source->dtype, source->shape[0], columns);
+    if (!name) return no_memory(err);
+    awq_vector_tensor_name(name, job->model, job->layer, vector, piece);
+    size_t index = job->packed.count - 1;
+    if (values)
+        fill_values(&job->packed, index, values + piece * awq_tensor_elements(source));
+    else
+        memcpy(job->packed.data[index], source->data, source->bytes);
+    return AWQ_OK;
+}
+
 static awq_status pack_vectors(packing *job, awq_error *err)
 {
     awq_layer_part part = job->result->part;
     if (part.index && !awq_layer_part_is_last(part)) return AWQ_OK; /* the first one's */
-    for (int i = 0; i < job->spec->vectors; i++) {
-        const awq_tensor *source = awq_checkpoint_vector(job->checkpoint, job->layer, i);
-        bool row = job->spec->vector[i].row;
-        char *name = add(&job->packed, source->dtype, source->shape[0], row ? source->shape[1] : 0);
-        if (!name) return no_memory(err);
-        awq_vector_tensor_name(name, job->model, job->layer, i);
-        size_t index = job->packed.count - 1;
-        if (job->result->vector[i])
-            fill_values(&job->packed, index, job->result->vector[i]);
-        else
-            memcpy(job->packed.data[index], source->data, source->bytes);
-    }
+    for (int i = 0; i < job->spec->vectors; i++)
+        for (int piece = 0; piece < awq_vector_pieces(&job->spec->vector[i]); piece++)
+            if (pack_piece(job, i, piece, job->result->vector[i], err)) return err->status;
     return AWQ_OK;
+}
+
+/* Tensors that there will be at most. */
+static size_t most_tensors(const awq_layer_spec *spec)
+{
+    size_t most = (size_t)(AWQ_MAX_PARTS + 1) * (size_t)spec->linears;
+    for (int i = 0; i < spec->vectors; i++) most += (size_t)awq_vector_pieces(&spec->vector[i]);
+    return most;
 }
 
 awq_status awq_pack_layer(const awq_checkpoint *checkpoint, const awq_quantization *quantization,
@@ -198,7 +214,7 @@ awq_status awq_pack_layer(const awq_checkpoint *checkpoint, const awq_quantizati
     const awq_model *model = awq_checkpoint_model(checkpoint);
     const awq_layer_spec *spec = awq_model_layer(model, result->record.layer);
     size_t linears = (size_t)spec->linears;
-    size_t most = (size_t)(AWQ_MAX_PARTS + 1) * linears + (size_t)spec->vectors;
+    size_t most = most_tensors(spec);
     packing job = {.packed = {.tensor = calloc(most, sizeof *out->tensor),
                               .name = calloc(most, sizeof *out->name),
                               .data = calloc(most, sizeof *out->data),

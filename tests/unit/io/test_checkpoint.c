@@ -61,7 +61,7 @@ static void a_real_model_opens(void **state)
     assert_non_null(up);
     assert_int_equal(up->shape[0], 768);
     assert_int_equal(awq_model_layer(model, 0)->norms, 2);
-    assert_string_equal(awq_checkpoint_vector(checkpoint, 0, NORM_POST)->name,
+    assert_string_equal(awq_checkpoint_vector(checkpoint, 0, NORM_POST, 0)->name,
                         "model.layers.0.post_attention_layernorm.weight");
     assert_string_equal(awq_checkpoint_end(checkpoint, AWQ_HEAD)->name, TINY_HEAD);
     assert_null(awq_checkpoint_find(checkpoint, "model"));

@@ -373,9 +373,9 @@ static void names_are_those_of_the_checkpoint(void **state)
                         "model.layers.0.mlp.down_proj.qzeros");
     assert_string_equal(awq_linear_full_name(name, &model, 7, LINEAR_Q),
                         "model.layers.7.self_attn.q_proj");
-    assert_string_equal(awq_vector_tensor_name(name, &model, 79, NORM_POST),
+    assert_string_equal(awq_vector_tensor_name(name, &model, 79, NORM_POST, 0),
                         "model.layers.79.post_attention_layernorm.weight");
-    assert_string_equal(awq_vector_tensor_name(name, &model, 79, NORM_K),
+    assert_string_equal(awq_vector_tensor_name(name, &model, 79, NORM_K, 0),
                         "model.layers.79.self_attn.k_norm.weight");
     assert_string_equal(model.family, "qwen3");
     awq_model_release(&model);

@@ -42,7 +42,7 @@ static void write_tensors(const awq_model *model, const char *path, int64_t laye
     awq_safetensors_writer *writer;
     char names[2][AWQ_NAME_BYTES];
     awq_linear_tensor_name(names[0], model, layer, LINEAR_Q, "qweight");
-    awq_vector_tensor_name(names[1], model, layer, NORM_INPUT);
+    awq_vector_tensor_name(names[1], model, layer, NORM_INPUT, 0);
     awq_tensor tensors[2] = {
         {.name = names[0], .dtype = AWQ_I32, .dims = 2, .shape = {bytes / 8, 2}},
         {.name = names[1], .dtype = AWQ_F16, .dims = 1, .shape = {bytes / 2}}};

@@ -174,7 +174,7 @@ void demo_quantize(demo *d, demo_calibration *c, awq_decoder *layer, const awq_r
 static void restore_norm(demo *d, awq_decoder *layer, int norm, const float *folded)
 {
     awq_error err;
-    const awq_tensor *source = awq_checkpoint_vector(d->checkpoint, layer->index, norm);
+    const awq_tensor *source = awq_checkpoint_vector(d->checkpoint, layer->index, norm, 0);
     size_t bytes = (size_t)layer->spec->vector[norm].width * sizeof *folded;
     if (folded)
         d->be->upload(d->device, layer->vector[norm], folded, bytes);

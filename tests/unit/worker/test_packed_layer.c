@@ -90,7 +90,7 @@ static void norms_that_absorbed_scales_are_packed(void **state)
     for (int64_t i = 0; i < width; i++) folded[i] = (float)(i % 128) / 64; /* exact in 16 bits */
     must(awq_pack_layer(checkpoint, &quantization, &layer, 2, &packed, &err));
     for (int norm = 0; norm < spec->vectors; norm++) {
-        const awq_tensor *source = awq_checkpoint_vector(checkpoint, 1, norm);
+        const awq_tensor *source = awq_checkpoint_vector(checkpoint, 1, norm, 0);
         size_t at = 3 * DENSE_LINEARS + (size_t)norm;
         assert_string_equal(packed.tensor[at].name, source->name);
         assert_int_equal(packed.tensor[at].dtype, source->dtype);
