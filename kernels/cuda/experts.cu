@@ -30,7 +30,7 @@ __device__ static inline float score_of(const expert_scores &scores, int expert)
 {
     float logit = scores.logits[expert];
     if (scores.total == 0) return logit;
-    if (!(scores.groups >> expert / scores.width & 1)) return 0;
+    if (!(scores.groups >> expert / scores.width & 1)) return -INFINITY;
     float score =
         scores.sigmoid
             ? sigmoid_of(logit)
