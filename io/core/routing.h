@@ -19,8 +19,8 @@ typedef enum awq_router_score {
 typedef struct awq_routing_rule {
     awq_router_score score;
     int64_t experts, active;       /* how many there are, and how many see a token */
-    int64_t groups, active_groups; /* of experts / groups experts in a row, of which the best
-                                      active_groups take part in the choice. groups 0 or 1: none */
+    int64_t groups, active_groups; /* of experts / groups experts in a row, of which only the best
+                                      active_groups take part in the choice; groups 0 or 1: none */
     int64_t group_best;            /* a group's score: the sum of so many of its largest */
     bool normalized;               /* a token's weights are divided by their sum + 1e-20 .. */
     float factor;                  /* .. then multiplied by this; 1 in most models */

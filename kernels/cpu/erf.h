@@ -3,9 +3,9 @@
  * everywhere, like exp.h.
  *
  * x Phi(x) for Phi(-a) = e^(-a^2/2) p(q) / (a + 4), q = (a - 4) / (a + 4), a = |x|: what is left
- * of Phi without its exponential is smooth in q, and p a polynomial of our own, within 2^-24.8 of
- * it. a^2 is taken to twice the precision, so that far tails keep theirs. At most 6 ulp, of 1 below
- * -9 too. NaN stays NaN, and -infinity gives it. */
+ * of Phi without its exponential is smooth in q, and p a polynomial of our own, within 2^-29 of
+ * it. a^2 is taken to twice the precision, so that far tails keep theirs. At most 6 ulp, from
+ * infinity down to subnormal results. NaN stays NaN, and -infinity gives it. */
 #ifndef AWQ_KERNELS_CPU_ERF_H
 #define AWQ_KERNELS_CPU_ERF_H
 
@@ -25,18 +25,20 @@ AWQ_INLINE float gelu_erf(float x)
     float a = awq_float_from_bits(awq_float_bits(x) & 0x7fffffffu);
     a = a > 20.0f ? 20.0f : a; /* where it is 0 */
     float inverse = 1.0f / (a + 4.0f), q = (a - 4.0f) * inverse;
-    float p = -1.545453361e-4f;
-    p = p * q + 1.272209229e-4f;
-    p = p * q + 1.558543020e-3f;
-    p = p * q - 3.472362827e-3f;
-    p = p * q - 7.509141707e-3f;
-    p = p * q + 6.039320865e-2f;
-    p = p * q - 1.865273090e-1f;
-    p = p * q + 3.871379146e-1f;
-    p = p * q - 6.078963802e-1f;
-    p = p * q + 7.552851184e-1f;
-    float below = p * inverse * gauss_float(a);
-    return x * (x < 0 ? below : 1.0f - below);
+    float p = 2.044026115e-5f;
+    p = p * q - 1.293272042e-6f;
+    p = p * q - 2.137075575e-4f;
+    p = p * q + 1.326218113e-4f;
+    p = p * q + 1.620374114e-3f;
+    p = p * q - 3.479116532e-3f;
+    p = p * q - 7.537087720e-3f;
+    p = p * q + 6.039637603e-2f;
+    p = p * q - 1.865222522e-1f;
+    p = p * q + 3.871374239e-1f;
+    p = p * q - 6.078966279e-1f;
+    p = p * q + 7.552851300e-1f;
+    float share = p * inverse, bell = gauss_float(a);
+    return x < 0 ? x * share * bell : x * (1.0f - share * bell);
 }
 
 #endif

@@ -63,7 +63,7 @@ static void score_experts(const experts_job *job, const float *logits, float *sc
     for (int64_t e = 0; job->correction && e < experts; e++) score[e] += job->correction[e];
 }
 
-/* Takes the experts that are not of the best groups out. chosen: room for the groups and a
+/* Leaves out experts that are not of the best groups. chosen: room for the groups and a
  * group's best; sums: for the groups. */
 static void leave_groups(const awq_routing_rule *rule, float *score, float *sums, int32_t *chosen)
 {

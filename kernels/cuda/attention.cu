@@ -21,6 +21,7 @@
 enum {
     TILE = 32, /* queries of a block, keys of a step */
     ATTENTION_THREADS = 256,
+    BLOCKS = 3,                                  /* of a multiprocessor: 80 registers a thread */
     QUERIES = TILE / (ATTENTION_THREADS / WARP), /* of a warp */
     MOST_SEQUENCES = AWQ_CUDA_MOST_GRID,
     MOST_DIM = 256,
@@ -89,13 +90,13 @@ __device__ static inline int64_t reach(const attention_shape &shape, int64_t pos
 }
 
 /* Scores to e^(score - largest); what is there already shrinks as the largest grows. `ahead`: how
- * far this lane's key is past the warp's first query, which is at `query`. Of a tile a query may
- * see no key: all of it lies before its window. */
+ * far this lane's key is past the warp's first query; `seen_by`: the reach of the warp's. Of a tile
+ * a query may see no key: all of it lies before its window. */
 __device__ static inline void soften(float score[QUERIES], attention_state *state, int64_t ahead,
-                                     int64_t query, const attention_shape &shape)
+                                     const int64_t *seen_by)
 {
     for (int i = 0; i < QUERIES; i++) {
-        bool seen = ahead <= i && i - ahead < reach(shape, query + i);
+        bool seen = ahead <= i && i - ahead < seen_by[i];
         float largest = warp_max(seen ? score[i] : -INFINITY);
         largest = state->largest[i] > largest ? state->largest[i] : largest;
         float shrink = state->largest[i] == largest ? 1.0f : expf(state->largest[i] - largest);
@@ -143,12 +144,13 @@ __device__ static inline void store_queries(T *y, const attention_state &state, 
 }
 
 template <typename T>
-__global__ static void __launch_bounds__(ATTENTION_THREADS)
+__global__ static void __launch_bounds__(ATTENTION_THREADS, BLOCKS)
     attention_kernel(T *y, const T *q, const T *k, const T *v, attention_shape shape)
 {
     __shared__ pair<T> queries[TILE][PITCH];
     __shared__ pair<T> keys[TILE][PITCH]; /* then the values */
     __shared__ float p[TILE][TILE];
+    __shared__ int64_t seen_by[TILE];
     int64_t kv_head = blockIdx.y / (shape.heads / shape.kv_heads);
     int64_t stride = shape.heads * shape.head_dim, kv_stride = shape.kv_heads * shape.head_dim;
     int64_t at = blockIdx.z * shape.length * stride + blockIdx.y * shape.head_dim;
@@ -162,6 +164,7 @@ __global__ static void __launch_bounds__(ATTENTION_THREADS)
         state.largest[i] = sink;
         state.sum[i] = sink > -INFINITY ? sink - sink + 1 : 0; /* of an infinite one NaN */
     }
+    if (threadIdx.x < TILE) seen_by[threadIdx.x] = reach(shape, tile + threadIdx.x);
     load_tile(queries, q + at, stride, tile, shape);
     int64_t first = tile < shape.window ? 0 : (tile + 1 - reach(shape, tile)) / TILE * TILE;
     for (int64_t key = first; key <= tile; key += TILE) {
@@ -169,7 +172,7 @@ __global__ static void __launch_bounds__(ATTENTION_THREADS)
         load_tile(keys, k + kv_at, kv_stride, key, shape);
         __syncthreads();
         score_keys(score, queries, keys, shape);
-        soften(score, &state, key + lane - tile - warp_first, tile + warp_first, shape);
+        soften(score, &state, key + lane - tile - warp_first, seen_by + warp_first);
         __syncthreads(); /* the keys have been read */
         for (int i = 0; i < QUERIES; i++) p[warp_first + i][lane] = score[i];
         load_tile(keys, v + kv_at, kv_stride, key, shape);

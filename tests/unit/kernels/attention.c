@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tests/unit/kernels/attention.c - attention against a naive float64 reference: scale, softcap and
- * window, shapes around the blocks' edges, and what a query does not see. */
+ * tests/unit/kernels/attention.c - attention against a naive float64 reference: scale, softcap,
+ * windows, chunks and sinks, shapes around the blocks' edges, and what a query does not see. */
 #include <math.h>
 
 #include "tests/unit/kernels/bench.h"
@@ -16,13 +16,20 @@ static awq_attention_shape plain(int64_t heads, int64_t kv_heads, int64_t head_d
 
 /* ---- against the reference ---- */
 
-/* One query's output [head_dim]; p is room for its probabilities. */
-static void attend(const awq_attention_shape *s, const float *q, const float *k, const float *v,
-                   int64_t position, double *p, double *y)
+static int64_t first_seen(const awq_attention_shape *s, int64_t position)
 {
-    double largest = -INFINITY, sum = 0;
-    int64_t d = s->head_dim, first = s->window ? position - s->window + 1 : 0;
-    if (first < 0) first = 0;
+    if (!s->window) return 0;
+    if (s->chunked) return position / s->window * s->window;
+    return position >= s->window ? position - s->window + 1 : 0;
+}
+
+/* One query's output [head_dim]; p is room for its probabilities; the sink is -infinity if there
+ * is none. */
+static void attend(const awq_attention_shape *s, const float *q, const float *k, const float *v,
+                   int64_t position, double sink, double *p, double *y)
+{
+    double largest = sink, sum;
+    int64_t d = s->head_dim, first = first_seen(s, position);
     for (int64_t t = first; t <= position; t++) {
         p[t] = 0;
         for (int64_t i = 0; i < d; i++) p[t] += (double)q[i] * (double)k[t * s->kv_heads * d + i];
@@ -30,11 +37,13 @@ static void attend(const awq_attention_shape *s, const float *q, const float *k,
         if (s->softcap > 0) p[t] = (double)s->softcap * tanh(p[t] / (double)s->softcap);
         largest = fmax(largest, p[t]);
     }
+    sum = exp(sink - largest);
     for (int64_t t = first; t <= position; t++) sum += p[t] = exp(p[t] - largest);
     for (int64_t t = first; t <= position; t++)
         for (int64_t i = 0; i < d; i++) y[i] += p[t] / sum * (double)v[t * s->kv_heads * d + i];
 }
 
+/* s.sinks is on the host. */
 static void check_attention(int64_t sequences, int64_t length, awq_attention_shape s)
 {
     int64_t rows = sequences * length, d = s.head_dim, stride = s.heads * d, kv = s.kv_heads * d;
@@ -44,9 +53,10 @@ static void check_attention(int64_t sequences, int64_t length, awq_attention_sha
     for (int64_t r = 0; r < rows; r++)
         for (int64_t h = 0; h < s.heads; h++) {
             int64_t first = r / length * length * kv + h / (s.heads / s.kv_heads) * d;
-            attend(&s, q + r * stride + h * d, k + first, v + first, r % length, p,
-                   reference + r * stride + h * d);
+            attend(&s, q + r * stride + h * d, k + first, v + first, r % length,
+                   s.sinks ? (double)s.sinks[h] : -INFINITY, p, reference + r * stride + h * d);
         }
+    if (s.sinks) s.sinks = device_floats(s.sinks, s.heads);
     void *y = device_array(compute_bytes(rows * stride));
     be->attention(device, y, device_compute(q, rows * stride), device_compute(k, rows * kv),
                   device_compute(v, rows * kv), sequences, length, &s);
@@ -126,21 +136,116 @@ static void windows_work_across_query_blocks(void **state)
     }
 }
 
+/* Chunks that end within a tile and a block of queries, and at their edges. */
+static void attention_sees_no_chunk_but_its_own(void **state)
+{
+    (void)state;
+    static const int64_t chunks[] = {1, 2, 3, 31, 32, 33, 64, 69, 70, 71};
+    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
+        awq_attention_shape s = plain(2, 1, 8);
+        s.window = chunks[i];
+        s.chunked = true;
+        check_attention(2, 70, s);
+        bench_clear(&under_test);
+    }
+}
+
+static void chunks_work_across_query_blocks(void **state)
+{
+    (void)state;
+    static const int64_t chunks[] = {3, 100, 256, 257, 300, 512};
+    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
+        awq_attention_shape s = plain(2, 2, 8);
+        s.window = chunks[i];
+        s.chunked = true;
+        s.softcap = i % 2 ? 3 : 0;
+        check_attention(1, 523, s);
+        bench_clear(&under_test);
+    }
+}
+
+/* ---- sinks ---- */
+
+/* Sinks below, among and far above the logits. */
+static void a_sink_takes_its_share_of_the_softmax(void **state)
+{
+    (void)state;
+    static const float sinks[] = {0.75f, -3, 12, -60, 60, 0};
+    for (int i = 0; i < 8; i++) {
+        awq_attention_shape s = plain(6, 2, 16);
+        s.sinks = sinks;
+        s.window = i & 1 ? 20 : 0;
+        s.chunked = i & 2;
+        s.softcap = i & 4 ? 2 : 0;
+        check_attention(2, 75, s);
+        bench_clear(&under_test);
+    }
+}
+
+static void sinks_work_across_query_blocks(void **state)
+{
+    (void)state;
+    static const float sinks[] = {2, -1};
+    awq_attention_shape s = plain(2, 1, 8);
+    s.sinks = sinks;
+    check_attention(1, 523, s);
+    s.window = 100;
+    check_attention(1, 523, s);
+}
+
+/* gpt_oss's eager attention by torch 2.6 in float64: softmax of [logits, sink], the last dropped.
+ */
+static void attention_with_a_sink_is_that_of_torch(void **state)
+{
+    (void)state;
+    const float q[] = {1, -0.5f, 2, 0.25f, -1, 1.5f}, k[] = {0.5f, 1, -1, 0.75f, 2, -0.25f};
+    const float v[] = {1, 2, 3, -4, -5, 6}, sink = 0.75f;
+    const double expected[] = {0.320821300824607,  0.6416426016492141, 0.7017902197068846,
+                               0.4830734456754983, 1.264246982383412,  -0.9257275853767553};
+    awq_attention_shape s = {.heads = 1, .kv_heads = 1, .head_dim = 2, .scale = 0.5f};
+    s.sinks = device_floats(&sink, 1);
+    void *y = device_array(compute_bytes(6));
+    be->attention(device, y, device_compute(q, 6), device_compute(k, 6), device_compute(v, 6), 1, 3,
+                  &s);
+    assert_close(fetch_compute(y, 6), expected, 6, product_tolerance(8));
+}
+
+/* Of three heads, one of a NaN, one of an infinite and one of a usual sink. */
+static void a_sink_that_is_not_finite_shows_in_its_head(void **state)
+{
+    (void)state;
+    enum { TOKENS = 40, CHANNELS = 8 };
+    const float sinks[] = {NAN, 0.5f, INFINITY};
+    int64_t count = TOKENS * 3 * CHANNELS;
+    awq_attention_shape s = plain(3, 3, CHANNELS);
+    s.sinks = device_floats(sinks, 3);
+    void *x = device_compute(host_activations(count, 1), count);
+    void *y = device_array(compute_bytes(count));
+    be->attention(device, y, x, x, x, 1, TOKENS, &s);
+    const float *result = fetch_compute(y, count);
+    for (int64_t i = 0; i < count; i++) assert_true(isnan(result[i]) == (i / CHANNELS % 3 != 1));
+}
+
 /* ---- to the bit, and what is not finite ---- */
 
 enum { LENGTH = 301, WIDTH = 8 };
 
-static const float *attend_all(const float *q, const float *k, const float *v, int64_t window,
-                               float softcap)
+static const float *attend_as(const float *q, const float *k, const float *v, awq_attention_shape s)
 {
     int64_t count = LENGTH * WIDTH;
-    awq_attention_shape s = plain(1, 1, WIDTH);
-    s.window = window;
-    s.softcap = softcap;
     void *y = device_array(compute_bytes(count));
     be->attention(device, y, device_compute(q, count), device_compute(k, count),
                   device_compute(v, count), 1, LENGTH, &s);
     return fetch_compute(y, count);
+}
+
+static const float *attend_all(const float *q, const float *k, const float *v, int64_t window,
+                               float softcap)
+{
+    awq_attention_shape s = plain(1, 1, WIDTH);
+    s.window = window;
+    s.softcap = softcap;
+    return attend_as(q, k, v, s);
 }
 
 static void a_window_of_the_whole_length_is_none(void **state)
@@ -151,9 +256,12 @@ static void a_window_of_the_whole_length_is_none(void **state)
     float *v = host_activations(count, 1);
     const float *expected = attend_all(q, k, v, 0, 0);
     static const int64_t windows[] = {LENGTH, LENGTH + 1, INT64_MAX};
-    for (int i = 0; i < 3; i++)
-        assert_memory_equal(attend_all(q, k, v, windows[i], 0), expected,
-                            (size_t)count * sizeof *expected);
+    for (int i = 0; i < 6; i++) {
+        awq_attention_shape s = plain(1, 1, WIDTH);
+        s.window = windows[i / 2];
+        s.chunked = i % 2;
+        assert_memory_equal(attend_as(q, k, v, s), expected, (size_t)count * sizeof *expected);
+    }
 }
 
 static void attention_shows_nan(void **state)
@@ -198,6 +306,12 @@ int main(void)
         cmocka_unit_test(attention_caps_scaled_logits),
         cmocka_unit_test(attention_sees_no_further_than_its_window),
         cmocka_unit_test(windows_work_across_query_blocks),
+        cmocka_unit_test(attention_sees_no_chunk_but_its_own),
+        cmocka_unit_test(chunks_work_across_query_blocks),
+        cmocka_unit_test(a_sink_takes_its_share_of_the_softmax),
+        cmocka_unit_test(sinks_work_across_query_blocks),
+        cmocka_unit_test(attention_with_a_sink_is_that_of_torch),
+        cmocka_unit_test(a_sink_that_is_not_finite_shows_in_its_head),
         cmocka_unit_test(a_window_of_the_whole_length_is_none),
         cmocka_unit_test(attention_shows_nan),
         cmocka_unit_test(a_window_hides_a_key_that_it_has_passed),

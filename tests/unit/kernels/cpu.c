@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/kernels/cpu.c - what the CPU backend promises beyond the table: the same bytes with
- * any number of threads, exp and tanh within 2 ulp, and a pool that two callers may share. */
+ * any number of threads, exp and tanh within 2 ulp, GELU within 6, and a pool that two callers may
+ * share. */
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
 
 #include "kernels/backend_list.h"
+#include "kernels/cpu/erf.h"
 #include "kernels/cpu/exp.h"
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/tanh.h"
@@ -17,10 +19,11 @@ enum { ROWS = 530, OUT = 1032, IN = 640, LENGTH = 265, GROUP = 64 };
 
 /* Every result of one pass over all verbs that compute. */
 typedef struct outputs {
-    float *hidden, *normed, *turned, *attended, *narrowed, *gated, *gated_again;
+    float *hidden, *normed, *turned, *attended, *narrowed, *gated, *gated_again, *centered;
+    float *weights; /* of the experts */
     float *gram, *error, *folded, *coded, *factor;
     double *sum, *scores;
-    int32_t top[ROWS];
+    int32_t top[ROWS], *chosen;
     uint8_t *codes, *cuts, *fed_back;
 } outputs;
 
@@ -30,17 +33,20 @@ static void forward_verbs(outputs *o, const float *x, const float *w, const floa
     const float *norm = device_floats(host_random(IN, 1), IN);
     void *weight = device_compute(w, OUT * IN), *y = device_array(compute_bytes(ROWS * OUT));
     void *normed = device_array(compute_bytes(ROWS * IN)), *attended = device_array(ROWS * IN * 4);
-    void *narrowed = device_array(ROWS * IN * 4);
+    void *narrowed = device_array(ROWS * IN * 4), *centered = device_array(ROWS * IN * 4);
     float *sum = device_floats(host_random(ROWS * OUT, 1), ROWS * OUT);
     const float *dx = device_floats(x, ROWS * IN), *b = device_floats(bias, OUT);
     const float *angle = device_floats(host_random(LENGTH * 32, 1), LENGTH * 32);
     be->norm(device, normed, dx, norm, NULL, &(awq_norm_shape){ROWS, IN, 1, 1e-5f, false});
+    be->norm(device, centered, dx, norm, norm, &(awq_norm_shape){ROWS, IN, 1, 1e-5f, true});
+    o->centered = fetch_compute(centered, ROWS * IN);
     o->normed = fetch_compute(normed, ROWS * IN);
     be->linear(device, y, normed, weight, b, ROWS, extent);
     be->gated(device, y, y, y, ROWS * OUT, AWQ_SILU, 0);
     o->gated = fetch_compute(y, ROWS * OUT);
     be->gated(device, y, y, y, ROWS * OUT, AWQ_GELU_TANH, 0);
     o->gated_again = fetch_compute(y, ROWS * OUT);
+    be->gated(device, y, y, NULL, ROWS * OUT, AWQ_GELU, 0);
     be->linear_add(device, sum, normed, weight, b, 0.22f, ROWS, extent);
     const awq_attention_shape shape = {
         .heads = 10, .kv_heads = 10, .head_dim = 64, .scale = 0.125f};
@@ -56,6 +62,28 @@ static void forward_verbs(outputs *o, const float *x, const float *w, const floa
     o->attended = fetch_compute(attended, ROWS * IN);
     o->narrowed = fetch_compute(narrowed, ROWS * IN);
     o->turned = fetch_compute(normed, ROWS * IN);
+}
+
+enum { EXPERTS = 120, ACTIVE = 7 };
+
+static void routing_verbs(outputs *o, const float *x, const float *correction)
+{
+    const awq_routing_rule rule = {.score = AWQ_SCORE_SIGMOID,
+                                   .experts = EXPERTS,
+                                   .active = ACTIVE,
+                                   .groups = 6,
+                                   .active_groups = 3,
+                                   .group_best = 2,
+                                   .normalized = true,
+                                   .factor = 2.5f};
+    size_t count = ROWS * ACTIVE;
+    const float *logits = device_floats(x, ROWS * EXPERTS);
+    int32_t *expert = device_array(count * sizeof *expert);
+    float *weight = device_array(count * sizeof *weight);
+    be->top_experts(device, expert, logits, device_floats(correction, EXPERTS), ROWS, &rule);
+    be->expert_weights(device, weight, logits, expert, ROWS, &rule);
+    o->chosen = fetch_bytes(expert, count * sizeof *expert);
+    o->weights = fetch_floats(weight, ROWS * ACTIVE);
 }
 
 static void search_verbs(outputs *o, const float *x, const float *w, double *sums)
@@ -114,6 +142,7 @@ static outputs run_everything(void)
           *bias = host_random(OUT, 1);
     double *scores = host_doubles(2 * ROWS + 4);
     forward_verbs(&o, x, w, bias);
+    routing_verbs(&o, x, bias);
     search_verbs(&o, x, w, scores + 2 * ROWS);
     const float *logits = device_floats(o.hidden, ROWS * OUT);
     const float *others = device_floats(o.hidden + OUT, (ROWS - 1) * OUT);
@@ -130,6 +159,9 @@ static void assert_same(const outputs *a, const outputs *b)
     assert_memory_equal(a->normed, b->normed, ROWS * IN * 4);
     assert_memory_equal(a->gated, b->gated, ROWS * OUT * 4);
     assert_memory_equal(a->gated_again, b->gated_again, ROWS * OUT * 4);
+    assert_memory_equal(a->centered, b->centered, ROWS * IN * 4);
+    assert_memory_equal(a->chosen, b->chosen, ROWS * ACTIVE * 4);
+    assert_memory_equal(a->weights, b->weights, ROWS * ACTIVE * 4);
     assert_memory_equal(a->hidden, b->hidden, ROWS * OUT * 4);
     assert_memory_equal(a->turned, b->turned, ROWS * IN * 4);
     assert_memory_equal(a->attended, b->attended, ROWS * IN * 4);
@@ -201,6 +233,28 @@ static void exp_handles_the_ends_of_its_range(void **state)
     for (float x = -103; x < -87; x += 0.37f)
         assert_true(fabs((double)exp_float(x) - exp((double)x)) <=
                     0x1p-149 + 2e-7 * exp((double)x));
+}
+
+/* Of subnormal results too: steps are theirs. */
+static void gelu_is_within_six_ulps(void **state)
+{
+    (void)state;
+    double worst = 0;
+    for (float x = -14.3f; x < 14; x += 0.000173f)
+        worst = fmax(worst, ulps(gelu_erf(x), 0.5 * (double)x * erfc(-(double)x * sqrt(0.5))));
+    for (float x = 1e-30f; x < 1; x *= 1.001f)
+        worst = fmax(worst, ulps(gelu_erf(-x), 0.5 * (double)-x * erfc((double)x * sqrt(0.5))));
+    print_message("worst error of GELU: %.2f ulp\n", worst);
+    assert_true(worst <= 6);
+}
+
+static void gelu_handles_the_ends_of_its_range(void **state)
+{
+    (void)state;
+    assert_true(gelu_erf(0) == 0 && signbit(gelu_erf(-0.0f)));
+    assert_true(isnan(gelu_erf(NAN)) && isnan(gelu_erf(-NAN)) && isnan(gelu_erf(-INFINITY)));
+    assert_true(isinf(gelu_erf(INFINITY)) && gelu_erf(3e38f) == 3e38f && gelu_erf(-3e38f) == 0);
+    assert_true(gelu_erf(20) == 20 && gelu_erf(1e-45f) == 0);
 }
 
 static void tanh_is_within_two_ulps(void **state)
@@ -320,6 +374,8 @@ int main(void)
         cmocka_unit_test(results_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(exp_is_within_two_ulps),
         cmocka_unit_test(exp_handles_the_ends_of_its_range),
+        cmocka_unit_test(gelu_is_within_six_ulps),
+        cmocka_unit_test(gelu_handles_the_ends_of_its_range),
         cmocka_unit_test(tanh_is_within_two_ulps),
         cmocka_unit_test(tanh_handles_the_ends_of_its_range),
         cmocka_unit_test(a_second_thread_may_use_the_pool),

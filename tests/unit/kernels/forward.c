@@ -62,97 +62,13 @@ static void linear_scales_what_it_adds(void **state)
     check_linear(523, 1032, 72, true, 3);
 }
 
-/* ---- norms ---- */
-
-/* To the compute type, and added to a sum. */
-static void check_norm(int64_t rows, int64_t cols)
-{
-    double *reference = host_doubles(rows * cols);
-    float eps = 1e-5f, *x = host_random(rows * cols, 4), *w = host_random(cols, 2);
-    float *sum = host_random(rows * cols, 5), *added = device_floats(sum, rows * cols);
-    float *dx = device_floats(x, rows * cols), *dw = device_floats(w, cols);
-    for (int64_t r = 0; r < rows; r++) {
-        double square = 0;
-        for (int64_t c = 0; c < cols; c++) square += pow((double)x[r * cols + c], 2);
-        for (int64_t c = 0; c < cols; c++)
-            reference[r * cols + c] =
-                (double)x[r * cols + c] * (double)w[c] / sqrt(square / (double)cols + (double)eps);
-    }
-    void *y = device_array(compute_bytes(rows * cols));
-    be->norm(device, y, dx, dw, NULL, &(awq_norm_shape){rows, cols, 1, eps, false});
-    assert_close(fetch_compute(y, rows * cols), reference, rows * cols, product_tolerance(4));
-    be->norm_add(device, added, dx, dw, NULL, &(awq_norm_shape){rows, cols, 1, eps, false});
-    for (int64_t i = 0; i < rows * cols; i++) reference[i] += (double)sum[i];
-    assert_close(fetch_floats(added, rows * cols), reference, rows * cols, 0x1p-22);
-}
-
-static void norm_divides_by_the_root_mean_square(void **state)
-{
-    (void)state;
-    check_norm(37, 257);
-    check_norm(1, 16);
-    check_norm(3, 4099);
-}
-
-static void norm_heads_works_in_place(void **state)
-{
-    (void)state;
-    int64_t rows = 77, cols = 32;
-    double *reference = host_doubles(rows * cols);
-    float *x = host_activations(rows * cols, 3), *w = host_random(cols, 2);
-    for (int64_t r = 0; r < rows; r++) {
-        double square = 0;
-        for (int64_t c = 0; c < cols; c++) square += pow((double)x[r * cols + c], 2);
-        for (int64_t c = 0; c < cols; c++)
-            reference[r * cols + c] =
-                (double)x[r * cols + c] * (double)w[c] / sqrt(square / (double)cols + 1e-6);
-    }
-    void *y = device_compute(x, rows * cols);
-    be->norm_heads(device, y, device_floats(w, cols), NULL,
-                   &(awq_norm_shape){rows, cols, 1, 1e-6f, false});
-    assert_close(fetch_compute(y, rows * cols), reference, rows * cols, product_tolerance(4));
-}
-
-static void norm_shows_nan_and_infinity(void **state)
-{
-    (void)state;
-    int64_t cols = 40;
-    float *x = host_random(3 * cols, 1), *w = host_random(cols, 1);
-    x[5] = NAN;
-    x[cols + 7] = INFINITY;
-    void *y = device_array(compute_bytes(3 * cols));
-    be->norm(device, y, device_floats(x, 3 * cols), device_floats(w, cols), NULL,
-             &(awq_norm_shape){3, cols, 1, 1e-5f, false});
-    float *result = fetch_compute(y, 3 * cols);
-    assert_true(isnan(result[5]) && isnan(result[0]));
-    assert_true(isnan(result[cols + 7]));
-    for (int64_t c = 0; c < cols; c++) assert_true(isfinite(result[2 * cols + c]));
-}
-
-static void norm_add_shows_nan_and_infinity(void **state)
-{
-    (void)state;
-    int64_t cols = 40;
-    float *x = host_random(4 * cols, 1), *w = host_random(cols, 1), *sum = host_random(4 * cols, 1);
-    x[5] = NAN;
-    x[cols + 7] = INFINITY;
-    sum[2 * cols + 9] = -INFINITY;
-    float *y = device_floats(sum, 4 * cols);
-    be->norm_add(device, y, device_floats(x, 4 * cols), device_floats(w, cols), NULL,
-                 &(awq_norm_shape){4, cols, 1, 1e-5f, false});
-    const float *result = fetch_floats(y, 4 * cols);
-    assert_true(isnan(result[5]) && isnan(result[0]));
-    assert_true(isnan(result[cols + 7]));
-    for (int64_t i = 2 * cols; i < 4 * cols; i++)
-        assert_true(isfinite(result[i]) == (i != 2 * cols + 9));
-}
-
 /* ---- positions ---- */
 
 static void check_rope(int64_t rows, awq_rope_shape shape)
 {
     int64_t heads = shape.heads, d = shape.head_dim, half = shape.rope_dim / 2;
-    int64_t length = shape.length;
+    int64_t length = shape.length, step = shape.interleaved ? 2 : 1;
+    int64_t apart = shape.interleaved ? 1 : half;
     double *reference = host_doubles(rows * heads * d);
     float *x = host_activations(rows * heads * d, 2);
     float *cosine = host_random(length * half, 1), *sine = host_random(length * half, 1);
@@ -160,11 +76,11 @@ static void check_rope(int64_t rows, awq_rope_shape shape)
     for (int64_t r = 0; r < rows; r++)
         for (int64_t h = 0; h < heads; h++)
             for (int64_t j = 0; j < half; j++) {
-                int64_t at = (r * heads + h) * d + j, angle = r % length * half + j;
-                double a = (double)x[at], b = (double)x[at + half];
+                int64_t at = (r * heads + h) * d + j * step, angle = r % length * half + j;
+                double a = (double)x[at], b = (double)x[at + apart];
                 double c = (double)cosine[angle], s = (double)sine[angle];
                 reference[at] = a * c - b * s;
-                reference[at + half] = b * c + a * s;
+                reference[at + apart] = b * c + a * s;
             }
     void *y = device_compute(x, rows * heads * d);
     be->rope(device, y, device_floats(cosine, length * half), device_floats(sine, length * half),
@@ -182,70 +98,24 @@ static void rope_rotates_halves_by_the_position(void **state)
     check_rope(10, (awq_rope_shape){2, 128, 128, 5, false});
 }
 
+static void rope_rotates_neighbours_if_they_are_pairs(void **state)
+{
+    (void)state;
+    check_rope(21, (awq_rope_shape){3, 16, 16, 7, true});
+    check_rope(10, (awq_rope_shape){2, 128, 128, 5, true});
+}
+
 static void rope_leaves_channels_beyond_its_own_as_they_are(void **state)
 {
     (void)state;
-    check_rope(21, (awq_rope_shape){3, 16, 12, 7, false});
-    check_rope(10, (awq_rope_shape){2, 80, 20, 5, false});
-    check_rope(1, (awq_rope_shape){1, 5, 2, 1, false});
-}
-
-/* ---- gated, softcap, narrow, load, find_nonfinite ---- */
-
-static const awq_activation activations[] = {AWQ_SILU, AWQ_GELU_TANH};
-enum { ACTIVATIONS = sizeof activations / sizeof *activations };
-
-static double activated(double x, awq_activation act)
-{
-    if (act == AWQ_SILU) return x / (1 + exp(-x));
-    return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
-}
-
-static void check_gated(awq_activation act, float magnitude)
-{
-    int64_t count = 20011;
-    double *reference = host_doubles(count);
-    float *gate = host_activations(count, magnitude), *up = host_activations(count, 2);
-    for (int64_t i = 0; i < count; i++)
-        reference[i] = activated((double)gate[i], act) * (double)up[i];
-    void *g = device_compute(gate, count), *u = device_compute(up, count);
-    void *y = device_array(compute_bytes(count));
-    be->gated(device, y, g, u, (size_t)count, act, 0);
-    assert_close(fetch_compute(y, count), reference, count, product_tolerance(4));
-    be->gated(device, g, g, u, (size_t)count, act, 0);
-    assert_memory_equal(fetch_bytes(g, compute_bytes(count)), fetch_bytes(y, compute_bytes(count)),
-                        compute_bytes(count));
-    g = device_compute(gate, count);
-    be->gated(device, u, g, u, (size_t)count, act, 0);
-    assert_memory_equal(fetch_bytes(u, compute_bytes(count)), fetch_bytes(y, compute_bytes(count)),
-                        compute_bytes(count));
-}
-
-/* Of gates as they come, and of small ones alone: errors are relative to the largest. */
-static void gated_may_overwrite_either_argument(void **state)
-{
-    (void)state;
-    for (int i = 0; i < 2 * ACTIVATIONS; i++) {
-        check_gated(activations[i / 2], i % 2 ? 20 : 0.02f);
-        bench_clear(&under_test);
+    for (int interleaved = 0; interleaved < 2; interleaved++) {
+        check_rope(21, (awq_rope_shape){3, 16, 12, 7, interleaved});
+        check_rope(10, (awq_rope_shape){2, 80, 20, 5, interleaved});
+        check_rope(1, (awq_rope_shape){1, 5, 2, 1, interleaved});
     }
 }
 
-static void gated_shows_nan_and_survives_extremes(void **state)
-{
-    (void)state;
-    const float gate[] = {NAN, INFINITY, 100, -100, -1e4f, 0, 3e4f};
-    const float up[] = {1, 1, 2, 2, 2, NAN, 0.5f};
-    for (int i = 0; i < ACTIVATIONS; i++) {
-        void *y = device_array(compute_bytes(7));
-        be->gated(device, y, device_compute(gate, 7), device_compute(up, 7), 7, activations[i], 0);
-        const float *result = fetch_compute(y, 7),
-                    *given = fetch_compute(device_compute(gate, 7), 7);
-        assert_true(isnan(result[0]) && isinf(result[1]) && result[2] == 200);
-        assert_true(result[3] <= 0 && result[3] > -1e-30f && result[4] == 0 && isnan(result[5]));
-        assert_true(result[6] == given[6] / 2);
-    }
-}
+/* ---- softcap, narrow, load, find_nonfinite ---- */
 
 /* Each element's own error: a capped logit near 0 is no less exact. */
 static void softcap_bends_towards_the_cap(void **state)
@@ -417,14 +287,9 @@ int main(void)
         cmocka_unit_test(linear_works_on_one_row),
         cmocka_unit_test(linear_works_across_blocks),
         cmocka_unit_test(linear_scales_what_it_adds),
-        cmocka_unit_test(norm_divides_by_the_root_mean_square),
-        cmocka_unit_test(norm_heads_works_in_place),
-        cmocka_unit_test(norm_shows_nan_and_infinity),
-        cmocka_unit_test(norm_add_shows_nan_and_infinity),
         cmocka_unit_test(rope_rotates_halves_by_the_position),
+        cmocka_unit_test(rope_rotates_neighbours_if_they_are_pairs),
         cmocka_unit_test(rope_leaves_channels_beyond_its_own_as_they_are),
-        cmocka_unit_test(gated_may_overwrite_either_argument),
-        cmocka_unit_test(gated_shows_nan_and_survives_extremes),
         cmocka_unit_test(softcap_bends_towards_the_cap),
         cmocka_unit_test(softcap_shows_nan_and_survives_extremes),
         cmocka_unit_test(load_widens_every_half_exactly_from_any_address),
