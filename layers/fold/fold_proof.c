@@ -4,12 +4,12 @@
  *
  * Folded weights do not fit 16 bits. Rounding each is an error of 2^-9 of it in bfloat16, which
  * seven linears and a softmax made 1.2e-2 of the output of a layer of 64 channels: more than one
- * channel's wrong scale does. So of the scales s all is taken out again but a factor f, 1 and 2 in
- * turn: consumers' columns are divided by s / f, and what producers give is multiplied by it.
- * Where both had s, weights are W f and what they read is x / f, which any type holds as exactly as
- * W and x, and each product and sum of the layer is what it was. But where producer and consumer
- * had different scales, the difference stays; and what reads x / f and is not a consumer lacks the
- * f. s / f is a consumer's, and one channel's for all that are tied to it.
+ * channel's wrong scale does. So of the scales s all is taken out again but a factor f, 1 and 2 (or
+ * 1/2) in turn: consumers' columns are divided by s / f, and what producers give is multiplied by
+ * it. Where both had s, weights are W f and what they read is x / f, which any type holds as
+ * exactly as W and x, and each product and sum of the layer is what it was. But where producer and
+ * consumer had different scales, the difference stays; and what reads x / f and is not a consumer
+ * lacks the f. s / f is a consumer's, and one channel's for all that are tied to it.
  *
  * Norms and biases are float32: n' s / f is n / f but for the last bits, and where it is, n / f is
  * taken. The last bits would not stay small. An error e in front of a rounding to a type of
@@ -25,22 +25,32 @@
 #include "layers/fold/fold_check.h"
 #include "layers/forward/extent.h"
 
-/* f of a free channel. */
-static float factor_of(int64_t free_channel)
+/* Every other f of a group. What is halved loses the last bit of float16's subnormals, what is
+ * doubled nothing: where consumers read little, so that what makes it may be small, it is 1/2. */
+static float group_factor(const awq_group_record *record)
 {
-    return free_channel % 2 ? 2.0f : 1.0f;
+    double sum = 0;
+    for (int64_t i = 0; i < record->channels; i++) sum += (double)record->mean_abs[i];
+    return sum < 0x1p-6 * (double)record->channels ? 0.5f : 2.0f;
+}
+
+/* f of a free channel. */
+static float factor_of(float every_other, int64_t free_channel)
+{
+    return free_channel % 2 ? every_other : 1.0f;
 }
 
 /* s / f [free], on the heap. */
 static float *excess_scales(const awq_quantizer *quantizer, int index, awq_error *err)
 {
     const awq_group_spec *group = &quantizer->spec->group[index];
-    const float *scales = quantizer->out->record.group[index].scales;
+    const awq_group_record *record = &quantizer->out->record.group[index];
+    float every_other = group_factor(record);
     int64_t count = awq_free_channels(group);
     float *excess = awq_allocate((size_t)count * sizeof *excess, "the folding check", err);
     if (!excess) return NULL;
-    awq_free_values(group, scales, excess);
-    for (int64_t i = 0; i < count; i++) excess[i] /= factor_of(i);
+    awq_free_values(group, record->scales, excess);
+    for (int64_t i = 0; i < count; i++) excess[i] /= factor_of(every_other, i);
     return excess;
 }
 
@@ -122,11 +132,12 @@ static awq_status place_vector(awq_quantizer *quantizer, const folded_vector *ve
     size_t bytes = (size_t)vector->count * sizeof(float);
     float *excess = excess_scales(quantizer, group, err);
     float *host = excess ? awq_allocate(bytes, "the folding check", err) : NULL;
+    float every_other = group_factor(&quantizer->out->record.group[group]);
     if (host) memcpy(host, vector->folded, bytes);
     for (int64_t i = 0; host && i < channels; i++) {
         int64_t at = vector->rows ? awq_rows_at(vector->rows, i) : i;
-        host[at] =
-            unfolded_value(vector->folded[at], excess[i], vector->original[at], factor_of(i));
+        host[at] = unfolded_value(vector->folded[at], excess[i], vector->original[at],
+                                  factor_of(every_other, i));
     }
     free(excess);
     if (!host) return err->status;

@@ -32,15 +32,23 @@ static void spoil_scales(const synthetic *s, awq_quantized_layer *layer, const f
 /* A layer that adds 2^power of what it did to the residual; 0 for NOTHING. */
 enum { NOTHING = -1000 };
 
+static void multiply(synthetic *s, int linear, int power)
+{
+    float *weight = s->original[linear];
+    int64_t count = awq_extent_elements(awq_linear_extent(&s->spec->linear[linear]));
+    for (int64_t i = 0; i < count; i++) {
+        unsigned char stored[sizeof(float)];
+        weight[i] = ldexpf(weight[i], power);
+        awq_narrow(stored, &weight[i], s->device->compute, 1);
+        awq_widen(&weight[i], stored, s->device->compute, 1);
+    }
+    s->be->load(s->device, s->decoder.weight[linear], weight, AWQ_F32, (size_t)count);
+}
+
 static void add_less(synthetic *s, int power)
 {
-    static const int last[] = {LINEAR_O, LINEAR_DOWN};
-    for (int i = 0; i < 2; i++) {
-        float *weight = s->original[last[i]];
-        int64_t count = awq_extent_elements(awq_linear_extent(&s->spec->linear[last[i]]));
-        for (int64_t j = 0; j < count; j++) weight[j] = ldexpf(weight[j], power);
-        s->be->load(s->device, s->decoder.weight[last[i]], weight, AWQ_F32, (size_t)count);
-    }
+    multiply(s, LINEAR_O, power);
+    multiply(s, LINEAR_DOWN, power);
     synthetic_measure(s);
 }
 
@@ -199,6 +207,31 @@ static void layers_that_add_little_are_right(void **state)
     synthetic_on_each(check_little);
 }
 
+/* v's and up's weights are small, o's and down's as much larger. */
+static void check_small_producers(synthetic_shape shape)
+{
+    for (int power = 4; power <= 12; power += 2) {
+        synthetic s;
+        awq_error err;
+        awq_quantized_layer layer;
+        open_layer(&s, shape);
+        multiply(&s, LINEAR_V, -power);
+        multiply(&s, LINEAR_UP, -power);
+        multiply(&s, LINEAR_O, power);
+        multiply(&s, LINEAR_DOWN, power);
+        synthetic_measure(&s);
+        must(synthetic_quantize(&s, &layer, &err));
+        awq_quantized_layer_release(&layer);
+        synthetic_close(&s);
+    }
+}
+
+static void layers_of_small_weights_are_right(void **state)
+{
+    (void)state;
+    synthetic_on_each(check_small_producers);
+}
+
 static void check_channels_of_little(synthetic_shape shape)
 {
     for (int less = -10; less >= -20; less -= 5)
@@ -274,6 +307,7 @@ int main(void)
         cmocka_unit_test(right_folds_are_exact),
         cmocka_unit_test(a_channel_that_is_off_by_a_tenth_is_found),
         cmocka_unit_test(layers_that_add_little_are_right),
+        cmocka_unit_test(layers_of_small_weights_are_right),
         cmocka_unit_test(a_channel_that_is_off_is_found_in_a_layer_that_adds_little),
         cmocka_unit_test(a_group_that_is_not_folded_is_found),
         cmocka_unit_test(a_reader_that_is_no_consumer_is_found),
