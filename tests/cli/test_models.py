@@ -17,7 +17,7 @@ import numpy as np
 
 from support import random_model, safetensors
 from support.case import Case, digest
-from support.program import ALONE, run
+from support.program import alone, run
 
 DESCRIBED = random_model.described()
 
@@ -74,8 +74,11 @@ class Models(Case):
                 with self.subTest(item=item):
                     future.result()
 
+    def output(self, *arguments):
+        return self.succeeds(run(*arguments, env=alone(self.folder))).out
+
     def likelihood_is(self, expected, folder):
-        found = self.evaluate(folder, tokens=self.all_tokens, env=ALONE)["mean_nll"]
+        found = self.evaluate(folder, tokens=self.all_tokens, env=alone(self.folder))["mean_nll"]
         self.assertLess(abs(found / expected - 1), LIKELIHOOD_TOLERANCE)
 
     def made(self, name, *options, ranks=1):
@@ -86,12 +89,12 @@ class Models(Case):
             if not (out / "config.json").exists():
                 self.succeeds(self.quantize(*QUANTIZE, *options, model=source, out=out,
                                             tokens=self.all_tokens, ranks=ranks,
-                                            env=ALONE if ranks == 1 else ONE_THREAD))
+                                            env=alone(self.folder) if ranks == 1 else ONE_THREAD))
         return out
 
     def divergence(self, name, out):
         return self.evaluate(out, "--against", model(name), tokens=self.all_tokens,
-                             env=ALONE)["kl"]
+                             env=alone(self.folder))["kl"]
 
     # ---- the forward pass ----
 
@@ -121,7 +124,7 @@ class Models(Case):
                 folder = random_model.write(self.folder / key, DESCRIBED["some_llama"],
                                             {key: value})
                 self.fails_with(run("eval", "--model", folder, "--tokens", self.all_tokens,
-                                    env=ALONE), key)
+                                    env=alone(self.folder)), key)
 
     # ---- what is quantized ----
 
@@ -182,16 +185,16 @@ class Models(Case):
 
     def test_a_checkpoint_is_verified_beside_its_source(self):
         def check(name):
-            result = run("verify", self.made(name), "--model", model(name), env=ALONE)
-            self.assertIn("nothing is wrong", self.succeeds(result).out)
+            self.assertIn("nothing is wrong",
+                          self.output("verify", self.made(name), "--model", model(name)))
         self.each(check)
 
     def test_another_format_computes_the_same_and_converts_back(self):
         def check(name):
             made = self.made(name)
             there, back = self.folder / f"{name}-gemv", self.folder / f"{name}-back"
-            self.succeeds(run("convert", made, "--format", "gemv", "--out", there, env=ALONE))
-            self.succeeds(run("convert", there, "--format", "gemm", "--out", back, env=ALONE))
+            self.output("convert", made, "--format", "gemv", "--out", there)
+            self.output("convert", there, "--format", "gemm", "--out", back)
             for file in ("model.safetensors", "config.json"):
                 self.assertEqual(digest(made)[file], digest(back)[file])
             self.assertEqual(self.divergence(name, there), self.divergence(name, made))
@@ -199,8 +202,7 @@ class Models(Case):
 
     def test_a_report_names_every_layer(self):
         def check(name):
-            out = self.succeeds(run("report", self.made(name), "--html",
-                                    self.folder / f"{name}.html")).out
+            out = self.output("report", self.made(name), "--html", self.folder / f"{name}.html")
             config = DESCRIBED[name]["config"]
             layers = config.get("text_config", config)["num_hidden_layers"]
             self.assertIn(f"{layers} of {layers} layers", out)
@@ -208,9 +210,10 @@ class Models(Case):
 
     def test_a_plan_counts_the_parameters(self):
         def check(name):
-            result = run("plan", "--json", "--model", model(name), "--tokens", self.all_tokens,
-                         "--out", self.folder / "none", "--group-size", 32)
-            self.assertEqual(json.loads(self.succeeds(result).out)["model"]["parameters"],
+            plan = json.loads(self.output(
+                "plan", "--json", "--model", model(name), "--tokens", self.all_tokens,
+                "--out", self.folder / "none", "--group-size", 32))
+            self.assertEqual(plan["model"]["parameters"],
                              sum(int(np.prod(shape)) for tensor, shape
                                  in DESCRIBED[name]["tensors"].items() if TEXT.match(tensor)))
         self.each(check)
