@@ -17,7 +17,7 @@ import numpy as np
 
 from support import random_model, safetensors
 from support.case import Case, digest
-from support.program import ALONE, run
+from support.program import alone, run
 
 DESCRIBED = random_model.described()
 
@@ -32,10 +32,12 @@ TEXT = re.compile(r"^(?!.*(vision|visual|multi_modal)).*")
 # The weights that are quantized, in all families' words: one expert's or all experts'.
 LINEAR = re.compile(r"\.((q|k|v|o|qkv|gate|up|down|gate_up)_proj|w[123]|wqkv|wo|c_fc|c_proj|"
                     r"input_linear|output_linear)(\.weight)?$")
-# What may absorb scales: norms in front of linears, routers, biases of producers, which may be
-# all experts' in one tensor.
-ABSORBS = re.compile(r"(norm|router|gate|wg|layer)\.(weight|bias)$|_proj_bias$|"
+# What may absorb scales: norms in front of linears, routers, biases of producers.
+ABSORBS = re.compile(r"(input_layernorm|pre_feedforward_layernorm|attention_norm|ffn_norm)\.|"
+                     r"(router|gate|wg|router\.layer)\.weight$|"
                      r"(v_proj|up_proj|qkv_proj|gate_up_proj|wqkv|c_fc)\.bias$")
+POST_NORM = re.compile(r"post_attention_layernorm\.")  # it absorbs where the MLP has no other
+FEEDFORWARD = re.compile(r"(pre|post)_feedforward_layernorm")
 STACKED_BIAS = re.compile(r"_proj_bias$")  # of all experts; each has its own in the output
 FUSED_NAME = (".mlp.", ".block_sparse_moe.")  # as transformers 5 names them in memory, and the hub
 PACKED = (".qweight", ".qzeros", ".scales")
@@ -72,8 +74,11 @@ class Models(Case):
                 with self.subTest(item=item):
                     future.result()
 
+    def output(self, *arguments):
+        return self.succeeds(run(*arguments, env=alone(self.folder))).out
+
     def likelihood_is(self, expected, folder):
-        found = self.evaluate(folder, tokens=self.all_tokens, env=ALONE)["mean_nll"]
+        found = self.evaluate(folder, tokens=self.all_tokens, env=alone(self.folder))["mean_nll"]
         self.assertLess(abs(found / expected - 1), LIKELIHOOD_TOLERANCE)
 
     def made(self, name, *options, ranks=1):
@@ -84,12 +89,12 @@ class Models(Case):
             if not (out / "config.json").exists():
                 self.succeeds(self.quantize(*QUANTIZE, *options, model=source, out=out,
                                             tokens=self.all_tokens, ranks=ranks,
-                                            env=ALONE if ranks == 1 else ONE_THREAD))
+                                            env=alone(self.folder) if ranks == 1 else ONE_THREAD))
         return out
 
     def divergence(self, name, out):
         return self.evaluate(out, "--against", model(name), tokens=self.all_tokens,
-                             env=ALONE)["kl"]
+                             env=alone(self.folder))["kl"]
 
     # ---- the forward pass ----
 
@@ -111,6 +116,15 @@ class Models(Case):
             (folder / "model.safetensors").symlink_to(model(name) / "model.safetensors")
             self.likelihood_is(change["mean_nll"], folder)
         self.each(check, changes)
+
+    def test_a_llama_by_another_name_that_says_more_is_refused(self):
+        for key, value in (("residual_multiplier", 0.5), ("use_qk_norm", True),
+                           ("partial_rotary_factor", 0.5), ("num_local_experts", 4)):
+            with self.subTest(key=key):
+                folder = random_model.write(self.folder / key, DESCRIBED["some_llama"],
+                                            {key: value})
+                self.fails_with(run("eval", "--model", folder, "--tokens", self.all_tokens,
+                                    env=alone(self.folder)), key)
 
     # ---- what is quantized ----
 
@@ -151,13 +165,16 @@ class Models(Case):
         codes = sum(8 * array.size for tensor, array in ours.items()
                     if tensor.endswith(".qweight"))
         self.assertEqual(codes, quantized_sizes(description))
+        before_mlp = not any(map(FEEDFORWARD.search, source))
         left = {tensor: array for tensor, array in ours.items() if not tensor.endswith(PACKED)}
         for tensor, array in source.items():
             if TEXT.match(tensor) and LINEAR.search(tensor):
                 self.assertNotIn(tensor, ours)
-            elif not ABSORBS.search(tensor):
+            elif STACKED_BIAS.search(tensor):
+                continue
+            elif not (ABSORBS.search(tensor) or before_mlp and POST_NORM.search(tensor)):
                 np.testing.assert_array_equal(left[tensor], array, tensor)
-            elif not STACKED_BIAS.search(tensor):
+            else:
                 kept = tensor if tensor in left else tensor.replace(*FUSED_NAME)
                 self.assertEqual(left[kept].shape, array.shape, tensor)
         self.assertEqual(sum(array.size for array in left.values()),
@@ -168,16 +185,16 @@ class Models(Case):
 
     def test_a_checkpoint_is_verified_beside_its_source(self):
         def check(name):
-            result = run("verify", self.made(name), "--model", model(name), env=ALONE)
-            self.assertIn("nothing is wrong", self.succeeds(result).out)
+            self.assertIn("nothing is wrong",
+                          self.output("verify", self.made(name), "--model", model(name)))
         self.each(check)
 
     def test_another_format_computes_the_same_and_converts_back(self):
         def check(name):
             made = self.made(name)
             there, back = self.folder / f"{name}-gemv", self.folder / f"{name}-back"
-            self.succeeds(run("convert", made, "--format", "gemv", "--out", there, env=ALONE))
-            self.succeeds(run("convert", there, "--format", "gemm", "--out", back, env=ALONE))
+            self.output("convert", made, "--format", "gemv", "--out", there)
+            self.output("convert", there, "--format", "gemm", "--out", back)
             for file in ("model.safetensors", "config.json"):
                 self.assertEqual(digest(made)[file], digest(back)[file])
             self.assertEqual(self.divergence(name, there), self.divergence(name, made))
@@ -185,8 +202,7 @@ class Models(Case):
 
     def test_a_report_names_every_layer(self):
         def check(name):
-            out = self.succeeds(run("report", self.made(name), "--html",
-                                    self.folder / f"{name}.html")).out
+            out = self.output("report", self.made(name), "--html", self.folder / f"{name}.html")
             config = DESCRIBED[name]["config"]
             layers = config.get("text_config", config)["num_hidden_layers"]
             self.assertIn(f"{layers} of {layers} layers", out)
@@ -194,9 +210,10 @@ class Models(Case):
 
     def test_a_plan_counts_the_parameters(self):
         def check(name):
-            result = run("plan", "--json", "--model", model(name), "--tokens", self.all_tokens,
-                         "--out", self.folder / "none", "--group-size", 32)
-            self.assertEqual(json.loads(self.succeeds(result).out)["model"]["parameters"],
+            plan = json.loads(self.output(
+                "plan", "--json", "--model", model(name), "--tokens", self.all_tokens,
+                "--out", self.folder / "none", "--group-size", 32))
+            self.assertEqual(plan["model"]["parameters"],
                              sum(int(np.prod(shape)) for tensor, shape
                                  in DESCRIBED[name]["tensors"].items() if TEXT.match(tensor)))
         self.each(check)

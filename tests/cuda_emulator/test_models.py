@@ -10,13 +10,13 @@ import numpy as np
 
 from support import random_model
 from support.case import Case, digest
-from support.program import ALONE
+from support.program import alone
 
 DESCRIBED = random_model.described()
 # Relative. The backend's activations have 16 bits, transformers computed in float64.
 LIKELIHOOD_TOLERANCE = 2e-3
 TOGETHER = 2
-ORDERS = [{**ALONE, "AWQ_EMULATOR_ORDER": order, "AWQ_EMULATOR_STREAMS": streams}
+ORDERS = [{"AWQ_EMULATOR_ORDER": order, "AWQ_EMULATOR_STREAMS": streams}
           for order, streams in (("up", "early"), ("shuffle", "late"))]
 QUANTIZED = ("cohere2", "gpt_oss", "llama4_text", "olmo3", "starcoder2")
 
@@ -39,8 +39,9 @@ class Models(Case):
         names = list(DESCRIBED)
 
         def check(name):
+            order = ORDERS[names.index(name) % 2]
             found = self.evaluate(self.model(name), "--backend", "cuda", "--sequences", 2,
-                                  tokens=self.all_tokens, env=ORDERS[names.index(name) % 2])
+                                  tokens=self.all_tokens, env=alone(self.folder) | order)
             expected = np.mean(DESCRIBED[name]["nll_per_sequence"][:2])
             self.assertLess(abs(found["mean_nll"] / expected - 1), LIKELIHOOD_TOLERANCE)
         self.each(check, names)
@@ -52,7 +53,8 @@ class Models(Case):
                 out = self.folder / f"{name}-{number}"
                 self.succeeds(self.quantize("--backend", "cuda", "--group-size", 32,
                                             "--alpha-steps", 1, out=out, model=source,
-                                            tokens=self.all_tokens, sequences=1, env=order))
+                                            tokens=self.all_tokens, sequences=1,
+                                            env=alone(self.folder) | order))
                 found.append(digest(out)["model.safetensors"])
             self.assertEqual(*found)
         self.each(check, QUANTIZED)

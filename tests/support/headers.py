@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A checkpoint of any size that is headers alone: its tensors are holes in a sparse file."""
 
+import itertools
 import json
+import math
 import struct
 
 LLAMA_70B = {
@@ -49,15 +51,24 @@ def shapes(config):
                     "lm_head.weight": ends}
 
 
-def write(directory, config):
+def unfolded(rows):
+    """{name: shape} of tests/data/published.json: [name with a * for each number, shape, the spans
+    of the first number, of the second, ..]"""
+    found = {}
+    for pattern, shape, *axes in rows:
+        numbers = [[n for first, last in spans for n in range(first, last + 1)] for spans in axes]
+        for chosen in itertools.product(*numbers):
+            found[pattern.replace("*", "{}").format(*chosen)] = shape
+    return found
+
+
+def write(directory, config, tensors=None):
     """Writes config.json and a sparse model.safetensors in bfloat16."""
     directory.mkdir()
     (directory / "config.json").write_text(json.dumps(config))
     header, end = {}, 0
-    for name, shape in shapes(config).items():
-        size = 2
-        for extent in shape:
-            size *= extent
+    for name, shape in (tensors or shapes(config)).items():
+        size = 2 * math.prod(shape)
         header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end + size]}
         end += size
     text = json.dumps(header).encode()

@@ -24,10 +24,6 @@ ENVIRONMENT = {
 if not shutil.which("ssh"):  # without it mpirun wants another way to start daemons it never starts
     ENVIRONMENT["OMPI_MCA_plm_rsh_agent"] = "/bin/false"
 
-# For many short runs of one rank and thread, without what Open MPI looks for when it starts.
-ALONE = {"OMPI_MCA_ess_singleton_isolated": "1", "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self",
-         "OPENBLAS_NUM_THREADS": "1"}
-
 ERROR = "awqrun: error: "
 
 
@@ -92,6 +88,15 @@ def run(*arguments, ranks=1, timeout=60, env=None, cwd=None, file_size=None, pro
     if late:
         raise AssertionError(f"was still running after {timeout * SLOWER:.0f} s: {result}")
     return result
+
+
+def alone(folder):
+    """The environment of many short runs of one rank and thread, without what Open MPI looks for
+    when it starts; below folder is a place for its files, of each thread that starts runs."""
+    place = folder / f"mpi-{threading.get_ident()}"
+    place.mkdir(exist_ok=True)
+    return {"OMPI_MCA_ess_singleton_isolated": "1", "OMPI_MCA_orte_tmpdir_base": str(place),
+            "OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def collect(stream, lines):

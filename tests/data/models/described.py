@@ -25,6 +25,7 @@ class Model:
     norms: typing.Optional[str] = None  # "1 + w"
     scales: dict = dataclasses.field(default_factory=dict)  # of random_model, by pattern
     fused: bool = False  # as transformers 5 names tensors in memory
+    transposed: bool = False  # stacks of experts, which transformers 5 turns when it loads them
     respell: bool = True
     describe: typing.Optional[typing.Callable] = None  # of what transformers lacks
     stand_in: typing.Optional[typing.Callable] = None

@@ -30,6 +30,7 @@ from support import random_model, safetensors  # noqa: E402
 MODELS = DENSE | MIXTURES | hub.MODELS
 
 SHOWS = 2e-5  # relative, of what tests hold 1e-6: a change that is not seen proves nothing
+ROUNDING = 3e-7  # relative, of float32: more is a token whose choice of experts hangs on a bit
 SAME = "same"  # a change's label begins with it: another spelling
 
 
@@ -50,6 +51,9 @@ def described(entry):
     for key in ("_name_or_path", "transformers_version"):
         config.pop(key, None)
     shapes = {name: header[name]["shape"] for name in sorted(header)}
+    if entry.transposed:
+        shapes = {name: [shape[0], shape[2], shape[1]] if "experts" in name else shape
+                  for name, shape in shapes.items()}
     dtypes = {name: "F32" for name in shapes if random_model.CORRECTION.search(name)}
     return {"model_type": config["model_type"], "config": config, "tensors": shapes,
             "dtypes": dtypes, "norms": entry.norms, "scales": entry.scales}
@@ -103,16 +107,22 @@ def all_changes(entry, config):
     return {**old, **entry.changes}
 
 
+def scored(entry, description, changes):
+    """(logits, losses, their mean), which float32 computes too"""
+    logits, each = losses(entry, description, changes)
+    mean = each.mean().item()
+    single = losses(entry, description, changes, torch.float32)[1].mean().item()
+    assert abs(single / mean - 1) < ROUNDING, (changes, single / mean - 1)
+    return logits, each, mean
+
+
 def measured(name, entry):
     description = entry.describe() if entry.describe else described(entry)
-    logits, base = losses(entry, description, {})
-    single = losses(entry, description, {}, torch.float32)[1].mean().item()
-    mean = base.mean().item()
-    print(f"{name:22} {mean:.6f} logits {logits.std().item():.2f} "
-          f"float32 {abs(single / mean - 1):.1e}")
+    logits, base, mean = scored(entry, description, {})
+    print(f"{name:22} {mean:.6f} logits {logits.std().item():.2f}")
     found = {}
     for label, changes in all_changes(entry, description["config"]).items():
-        other = losses(entry, description, changes)[1].mean().item()
+        other = scored(entry, description, changes)[2]
         found[label] = {"config": changes, "mean_nll": other}
         difference = abs(other / mean - 1)
         print(f"    {label:34} {other:.6f} {difference:.1e}")

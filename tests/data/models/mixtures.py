@@ -14,6 +14,15 @@ GRANITE = {
     "defaults": {"rope_parameters": ABSENT, "embedding_multiplier": ABSENT,
                  "attention_multiplier": ABSENT, "residual_multiplier": ABSENT,
                  "logits_scaling": ABSENT, "rms_norm_eps": ABSENT}}
+QWEN3_VL_MOE = dict(
+    text_config=dict(SIZES, **EXPERTS, num_experts=4, moe_intermediate_size=96, head_dim=32,
+                     num_hidden_layers=3, mlp_only_layers=[1], attention_bias=True,
+                     dtype="bfloat16", tie_word_embeddings=False,
+                     rope_parameters=rope(500.0, mrope_section=[6, 5, 5],
+                                          mrope_interleaved=True)),
+    vision_config=dict(depth=1, hidden_size=32, intermediate_size=32, num_heads=2,
+                       out_hidden_size=64, patch_size=2, num_position_embeddings=4,
+                       deepstack_visual_indexes=[0]))
 
 MIXTURES = {
     "mixtral5": Model("MixtralForCausalLM", dict(
@@ -45,20 +54,16 @@ MIXTURES = {
     "qwen3_moe-fused": Model("Qwen3MoeForCausalLM", dict(
         EXPERTS, num_experts=6, moe_intermediate_size=32, norm_topk_prob=True, head_dim=16,
         rope_parameters=rope(500.0)), fused=True, respell=False),
-    "qwen3_vl_moe": Model("Qwen3VLMoeForConditionalGeneration", dict(
-        text_config=dict(SIZES, **EXPERTS, num_experts=4, moe_intermediate_size=32, head_dim=32,
-                         num_hidden_layers=3, mlp_only_layers=[1], attention_bias=True,
-                         dtype="bfloat16", tie_word_embeddings=False,
-                         rope_parameters=rope(500.0, mrope_section=[6, 5, 5],
-                                              mrope_interleaved=True)),
-        vision_config=dict(depth=1, hidden_size=32, intermediate_size=32, num_heads=2,
-                           out_hidden_size=64, patch_size=2, num_position_embeddings=4,
-                           deepstack_visual_indexes=[0])), {
-            "theta": {"text_config.rope_parameters.rope_theta": 2000.0},
-            "one-expert": {"text_config.num_experts_per_tok": 1},
-            "same: the wrapper says whose the head is": {
-                "text_config.tie_word_embeddings": ABSENT}},
+    "qwen3_vl_moe": Model("Qwen3VLMoeForConditionalGeneration", QWEN3_VL_MOE, {
+        "theta": {"text_config.rope_parameters.rope_theta": 2000.0},
+        "one-expert": {"text_config.num_experts_per_tok": 1},
+        "same: the wrapper says whose the head is": {
+            "text_config.tie_word_embeddings": ABSENT}},
         config_class="Qwen3VLMoeConfig", respell=False),
+    "qwen3_vl_moe-hub": Model(
+        "Qwen3VLMoeForConditionalGeneration", QWEN3_VL_MOE,
+        {"theta": {"text_config.rope_parameters.rope_theta": 2000.0}},
+        config_class="Qwen3VLMoeConfig", transposed=True, respell=False),
     "llama4_text": Model("Llama4ForCausalLM", dict(
         EXPERTS, num_experts_per_tok=1, num_local_experts=4, num_hidden_layers=4,
         intermediate_size=64, intermediate_size_mlp=96, head_dim=32, attention_chunk_size=40,
@@ -81,6 +86,19 @@ MIXTURES = {
                          "layer_types": ABSENT, "use_qk_norm": ABSENT,
                          "attn_temperature_tuning": ABSENT}},
         config_class="Llama4TextConfig"),
+    "llama4": Model("Llama4ForConditionalGeneration", dict(
+        text_config=dict(SIZES, num_experts_per_tok=1, num_local_experts=4, intermediate_size=64,
+                         intermediate_size_mlp=96, head_dim=32, attention_chunk_size=40,
+                         interleave_moe_layer_step=2, no_rope_layers=[1, 0], use_qk_norm=False,
+                         attn_temperature_tuning=False, dtype="bfloat16",
+                         rope_parameters=rope(500.0)),
+        vision_config=dict(hidden_size=32, intermediate_size=32, num_hidden_layers=1,
+                           num_attention_heads=2, image_size=4, patch_size=2,
+                           vision_output_dim=32, projector_input_dim=32, projector_output_dim=32),
+        image_token_index=127, boi_token_index=126, eoi_token_index=125), {
+            "chunk": {"text_config.attention_chunk_size": 48},
+            "qk-norm": {"text_config.use_qk_norm": True}},
+        config_class="Llama4Config", respell=False),
     "gpt_oss": Model("GptOssForCausalLM", dict(
         EXPERTS, num_local_experts=4, num_hidden_layers=3, intermediate_size=64, head_dim=32,
         sliding_window=40, layer_types=[FULL, WINDOW, WINDOW], attention_bias=True,
