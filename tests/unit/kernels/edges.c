@@ -186,6 +186,36 @@ static void attention_says_which_heads_it_does_not_take(void **state)
     check_refused(7, "attention: heads of an odd number of channels");
 }
 
+/* ---- more groups of experts than a GPU has bits for ---- */
+
+static void top_experts_says_how_many_groups_it_does_not_take(void **state)
+{
+    (void)state;
+    awq_error err;
+    bench own;
+    void *x;
+    enum { GROUPS = 65 };
+    const awq_routing_rule rule = {.score = AWQ_SCORE_SIGMOID,
+                                   .experts = GROUPS,
+                                   .active = 1,
+                                   .groups = GROUPS,
+                                   .active_groups = 1,
+                                   .group_best = 1,
+                                   .factor = 1};
+    assert_true(bench_open(&own, be, under_test.compute, 1));
+    must(be->alloc(own.device, 2 * GROUPS * sizeof(float), "a test", &x, &err));
+    be->zero(own.device, x, 2 * GROUPS * sizeof(float));
+    be->top_experts(own.device, (int32_t *)x + GROUPS, x, NULL, 1, &rule);
+    awq_status status = be->sync(own.device, &err);
+    if (under_test.compute == AWQ_F32)
+        must(status);
+    else
+        assert_true(status == AWQ_ERR_INPUT &&
+                    strstr(err.text, "top_experts: more than 64 groups"));
+    be->release(own.device, x);
+    bench_close(&own);
+}
+
 /* ---- copies, which a GPU cuts to pieces ---- */
 
 static void copies_of_any_size_are_whole(void **state)
@@ -415,6 +445,7 @@ int main(void)
         cmocka_unit_test(attention_shows_keys_and_values_that_are_not_finite),
         cmocka_unit_test(attention_shows_an_infinite_score),
         cmocka_unit_test(attention_says_which_heads_it_does_not_take),
+        cmocka_unit_test(top_experts_says_how_many_groups_it_does_not_take),
         cmocka_unit_test(copies_of_any_size_are_whole),
         cmocka_unit_test(downloads_to_memory_of_alloc_host_are_whole),
         cmocka_unit_test(narrow_keeps_what_is_not_finite),
