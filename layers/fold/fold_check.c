@@ -27,9 +27,8 @@
 
 enum { CHECK_TOKENS = 512 };
 
-/* ---- routing: the folded router must ask for the experts that the original one asked for.
- * Rounding moves its logits a little, so that an expert may be passed by another that is as good as
- * equal; by more than that none may. ---- */
+/* ---- routing: the folded router must give the logits that the original one gave, whatever choice
+ * is made by them. Rounding moves them a little. ---- */
 
 /* Of the largest logit of a row, times the tolerance of the layer's output: what a single logit,
  * which is not averaged over channels and tokens as that is, may be off by. */
@@ -42,43 +41,39 @@ static bool is_held(const awq_quantizer *quantizer, int64_t rows)
            statistics->choice_rows >= rows;
 }
 
-/* By how much the largest logit that was not chosen is above the least that was. */
-static float passed_by(const float *logits, int64_t experts, const int32_t *chosen, int64_t active)
+/* The router's logits of the run before, [rows, experts], on the heap. */
+static float *fetch_logits(const awq_quantizer *quantizer, int64_t rows, awq_error *err)
 {
-    float least = INFINITY, largest = -INFINITY;
-    for (int64_t k = 0; k < active; k++) least = fminf(least, logits[chosen[k]]);
-    for (int64_t e = 0; e < experts; e++) {
-        bool held = false;
-        for (int64_t k = 0; k < active; k++) held = held || chosen[k] == e;
-        if (!held) largest = fmaxf(largest, logits[e]);
+    size_t bytes = (size_t)(rows * quantizer->spec->mlps.routing.experts) * sizeof(float);
+    float *logits = awq_allocate(bytes, "router logits", err);
+    if (logits && quantizer->be->download(quantizer->device, logits,
+                                          quantizer->scratch->routing.logits, bytes, err)) {
+        free(logits);
+        return NULL;
     }
-    return largest - least;
+    return logits;
 }
 
-static float largest_logit(const float *logits, int64_t experts)
-{
-    float largest = 0;
-    for (int64_t e = 0; e < experts; e++) largest = fmaxf(largest, fabsf(logits[e]));
-    return largest;
-}
-
-static awq_status check_routes(const awq_quantizer *quantizer, const float *logits, int64_t rows,
-                               double tolerance, awq_error *err)
+static awq_status compare_logits(const awq_quantizer *quantizer, const float *after, int64_t rows,
+                                 double tolerance, awq_error *err)
 {
     const awq_mlps_spec *mlps = &quantizer->spec->mlps;
+    int64_t experts = mlps->routing.experts;
     int group = quantizer->spec->linear[mlps->router].group;
     for (int64_t row = 0; row < rows; row++) {
-        const float *of_row = logits + row * mlps->routing.experts;
-        const int32_t *chosen = quantizer->statistics->choice + row * mlps->routing.active;
-        double slack =
-            LOGIT_SLACK * tolerance * (double)largest_logit(of_row, mlps->routing.experts);
-        double by = (double)passed_by(of_row, mlps->routing.experts, chosen, mlps->routing.active);
-        if (by > slack)
+        const float *before = quantizer->router_logits + row * experts;
+        const float *now = after + row * experts;
+        double largest = 0, by = 0;
+        for (int64_t e = 0; e < experts; e++) {
+            largest = fmax(largest, fabs((double)before[e]));
+            by = fmax(by, fabs((double)now[e] - (double)before[e]));
+        }
+        if (!(by <= LOGIT_SLACK * tolerance * largest))
             return awq_fail(err, AWQ_ERR_NUMERIC,
-                            "scale group '%s': folding sends token %lld to another expert, "
-                            "whose logit is larger by %.1e (at most %.0e); the router may not have "
-                            "been folded",
-                            quantizer->spec->group[group].name, (long long)row, by, slack);
+                            "scale group '%s': folding changes a logit of token %lld's router by "
+                            "%.1e (at most %.0e); the router may not have been folded",
+                            quantizer->spec->group[group].name, (long long)row, by,
+                            LOGIT_SLACK * tolerance * largest);
     }
     return AWQ_OK;
 }
@@ -86,13 +81,10 @@ static awq_status check_routes(const awq_quantizer *quantizer, const float *logi
 static awq_status check_routing(const awq_quantizer *quantizer, int64_t rows, double tolerance,
                                 awq_error *err)
 {
-    size_t bytes = (size_t)(rows * quantizer->spec->mlps.routing.experts) * sizeof(float);
-    if (!is_held(quantizer, rows)) return AWQ_OK;
-    float *logits = awq_allocate(bytes, "router logits", err);
+    if (!quantizer->router_logits) return AWQ_OK;
+    float *logits = fetch_logits(quantizer, rows, err);
     if (!logits) return err->status;
-    awq_status status = quantizer->be->download(quantizer->device, logits,
-                                                quantizer->scratch->routing.logits, bytes, err);
-    if (!status) status = check_routes(quantizer, logits, rows, tolerance, err);
+    awq_status status = compare_logits(quantizer, logits, rows, tolerance, err);
     free(logits);
     return status;
 }
@@ -239,7 +231,11 @@ awq_status awq_fold_check_begin(awq_quantizer *quantizer, const awq_kept_tokens 
                                 awq_error *err)
 {
     awq_kept_tokens check = checked_part(quantizer, first_tile);
-    return run_layer(quantizer, &check, quantizer->scratch->untouched, err);
+    int64_t rows = check.sequences * check.length;
+    if (run_layer(quantizer, &check, quantizer->scratch->untouched, err)) return err->status;
+    if (!is_held(quantizer, rows)) return AWQ_OK;
+    quantizer->router_logits = fetch_logits(quantizer, rows, err);
+    return quantizer->router_logits ? AWQ_OK : err->status;
 }
 
 awq_status awq_fold_check_layer(awq_quantizer *quantizer, const awq_kept_tokens *first_tile,

@@ -27,9 +27,11 @@
 
 /* Every other f of a group. What is halved loses the last bit of float16's subnormals, what is
  * doubled nothing: where consumers read little, so that what makes it may be small, it is 1/2. */
-static float group_factor(const awq_group_record *record)
+static float group_factor(const awq_quantizer *quantizer, int index)
 {
+    const awq_group_record *record = &quantizer->out->record.group[index];
     double sum = 0;
+    if (quantizer->spec->group[index].producer.by == AWQ_BY_NO_ONE) return 1; /* nor f is given */
     for (int64_t i = 0; i < record->channels; i++) sum += (double)record->mean_abs[i];
     return sum < 0x1p-6 * (double)record->channels ? 0.5f : 2.0f;
 }
@@ -45,7 +47,7 @@ static float *excess_scales(const awq_quantizer *quantizer, int index, awq_error
 {
     const awq_group_spec *group = &quantizer->spec->group[index];
     const awq_group_record *record = &quantizer->out->record.group[index];
-    float every_other = group_factor(record);
+    float every_other = group_factor(quantizer, index);
     int64_t count = awq_free_channels(group);
     float *excess = awq_allocate((size_t)count * sizeof *excess, "the folding check", err);
     if (!excess) return NULL;
@@ -132,7 +134,7 @@ static awq_status place_vector(awq_quantizer *quantizer, const folded_vector *ve
     size_t bytes = (size_t)vector->count * sizeof(float);
     float *excess = excess_scales(quantizer, group, err);
     float *host = excess ? awq_allocate(bytes, "the folding check", err) : NULL;
-    float every_other = group_factor(&quantizer->out->record.group[group]);
+    float every_other = group_factor(quantizer, group);
     if (host) memcpy(host, vector->folded, bytes);
     for (int64_t i = 0; host && i < channels; i++) {
         int64_t at = vector->rows ? awq_rows_at(vector->rows, i) : i;

@@ -7,7 +7,8 @@
 /* Of the tokens of a layer, the share that goes through what is of an expert. */
 static double share(const awq_layer_spec *layer, int expert)
 {
-    return expert >= 0 ? (double)layer->mlps.routing.active / (double)layer->mlps.routing.experts : 1;
+    return expert >= 0 ? (double)layer->mlps.routing.active / (double)layer->mlps.routing.experts
+                       : 1;
 }
 
 /* A quantity of a layer, as the mean over the model's layers. */

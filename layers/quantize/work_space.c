@@ -204,6 +204,7 @@ void awq_quantizer_close(awq_quantizer *quantizer)
     }
     free(quantizer->row_divisors);
     free(quantizer->original_bias);
+    free(quantizer->router_logits);
     for (int i = 0; i < AWQ_MAX_VECTORS; i++) {
         free(quantizer->original_vector[i]);
         free(quantizer->folded_vector[i]);

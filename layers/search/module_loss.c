@@ -14,10 +14,16 @@ bool awq_module_has(const awq_layer_spec *spec, int group)
     return spec->group[group].producer.by == AWQ_BY_NORM;
 }
 
-/* The half whose norm's output a group reads. */
-static awq_half half_of(const awq_quantizer *quantizer, int group)
+/* Whether a half's input is the group's: of parallel halves, both may read it. */
+static bool reads(const awq_quantizer *quantizer, awq_half half, int group)
 {
-    return quantizer->spec->half[AWQ_HALF_MLP].group == group ? AWQ_HALF_MLP : AWQ_HALF_ATTENTION;
+    return quantizer->spec->half[half].group == group;
+}
+
+/* Whether the module reads what attention has added to, not the layer's input. */
+static bool is_second(const awq_quantizer *quantizer, int group)
+{
+    return !quantizer->spec->parallel && reads(quantizer, AWQ_HALF_MLP, group);
 }
 
 /* ---- memory ---- */
@@ -53,7 +59,7 @@ static void place(awq_arena *arena, const awq_model *model, int64_t kept, int64_
 {
     uint64_t row = (uint64_t)model->residual * sizeof(float);
     to->weights = awq_arena_take(arena, weights_bytes(model, compute_bytes));
-    to->norm = awq_arena_take(arena, row);
+    for (int i = 0; i < AWQ_NORM_VECTORS; i++) to->norm[i] = awq_arena_take(arena, row);
     to->input = awq_arena_take(arena, row * (uint64_t)kept);
     to->output = awq_arena_take(arena, row * (uint64_t)kept);
     to->trial = awq_arena_take(arena, row * (uint64_t)rows);
@@ -111,7 +117,7 @@ awq_status awq_module_loss_open(awq_quantizer *quantizer, awq_error *err)
 void awq_module_loss_close(awq_quantizer *quantizer)
 {
     quantizer->device->backend->release(quantizer->device, quantizer->module.arena);
-    free(quantizer->module.original);
+    for (int i = 0; i < AWQ_NORM_VECTORS; i++) free(quantizer->module.original[i]);
     free(quantizer->module.weight);
     quantizer->module = (awq_module_loss){0};
 }
@@ -142,10 +148,10 @@ static size_t tile_bytes(const awq_quantizer *quantizer, const kept_tile *tile)
 }
 
 /* What the group's module reads of a tile. */
-static const float *tile_input(const awq_quantizer *quantizer, awq_half half, const kept_tile *tile)
+static const float *tile_input(const awq_quantizer *quantizer, int group, const kept_tile *tile)
 {
     const float *input =
-        half == AWQ_HALF_ATTENTION ? quantizer->kept->input : quantizer->module.input;
+        is_second(quantizer, group) ? quantizer->module.input : quantizer->kept->input;
     return input + tile->offset;
 }
 
@@ -162,12 +168,23 @@ static awq_status run_half(awq_quantizer *quantizer, const awq_decoder *decoder,
                             half, input, sum, err);
 }
 
-static awq_status run_module(awq_quantizer *quantizer, awq_half half, const kept_tile *tile,
+/* sum += what the halves that read the group put out. */
+static awq_status run_readers(awq_quantizer *quantizer, const awq_decoder *decoder, int group,
+                              float *sum, const kept_tile *tile, awq_error *err)
+{
+    for (int half = 0; half < AWQ_HALVES; half++)
+        if (reads(quantizer, half, group) &&
+            run_half(quantizer, decoder, half, tile_input(quantizer, group, tile), sum, tile, err))
+            return err->status;
+    return AWQ_OK;
+}
+
+static awq_status run_module(awq_quantizer *quantizer, int group, const kept_tile *tile,
                              awq_error *err)
 {
     const awq_decoder *decoder = quantizer->decoder;
     size_t bytes = tile_bytes(quantizer, tile);
-    if (half == AWQ_HALF_MLP) { /* it reads the attention's output added to its input */
+    if (is_second(quantizer, group)) { /* it reads the attention's output added to its input */
         float *hidden = quantizer->module.input + tile->offset;
         quantizer->be->copy(quantizer->device, hidden, quantizer->kept->input + tile->offset,
                             bytes);
@@ -176,7 +193,34 @@ static awq_status run_module(awq_quantizer *quantizer, awq_half half, const kept
     }
     float *output = quantizer->module.output + tile->offset;
     quantizer->be->zero(quantizer->device, output, bytes);
-    return run_half(quantizer, decoder, half, tile_input(quantizer, half, tile), output, tile, err);
+    return run_readers(quantizer, decoder, group, output, tile, err);
+}
+
+/* The weight and the bias of the norm whose output a group reads; -1: none. */
+static void find_vectors(const awq_layer_spec *spec, int group, int vector[AWQ_NORM_VECTORS])
+{
+    const awq_norm_spec *norm = &spec->norm[spec->group[group].producer.norm];
+    vector[0] = norm->weight;
+    vector[1] = norm->bias;
+}
+
+/* The norm's place, and its vectors as they are. */
+static awq_status try_norm(awq_quantizer *quantizer, int group, awq_error *err)
+{
+    awq_module_loss *module = &quantizer->module;
+    int vector[AWQ_NORM_VECTORS];
+    find_vectors(quantizer->spec, group, vector);
+    for (int i = 0; i < AWQ_NORM_VECTORS; i++) {
+        free(module->original[i]);
+        module->original[i] = NULL;
+        if (vector[i] < 0) continue;
+        module->decoder.vector[vector[i]] = module->norm[i];
+        module->original[i] =
+            awq_vector_download(quantizer->device, quantizer->decoder->vector[vector[i]],
+                                quantizer->spec->vector[vector[i]].width, err);
+        if (!module->original[i]) return err->status;
+    }
+    return AWQ_OK;
 }
 
 /* A copy of the layer, with places for what is on trial. */
@@ -184,7 +228,6 @@ static awq_status make_trial(awq_quantizer *quantizer, int group, awq_error *err
 {
     awq_module_loss *module = &quantizer->module;
     const awq_layer_spec *spec = quantizer->spec;
-    int weight = spec->norm[spec->group[group].producer.norm].weight;
     size_t bytes = (size_t)spec->linears * sizeof *module->weight;
     if (!module->weight && !(module->weight = awq_allocate(bytes, "a list of weights", err)))
         return err->status;
@@ -193,39 +236,34 @@ static awq_status make_trial(awq_quantizer *quantizer, int group, awq_error *err
     module->decoder.weight = module->weight;
     place_weights(&(awq_arena){.base = module->weights}, spec, group, quantizer->be->compute_bytes,
                   module->weight);
-    module->decoder.vector[weight] = module->norm;
-    free(module->original);
-    module->original = awq_vector_download(quantizer->device, quantizer->decoder->vector[weight],
-                                           spec->vector[weight].width, err);
-    return module->original ? AWQ_OK : err->status;
+    return try_norm(quantizer, group, err);
 }
 
 /* Of one pass of the kept tokens through a module. */
-static double pass_flops(const awq_quantizer *quantizer, awq_half half)
+static double pass_flops(const awq_quantizer *quantizer, int group)
 {
     const awq_layer_spec *spec = quantizer->spec;
     double a_token = 0;
     for (int i = 0; i < spec->linears; i++)
-        if (spec->linear[i].half == half)
+        if (reads(quantizer, spec->linear[i].half, group))
             a_token += 2.0 * (double)awq_extent_elements(awq_linear_extent(&spec->linear[i]));
-    if (half == AWQ_HALF_ATTENTION)
+    if (reads(quantizer, AWQ_HALF_ATTENTION, group))
         a_token += 2.0 * (double)(awq_attention_channels(spec) * quantizer->kept->length);
     return a_token * (double)kept_rows(quantizer);
 }
 
 awq_status awq_module_loss_begin(awq_quantizer *quantizer, int group, awq_error *err)
 {
-    awq_half half = half_of(quantizer, group);
     kept_tile tile;
     if (make_trial(quantizer, group, err)) return err->status;
     for (int64_t first = 0; tile_at(quantizer, first, &tile); first += tile.sequences)
-        if (run_module(quantizer, half, &tile, err)) return err->status;
-    return awq_quantizer_step(quantizer, AWQ_PHASE_SEARCH, pass_flops(quantizer, half), err);
+        if (run_module(quantizer, group, &tile, err)) return err->status;
+    return awq_quantizer_step(quantizer, AWQ_PHASE_SEARCH, pass_flops(quantizer, group), err);
 }
 
 /* ---- the module on trial ---- */
 
-/* n / s: where the consumers' scales come from. */
+/* n / s, and a bias likewise: where the consumers' scales come from. */
 static awq_status divide_norm(awq_quantizer *quantizer, const awq_group_record *group,
                               awq_error *err)
 {
@@ -233,9 +271,12 @@ static awq_status divide_norm(awq_quantizer *quantizer, const awq_group_record *
     size_t bytes = (size_t)group->channels * sizeof *group->scales;
     float *divided = awq_allocate(bytes, "a norm", err);
     if (!divided) return err->status;
-    for (int64_t i = 0; i < group->channels; i++)
-        divided[i] = module->original[i] / group->scales[i];
-    quantizer->be->upload(quantizer->device, module->norm, divided, bytes);
+    for (int v = 0; v < AWQ_NORM_VECTORS; v++) {
+        if (!module->original[v]) continue;
+        for (int64_t i = 0; i < group->channels; i++)
+            divided[i] = module->original[v][i] / group->scales[i];
+        quantizer->be->upload(quantizer->device, module->norm[v], divided, bytes);
+    }
     free(divided);
     return AWQ_OK;
 }
@@ -262,14 +303,13 @@ static void quantize_consumers(awq_quantizer *quantizer, const awq_group_spec *g
     }
 }
 
-static awq_status tile_error(awq_quantizer *quantizer, awq_half half, const kept_tile *tile,
+static awq_status tile_error(awq_quantizer *quantizer, int group, const kept_tile *tile,
                              double *error, awq_error *err)
 {
     const awq_module_loss *module = &quantizer->module;
     const uint8_t *mask = module->mask ? module->mask + tile->row : NULL;
     quantizer->be->zero(quantizer->device, module->trial, tile_bytes(quantizer, tile));
-    if (run_half(quantizer, &module->decoder, half, tile_input(quantizer, half, tile),
-                 module->trial, tile, err))
+    if (run_readers(quantizer, &module->decoder, group, module->trial, tile, err))
         return err->status;
     return quantizer->be->squared_error(quantizer->device, module->trial,
                                         module->output + tile->offset, mask, tile->rows,
@@ -279,14 +319,13 @@ static awq_status tile_error(awq_quantizer *quantizer, awq_half half, const kept
 awq_status awq_module_loss_measure(awq_quantizer *quantizer, int group, bool clipped, double *loss,
                                    awq_error *err)
 {
-    awq_half half = half_of(quantizer, group);
-    double sum = 0, flops = pass_flops(quantizer, half);
+    double sum = 0, flops = pass_flops(quantizer, group);
     kept_tile tile;
     if (divide_norm(quantizer, &quantizer->out->record.group[group], err)) return err->status;
     quantize_consumers(quantizer, &quantizer->spec->group[group], clipped, &flops);
     for (int64_t first = 0; tile_at(quantizer, first, &tile); first += tile.sequences) {
         double error;
-        if (tile_error(quantizer, half, &tile, &error, err)) return err->status;
+        if (tile_error(quantizer, group, &tile, &error, err)) return err->status;
         sum += error;
     }
     *loss = sum / ((double)quantizer->module.tokens * (double)quantizer->model->residual);

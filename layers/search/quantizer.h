@@ -11,16 +11,18 @@
 #include "layers/search/result.h"
 
 /* The module objective's (layers/search/module_loss.h). */
+enum { AWQ_NORM_VECTORS = 2 }; /* its weight, its bias */
+
 typedef struct awq_module_loss {
-    void *arena;         /* the one device array that the next five point into; NULL: closed */
-    void *weights;       /* compute type: those of the largest module's consumers */
-    float *norm;         /* [hidden] */
-    float *input;        /* [kept tokens, hidden]: what the MLP reads */
-    float *output;       /* [kept tokens, hidden]: what the module puts out unquantized */
-    float *trial;        /* [tile's rows, hidden]: the same on trial */
-    uint8_t *mask;       /* [kept tokens], device; NULL: all count */
-    int64_t tokens;      /* that count */
-    float *original;     /* [hidden], host, owned: the norm's weight */
+    void *arena;   /* the one device array that the next six point into; NULL: closed */
+    void *weights; /* compute type: those of the largest module's consumers */
+    float *norm[AWQ_NORM_VECTORS]; /* [hidden] */
+    float *input;                  /* [kept tokens, hidden]: what the MLP reads */
+    float *output;                 /* [kept tokens, hidden]: what the module puts out unquantized */
+    float *trial;                  /* [tile's rows, hidden]: the same on trial */
+    uint8_t *mask;                 /* [kept tokens], device; NULL: all count */
+    int64_t tokens;                /* that count */
+    float *original[AWQ_NORM_VECTORS]; /* [hidden], host, owned: the norm's; NULL: none */
     awq_decoder decoder; /* the layer, with weights and norm of its own where it is on trial */
     void **weight;       /* [linears], owned: decoder.weight */
 } awq_module_loss;
@@ -78,6 +80,8 @@ typedef struct awq_quantizer {
     /* Host, owned: of each linear, what its rows are divided by [out]; NULL: ones. */
     float **row_divisors;
     float **original_bias; /* of each linear, before folding [out]; NULL: none */
+    float *router_logits;  /* of the rows that the folding check looks at, before anything is folded
+                              [rows, experts]; NULL: no experts */
     /* Of a vector that absorbs scales what it multiplies by or adds, before and after [width]. */
     float *original_vector[AWQ_MAX_VECTORS], *folded_vector[AWQ_MAX_VECTORS];
 } awq_quantizer;

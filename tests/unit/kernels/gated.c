@@ -5,8 +5,8 @@
 
 #include "tests/unit/kernels/bench.h"
 
-static const awq_activation activations[] = {AWQ_SILU,  AWQ_GELU_TANH, AWQ_GELU,
-                                             AWQ_RELU2, AWQ_SIGMOID,   AWQ_SWIGLU_OAI};
+static const awq_activation activations[] = {AWQ_SILU,    AWQ_GELU_TANH, AWQ_GELU,      AWQ_RELU2,
+                                             AWQ_SIGMOID, AWQ_CLAMP,     AWQ_SWIGLU_OAI};
 enum { ACTIVATIONS = sizeof activations / sizeof *activations };
 
 static double activated(double x, awq_activation act)
@@ -22,6 +22,8 @@ static double activated(double x, awq_activation act)
         return x > 0 ? x * x : 0;
     case AWQ_SIGMOID:
         return 1 / (1 + exp(-x));
+    case AWQ_CLAMP: /* the caller cuts */
+        return x;
     case AWQ_SWIGLU_OAI:
         return x / (1 + exp(-1.702 * x));
     }
