@@ -14,6 +14,16 @@ GRANITE = {
     "defaults": {"rope_parameters": ABSENT, "embedding_multiplier": ABSENT,
                  "attention_multiplier": ABSENT, "residual_multiplier": ABSENT,
                  "logits_scaling": ABSENT, "rms_norm_eps": ABSENT}}
+
+
+def long_factors(model):
+    """As the hub's code and engines do: transformers 5.23 takes the short factors at any length,
+    for it forgets to say the sequences' length."""
+    rotary = model.model.rotary_emb
+    forgetful = rotary.rope_init_fn
+    rotary.rope_init_fn = lambda config: forgetful(config, seq_len=96)
+
+
 QWEN3_VL_MOE = dict(
     text_config=dict(SIZES, **EXPERTS, num_experts=4, moe_intermediate_size=96, head_dim=32,
                      num_hidden_layers=3, mlp_only_layers=[1], attention_bias=True,
@@ -219,5 +229,7 @@ MIXTURES = {
                              long_factor=[1.0, 1.5, 2.0, 3.0, 4.5, 6.0, 8.0, 10.0])), {
             "short": {"rope_parameters.original_max_position_embeddings": 96,
                       "original_max_position_embeddings": 96},
-            "long-mscale": {"rope_parameters.long_mscale": 1.1}}),
+            "long-mscale": {"rope_parameters.long_mscale": 1.1},
+            "long-factor": {"rope_parameters.long_factor": [2.0] * 8}},
+        corrected=long_factors),
 }
