@@ -21,7 +21,7 @@ class Published(Case):
         folder = self.folder / name.replace("/", "--")
         headers.write(folder, model["config"], tensors)
         result = run("plan", "--json", "--model", folder, "--tokens", DEMO / "calib.h5",
-                     "--group-size", 32, "--out", self.folder / "none")
+                     "--group-size", 32, "--device-memory", "400GB")
         return json.loads(self.succeeds(result).out), tensors
 
     def test_their_parameters_are_counted_and_those_that_they_are_known_by(self):

@@ -27,6 +27,7 @@ class Model:
     fused: bool = False  # as transformers 5 names tensors in memory
     transposed: bool = False  # stacks of experts, which transformers 5 turns when it loads them
     respell: bool = True
+    corrected: typing.Optional[typing.Callable] = None  # a loaded model, where transformers errs
     describe: typing.Optional[typing.Callable] = None  # of what transformers lacks
     stand_in: typing.Optional[typing.Callable] = None
 

@@ -73,6 +73,8 @@ def losses(entry, description, changes, dtype=torch.float64):
             output_loading_info=True)
     wrong = {key: value for key, value in info.items() if value}
     assert not wrong, wrong
+    if entry.corrected:
+        entry.corrected(model)
     ids = tokens()
     with torch.no_grad():
         logits = model(input_ids=ids, use_cache=False).logits

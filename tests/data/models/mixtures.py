@@ -14,6 +14,16 @@ GRANITE = {
     "defaults": {"rope_parameters": ABSENT, "embedding_multiplier": ABSENT,
                  "attention_multiplier": ABSENT, "residual_multiplier": ABSENT,
                  "logits_scaling": ABSENT, "rms_norm_eps": ABSENT}}
+
+
+def long_factors(model):
+    """As the hub's code and engines do: transformers 5.23 takes the short factors at any length,
+    for it forgets to say the sequences' length."""
+    rotary = model.model.rotary_emb
+    forgetful = rotary.rope_init_fn
+    rotary.rope_init_fn = lambda config: forgetful(config, seq_len=96)
+
+
 QWEN3_VL_MOE = dict(
     text_config=dict(SIZES, **EXPERTS, num_experts=4, moe_intermediate_size=96, head_dim=32,
                      num_hidden_layers=3, mlp_only_layers=[1], attention_bias=True,
@@ -107,7 +117,7 @@ MIXTURES = {
             "window-less-one": {"sliding_window": 39},
             "layer-types-absent": {"layer_types": ABSENT},
             "limit": {"swiglu_limit": 2.5},
-            "alpha": {"swiglu_alpha": 1.3},
+            "rare: alpha": {"swiglu_alpha": 1.3},
             "truncated": {"rope_parameters.truncate": True},
             "one-expert": {"num_experts_per_tok": 1},
             "no-scaling": theta(500.0),
@@ -168,7 +178,7 @@ MIXTURES = {
         num_hidden_layers=4, moe_layer_start_index=1, moe_layer_end_index=2,
         intermediate_size=96, use_bias=True, rms_norm_eps=0.01, rope_parameters=rope(500.0)), {
             "one-expert": {"moe_k": 1},
-            "divided-by-more": {"moe_norm_min": 0.9},
+            "rare: divided by more": {"moe_norm_min": 0.9},
             "defaults": {**theta(), "moe_k": ABSENT, "rms_norm_eps": ABSENT}}),
     "dots1": Model("Dots1ForCausalLM", dict(
         EXPERTS, n_routed_experts=8, n_shared_experts=2, moe_intermediate_size=32, n_group=2,
@@ -217,6 +227,9 @@ MIXTURES = {
                              short_mscale=1.2, long_mscale=1.3,
                              short_factor=[1.0, 1.05, 1.1, 1.2, 1.3, 1.5, 1.7, 2.0],
                              long_factor=[1.0, 1.5, 2.0, 3.0, 4.5, 6.0, 8.0, 10.0])), {
-            "short": {"rope_parameters.original_max_position_embeddings": 96},
-            "long-mscale": {"rope_parameters.long_mscale": 1.1}}),
+            "short": {"rope_parameters.original_max_position_embeddings": 96,
+                      "original_max_position_embeddings": 96},
+            "long-mscale": {"rope_parameters.long_mscale": 1.1},
+            "long-factor": {"rope_parameters.long_factor": [2.0] * 8}},
+        corrected=long_factors),
 }
