@@ -111,6 +111,7 @@ static const struct {
     {"lm_head_bias", AWQ_KEY_HEAD_BIAS, 0},
     {"clip_qkv", AWQ_KEY_CLAMP, NAN},
     {"qk_layernorm", AWQ_KEY_QK_LAYERNORM, 0},
+    {"moe_norm_min", 0, 1e-12},
     {"use_cla", 0, 0},
     {"use_mla", 0, 0},
     {"topk_method", AWQ_KEY_OF_MIXTURE, NAN},
