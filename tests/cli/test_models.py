@@ -42,6 +42,7 @@ FEEDFORWARD = re.compile(r"(pre|post)_feedforward_layernorm")
 STACKED_BIAS = re.compile(r"_proj_bias$")  # of all experts; each has its own in the output
 FUSED_NAME = (".mlp.", ".block_sparse_moe.")  # as transformers 5 names them in memory, and the hub
 PACKED = (".qweight", ".qzeros", ".scales")
+NEAREST = ("--rounding", "nearest")
 QUANTIZE = ("--group-size", 32, "--tile-tokens", 400, "--sequences", 8)
 
 shared = pathlib.Path(tempfile.mkdtemp(prefix="awqrun-models-"))
@@ -145,11 +146,13 @@ class Models(Case):
             self.assertEqual(*files)
         self.each(check)
 
-    def test_awq_is_no_worse_than_rounding(self):
+    def test_scales_are_no_worse_than_none_and_feedback_no_worse_than_scales(self):
         def check(name):
-            awq, rounding = (self.divergence(name, self.made(name, *options))
-                             for options in ((), ("--alpha-steps", 0, "--clip", "off")))
-            self.assertLessEqual(awq, 1.05 * rounding)
+            feedback, scales, none = (
+                self.divergence(name, self.made(name, *options))
+                for options in ((), NEAREST, (*NEAREST, "--alpha-steps", 0, "--clip", "off")))
+            self.assertLessEqual(scales, 1.05 * none)
+            self.assertLessEqual(feedback, 1.05 * scales)
         self.each(check)
 
     def test_folding_changes_no_layer(self):
