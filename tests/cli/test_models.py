@@ -34,11 +34,11 @@ TEXT = re.compile(r"^(?!.*(vision|visual|multi_modal)).*")
 LINEAR = re.compile(r"\.((q|k|v|o|qkv|gate|up|down|gate_up)_proj|w[123]|wqkv|wo|c_fc|c_proj|"
                     r"input_linear|output_linear)(\.weight)?$")
 # What may absorb scales: norms in front of linears, routers, biases of producers.
-ABSORBS = re.compile(r"(input_layernorm|pre_feedforward_layernorm|attention_norm|ffn_norm)\.|"
+ABSORBS = re.compile(r"(input_layernorm|pre_(feedforward|mlp)_layernorm|attention_norm|ffn_norm)\.|"
                      r"(router|gate|wg|router\.layer)\.weight$|"
                      r"(v_proj|up_proj|qkv_proj|gate_up_proj|wqkv|c_fc)\.bias$")
 POST_NORM = re.compile(r"post_attention_layernorm\.")  # it absorbs where the MLP has no other
-FEEDFORWARD = re.compile(r"(pre|post)_feedforward_layernorm")
+FEEDFORWARD = re.compile(r"(pre|post)_feedforward_layernorm|pre_mlp_layernorm")
 STACKED_BIAS = re.compile(r"_proj_bias$")  # of all experts; each has its own in the output
 FUSED_NAME = (".mlp.", ".block_sparse_moe.")  # as transformers 5 names them in memory, and the hub
 PACKED = (".qweight", ".qzeros", ".scales")
