@@ -17,7 +17,7 @@ import numpy as np
 
 from support import random_model, safetensors
 from support.case import Case, digest
-from support.program import alone, run
+from support.program import run
 
 DESCRIBED = random_model.described()
 
@@ -77,15 +77,15 @@ class Models(Case):
                     future.result()
 
     def output(self, *arguments):
-        return self.succeeds(run(*arguments, env=alone(self.folder))).out
+        return self.succeeds(run(*arguments, env=ONE_THREAD)).out
 
     def refusal(self, folder):
         """The error lines of an evaluation that is refused, or nothing."""
         return "\n".join(run("eval", "--model", folder, "--tokens", self.all_tokens,
-                             env=alone(self.folder)).errors)
+                             env=ONE_THREAD).errors)
 
     def likelihood_is(self, expected, folder):
-        found = self.evaluate(folder, tokens=self.all_tokens, env=alone(self.folder))["mean_nll"]
+        found = self.evaluate(folder, tokens=self.all_tokens, env=ONE_THREAD)["mean_nll"]
         self.assertLess(abs(found / expected - 1), LIKELIHOOD_TOLERANCE)
 
     def made(self, name, *options, ranks=1):
@@ -96,12 +96,12 @@ class Models(Case):
             if not (out / "config.json").exists():
                 self.succeeds(self.quantize(*QUANTIZE, *options, model=source, out=out,
                                             tokens=self.all_tokens, ranks=ranks,
-                                            env=alone(self.folder) if ranks == 1 else ONE_THREAD))
+                                            env=ONE_THREAD))
         return out
 
     def divergence(self, name, out):
         return self.evaluate(out, "--against", model(name), tokens=self.all_tokens,
-                             env=alone(self.folder))["kl"]
+                             env=ONE_THREAD)["kl"]
 
     # ---- the forward pass ----
 
@@ -134,7 +134,7 @@ class Models(Case):
                 folder = random_model.write(self.folder / key, DESCRIBED["some_llama"],
                                             {key: value})
                 self.fails_with(run("eval", "--model", folder, "--tokens", self.all_tokens,
-                                    env=alone(self.folder)), key)
+                                    env=ONE_THREAD), key)
 
     # ---- what is quantized ----
 

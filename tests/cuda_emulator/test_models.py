@@ -10,7 +10,6 @@ import numpy as np
 
 from support import random_model
 from support.case import Case, digest
-from support.program import alone
 
 # What is read otherwise but computed as another of them, or of tests/data/families, is.
 READ_OTHERWISE = {
@@ -49,7 +48,7 @@ class Models(Case):
         def check(name):
             order = ORDERS[names.index(name) % 2]
             found = self.evaluate(self.model(name), "--backend", "cuda", "--sequences", 2,
-                                  tokens=self.all_tokens, env=alone(self.folder) | order)
+                                  tokens=self.all_tokens, env=order)
             expected = np.mean(DESCRIBED[name]["nll_per_sequence"][:2])
             mixture = any("expert" in tensor for tensor in DESCRIBED[name]["tensors"])
             self.assertLess(abs(found["mean_nll"] / expected - 1),
@@ -64,7 +63,7 @@ class Models(Case):
                 self.succeeds(self.quantize("--backend", "cuda", "--group-size", 32,
                                             "--alpha-steps", 1, out=out, model=source,
                                             tokens=self.all_tokens, sequences=1,
-                                            env=alone(self.folder) | order))
+                                            env=order))
                 found.append(digest(out)["model.safetensors"])
             self.assertEqual(*found)
         self.each(check, QUANTIZED)
