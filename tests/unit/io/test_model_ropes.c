@@ -207,7 +207,8 @@ static void parameters_of_scaled_ropes_must_be_numbers_that_fit(void **state)
          "a RoPE key that is not supported: llama_4_scaling_beta"},
         {"ministral3", SCALED("\"rope_type\": \"yarn\", \"llama_4_scaling_beta\": -1"),
          "llama_4_scaling_beta is not a number from 0 on"},
-        {"hunyuan_v1_dense", SCALED("\"rope_type\": \"dynamic\", \"alpha\": 0"), "'alpha' must be"},
+        {"hunyuan_v1_dense", SCALED("\"rope_type\": \"dynamic\", \"factor\": 1, \"alpha\": 0"),
+         "'alpha' must be"},
         {"qwen3_vl_text", SCALED("\"rope_type\": \"mropes\""), "rope type 'mropes'"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
