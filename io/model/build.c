@@ -160,6 +160,17 @@ static awq_rows add_qkv(const awq_config *config, awq_layer_spec *layer, int gro
     return awq_build_all_rows(layer, linear);
 }
 
+/* As many rows as q's. */
+static awq_rows add_attention_gate(const awq_config *config, awq_layer_spec *layer, int group,
+                                   const char *name)
+{
+    awq_linear_spec *linear =
+        awq_build_linear(layer, AWQ_HALF_ATTENTION, group, config->heads * config->head_dim,
+                         "%.20s.%.20s", module_of(config->family), name);
+    linear->whole_name = true; /* or it is the MLP's gate */
+    return awq_build_all_rows(layer, linear);
+}
+
 /* One weight of q's rows, then k's, then v's; or, `by_group`, of those of each head of k and v with
  * its queries' in turn. It is not cut, since q and k are not. */
 static void add_fused_qkv(const awq_config *config, awq_layer_spec *layer, int group,
@@ -231,6 +242,8 @@ static void add_linears(const awq_config *config, awq_layer_spec *layer)
         attention->k = add_qkv(config, layer, group, "k_proj", config->kv_heads, false);
         attention->v = add_qkv(config, layer, group, "v_proj", config->kv_heads, true);
     }
+    if (names && names->attention_gate)
+        attention->gate = add_attention_gate(config, layer, group, names->attention_gate);
     group =
         awq_build_group(layer, -1, "", "o", config->heads * config->head_dim,
                         config->clamp > 0 ? awq_build_no_one() : awq_build_by_rows(attention->v));
@@ -295,7 +308,7 @@ static void list_readers(awq_layer_spec *layer)
 /* Room for all that the builders add. */
 static bool allocate(awq_layer_spec *layer, int64_t mlps)
 {
-    size_t count = (size_t)mlps, linears = 4 + 3 * count + 2;
+    size_t count = (size_t)mlps, linears = 5 + 3 * count + 2;
     layer->linear = calloc(linears, sizeof *layer->linear);
     layer->reader = calloc(linears, sizeof *layer->reader);
     layer->group = calloc(3 + count, sizeof *layer->group);

@@ -112,6 +112,7 @@ static const struct {
     {"clip_qkv", AWQ_KEY_CLAMP, NAN},
     {"qk_layernorm", AWQ_KEY_QK_LAYERNORM, 0},
     {"moe_norm_min", 0, 1e-12},
+    {"mup_enabled", AWQ_KEY_MUP, 0},
     {"use_cla", 0, 0},
     {"use_mla", 0, 0},
     {"topk_method", AWQ_KEY_OF_MIXTURE, NAN},
@@ -257,11 +258,15 @@ static void read_ends(const awq_config_reader *reader, const awq_family *family,
     model->root = awq_root_at(0);
 }
 
-/* The root of the width in the type that the model computes in when it is served. */
-static float embedding_scale(const awq_config *config, awq_dtype dtype)
+/* The root of the width: in the type that the model computes in when it is served, or, where
+ * mup_enabled says so, as it is. */
+static float embedding_scale(const awq_config_reader *reader, const awq_config *config,
+                             awq_dtype dtype)
 {
     float root = sqrtf((float)config->hidden);
     unsigned char stored[sizeof root];
+    if (config->family->keys & AWQ_KEY_MUP)
+        return awq_config_read_bool(reader, "mup_enabled", false) ? root : 1;
     if (!config->family->embedding_scaled) return 1;
     awq_narrow(stored, &root, dtype, 1);
     awq_widen(&root, stored, dtype, 1);
@@ -312,7 +317,7 @@ static void read_model(const awq_config_reader *reader, awq_config *config, awq_
     model->layers = config->layers;
     model->hidden = model->residual = config->hidden;
     read_block(reader, config, model);
-    model->embedding_scale = embedding_scale(config, model->dtype);
+    model->embedding_scale = embedding_scale(reader, config, model->dtype);
     read_multipliers(reader, config, model);
 }
 

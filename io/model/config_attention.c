@@ -91,6 +91,7 @@ static int64_t read_pattern(const awq_config_reader *reader, const awq_config *c
 {
     static const char *const keys[] = {"sliding_window_pattern", "_sliding_window_pattern"};
     const char *key = keys[awq_config_says(reader, keys[1]) && !awq_config_says(reader, keys[0])];
+    if (config->family->pattern_key) key = config->family->pattern_key;
     const char *letters = json_string_value(json_object_get(reader->object, key));
     if (!config->family->window_pattern) return 0;
     if (!letters)

@@ -27,12 +27,19 @@ static int64_t read_count(const awq_config_reader *reader, const char *key, int6
         }
         value = first;
     }
-    if (said) count = json_is_integer(value) ? json_integer_value(value) : -1;
-    if (said ? count < least || count > max : fallback < least)
+    if (said && !json_is_integer(value)) {
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': key '%s' is not a whole number",
+                         reader->name, key);
+        return 0;
+    }
+    if (said) count = json_integer_value(value);
+    if (!said && fallback < least)
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': key '%s' is missing", reader->name,
+                         key);
+    else if (count < least || count > max)
         awq_problems_add(reader->problems, AWQ_ERR_INPUT,
-                         said ? "'%s': key '%s' is not a number from %lld to %lld"
-                              : "'%s': key '%s' is missing",
-                         reader->name, key, (long long)least, (long long)max);
+                         "'%s': key '%s' is %lld, expected %lld to %lld", reader->name, key,
+                         (long long)count, (long long)least, (long long)max);
     return count < least || count > max ? 0 : count;
 }
 
@@ -148,6 +155,11 @@ static void set_sparse(awq_config *config, int64_t step, int64_t first, int64_t 
 {
     for (int64_t i = 0; step && i < config->layers; i++)
         config->sparse[i] = (i + 1) % step == 0 && i >= first && i <= last;
+}
+
+static const char *first_dense_key(const awq_mixture *mixture)
+{
+    return mixture->first_dense_key ? mixture->first_dense_key : "first_k_dense_replace";
 }
 
 static int64_t read_index(const awq_config_reader *reader, const char *key, int64_t fallback)
@@ -282,6 +294,8 @@ static void refuse_foreign(const awq_config_reader *reader, const awq_config *co
                 {"moe_num_shared_experts", 0},
                 {"routed_scaling_factor", 1},
                 {"router_scaling_factor", 1},
+                {"route_scale", 1},
+                {"num_dense_layers", 0},
                 {"moe_layer_freq", 1},
                 {"first_k_dense_replace", 0},
                 {"shared_intermediate_size", 0}};
@@ -292,7 +306,7 @@ static void refuse_foreign(const awq_config_reader *reader, const awq_config *co
         const char *const own[] = {mixture ? mixture->routing.factor_key : NULL,
                                    mixture ? mixture->shared_count_key : NULL,
                                    mixture ? mixture->shared_width_key : NULL,
-                                   reads_first_dense(mixture) ? "first_k_dense_replace" : NULL};
+                                   reads_first_dense(mixture) ? first_dense_key(mixture) : NULL};
         bool known = mixture && mixture->routing.grouped &&
                      (!strcmp(key, "n_group") || !strcmp(key, "topk_group"));
         for (size_t j = 0; j < sizeof own / sizeof *own; j++)

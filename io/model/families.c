@@ -13,6 +13,9 @@ static const awq_names glm4 = {.gate_up = "gate_up_proj",
 static const awq_names starcoder2 = {.up = "c_fc", .down = "c_proj"};
 static const awq_names stablelm = {.q_norm = "q_layernorm", .k_norm = "k_layernorm"};
 static const awq_names hunyuan = {.q_norm = "query_layernorm", .k_norm = "key_layernorm"};
+static const awq_names afmoe = {.attention_gate = "gate_proj",
+                                .mlp_norm = "pre_mlp_layernorm",
+                                .mlp_out_norm = "post_mlp_layernorm"};
 static const awq_names llama4 = {.mlp = "feed_forward"};
 static const awq_names internlm2 = {.attention = "attention",
                                     .qkv = "wqkv",
@@ -383,6 +386,19 @@ static const awq_family families[] = {
      .names = &llama4,
      .keys = AWQ_KEY_ATTENTION_BIAS | AWQ_KEY_NO_ROPE | AWQ_KEY_CHUNKS | AWQ_KEY_TEMPERATURE,
      .mixture = &awq_mixture_llama4},
+    {.model_type = "afmoe",
+     .max_positions = 16384,
+     .head_dim = 128,
+     .window = 1024,
+     .window_pattern = 4,
+     .pattern_key = "global_attn_every_n_layers",
+     .rope_in_windows = true,
+     .norm_eps = 1e-5,
+     .block = AWQ_SANDWICH,
+     .qk_norm = AWQ_QK_HEAD,
+     .names = &afmoe,
+     .keys = AWQ_KEY_ATTENTION_BIAS | AWQ_KEY_WINDOW | AWQ_KEY_LAYER_TYPES | AWQ_KEY_MUP,
+     .mixture = &awq_mixture_afmoe},
     {.model_type = "gpt_oss",
      .max_positions = 131072,
      .head_dim = 64,

@@ -47,6 +47,7 @@ enum {
     AWQ_KEY_OF_MIXTURE = 1 << 24,     /* what config_experts.c looks at, in every mixture */
     AWQ_KEY_CLAMP = 1 << 25,          /* clip_qkv */
     AWQ_KEY_LIST_ONLY = 1 << 26,      /* layer_types must say which layers have a window */
+    AWQ_KEY_MUP = 1 << 28,            /* mup_enabled: the embedding is scaled */
     AWQ_KEY_QK_LAYERNORM = 1 << 27    /* qk_layernorm, which is its qk_norm_key */
 };
 
@@ -67,8 +68,9 @@ typedef enum awq_qk_norm {
 
 /* Names of modules in a layer; NULL: as llama has it, or there is none. */
 typedef struct awq_names {
-    const char *attention, *o; /* "self_attn", "o_proj" */
-    const char *qkv;           /* q, k and v in one; NULL: q_proj, k_proj, v_proj */
+    const char *attention_gate; /* of what attention puts out; NULL: none */
+    const char *attention, *o;  /* "self_attn", "o_proj" */
+    const char *qkv;            /* q, k and v in one; NULL: q_proj, k_proj, v_proj */
     const char *mlp, *gate, *up, *down, *gate_up; /* "mlp"..; gate and up in one */
     const char *in_norm, *attention_norm;         /* in front of attention, behind it */
     const char *mlp_norm, *mlp_out_norm;          /* likewise of the MLP */
@@ -90,6 +92,7 @@ typedef struct awq_family {
     int64_t head_dim;           /* 0: hidden / heads */
     int64_t window;             /* 0: none */
     int64_t window_pattern;     /* each so many-th layer has none; 0: all have it */
+    const char *pattern_key;    /* NULL: sliding_window_pattern */
     int64_t window_layers;      /* max_window_layers */
     bool rope_in_windows;       /* where some layers have a window, only they have RoPE */
     int64_t original_positions; /* before longrope extended the model; 0: no longrope */

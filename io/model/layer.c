@@ -5,12 +5,12 @@
 
 const char *awq_linear_short_name(const awq_linear_spec *linear)
 {
-    return strchr(linear->name, '.') + 1;
+    return linear->whole_name ? linear->name : strchr(linear->name, '.') + 1;
 }
 
 const char *awq_linear_type(const awq_linear_spec *linear)
 {
-    return strrchr(linear->name, '.') + 1;
+    return linear->whole_name ? linear->name : strrchr(linear->name, '.') + 1;
 }
 
 int64_t awq_layer_parameters(const awq_layer_spec *layer)

@@ -79,6 +79,7 @@ typedef struct awq_stack_spec {
 /* One stored module: what is quantized and packed as one. */
 typedef struct awq_linear_spec {
     char name[AWQ_LAYER_NAME_BYTES]; /* in its layer: "mlp.experts.3.up_proj" */
+    bool whole_name;                 /* its short name would be another's */
     int64_t out, in;
     int group;   /* whose input it reads */
     int absorbs; /* the group whose scales some of its rows absorb; -1: none */

@@ -186,3 +186,18 @@ const awq_mixture awq_mixture_gpt_oss = {.count_key = "num_local_experts",
                                          AS_MLP,
                                          .router = "router",
                                          .stacks = &gpt_oss};
+
+const awq_mixture awq_mixture_afmoe = {
+    .count_key = "num_experts",
+    .active = 6,
+    .width_key = "moe_intermediate_size",
+    .shared_count_key = "num_shared_experts",
+    .shared = true,
+    .layers = AWQ_SPARSE_FIRST_DENSE,
+    .first_dense_key = "num_dense_layers",
+    .first_dense = 1,
+    .routing = {.score = AWQ_SCORE_SIGMOID, .normalized = true, .factor_key = "route_scale"},
+    AS_MLP,
+    .router = "router.gate",
+    .shared_module = "mlp.shared_experts",
+    .correction = "mlp.expert_bias"};

@@ -49,7 +49,8 @@ typedef struct awq_mixture {
     bool shared;                  /* there is one; without the keys above as wide as an expert */
     bool shared_optional;         /* silence means none */
     awq_sparse_layers layers;
-    int64_t first_dense; /* where first_k_dense_replace is silent */
+    const char *first_dense_key; /* NULL: first_k_dense_replace */
+    int64_t first_dense;         /* where that is silent */
     awq_routing_keys routing;
     bool weighs_inputs; /* a token's weight multiplies what its expert reads */
     bool router_bias, expert_bias;
@@ -68,6 +69,6 @@ extern const awq_mixture awq_mixture_mixtral, awq_mixture_phimoe, awq_mixture_mi
     awq_mixture_qwen2_moe, awq_mixture_qwen3_moe, awq_mixture_qwen3_vl_moe, awq_mixture_olmoe,
     awq_mixture_granitemoe, awq_mixture_granitemoeshared, awq_mixture_glm4_moe, awq_mixture_dots1,
     awq_mixture_hy_v3, awq_mixture_hunyuan_v1_moe, awq_mixture_ernie4_5_moe, awq_mixture_llama4,
-    awq_mixture_gpt_oss;
+    awq_mixture_gpt_oss, awq_mixture_afmoe;
 
 #endif

@@ -10,9 +10,11 @@
 
 static const char original_key[] = "original_max_position_embeddings";
 
-/* A number above zero; 0: it is not said. */
+/* A number above zero; 0: it is not said, or said to be that. */
 static double optional(const awq_config_reader *reader, const json_t *object, const char *key)
 {
+    const json_t *value = json_object_get(object, key);
+    if (json_is_number(value) && json_number_value(value) == 0) return 0;
     return awq_config_read_positive(reader, object, key, 0);
 }
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from support import random_model, safetensors
 from support.case import Case, digest
-from support.program import alone, run
+from support.program import run
 
 DESCRIBED = random_model.described()
 
@@ -34,14 +34,15 @@ TEXT = re.compile(r"^(?!.*(vision|visual|multi_modal)).*")
 LINEAR = re.compile(r"\.((q|k|v|o|qkv|gate|up|down|gate_up)_proj|w[123]|wqkv|wo|c_fc|c_proj|"
                     r"input_linear|output_linear)(\.weight)?$")
 # What may absorb scales: norms in front of linears, routers, biases of producers.
-ABSORBS = re.compile(r"(input_layernorm|pre_feedforward_layernorm|attention_norm|ffn_norm)\.|"
+ABSORBS = re.compile(r"(input_layernorm|pre_(feedforward|mlp)_layernorm|attention_norm|ffn_norm)\.|"
                      r"(router|gate|wg|router\.layer)\.weight$|"
                      r"(v_proj|up_proj|qkv_proj|gate_up_proj|wqkv|c_fc)\.bias$")
 POST_NORM = re.compile(r"post_attention_layernorm\.")  # it absorbs where the MLP has no other
-FEEDFORWARD = re.compile(r"(pre|post)_feedforward_layernorm")
+FEEDFORWARD = re.compile(r"(pre|post)_feedforward_layernorm|pre_mlp_layernorm")
 STACKED_BIAS = re.compile(r"_proj_bias$")  # of all experts; each has its own in the output
 FUSED_NAME = (".mlp.", ".block_sparse_moe.")  # as transformers 5 names them in memory, and the hub
 PACKED = (".qweight", ".qzeros", ".scales")
+NEAREST = ("--rounding", "nearest")
 QUANTIZE = ("--group-size", 32, "--tile-tokens", 400, "--sequences", 8)
 
 shared = pathlib.Path(tempfile.mkdtemp(prefix="awqrun-models-"))
@@ -76,15 +77,15 @@ class Models(Case):
                     future.result()
 
     def output(self, *arguments):
-        return self.succeeds(run(*arguments, env=alone(self.folder))).out
+        return self.succeeds(run(*arguments, env=ONE_THREAD)).out
 
     def refusal(self, folder):
         """The error lines of an evaluation that is refused, or nothing."""
         return "\n".join(run("eval", "--model", folder, "--tokens", self.all_tokens,
-                             env=alone(self.folder)).errors)
+                             env=ONE_THREAD).errors)
 
     def likelihood_is(self, expected, folder):
-        found = self.evaluate(folder, tokens=self.all_tokens, env=alone(self.folder))["mean_nll"]
+        found = self.evaluate(folder, tokens=self.all_tokens, env=ONE_THREAD)["mean_nll"]
         self.assertLess(abs(found / expected - 1), LIKELIHOOD_TOLERANCE)
 
     def made(self, name, *options, ranks=1):
@@ -95,12 +96,12 @@ class Models(Case):
             if not (out / "config.json").exists():
                 self.succeeds(self.quantize(*QUANTIZE, *options, model=source, out=out,
                                             tokens=self.all_tokens, ranks=ranks,
-                                            env=alone(self.folder) if ranks == 1 else ONE_THREAD))
+                                            env=ONE_THREAD))
         return out
 
     def divergence(self, name, out):
         return self.evaluate(out, "--against", model(name), tokens=self.all_tokens,
-                             env=alone(self.folder))["kl"]
+                             env=ONE_THREAD)["kl"]
 
     # ---- the forward pass ----
 
@@ -133,7 +134,7 @@ class Models(Case):
                 folder = random_model.write(self.folder / key, DESCRIBED["some_llama"],
                                             {key: value})
                 self.fails_with(run("eval", "--model", folder, "--tokens", self.all_tokens,
-                                    env=alone(self.folder)), key)
+                                    env=ONE_THREAD), key)
 
     # ---- what is quantized ----
 
@@ -145,11 +146,13 @@ class Models(Case):
             self.assertEqual(*files)
         self.each(check)
 
-    def test_awq_is_no_worse_than_rounding(self):
+    def test_scales_are_no_worse_than_none_and_feedback_no_worse_than_scales(self):
         def check(name):
-            awq, rounding = (self.divergence(name, self.made(name, *options))
-                             for options in ((), ("--alpha-steps", 0, "--clip", "off")))
-            self.assertLessEqual(awq, 1.05 * rounding)
+            feedback, scales, none = (
+                self.divergence(name, self.made(name, *options))
+                for options in ((), NEAREST, (*NEAREST, "--alpha-steps", 0, "--clip", "off")))
+            self.assertLessEqual(scales, 1.05 * none)
+            self.assertLessEqual(feedback, 1.05 * scales)
         self.each(check)
 
     def test_folding_changes_no_layer(self):

@@ -10,11 +10,18 @@ import numpy as np
 
 from support import random_model
 from support.case import Case, digest
-from support.program import alone
 
-DESCRIBED = random_model.described()
-# Relative. The backend's activations have 16 bits, transformers computed in float64.
-LIKELIHOOD_TOLERANCE = 2e-3
+# What is read otherwise but computed as another of them, or of tests/data/families, is.
+READ_OTHERWISE = {
+    "ernie4_5", "exaone4", "gemma3", "granitemoeshared", "internlm", "internlm2", "internlm3",
+    "llama-dynamic", "llama4", "mistral-window", "mistral3", "mixtral-fused", "mixtral5", "olmo2",
+    "qwen2-window", "qwen2_moe5", "qwen3-window", "qwen3_moe-fused", "qwen3_moe5",
+    "qwen3_vl_moe", "qwen3_vl_moe-hub", "some_llama", "stablelm"}
+DESCRIBED = {name: description for name, description in random_model.described().items()
+             if name not in READ_OTHERWISE}
+# Relative. The backend's activations have 16 bits, transformers computed in float64; so few bits
+# send some tokens of a mixture to other experts.
+DENSE_TOLERANCE, MIXTURE_TOLERANCE = 2e-3, 5e-3
 TOGETHER = 2
 ORDERS = [{"AWQ_EMULATOR_ORDER": order, "AWQ_EMULATOR_STREAMS": streams}
           for order, streams in (("up", "early"), ("shuffle", "late"))]
@@ -41,9 +48,11 @@ class Models(Case):
         def check(name):
             order = ORDERS[names.index(name) % 2]
             found = self.evaluate(self.model(name), "--backend", "cuda", "--sequences", 2,
-                                  tokens=self.all_tokens, env=alone(self.folder) | order)
+                                  tokens=self.all_tokens, env=order)
             expected = np.mean(DESCRIBED[name]["nll_per_sequence"][:2])
-            self.assertLess(abs(found["mean_nll"] / expected - 1), LIKELIHOOD_TOLERANCE)
+            mixture = any("expert" in tensor for tensor in DESCRIBED[name]["tensors"])
+            self.assertLess(abs(found["mean_nll"] / expected - 1),
+                            MIXTURE_TOLERANCE if mixture else DENSE_TOLERANCE)
         self.each(check, names)
 
     def test_the_bytes_do_not_depend_on_the_order_of_threads_and_streams(self):
@@ -54,7 +63,7 @@ class Models(Case):
                 self.succeeds(self.quantize("--backend", "cuda", "--group-size", 32,
                                             "--alpha-steps", 1, out=out, model=source,
                                             tokens=self.all_tokens, sequences=1,
-                                            env=alone(self.folder) | order))
+                                            env=order))
                 found.append(digest(out)["model.safetensors"])
             self.assertEqual(*found)
         self.each(check, QUANTIZED)

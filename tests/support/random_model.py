@@ -20,9 +20,10 @@ ABSENT = "absent"  # a key of config.json that a change takes out
 
 # What linears read comes out of these norms; post_attention_layernorm only where no norm of the
 # MLP's own says that it is attention's last step.
-LOUD = re.compile(r"(input_layernorm|pre_feedforward_layernorm|attention_norm|ffn_norm)\.weight$")
+LOUD = re.compile(r"(input_layernorm|pre_(feedforward|mlp)_layernorm|attention_norm|ffn_norm)"
+                  r"\.weight$")
 LOUD_IF_ALONE = re.compile(r"post_attention_layernorm\.weight$")
-FEEDFORWARD = re.compile(r"(pre|post)_feedforward_layernorm")
+FEEDFORWARD = re.compile(r"(pre|post)_feedforward_layernorm|pre_mlp_layernorm")
 NORM = re.compile(r"norm(s\.\d+)?\.weight$")
 EMBEDDING = re.compile(r"(embed_tokens|tok_embeddings|lm_head|output)\.weight$")
 CORRECTION = re.compile(r"(correction_bias|expert_bias)$")  # of experts' scores, which are small

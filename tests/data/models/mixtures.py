@@ -212,6 +212,18 @@ MIXTURES = {
         EXPERTS, num_local_experts=4, intermediate_size=32, shared_intermediate_size=96,
         embedding_multiplier=2.3, attention_multiplier=0.17, residual_multiplier=0.7,
         logits_scaling=3.0, rms_norm_eps=0.01, rope_parameters=rope(500.0)), GRANITE),
+    "afmoe": Model("AfmoeForCausalLM", dict(
+        EXPERTS, num_experts=8, num_shared_experts=2, moe_intermediate_size=32, num_dense_layers=1,
+        num_hidden_layers=4, route_scale=1.7, mup_enabled=True, attention_bias=True, head_dim=32,
+        sliding_window=40, global_attn_every_n_layers=2, rms_norm_eps=0.01,
+        rope_parameters=rope(500.0)), {
+            "factor": {"route_scale": 1.0},
+            "embedding": {"mup_enabled": False},
+            "window-less-one": {"sliding_window": 39},
+            "one-expert": {"num_experts_per_tok": 1},
+            "same: by global_attn_every_n_layers": {"layer_types": ABSENT},
+            "defaults": {**theta(), "route_scale": ABSENT, "mup_enabled": ABSENT,
+                         "rms_norm_eps": ABSENT, "sliding_window": ABSENT}}),
     "phimoe": Model("PhimoeForCausalLM", dict(
         EXPERTS, num_local_experts=4, intermediate_size=64, attention_bias=True, lm_head_bias=True,
         sliding_window=40, router_jitter_noise=0.2, rms_norm_eps=0.01,
