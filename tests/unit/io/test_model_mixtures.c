@@ -13,6 +13,7 @@
 #define ERNIE                                                                                      \
     ", \"moe_num_experts\": 4, \"moe_k\": 2, \"moe_intermediate_size\": 32,"                       \
     " \"moe_num_shared_experts\": 2"
+#define AFMOE   OF_4 ", \"num_experts\": 4, \"num_shared_experts\": 2"
 #define LLAMA4  ", \"num_local_experts\": 4, \"intermediate_size_mlp\": 80"
 #define QWEN3   OF_4 ", \"num_experts\": 4"
 #define MIXTRAL ", \"num_local_experts\": 4, \"num_experts_per_tok\": 2"
@@ -56,6 +57,8 @@ static const struct {
     {"ernie4_5_moe", ERNIE, ", \"moe_layer_start_index\": 0, \"moe_layer_end_index\": 2", "1110"},
     {"ernie4_5_moe", ERNIE, ", \"moe_layer_start_index\": 0, \"moe_layer_end_index\": -1", "1111"},
     {"ernie4_5_moe", ERNIE, ", \"moe_layer_start_index\": 2, \"moe_layer_interval\": 2", "0001"},
+    {"afmoe", AFMOE, "", "0111"},
+    {"afmoe", AFMOE, ", \"num_dense_layers\": 3", "0001"},
     {"llama4_text", LLAMA4, "", "1111"},
     {"llama4_text", LLAMA4, ", \"interleave_moe_layer_step\": 2", "0101"},
     {"llama4_text", LLAMA4, ", \"moe_layers\": [0, 1], \"interleave_moe_layer_step\": 2", "1100"},
@@ -108,6 +111,7 @@ static const struct {
     {"granitemoeshared", GRANITE ", \"shared_intermediate_size\": 48", 96, 48, 0,
      "shared_mlp.output_linear"},
     {"granitemoeshared", GRANITE, 96, 0, 0, NULL},
+    {"afmoe", AFMOE, 32, 64, 96, "mlp.shared_experts.down_proj"},
     {"hunyuan_v1_moe", ", \"num_experts\": 4", 96, 96, 0, "mlp.shared_mlp.down_proj"},
 };
 
@@ -169,6 +173,7 @@ static const struct {
     {"hy_v3", HY3, AWQ_SCORE_SIGMOID, true, 2.826, true, false},
     {"hy_v3", HY3 ", \"router_scaling_factor\": 3", AWQ_SCORE_SIGMOID, true, 3, true, false},
     {"ernie4_5_moe", ERNIE, AWQ_SCORE_SOFTMAX, true, 1, true, false},
+    {"afmoe", AFMOE ", \"route_scale\": 2", AWQ_SCORE_SIGMOID, true, 2, true, false},
     {"llama4_text", LLAMA4, AWQ_SCORE_SIGMOID, false, 1, false, true},
     {"gpt_oss", ", \"num_local_experts\": 4", AWQ_SCORE_SOFTMAX, true, 1, false, false},
 };
@@ -280,7 +285,9 @@ static void keys_of_other_mixtures_are_refused_by_name(void **state)
                                        "moe_layer_freq",
                                        "first_k_dense_replace",
                                        "shared_intermediate_size",
-                                       "num_shared_experts"};
+                                       "num_shared_experts",
+                                       "route_scale",
+                                       "num_dense_layers"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         char more[64], expected[128];
         snprintf(more, sizeof more, ", \"%s\": 2", keys[i]);

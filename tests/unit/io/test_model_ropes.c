@@ -199,7 +199,7 @@ static void parameters_of_scaled_ropes_must_be_numbers_that_fit(void **state)
         {"llama", SCALED("\"rope_type\": \"dynamic\""), "'factor' must be a number above zero"},
         {"llama", SCALED("\"rope_type\": \"dynamic\", \"factor\": -2"), "'factor' must be"},
         {"llama", SCALED("\"rope_type\": \"yarn\", \"factor\": \"4\""), "'factor' is a string"},
-        {"llama", SCALED("\"rope_type\": \"yarn\", \"beta_fast\": 0"), "'beta_fast' must be"},
+        {"llama", SCALED("\"rope_type\": \"yarn\", \"beta_fast\": -1"), "'beta_fast' must be"},
         {"llama", SCALED("\"rope_type\": \"yarn\", \"truncate\": 1"), "'truncate' is"},
         {"llama", SCALED("\"rope_type\": \"yarn\", \"attention_factor\": 1e300"), "float32"},
         {"llama", ", \"rope_theta\": 1" SCALED("\"rope_type\": \"yarn\""), "must be above one"},
@@ -207,7 +207,7 @@ static void parameters_of_scaled_ropes_must_be_numbers_that_fit(void **state)
          "a RoPE key that is not supported: llama_4_scaling_beta"},
         {"ministral3", SCALED("\"rope_type\": \"yarn\", \"llama_4_scaling_beta\": -1"),
          "llama_4_scaling_beta is not a number from 0 on"},
-        {"hunyuan_v1_dense", SCALED("\"rope_type\": \"dynamic\", \"factor\": 1, \"alpha\": 0"),
+        {"hunyuan_v1_dense", SCALED("\"rope_type\": \"dynamic\", \"factor\": 1, \"alpha\": -1"),
          "'alpha' must be"},
         {"qwen3_vl_text", SCALED("\"rope_type\": \"mropes\""), "rope type 'mropes'"},
     };

@@ -66,6 +66,29 @@ static void values_among_others_absorb_what_o_is_scaled_by(void **state)
     awq_model_release(&model);
 }
 
+/* It reads what q, k and v do, and is as wide as what it multiplies. */
+static void attentions_gate_is_a_reader_like_any(void **state)
+{
+    (void)state;
+    awq_model model = of("afmoe", ", \"num_experts\": 2, \"num_experts_per_tok\": 1,"
+                                  " \"moe_intermediate_size\": 32, \"num_shared_experts\": 1");
+    const awq_layer_spec *layer = awq_model_layer(&model, 0);
+    const awq_rows *gate = &layer->attention.gate;
+    const awq_linear_spec *linear = &layer->linear[gate->linear];
+    assert_string_equal(linear->name, "self_attn.gate_proj");
+    assert_int_equal(linear->group, group_named(layer, "qkv"));
+    assert_int_equal(layer->group[linear->group].count, 4);
+    assert_int_equal(awq_rows_count(gate), 4 * HEAD_DIM);
+    assert_int_equal(layer->group[group_named(layer, "o")].producer.by, AWQ_BY_ROWS);
+    /* of two linears that end alike each has a name of its own */
+    assert_int_equal(linear_named(layer, "self_attn.gate_proj"), gate->linear);
+    assert_int_equal(linear_named(layer, "gate_proj"), layer->mlps.mlp[0].gate.linear);
+    awq_model_release(&model);
+    model = of("llama", "");
+    assert_int_equal(awq_model_layer(&model, 0)->attention.gate.linear, -1);
+    awq_model_release(&model);
+}
+
 static void an_mlp_without_a_gate_has_no_one_to_absorb_downs_scales(void **state)
 {
     (void)state;
@@ -248,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_q_k_and_v_may_be_by_head_of_keys),
         cmocka_unit_test(values_among_others_absorb_what_o_is_scaled_by),
+        cmocka_unit_test(attentions_gate_is_a_reader_like_any),
         cmocka_unit_test(an_mlp_without_a_gate_has_no_one_to_absorb_downs_scales),
         cmocka_unit_test(what_is_not_linear_absorbs_nothing),
         cmocka_unit_test(experts_may_be_rows_of_one_tensor),

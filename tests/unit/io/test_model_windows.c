@@ -8,6 +8,10 @@
 
 #define LLAMA4 ", \"num_local_experts\": 2, \"intermediate_size_mlp\": 80"
 
+#define AFMOE                                                                                      \
+    ", \"num_experts\": 4, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 32,"             \
+    " \"num_shared_experts\": 1"
+
 /* Windows, and rotated layers, each layer a digit: "1101". */
 static void expect(const char *family, const char *extra, int64_t window, const char *windowed,
                    const char *rotated)
@@ -94,10 +98,13 @@ static void windows_of_qwen2_moe_must_be_listed(void **state)
     expect_problem(config_of("qwen2_moe", 64, keys), "key 'layer_types' is missing");
 }
 
-static void windows_take_turns_with_none_in_gpt_oss(void **state)
+static void windows_take_turns_with_none_in_mixtures_too(void **state)
 {
     (void)state;
     expect("gpt_oss", ", \"num_local_experts\": 4", 128, "1010", "1111");
+    expect("afmoe", AFMOE, 1024, "1110", "1110");
+    expect("afmoe", AFMOE ", \"global_attn_every_n_layers\": 3, \"sliding_window\": 5", 5, "1101",
+           "1101");
     expect("mixtral",
            ", \"num_local_experts\": 4, \"num_experts_per_tok\": 2,"
            " \"sliding_window\": 9",
@@ -183,7 +190,7 @@ int main(void)
         cmocka_unit_test(only_layers_of_a_window_are_rotated_where_some_have_one),
         cmocka_unit_test(the_first_layers_may_have_none),
         cmocka_unit_test(windows_of_qwen2_moe_must_be_listed),
-        cmocka_unit_test(windows_take_turns_with_none_in_gpt_oss),
+        cmocka_unit_test(windows_take_turns_with_none_in_mixtures_too),
         cmocka_unit_test(chunks_are_of_rotated_layers),
         cmocka_unit_test(biases_are_where_the_familys_keys_say),
         cmocka_unit_test(logits_are_multiplied_where_a_family_says_by_what),
