@@ -363,7 +363,7 @@ void awq_model_build(const awq_config_reader *reader, const awq_config *config, 
         out->kind_of[i] = first < i ? out->kind_of[first] : (uint8_t)out->kinds;
         if (first < i) continue;
         if (out->kinds == AWQ_MAX_KINDS) {
-            awq_config_complain(reader, "its layers are of more kinds than are supported", "");
+            awq_config_complain(reader, "its layers differ in more ways than are supported", "");
             return;
         }
         awq_layer_spec *layer = &out->kind[out->kinds++];

@@ -127,6 +127,10 @@ static void read_layer_types(const awq_config_reader *reader, awq_config *config
     const json_t *types = json_object_get(reader->object, "layer_types");
     const char *kind = has(config, AWQ_KEY_CHUNKS) ? "chunked_attention" : "sliding_attention";
     if (!awq_config_says(reader, "layer_types")) return;
+    if (!json_is_array(types)) {
+        awq_config_complain(reader, "layer_types is not a list", "");
+        return;
+    }
     if (mixed && json_array_size(types) != (size_t)config->layers)
         awq_config_complain(reader, "layer_types does not name a type for each layer", "");
     for (size_t i = 0; i < json_array_size(types); i++) {

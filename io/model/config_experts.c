@@ -185,8 +185,9 @@ static void read_types(const awq_config_reader *reader, awq_config *config)
 
 static void read_layers(const awq_config_reader *reader, awq_config *config)
 {
+    const awq_mixture *mixture = config->family->mixture;
     int64_t all = config->layers, last;
-    switch (config->family->mixture->layers) {
+    switch (mixture->layers) {
     case AWQ_SPARSE_ALL:
         set_sparse(config, 1, 0, all);
         break;
@@ -196,9 +197,8 @@ static void read_layers(const awq_config_reader *reader, awq_config *config)
         read_layer_list(reader, "mlp_only_layers", false, config);
         break;
     case AWQ_SPARSE_FIRST_DENSE:
-        set_sparse(
-            config, 1,
-            read_index(reader, "first_k_dense_replace", config->family->mixture->first_dense), all);
+        set_sparse(config, 1, read_index(reader, first_dense_key(mixture), mixture->first_dense),
+                   all);
         break;
     case AWQ_SPARSE_TYPES:
         read_types(reader, config);

@@ -46,8 +46,18 @@ static void read_rotary_dim(const awq_config_reader *reader, const awq_config *c
 {
     if (!has(config, AWQ_KEY_PARTIAL_ROTARY) || !awq_config_says(reader, "rotary_dim")) return;
     int64_t dim = awq_config_read_size(reader, "rotary_dim", 0, config->head_dim);
-    if (dim % 2) awq_config_complain(reader, "rotary_dim is odd", "");
-    rope->dim = dim;
+    if (dim) rope->dim = dim;
+}
+
+/* Pairs of channels, whoever said how many: config.json or its silence. */
+static void check_dim(const awq_config_reader *reader, const awq_config *config,
+                      const awq_rope *rope)
+{
+    bool even = config->head_dim > 0 && config->head_dim % 2 == 0;
+    if (even && (rope->dim < 2 || rope->dim % 2))
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': RoPE cannot rotate %lld of a head's %lld channels", reader->name,
+                         (long long)rope->dim, (long long)config->head_dim);
 }
 
 /* A table of its own parameters, where `theta` is the last to say the base, and the type where they
@@ -62,6 +72,7 @@ static void read_table(const awq_config_reader *reader, const json_t *object, do
     read_partial(reader, reader->object, config, rope);
     read_rotary_dim(reader, config, rope);
     read_partial(reader, object, config, rope);
+    check_dim(reader, config, rope);
     rope->theta = awq_config_read_positive(reader, object, "rope_theta", theta);
     if (object) awq_config_read_rope_scaling(reader, object, fallback, config, max_positions, rope);
 }

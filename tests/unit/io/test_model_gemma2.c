@@ -29,7 +29,9 @@ static void gemma2_normalizes_what_its_halves_put_out(void **state)
     /* behind them is the residual */
     assert_int_equal(layer->vector[layer->norm[attention->out_norm].weight].absorbs, -1);
     assert_int_equal(layer->vector[layer->norm[mlp->out_norm].weight].absorbs, -1);
-    for (int i = 0; i < 4; i++) assert_true(layer->vector[layer->norm[i].weight].offset && layer->vector[layer->norm[i].weight].width == 64);
+    for (int i = 0; i < 4; i++)
+        assert_true(layer->vector[layer->norm[i].weight].offset &&
+                    layer->vector[layer->norm[i].weight].width == 64);
     assert_true(model.final_norm.offset);
     awq_model_release(&model);
 }

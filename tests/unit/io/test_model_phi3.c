@@ -120,6 +120,21 @@ static void longrope_has_a_factor_for_each_pair_of_channels(void **state)
     awq_model_release(&model);
 }
 
+/* Where the model says nothing, its RoPE scaling's own length is the one; and either table may have
+ * a factor of its own. */
+static void longropes_length_and_factors_may_be_its_own(void **state)
+{
+    (void)state;
+    awq_model model =
+        phi3(", \"max_position_embeddings\": 131072, \"rope_scaling\": {\"type\": \"longrope\","
+             " \"original_max_position_embeddings\": 8192, \"short_mscale\": 1.25,"
+             " \"long_mscale\": 1.5, \"short_factor\": " EIGHT "}");
+    assert_true(model.rope[0].original_positions == 8192);
+    assert_true(model.rope[0].attention_factor == 1.25);
+    assert_true(model.rope[0].long_attention_factor == 1.5);
+    awq_model_release(&model);
+}
+
 static void a_part_of_a_head_may_be_rotated(void **state)
 {
     (void)state;
@@ -164,6 +179,7 @@ static void what_phi3_does_not_do_is_refused(void **state)
                   "}"),
         "the RoPE factor is not max_position_embeddings / original_max_position_embeddings");
     expect_problem(config_of("phi3", 64,
+                             LENGTHS
                              ", \"rope_scaling\": {\"type\": \"su\","
                              " \"original_max_position_embeddings\": 64, \"short_factor\": " EIGHT
                              "}"),
@@ -173,11 +189,12 @@ static void what_phi3_does_not_do_is_refused(void **state)
                              ", \"rope_scaling\": {\"type\": \"su\", \"attention_factor\": 0,"
                              " \"short_factor\": " EIGHT "}"),
                    "'attention_factor' must be a number above zero");
-    expect_problem(config_of("phi3", 64, ", \"rope_scaling\": {\"type\": \"dynamic\"}"),
-                   "rope type 'dynamic' is not supported; supported are default, linear, llama3, "
-                   "longrope");
+    expect_problem(config_of("phi3", 64, ", \"rope_scaling\": {\"type\": \"mrope\"}"),
+                   "rope type 'mrope' is not supported; supported are default, linear, dynamic, "
+                   "llama3, longrope");
     expect_problem(config_of("llama", 64, ", \"rope_scaling\": {\"type\": \"su\"}"),
-                   "rope type 'su' is not supported");
+                   "rope type 'su' is not supported; supported are default, linear, dynamic, "
+                   "llama3, yarn");
 }
 
 int main(void)
@@ -188,6 +205,7 @@ int main(void)
         cmocka_unit_test(phi3s_qkv_proj_is_not_clipped),
         cmocka_unit_test(silent_phi3_gets_the_defaults_of_transformers),
         cmocka_unit_test(longrope_has_a_factor_for_each_pair_of_channels),
+        cmocka_unit_test(longropes_length_and_factors_may_be_its_own),
         cmocka_unit_test(a_part_of_a_head_may_be_rotated),
         cmocka_unit_test(what_phi3_does_not_do_is_refused),
     };

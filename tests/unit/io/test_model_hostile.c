@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT
+ * tests/unit/io/test_model_hostile.c - any value under any key, in any family, is a model or a
+ * problem, and a model_type that is not known is llama or is refused for the key that it is not. */
+#include <stdio.h>
+#include <string.h>
+
+#include "config_of.h"
+#include "io/formats/quantization_config.h"
+#include "io/model/families.h"
+#include "scratch.h"
+
+/* Every key that is read; among the RoPE parameters too. */
+static const char *const keys[] = {"activation",
+                                   "alpha",
+                                   "attention_bias",
+                                   "attention_chunk_size",
+                                   "attention_multiplier",
+                                   "attention_out_bias",
+                                   "attn_logit_softcapping",
+                                   "attn_scale",
+                                   "attn_temperature_tuning",
+                                   "beta_fast",
+                                   "beta_slow",
+                                   "bias",
+                                   "clip_qkv",
+                                   "decoder_sparse_step",
+                                   "dtype",
+                                   "embedding_multiplier",
+                                   "factor",
+                                   "final_logit_softcapping",
+                                   "first_k_dense_replace",
+                                   "global_attn_every_n_layers",
+                                   "floor_scale",
+                                   "full_attention",
+                                   "head_dim",
+                                   "hidden_act",
+                                   "hidden_activation",
+                                   "hidden_size",
+                                   "interleave_moe_layer_step",
+                                   "intermediate_size",
+                                   "intermediate_size_mlp",
+                                   "layer_norm_eps",
+                                   "layer_types",
+                                   "llama_4_scaling_beta",
+                                   "lm_head_bias",
+                                   "logit_scale",
+                                   "logits_scaling",
+                                   "long_factor",
+                                   "long_mscale",
+                                   "max_position_embeddings",
+                                   "max_window_layers",
+                                   "mlp_bias",
+                                   "mlp_layer_types",
+                                   "mlp_only_layers",
+                                   "moe_intermediate_size",
+                                   "moe_k",
+                                   "moe_layer_end_index",
+                                   "moe_layer_interval",
+                                   "moe_layer_start_index",
+                                   "moe_layers",
+                                   "moe_num_experts",
+                                   "moe_num_shared_experts",
+                                   "mup_enabled",
+                                   "moe_topk",
+                                   "mscale",
+                                   "mscale_all_dim",
+                                   "n_group",
+                                   "n_routed_experts",
+                                   "n_shared_experts",
+                                   "no_rope_layer_interval",
+                                   "no_rope_layers",
+                                   "norm_eps",
+                                   "norm_epsilon",
+                                   "norm_topk_prob",
+                                   "num_dense_layers",
+                                   "num_attention_heads",
+                                   "num_experts",
+                                   "num_experts_per_tok",
+                                   "num_hidden_layers",
+                                   "num_key_value_heads",
+                                   "num_local_experts",
+                                   "num_nextn_predict_layers",
+                                   "num_shared_experts",
+                                   "original_max_position_embeddings",
+                                   "partial_rotary_factor",
+                                   "qk_layernorm",
+                                   "qk_norm_type",
+                                   "qkv_bias",
+                                   "query_pre_attn_scalar",
+                                   "residual_multiplier",
+                                   "rms_norm_eps",
+                                   "rope_local_base_freq",
+                                   "rope_parameters",
+                                   "rope_scaling",
+                                   "rope_theta",
+                                   "rope_type",
+                                   "rotary_dim",
+                                   "route_scale",
+                                   "routed_scaling_factor",
+                                   "router_jitter_noise",
+                                   "router_scaling_factor",
+                                   "scoring_func",
+                                   "shared_expert_intermediate_size",
+                                   "shared_intermediate_size",
+                                   "short_factor",
+                                   "short_mscale",
+                                   "sliding_attention",
+                                   "sliding_window",
+                                   "sliding_window_pattern",
+                                   "swiglu_alpha",
+                                   "swiglu_limit",
+                                   "tie_word_embeddings",
+                                   "topk_group",
+                                   "topk_method",
+                                   "torch_dtype",
+                                   "truncate",
+                                   "type",
+                                   "use_bias",
+                                   "use_parallel_residual",
+                                   "use_qk_norm",
+                                   "use_qkv_bias",
+                                   "use_routing_bias",
+                                   "use_sliding_window",
+                                   "vocab_size"};
+enum { KEYS = sizeof keys / sizeof *keys };
+
+static const char *const values[] = {
+    "null",
+    "true",
+    "false",
+    "0",
+    "1",
+    "2",
+    "3",
+    "-1",
+    "17",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "4611686018427387905",
+    "1e308",
+    "-1e308",
+    "1e-320",
+    "0.5",
+    "1.5",
+    "1048576",
+    "2147483647",
+    "\"\"",
+    "\"yarn\"",
+    "\"dynamic\"",
+    "\"longrope\"",
+    "\"LLG\"",
+    "\"\\u00e9\"",
+    "[]",
+    "[1]",
+    "[-1, 2, 3, 4]",
+    "[1, 1, 1, 1]",
+    "[1, 2, 3, 4]",
+    "[[]]",
+    "[\"sparse\", \"dense\", \"sparse\", \"dense\"]",
+    "[\"full_attention\", \"sliding_attention\", \"full_attention\", \"sliding_attention\"]",
+    "{}",
+    "{\"rope_type\": \"yarn\"}",
+    "{\"factor\": -1}"};
+enum { VALUES = sizeof values / sizeof *values };
+
+#define MIXTURE                                                                                    \
+    ", \"num_experts_per_tok\": 2, \"moe_topk\": 2, \"moe_k\": 2, \"moe_intermediate_size\": 32,"  \
+    " \"shared_expert_intermediate_size\": 32, \"intermediate_size_mlp\": 80"
+
+/* The keys that a mixture of this family must say. */
+static void with_experts(const awq_family *family, char *out, size_t bytes)
+{
+    const awq_mixture *mixture = family->mixture;
+    *out = '\0';
+    if (!mixture) return;
+    snprintf(out, bytes, MIXTURE ", \"%s\": 4", mixture->count_key);
+    size_t used = strlen(out);
+    if (mixture->shared_count_key)
+        snprintf(out + used, bytes - used, ", \"%s\": 1", mixture->shared_count_key);
+}
+
+/* Either a whole model, or problems of one sentence that name the file. */
+static bool try(const json_t *config)
+{
+    awq_model model = {.layers = -7};
+    awq_problems problems;
+    awq_problems_init(&problems);
+    bool good = awq_model_from_config(config, &model, &problems);
+    assert_int_equal(good, problems.count == 0);
+    for (size_t i = 0; i < problems.count; i++)
+        assert_contains(problems.items[i].text, "'config.json");
+    if (!good) assert_int_equal(model.layers, -7);
+    for (int64_t i = 0; good && i < model.layers; i++) {
+        const awq_attention_spec *attention = &awq_model_layer(&model, i)->attention;
+        assert_true(attention->q_rope < model.ropes && attention->k_rope < model.ropes);
+        assert_true(model.kind_of[i] < model.kinds);
+    }
+    if (good) awq_model_release(&model);
+    awq_problems_release(&problems);
+    return good;
+}
+
+static json_t *parse(const char *text)
+{
+    json_error_t error;
+    json_t *config = json_loads(text, JSON_DECODE_ANY, &error);
+    if (!config) fail_msg("%s: %s", error.text, text);
+    return config;
+}
+
+/* At top level, and among the RoPE parameters. */
+static void try_each_value(json_t *config, const char *key)
+{
+    json_t *rope = json_object_get(config, "rope_scaling");
+    json_t *const objects[] = {config, rope};
+    for (int i = 0; i < 2; i++) {
+        json_t *before = json_incref(json_object_get(objects[i], key));
+        for (int j = 0; j < VALUES; j++) {
+            json_object_set_new(objects[i], key, parse(values[j]));
+            try(config);
+        }
+        json_object_del(objects[i], key);
+        if (before) json_object_set_new(objects[i], key, before);
+        if (!i && before == rope) return;
+    }
+}
+
+static void any_value_of_any_key_is_a_model_or_a_problem(void **state)
+{
+    (void)state;
+    static const char *const ropes[] = {"{\"rope_type\": \"default\"}",
+                                        "{\"rope_type\": \"yarn\", \"factor\": 2}",
+                                        "{\"rope_type\": \"dynamic\", \"factor\": 2}"};
+    const awq_family *family;
+    for (int i = 0; (family = awq_family_at(i)); i++) {
+        char experts[400];
+        with_experts(family, experts, sizeof experts);
+        json_t *config = parse(config_of(family->model_type, 64, experts));
+        if (!try(config)) fail_msg("the plain %s is refused", family->model_type);
+        json_object_set_new(config, "rope_scaling", parse(ropes[i % 3]));
+        for (int key = 0; key < KEYS; key++) try_each_value(config, keys[key]);
+        json_decref(config);
+    }
+}
+
+static void a_config_that_is_no_object_is_a_problem(void **state)
+{
+    (void)state;
+    for (int i = 0; i < VALUES; i++) {
+        json_t *config = parse(values[i]), *wrapper = parse("{\"model_type\": \"llava\"}");
+        if (!json_is_object(config)) assert_false(try(config));
+        json_object_set(wrapper, "text_config", config);
+        assert_false(try(wrapper));
+        json_object_set(wrapper, "model_type", config);
+        assert_false(try(wrapper));
+        json_decref(config);
+        json_decref(wrapper);
+    }
+}
+
+/* Room is for eight. */
+static void layers_of_too_many_kinds_are_refused(void **state)
+{
+    (void)state;
+    static const char shape[] =
+        "{\"model_type\": \"hunyuan_v1_moe\", \"hidden_size\": 64, \"intermediate_size\": 32,"
+        " \"num_hidden_layers\": %d, \"num_attention_heads\": 4, \"vocab_size\": 100,"
+        " \"num_experts\": 16, \"moe_topk\": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}";
+    char text[400];
+    snprintf(text, sizeof text, shape, 8);
+    awq_model model = model_of(text);
+    assert_int_equal(model.kinds, 8);
+    awq_model_release(&model);
+    for (int layers = 9; layers <= 10; layers++) {
+        snprintf(text, sizeof text, shape, layers);
+        expect_problem(text, "its layers differ in more ways than are supported");
+    }
+}
+
+/* ---- llama under another name ---- */
+
+#define NAMELESS                                                                                   \
+    ", \"max_position_embeddings\": 512, \"rms_norm_eps\": 1e-5, \"hidden_act\": \"silu\""
+
+static void an_unknown_type_that_says_what_llama_says_is_llama(void **state)
+{
+    (void)state;
+    awq_model model =
+        model_of(config_of("mystery", 64,
+                           NAMELESS ", \"rope_theta\": 5000, \"_name_or_path\": \"x\","
+                                    " \"attention_bias\": true, \"torch_dtype\": \"float16\""));
+    assert_string_equal(model.family, "llama");
+    assert_true(model.rope[0].theta == 5000);
+    assert_int_equal(model.max_positions, 512);
+    assert_true(awq_model_layer(&model, 0)->linear[LINEAR_Q].bias);
+    awq_model_release(&model);
+}
+
+static void an_unknown_type_is_refused_for_the_key_that_llama_has_not_or_lacks(void **state)
+{
+    (void)state;
+    static const char *const foreign[] = {"sliding_window", "rotary_pct",     "use_qk_norm",
+                                          "num_experts",    "layer_norm_eps", "scale_emb",
+                                          "alibi",          "no_such_key"};
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+        char extra[256], expected[160];
+        snprintf(extra, sizeof extra, NAMELESS ", \"%s\": 4", foreign[i]);
+        snprintf(expected, sizeof expected,
+                 "model_type 'mystery' is not supported; 'awqrun version --models' lists what is "
+                 "(nor is it llama under another name: its key '%s' is not llama's)",
+                 foreign[i]);
+        expect_problem(config_of("mystery", 64, extra), expected);
+    }
+    expect_problem(config_of("mystery", 64,
+                             ", \"max_position_embeddings\": 512,"
+                             " \"hidden_act\": \"silu\""),
+                   "its key 'rms_norm_eps' is missing)");
+    expect_problem(config_of("mystery", 64,
+                             ", \"max_position_embeddings\": 512,"
+                             " \"hidden_act\": null, \"rms_norm_eps\": 1e-5"),
+                   "its key 'hidden_act' is missing)");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_value_of_any_key_is_a_model_or_a_problem),
+        cmocka_unit_test(a_config_that_is_no_object_is_a_problem),
+        cmocka_unit_test(layers_of_too_many_kinds_are_refused),
+        cmocka_unit_test(an_unknown_type_that_says_what_llama_says_is_llama),
+        cmocka_unit_test(an_unknown_type_is_refused_for_the_key_that_llama_has_not_or_lacks),
+    };
+    return cmocka_run_group_tests_name("model_hostile", tests, NULL, NULL);
+}
