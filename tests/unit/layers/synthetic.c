@@ -31,6 +31,7 @@ static const char *dtype_name(awq_dtype dtype)
 /* The family that has what the shape asks for. */
 static const char *family_of(synthetic_shape shape)
 {
+    if (shape.family) return shape.family;
     if (shape.sparse) return "qwen2_moe";
     if (shape.fused) return "phi3";
     if (shape.out_norms) return "gemma2";
@@ -51,10 +52,11 @@ static awq_model make_model(synthetic_shape shape)
              " \"num_key_value_heads\": %d, \"head_dim\": %d, \"vocab_size\": 64,"
              " \"rms_norm_eps\": 1e-5, \"rope_theta\": 10000, \"torch_dtype\": \"%s\","
              " \"num_experts\": %d, \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 32,"
-             " \"shared_expert_intermediate_size\": 64, \"norm_topk_prob\": %s%s}",
+             " \"shared_expert_intermediate_size\": 64, \"norm_topk_prob\": %s%s%s}",
              family_of(shape), SYNTHETIC_LAYERS, HIDDEN, INTERMEDIATE, HEADS,
              (int)(shape.kv_heads ? shape.kv_heads : HEADS), HEAD_DIM, dtype_name(shape.dtype),
-             SYNTHETIC_EXPERTS, shape.normalized ? "true" : "false", shape.out_norms ? window : "");
+             SYNTHETIC_EXPERTS, shape.normalized ? "true" : "false", shape.out_norms ? window : "",
+             shape.keys ? shape.keys : "");
     awq_model model = model_of(text);
     assert_int_equal(model.kinds, 1);
     for (int i = 0; i < model.kind[0].linears; i++) { /* in combinations that no family has */

@@ -35,6 +35,8 @@ typedef struct synthetic_shape {
     bool sparse, normalized; /* five experts, two a token, and a shared one, as qwen2_moe's */
     bool fused;              /* phi3's: q, k, v are one linear, and gate, up */
     bool out_norms;          /* gemma2's: of what halves put out, norms that add 1, a window */
+    const char *family;      /* any other's layer, all of one kind; NULL: by the above */
+    const char *keys;        /* that its config.json has, too (from the comma on); NULL: none */
     awq_dtype dtype;
     int threads;
     const awq_backend *backend; /* NULL: the CPU's */
