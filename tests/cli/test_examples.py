@@ -84,7 +84,6 @@ class Examples(Case):
                     "submit", "--dry-run", "--program", "awqrun", *submit_line(path), "--",
                     "--job", path, *OTHER_FILES, "--out", self.out)).out
                 self.assertIn("\n#SBATCH --gpus-per-node=", script)
-                self.assertIn(f"--group-size={value(path, 'group-size')}", script)
                 done = subprocess.run(["bash", "-n"], input=script, text=True, check=False,
                                       capture_output=True)
                 self.assertEqual(done.returncode, 0, done.stderr)
@@ -107,9 +106,10 @@ class Examples(Case):
                     "plan", "--json", "--job", job, "--model", self.headers_of(name, path),
                     "--tokens", DEMO / "calib.h5", "--sequences", 128,
                     "--workers", gpus(path), "--device-memory", "72GB")).out)
-                loads = [size for size in plan["engines"]["vllm"] if size <= 8]
-                self.assertEqual(plan["engines"]["format"], "gemm")
-                self.assertEqual(rows()[name][2], str(max(loads)))
+                gemm = next(engines for engines in plan["serving"]["engines"]
+                            if engines["format"] == "gemm")
+                self.assertEqual(rows()[name][2],
+                                 str(max(size for size in gemm["vllm"] if size <= 8)))
 
 
 if __name__ == "__main__":
