@@ -126,7 +126,7 @@ static void add_experts(const awq_mixture *mixture, char *list)
 {
     static const char *const scores[] = {[AWQ_SCORE_SOFTMAX] = "softmax router",
                                          [AWQ_SCORE_SIGMOID] = "sigmoid router",
-                                         [AWQ_SCORE_SPARSEMIXER] = "sparse mixer"};
+                                         [AWQ_SCORE_SPARSEMIXER] = "sparse mixer's router"};
     bool optional = mixture->shared_optional || mixture->shared_count_key;
     add(list, "%s%s%s", scores[mixture->routing.score], mixture->router_bias ? " with bias" : "",
         mixture->correction ? " with correction" : "");
