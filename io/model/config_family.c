@@ -163,7 +163,8 @@ const awq_family *awq_config_read_family(const awq_config_reader *reader,
                          "'%s': model_type '%.60s' is not supported; %s (nor is it llama under "
                          "another name: its key '%.60s' %s)",
                          reader->name, type, list, unlike,
-                         awq_config_says(reader, unlike) ? "is not llama's" : "is missing");
+                         awq_config_says(reader, unlike) || !is_known(unlike) ? "is not llama's"
+                                                                              : "is missing");
     if (!*type || unlike) return NULL;
     snprintf(unknown_type, AWQ_TYPE_BYTES, "%s", type);
     return awq_family_find("llama");
