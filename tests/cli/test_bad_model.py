@@ -253,9 +253,9 @@ class Config(Case):
                     self.setUp()
 
     def test_each_problem_of_a_config_has_its_line(self):
-        self.refuses("hidden_act 'gelu'", "rope type 'yarn'", "rms_norm_eps",
+        self.refuses("hidden_act 'gelu'", "rope type 'longrope'", "rms_norm_eps",
                      model=self.configured(hidden_act="gelu", rms_norm_eps=0,
-                                           rope_scaling={"type": "yarn", "factor": 2}))
+                                           rope_scaling={"type": "longrope", "factor": 2}))
 
     def test_a_config_that_is_not_json_is_refused(self):
         for i, text in enumerate(("", "{", '{"a": 1, "a": 2}', "[]", "\0\0\0")):
