@@ -7,7 +7,7 @@ set(AWQ_SHARED ${CMAKE_INSTALL_DATADIR}/awqrun)
 install(TARGETS awqrun)
 install(FILES docs/awqrun.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES README.md CHANGELOG.md docs/awq.md docs/clusters.md docs/design.md docs/formats.md
-  docs/performance.md docs/quality.md docs/resume.md docs/verify.md
+  docs/models.md docs/performance.md docs/quality.md docs/resume.md docs/verify.md
   DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 install(FILES slurm/quantize.sbatch slurm/array.sbatch slurm/eval.sbatch

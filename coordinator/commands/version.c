@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * awqrun version: this build, and the libraries that it runs with. */
+ * awqrun version: this build, and the libraries that it runs with; or the families of models that
+ * it quantizes. */
 #include <hdf5.h>
 #include <jansson.h>
 #include <mpi.h>
@@ -12,6 +13,7 @@
 #include <zlib.h>
 
 #include "coordinator/commands/commands.h"
+#include "io/model/traits.h"
 #include "worker/worker.h"
 
 static void tell(json_t *versions, const char *name, const char *version)
@@ -109,6 +111,40 @@ static void print_gpus(const json_t *versions)
     if (none) printf("GPU       none: %s\n", json_string_value(none));
 }
 
+/* ---- families ---- */
+
+static json_t *also_json(const awq_traits *traits)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < traits->most_also && traits->also[i]; i++)
+        json_array_append_new(list, json_string(traits->also[i]));
+    return list;
+}
+
+static json_t *families_json(void)
+{
+    awq_traits traits;
+    json_t *list = json_array();
+    for (int i = 0; awq_traits_at(i, &traits); i++)
+        json_array_append_new(list, json_pack("{s:s, s:o, s:b, s:s, s:s}", "model_type",
+                                              traits.model_type, "also", also_json(&traits),
+                                              "mixture", (int)traits.mixture, "traits", traits.text,
+                                              "full_precision", traits.kept));
+    return list;
+}
+
+static void print_families(void)
+{
+    awq_traits traits;
+    for (int i = 0; awq_traits_at(i, &traits); i++) {
+        printf("%-18s %-8s %s; in full precision: %s", traits.model_type,
+               traits.mixture ? "mixture" : "dense", traits.text, traits.kept);
+        for (int j = 0; j < traits.most_also && traits.also[j]; j++)
+            printf("%s%s", j ? ", " : "; also ", traits.also[j]);
+        puts("");
+    }
+}
+
 /* ---- the whole ---- */
 
 static void print(const json_t *versions)
@@ -124,19 +160,28 @@ static void print(const json_t *versions)
     print_gpus(versions);
 }
 
-int awq_command_version(const awq_call *call)
+static json_t *versions_json(void)
 {
     json_t *versions = json_object();
     tell(versions, "awqrun", AWQ_VERSION);
     tell_libraries(versions);
     tell_backends(versions);
     add_gpus(versions);
-    char *text = call->options->json ? json_dumps(versions, JSON_INDENT(2)) : NULL;
+    return versions;
+}
+
+int awq_command_version(const awq_call *call)
+{
+    const awq_options *options = call->options;
+    json_t *result = options->models ? families_json() : versions_json();
+    char *text = options->json ? json_dumps(result, JSON_INDENT(2)) : NULL;
     if (text)
         puts(text);
+    else if (options->models)
+        print_families();
     else
-        print(versions);
+        print(result);
     free(text);
-    json_decref(versions);
+    json_decref(result);
     return AWQ_EXIT_DONE;
 }

@@ -73,9 +73,10 @@ static void print_model(FILE *file, const awq_plan_facts *facts)
         awq_format_count(count, (double)awq_model_active_parameters(model));
         snprintf(active, sizeof active, " (%s for each token)", count);
     }
-    fprintf(file, "model      %s: %s, %s parameters%s, %lld layers, %s of %s\n",
-            facts->job.options->model, model->family, parameters, active, (long long)model->layers,
-            bytes, awq_checkpoint_storage(inputs->model).text);
+    fprintf(file, "model      %s: %s%s%s, %s parameters%s, %lld layers, %s of %s\n",
+            facts->job.options->model, model->unknown_type, *model->unknown_type ? ", as " : "",
+            model->family, parameters, active, (long long)model->layers, bytes,
+            awq_checkpoint_storage(inputs->model).text);
     int64_t tile = awq_job_tile_sequences(facts->job.options, &inputs->tokens);
     fprintf(file, "tokens     %s: %lld sequences of %lld, %lld tiles of %lld sequences\n",
             facts->job.options->tokens ? facts->job.options->tokens : "of the text",
@@ -249,6 +250,8 @@ static json_t *model_json(const awq_plan_facts *facts)
                   (json_int_t)model->layers, "bytes",
                   (json_int_t)awq_checkpoint_bytes(facts->job.inputs->model), "weights",
                   awq_checkpoint_storage(facts->job.inputs->model).text);
+    if (object && *model->unknown_type)
+        json_object_set_new(object, "unknown_model_type", json_string(model->unknown_type));
     if (object && awq_model_experts(model))
         json_object_set_new(object, "active_parameters",
                             json_integer((json_int_t)awq_model_active_parameters(model)));

@@ -80,7 +80,9 @@ function facts() {
   const began = timelineSessions[0]?.[0];
   return html('div', { class: 'facts' },
     pairs('Model', [['architecture', config.architectures?.join(', ')],
-      ['family', config.model_type], ['layers', data.layers], ['hidden size', config.hidden_size],
+      ['family', config.model_type],
+      ['taken as', (job.model ?? []).map((file) => file.taken_as).find(Boolean)],
+      ['layers', data.layers], ['hidden size', config.hidden_size],
       ['intermediate size', config.intermediate_size],
       ['attention heads', config.num_attention_heads],
       ['key-value heads', config.num_key_value_heads], ['vocabulary', config.vocab_size],

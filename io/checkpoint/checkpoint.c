@@ -310,13 +310,16 @@ json_t *awq_checkpoint_fingerprint(const awq_checkpoint *checkpoint)
                             "header_crc32", (json_int_t)awq_safetensors_header_crc(shard->file)));
     }
     awq_storage source = {.plain = true};
+    const char *unknown = checkpoint->described ? checkpoint->model.unknown_type : "";
     if (checkpoint->described && !checkpoint->model.quantized)
         source = awq_checkpoint_storage(checkpoint);
     if (ok)
-        ok = !json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:s*}", "file", CONFIG_NAME,
-                                                    "bytes", (json_int_t)checkpoint->config_bytes,
-                                                    "crc32", (json_int_t)checkpoint->config_crc,
-                                                    "weights", source.plain ? NULL : source.text));
+        ok = !json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:s*, s:s*}", "file",
+                                                    CONFIG_NAME, "bytes",
+                                                    (json_int_t)checkpoint->config_bytes, "crc32",
+                                                    (json_int_t)checkpoint->config_crc, "weights",
+                                                    source.plain ? NULL : source.text, "taken_as",
+                                                    *unknown ? checkpoint->model.family : NULL));
     if (ok) return list;
     json_decref(list);
     return NULL;

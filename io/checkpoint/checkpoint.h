@@ -96,8 +96,9 @@ uint64_t awq_checkpoint_bytes(const awq_checkpoint *checkpoint);
 
 /* A job's fingerprint of the model: per shard (sorted by name) its file name, size and header
  * crc32, as a JSON array of objects {"file", "bytes", "header_crc32"}; plus config.json's crc32
- * under {"file": "config.json", "bytes", "crc32"}, and "weights", awq_storage.text, unless they are
- * plain. NULL: no memory. The caller decrefs. */
+ * under {"file": "config.json", "bytes", "crc32"}, "weights", awq_storage.text, unless they are
+ * plain, and "taken_as", the family of a model_type that is not known. NULL: no memory. The caller
+ * decrefs. */
 json_t *awq_checkpoint_fingerprint(const awq_checkpoint *checkpoint);
 
 #endif

@@ -60,28 +60,7 @@ double awq_config_read_positive(const awq_config_reader *reader, const json_t *o
     return value;
 }
 
-/* ---- family ---- */
-
-static const awq_family *read_family(const awq_config_reader *reader)
-{
-    static const char list[] = "'awqrun version --models' lists what is";
-    const char *type =
-        awq_json_string(reader->object, "model_type", "", reader->name, reader->problems);
-    const awq_family *family = awq_family_find(type);
-    const char *unlike = family || !*type ? NULL : awq_config_unlike_llama(reader);
-    if (!*type)
-        awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': key 'model_type' is missing; %s",
-                         reader->name, list);
-    else if (unlike)
-        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
-                         "'%s': model_type '%.60s' is not supported; %s (nor is it llama under "
-                         "another name: its key '%.60s' %s)",
-                         reader->name, type, list, unlike,
-                         awq_config_says(reader, unlike) ? "is not llama's" : "is missing");
-    else if (!family)
-        family = awq_family_find("llama");
-    return family;
-}
+/* ---- keys of other families ---- */
 
 /* Keys that change what a model computes, the families that have them, and the value that says
  * nothing (NAN: there is none). A family that does not have a key does not compute what it asks
@@ -324,9 +303,9 @@ static void read_model(const awq_config_reader *reader, awq_config *config, awq_
 bool awq_model_describe(const awq_config_reader *reader, awq_model *out)
 {
     size_t before = reader->problems->count;
-    awq_config config = {.family = read_family(reader)};
-    if (!config.family) return false;
     awq_model model = {0};
+    awq_config config = {.family = awq_config_read_family(reader, model.unknown_type)};
+    if (!config.family) return false;
     read_model(reader, &config, &model);
     if (reader->problems->count == before) awq_model_build(reader, &config, &model);
     if (reader->problems->count > before)

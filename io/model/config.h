@@ -47,7 +47,7 @@ typedef struct awq_config {
  * Release the result. */
 bool awq_model_describe(const awq_config_reader *reader, awq_model *out);
 
-/* ---- wrappers: a text model with towers beside it (wrapper.c) ---- */
+/* ---- whose config.json it is (config_family.c) ---- */
 
 enum { AWQ_CONFIG_NAME_BYTES = AWQ_PATH_BYTES + 16 };
 
@@ -61,6 +61,10 @@ const json_t *awq_config_text_first(const awq_config_reader *reader, const char 
 const json_t *awq_config_outer_first(const awq_config_reader *reader, const char *key);
 /* Whether config.json names no class of models that generate; silence says that it does. */
 bool awq_config_generates(const awq_config_reader *reader);
+/* The family of its model_type. One that is not known is llama's if config.json says nothing that
+ * llama's does not, and is then put into unknown_type. NULL: a problem was added. */
+const awq_family *awq_config_read_family(const awq_config_reader *reader,
+                                         char unknown_type[AWQ_TYPE_BYTES]);
 
 /* ---- keys ---- */
 
@@ -87,10 +91,6 @@ static inline float awq_config_read_factor(const awq_config_reader *reader, cons
 
 /* Whether the key is there, and not null. */
 bool awq_config_says(const awq_config_reader *reader, const char *key);
-
-/* The first key of a model_type that is not known which keeps it from being llama under another
- * name: one that llama does not have, or lacks (config_llama.c). NULL: it is llama. */
-const char *awq_config_unlike_llama(const awq_config_reader *reader);
 
 /* The keys of a mixture of experts, in families that have them; the other sizes are known. */
 void awq_config_read_experts(const awq_config_reader *reader, awq_config *config);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "io/model/families.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static const awq_names fused = {.qkv = "qkv_proj", .gate_up = "gate_up_proj"};
@@ -435,12 +434,4 @@ const awq_family *awq_family_find(const char *model_type)
 const awq_family *awq_family_at(int index)
 {
     return index < FAMILIES ? &families[index] : NULL;
-}
-
-void awq_family_list(char *out, size_t bytes)
-{
-    size_t used = 0;
-    for (int i = 0; i < FAMILIES && used < bytes; i++)
-        used += (size_t)snprintf(out + used, bytes - used, "%s%s", i ? ", " : "",
-                                 families[i].model_type);
 }

@@ -6,7 +6,6 @@
 #define AWQ_IO_MODEL_FAMILIES_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "io/core/activation.h"
@@ -131,7 +130,5 @@ typedef struct awq_family {
 const awq_family *awq_family_find(const char *model_type);
 /* The index-th row; NULL past the last. */
 const awq_family *awq_family_at(int index);
-/* "llama, mistral, .." */
-void awq_family_list(char *out, size_t bytes);
 
 #endif

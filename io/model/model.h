@@ -49,7 +49,7 @@ typedef struct awq_rope {
 
 /* Experts of a layer; linears of all layers together: bits of awq_model.kept. */
 enum { AWQ_MAX_LAYERS = 4096, AWQ_MAX_EXPERTS = 1024, AWQ_MAX_LINEARS = 1 << 18 };
-enum { AWQ_MAX_KINDS = 8 };
+enum { AWQ_MAX_KINDS = 8, AWQ_TYPE_BYTES = 64 };
 
 /* How the names of a model's tensors begin: alone, inside a wrapper, or without its head. */
 typedef struct awq_root {
@@ -77,8 +77,10 @@ typedef struct awq_final_norm {
 } awq_final_norm;
 
 typedef struct awq_model {
-    const char *family;   /* model_type, static */
-    const awq_root *root; /* of its names, static */
+    const char *family;                /* model_type, static */
+    char unknown_type[AWQ_TYPE_BYTES]; /* "": family is what config.json says; else that is this,
+                                          which is not known and taken for that */
+    const awq_root *root;              /* of its names, static */
     int64_t layers;
     int64_t hidden;   /* channels of the embedding and of what norms read */
     int64_t residual; /* of the hidden states between layers: hidden, once for each stream */

@@ -138,6 +138,8 @@ const awq_option awq_option_table[] = {
      "print a line for each layer and linear instead"},
     {"shell", "bash|zsh", AWQ_OPTION_CHOICE, FIELD(shell), "bash", UNBOUNDED, COMPLETION, OPTIONAL, SAME,
      "the shell that the script is for"},
+    {"models", NULL, AWQ_OPTION_FLAG, FIELD(models), NULL, UNBOUNDED, VERSION, OPTIONAL, SAME,
+     "list the families of models that can be quantized, a line each, instead"},
     {"verbose", NULL, AWQ_OPTION_FLAG, FIELD(verbose), NULL, UNBOUNDED, QUANTIZE | EVAL | VERIFY | CONVERT, OPTIONAL, SAME,
      "log each layer: alphas and relative errors"},
     {"quiet", NULL, AWQ_OPTION_FLAG, FIELD(quiet), NULL, UNBOUNDED, QUANTIZE | EVAL | VERIFY | CONVERT, OPTIONAL, SAME,

@@ -140,6 +140,7 @@ typedef struct awq_options {
     awq_report_options report;
     int64_t verify_layer; /* to be reproduced; -1: none */
     awq_shell shell;      /* of completion */
+    bool models;          /* of version */
 } awq_options;
 
 typedef enum awq_option_type {

@@ -224,13 +224,14 @@ class Directory(Case):
 
 
 class Config(Case):
-    def test_an_unknown_model_type_lists_the_supported_ones(self):
-        self.refuses("model_type 'gemma3' is not supported; supported are "
-                     "llama, mistral, qwen2, qwen3, phi3, gemma2",
-                     model=self.configured(model_type="gemma3"), ranks=(1, 3))
+    def test_an_unknown_model_type_is_refused_and_where_the_known_are_listed_is_said(self):
+        self.refuses("model_type 'qwen3_next' is not supported; 'awqrun version --models' lists .*"
+                     "its key 'linear_conv_kernel_dim' is not llama's",
+                     model=self.configured(model_type="qwen3_next", linear_conv_kernel_dim=4),
+                     ranks=(1, 3))
 
-    def test_a_missing_model_type_lists_the_supported_ones(self):
-        self.refuses("'model_type' is missing; supported are llama",
+    def test_so_is_a_missing_one(self):
+        self.refuses("'model_type' is missing; 'awqrun version --models' lists",
                      model=self.configured(model_type=None))
 
     def test_a_hidden_size_that_heads_do_not_divide_is_one_line(self):

@@ -7,8 +7,6 @@ import unittest
 from support.case import DEMO, Case
 from support.program import ROOT, run
 
-EXAMPLES = sorted((ROOT / "jobs/examples").glob("*.job"))
-
 
 class Plan(Case):
     def plan(self, *options, **how):
@@ -101,14 +99,6 @@ class JobFile(Case):
         self.assertEqual(result.errors, [
             f"'{path}' line 1: unknown option 'modell', did you mean 'model'?",
             f"'{path}' line 2: --bits must be between 3 and 8, not '99'"])
-
-    def test_examples_are_job_files(self):
-        self.assertGreaterEqual(len(EXAMPLES), 4)
-        for path in EXAMPLES:
-            with self.subTest(path=path.name):
-                self.succeeds(run("plan", "--print-job", "--job", path))
-                self.succeeds(run("plan", "--job", path, "--model", DEMO, "--tokens",
-                                  DEMO / "calib.h5", "--out", self.out))
 
 
 if __name__ == "__main__":

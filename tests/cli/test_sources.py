@@ -8,11 +8,11 @@ import unittest
 
 import numpy as np
 
-from support import safetensors
+from support import random_model, safetensors
 from support.case import DEMO, EXPERTS, FAMILIES, Case, digest, read_json, write_json
 from support.program import run
-from support.stored import (Blocks, Float4, Integers, Rows, Tensors, fuse, pair, tensor,
-                            write_model)
+from support.stored import (Blocks, Float4, Integers, Rows, Tensors, float4_stacks, fuse, pair,
+                            tensor, write_model)
 
 Q = "model.layers.1.self_attn.q_proj"
 COARSE = "is quantized already"
@@ -78,6 +78,19 @@ class SameBytes(Sources):
                               ("deepseek", Float4("weight", "scale", ("I8", "F8_E8M0")))):
             _, result = self.means_the_same("llama3", storage, name=name)
             self.assertEqual(result.err.count(COARSE), 1, result)
+
+    def test_gpt_oss_as_published_is_its_16_bit_values(self):
+        model, pair_of = self.folder / "gpt_oss", self.folder / "pair"
+        pair_of.mkdir()
+        random_model.write(model, random_model.described()["gpt_oss"])
+        plain, stored = float4_stacks(model, pair_of)
+        expected, _ = self.checkpoint(plain, "mixtral")
+        found, result = self.checkpoint(stored, "mixtral", ranks=3)
+        self.assertEqual(found, expected)
+        self.assertIn("MXFP4", result.err)
+        scores = [self.evaluate(path, tokens=self.tokens_of("mixtral"))["mean_nll"]
+                  for path in (plain, stored)]
+        self.assertEqual(*scores)
 
     def test_integers_are_their_16_bit_values_and_warned_of(self):
         """The linears that the source ignores, by a regular expression, are quantized, too."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Each command of docs/clusters.md, as it stands there, on a cluster of two nodes with eight GPUs
-each: awqrun is real, and what it would submit is put to sbatch --test-only."""
+"""Each command of docs/clusters.md, and the submit line of each job file of jobs/examples, as it
+stands there, on a cluster of two nodes with eight GPUs each: awqrun is real, and what it would
+submit is put to sbatch --test-only."""
 
 import re
 import unittest
@@ -11,6 +12,7 @@ from support.faults import JOB
 from support.program import ROOT, run
 
 PAGE = ROOT / "docs" / "clusters.md"
+EXAMPLES = sorted((ROOT / "jobs/examples").glob("*.job"))
 
 # The commands, with other files and no jobs: the programs are functions here.
 PRELUDE = r"""
@@ -75,6 +77,14 @@ class Commands(slurm.SlurmCase):
         done = self.cluster.run("bash", "-c", PRELUDE + text, cwd=self.folder,
                                 env={"SOME_JOB": some_job})
         self.assertEqual(done.returncode, 0, f"{text}\n{done.stdout}{done.stderr}")
+
+    def test_each_job_file_can_be_submitted_as_it_says(self):
+        for path in EXAMPLES:
+            with self.subTest(job=path.name):
+                line = re.search(r"^# {5}(awqrun submit .*)$", path.read_text(), re.MULTILINE)[1]
+                line = line.replace(path.name, str(path))
+                self.accepts(f"{line} --model /data/Llama-3.1-70B --tokens /data/calib.h5 "
+                             "--sequences 16 --out /scratch/Llama-3.1-70B-AWQ\n", "")
 
     def test_the_table_of_defaults_is_that_of_the_program(self):
         page = PAGE.read_text()

@@ -233,3 +233,32 @@ def fuse(model, folder):
         tensors[key] = (dtype, [experts, halves * shape[0], *shape[1:]], data)
     write_model(folder, read_json(model / "config.json"), tensors)
     return folder
+
+
+STACK = re.compile(r"model\.layers\.\d+\.mlp\.experts\.(gate_up|down)_proj")
+
+
+def float4_stacks(model, folder):
+    """Writes folder/plain and folder/stored: experts [experts, in, rows] of values that MXFP4
+    holds, and those as gpt-oss publishes them, [experts, rows, groups, 16] and a power of two for
+    each group."""
+    storage, plain, stored = Float4("blocks", "scales", ("U8", "U8")), {}, {}
+    for name, (dtype, shape, data) in safetensors.read_raw(model / "model.safetensors").items():
+        plain[name] = stored[name] = (dtype, shape, data)
+        if not STACK.fullmatch(name):
+            continue
+        weight = safetensors.to_array(dtype, shape, data).astype(np.float32).transpose(0, 2, 1)
+        experts, rows, columns = weight.shape
+        parts, values = storage.store("", weight.reshape(-1, columns), dtype)
+        del stored[name]
+        stored[f"{name}_blocks"] = ("U8", [experts, rows, columns // 32, 16], parts[".blocks"][2])
+        stored[f"{name}_scales"] = ("U8", [experts, rows, columns // 32], parts[".scales"][2])
+        values = values.reshape(weight.shape).transpose(0, 2, 1)
+        plain[name] = tensor(dtype, to_type(dtype, np.ascontiguousarray(values)))
+    config = read_json(model / "config.json")
+    write_model(folder / "plain", config, plain)
+    write_model(folder / "stored", {**config, "quantization_config": {
+        "quant_method": "mxfp4", "modules_to_not_convert": [
+            "model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens",
+            "lm_head"]}}, stored)
+    return folder / "plain", folder / "stored"

@@ -50,10 +50,8 @@ static void a_dense_layer_is_in_the_order_of_the_forward_pass(void **state)
                         "input_layernorm.weight");
     assert_string_equal(layer->vector[layer->norm[NORM_POST].weight].name,
                         "post_attention_layernorm.weight");
-    assert_string_equal(layer->vector[layer->norm[NORM_Q].weight].name,
-                        "self_attn.q_norm.weight");
-    assert_string_equal(layer->vector[layer->norm[NORM_K].weight].name,
-                        "self_attn.k_norm.weight");
+    assert_string_equal(layer->vector[layer->norm[NORM_Q].weight].name, "self_attn.q_norm.weight");
+    assert_string_equal(layer->vector[layer->norm[NORM_K].weight].name, "self_attn.k_norm.weight");
     awq_model_release(&model);
 }
 
@@ -139,7 +137,8 @@ static void check_producers(const awq_layer_spec *layer)
         const awq_producer *producer = &layer->group[g].producer;
         if (producer->by == AWQ_BY_NORM) {
             assert_int_equal(layer->vector[layer->norm[producer->norm].weight].absorbs, g);
-            assert_int_equal(layer->vector[layer->norm[producer->norm].weight].width, layer->group[g].channels);
+            assert_int_equal(layer->vector[layer->norm[producer->norm].weight].width,
+                             layer->group[g].channels);
         } else {
             assert_int_equal(producer->by, AWQ_BY_ROWS);
             assert_int_equal(layer->linear[producer->rows.linear].absorbs, g);
@@ -159,7 +158,8 @@ static void scales_are_absorbed_by_norms_v_and_up(void **state)
     check_producers(layer);
     assert_int_equal(layer->vector[layer->norm[NORM_INPUT].weight].absorbs, GROUP_QKV);
     assert_int_equal(layer->vector[layer->norm[NORM_POST].weight].absorbs, GROUP_GATE_UP);
-    assert_true(layer->vector[layer->norm[NORM_Q].weight].absorbs == -1 && layer->vector[layer->norm[NORM_K].weight].absorbs == -1);
+    assert_true(layer->vector[layer->norm[NORM_Q].weight].absorbs == -1 &&
+                layer->vector[layer->norm[NORM_K].weight].absorbs == -1);
     assert_int_equal(layer->linear[LINEAR_V].absorbs, GROUP_O);
     assert_int_equal(layer->linear[LINEAR_UP].absorbs, GROUP_DOWN);
     layer = awq_model_layer(&mixture, SPARSE);
