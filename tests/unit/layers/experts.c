@@ -396,7 +396,8 @@ static void an_expert_that_was_not_asked_for_is_noticed(void **state)
     awq_error err = {0};
     synthetic_open(&s, (synthetic_shape){.sparse = true, .normalized = true, .dtype = AWQ_BF16});
     assert_int_equal(check_spoiled(NULL, raise_least, 0, &err), AWQ_ERR_NUMERIC);
-    if (!strstr(err.text, "scale group 'gate_up': folding changes a logit of token")) fail_msg("'%s'", err.text);
+    if (!strstr(err.text, "scale group 'gate_up': folding changes a logit of token"))
+        fail_msg("'%s'", err.text);
 }
 
 /* Logits of experts 1 and 2 that differ by rounding alone. */
