@@ -153,8 +153,6 @@ static void read_window(const awq_config_reader *reader, awq_config *config)
     int64_t fallback = silent ? config->family->window : 0;
     bool possible = chunks || has(config, AWQ_KEY_WINDOW);
     bool on = !switched || awq_config_read_bool(reader, "use_sliding_window", false);
-    if (switched && on && !possible)
-        awq_config_complain(reader, "use_sliding_window is not supported", "");
     bool windowed = possible && on && (fallback || awq_config_says(reader, key));
     if (windowed && has(config, AWQ_KEY_LIST_ONLY) && !awq_config_says(reader, "layer_types"))
         awq_config_complain(reader, "key 'layer_types' is missing: which layers have the window",

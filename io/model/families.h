@@ -18,8 +18,7 @@ enum {
     AWQ_KEY_MLP_BIAS = 1 << 1,
     AWQ_KEY_QKV_BIAS = 1 << 2,       /* qkv_bias, use_qkv_bias */
     AWQ_KEY_WINDOW = 1 << 3,         /* sliding_window */
-    AWQ_KEY_WINDOW_SWITCH = 1 << 4,  /* use_sliding_window, false where silent; must be that without
-                                        AWQ_KEY_WINDOW */
+    AWQ_KEY_WINDOW_SWITCH = 1 << 4,  /* .. only with use_sliding_window, false where silent */
     AWQ_KEY_LAYER_TYPES = 1 << 5,    /* layers of a sliding window and others; silent: by the
                                         family's window_pattern, or by AWQ_KEY_NO_ROPE: those without
                                         rotary embedding */

@@ -78,13 +78,13 @@ static awq_norm_shape shape_of(const forward_pass *pass, const awq_norm_spec *no
 /* Its input through the norm, if there is one. */
 static void normalize(const forward_pass *pass, int norm)
 {
-    const awq_norm_spec *spec = &pass->spec->norm[norm];
     void *normed = pass->scratch->normed;
     if (norm < 0) {
         pass->be->narrow(pass->device, normed, pass->hidden,
                          (size_t)(pass->rows * pass->model->hidden));
         return;
     }
+    const awq_norm_spec *spec = &pass->spec->norm[norm];
     awq_norm_shape shape = shape_of(pass, spec);
     pass->be->norm(pass->device, normed, pass->hidden, awq_forward_vector(pass, spec->weight),
                    awq_forward_vector(pass, spec->bias), &shape);

@@ -31,12 +31,43 @@ static void a_family_that_is_known_has_no_other_name(void **state)
     awq_model_release(&model);
 }
 
-static void what_llama_lacks_or_has_decides(void **state)
+static void an_unknown_type_that_says_what_llama_says_is_llama(void **state)
 {
     (void)state;
-    expect_problem(config_of("some_llama", 64, LLAMA ", \"mup_factor\": null"),
-                   "its key 'mup_factor' is not llama's");
-    expect_problem(config_of("some_llama", 64, ""), "is missing");
+    awq_model model =
+        model_of(config_of("mystery", 64,
+                           LLAMA ", \"rope_theta\": 5000, \"_name_or_path\": \"x\","
+                                 " \"attention_bias\": true, \"torch_dtype\": \"float16\""));
+    assert_string_equal(model.family, "llama");
+    assert_true(model.rope[0].theta == 5000);
+    assert_int_equal(model.max_positions, 2048);
+    assert_true(awq_model_layer(&model, 0)->linear[LINEAR_Q].bias);
+    awq_model_release(&model);
+}
+
+static void an_unknown_type_is_refused_for_the_key_that_llama_has_not_or_lacks(void **state)
+{
+    (void)state;
+    static const char *const foreign[] = {"sliding_window", "rotary_pct",     "use_qk_norm",
+                                          "num_experts",    "layer_norm_eps", "scale_emb",
+                                          "alibi",          "no_such_key"};
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+        char extra[256], expected[160];
+        snprintf(extra, sizeof extra, LLAMA ", \"%s\": 4", foreign[i]);
+        snprintf(expected, sizeof expected,
+                 "model_type 'mystery' is not supported; 'awqrun version --models' lists what is "
+                 "(nor is it llama under another name: its key '%s' is not llama's)",
+                 foreign[i]);
+        expect_problem(config_of("mystery", 64, extra), expected);
+    }
+    expect_problem(config_of("mystery", 64,
+                             ", \"max_position_embeddings\": 512,"
+                             " \"hidden_act\": \"silu\""),
+                   "its key 'rms_norm_eps' is missing)");
+    expect_problem(config_of("mystery", 64,
+                             ", \"max_position_embeddings\": 512,"
+                             " \"hidden_act\": null, \"rms_norm_eps\": 1e-5"),
+                   "its key 'hidden_act' is missing)");
 }
 
 /* It would go into messages and JSON as it is. */
@@ -73,7 +104,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_llama_by_another_name_keeps_that_name),
         cmocka_unit_test(a_family_that_is_known_has_no_other_name),
-        cmocka_unit_test(what_llama_lacks_or_has_decides),
+        cmocka_unit_test(an_unknown_type_that_says_what_llama_says_is_llama),
+        cmocka_unit_test(an_unknown_type_is_refused_for_the_key_that_llama_has_not_or_lacks),
         cmocka_unit_test(a_name_that_is_no_word_is_refused),
         cmocka_unit_test(every_familys_words_have_room),
     };
