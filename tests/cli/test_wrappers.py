@@ -136,7 +136,8 @@ class Text(WrapperCase):
     def test_problems_of_a_text_config_say_so(self):
         config = read_json(WRAPPERS / "llava" / "config.json")
         for change, pattern in (
-                ({"model_type": "mamba"}, "text_config': model_type 'mamba' is not supported"),
+                ({"model_type": "mamba", "state_size": 16},
+                 "text_config': model_type 'mamba' is not supported"),
                 ({"model_type": None}, "text_config': key 'model_type' is missing"),
                 ({"hidden_size": "x"}, "text_config': key 'hidden_size' is a string"),
                 ({"hidden_act": "gelu"}, "text_config': hidden_act 'gelu' is not supported")):
