@@ -33,6 +33,9 @@ bool awq_models_differ(const awq_model *a, const awq_model *b, char *what, size_
  * hold. Marks the linears that --skip leaves (jobs/options/skip.h) in inputs->model. */
 void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
                            awq_problems *problems);
+/* A warning if a model's type is not known, and it was taken as another. */
+void awq_warn_of_unknown(const char *path, const awq_model *model);
+
 /* The output directory: not the source, nothing foreign in it, writable, room on its disk for what
  * is sure to be written. Sets *state. */
 void awq_check_output(const awq_options *options, const awq_inputs *inputs, awq_out_state *state,

@@ -176,13 +176,12 @@ static void warn_of_coarse(const awq_options *options, const awq_checkpoint *che
                            options->model, storage.text);
 }
 
-static void warn_of_unknown(const awq_options *options, const awq_model *model)
+void awq_warn_of_unknown(const char *path, const awq_model *model)
 {
     if (*model->unknown_type)
-        awq_report_warning(
-            "model '%s' has model_type '%s', which is not known; its config.json says "
-            "nothing that %s's does not, so it is quantized as %s",
-            options->model, model->unknown_type, model->family, model->family);
+        awq_report_warning("model '%s' has model_type '%s', which is not known; its config.json "
+                           "says nothing that %s's does not, so it is taken as %s",
+                           path, model->unknown_type, model->family, model->family);
 }
 
 void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
@@ -199,7 +198,7 @@ void awq_check_quantizable(const awq_options *options, const awq_inputs *inputs,
                          options->model, model->quantization.bits);
         return;
     }
-    warn_of_unknown(options, model);
+    awq_warn_of_unknown(options->model, model);
     warn_of_coarse(options, inputs->model);
     check_skip(options, inputs->model, problems);
     warn_of_copied(inputs->model);

@@ -262,6 +262,8 @@ int awq_command_eval(const awq_call *call)
     awq_problems_init(&problems);
     awq_check_inputs(e.options, &e.inputs, &problems);
     check_scorable(&e, &problems);
+    if (!problems.count)
+        awq_warn_of_unknown(e.options->model, awq_checkpoint_model(e.inputs.model));
     if (problems.count)
         code = awq_exit_problems(&problems);
     else if (run(&e, &err)) /* an interrupted one too: there is nothing to resume */

@@ -91,6 +91,10 @@ static const struct {
     {"clip_qkv", AWQ_KEY_CLAMP, NAN},
     {"qk_layernorm", AWQ_KEY_QK_LAYERNORM, 0},
     {"moe_norm_min", 0, 1e-12},
+    {"compression_ratio", 0, 1},
+    {"rotary_dim", AWQ_KEY_ROTARY_DIM, NAN},
+    {"score_func", AWQ_KEY_OF_MIXTURE, NAN},
+    {"route_norm", AWQ_KEY_OF_MIXTURE, NAN},
     {"mup_enabled", AWQ_KEY_MUP, 0},
     {"use_cla", 0, 0},
     {"use_mla", 0, 0},
@@ -179,6 +183,7 @@ static void read_activation(const awq_config_reader *reader, awq_config *config)
     const char *computed = names[family->activation], *also = family->activation_name;
     const char *name =
         awq_json_string(reader->object, key, computed, reader->name, reader->problems);
+    if (!strcmp(name, "swish")) name = "silu"; /* as transformers has it */
     if (strcmp(name, computed) != 0 && !(also && !strcmp(name, also)))
         awq_problems_add(reader->problems, AWQ_ERR_INPUT,
                          "'%s': %s '%.60s' is not supported; supported is %s", reader->name, key,

@@ -89,16 +89,15 @@ static void read_rotated(const awq_config_reader *reader, awq_config *config)
 /* "LLLG", or 4: of so many layers the last has no window. */
 static int64_t read_pattern(const awq_config_reader *reader, const awq_config *config)
 {
-    static const char *const keys[] = {"sliding_window_pattern", "_sliding_window_pattern"};
-    const char *key = keys[awq_config_says(reader, keys[1]) && !awq_config_says(reader, keys[0])];
-    if (config->family->pattern_key) key = config->family->pattern_key;
+    const char *key = config->family->pattern_key;
+    if (!key) return config->family->window_pattern;
     const char *letters = json_string_value(json_object_get(reader->object, key));
-    if (!config->family->window_pattern) return 0;
     if (!letters)
         return awq_config_read_size(reader, key, config->family->window_pattern, AWQ_MAX_LAYERS);
     size_t length = strlen(letters), local = strspn(letters, "L");
     if (length < 1 || local + 1 != length || letters[local] != 'G')
-        awq_config_complain(reader, "sliding_window_pattern is not supported: ", letters);
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': %s is not supported: %.60s",
+                         reader->name, key, letters);
     return (int64_t)length;
 }
 

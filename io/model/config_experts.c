@@ -65,6 +65,13 @@ static const char *find_count_key(const awq_config_reader *reader, const char *k
 static const char *find_active_key(const awq_config_reader *reader, const awq_mixture *mixture)
 {
     static const char usual[] = "num_experts_per_tok";
+    const json_t *one = json_object_get(reader->object, mixture->active_key);
+    const json_t *other = json_object_get(reader->object, usual);
+    if (mixture->active_key && json_is_integer(one) && json_is_integer(other) &&
+        !json_equal(one, other))
+        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
+                         "'%s': %s and %s say different things; which is right is not known",
+                         reader->name, mixture->active_key, usual);
     bool own = mixture->active_key &&
                (awq_config_says(reader, mixture->active_key) || !awq_config_says(reader, usual));
     return own ? mixture->active_key : usual;
@@ -227,9 +234,11 @@ static void read_groups(const awq_config_reader *reader, awq_routing_rule *rule)
     rule->group_best = 2;
     if (rule->groups <= 1 || !rule->experts) return;
     int64_t size = rule->experts / rule->groups;
-    if (rule->experts % rule->groups || rule->active_groups > rule->groups || size < 2 ||
-        size * rule->active_groups < rule->active)
+    if (rule->experts % rule->groups || rule->active_groups > rule->groups || size < 2)
         awq_config_complain(reader, "n_group and topk_group do not fit the number of experts", "");
+    else if (size * rule->active_groups < rule->active)
+        awq_config_complain(reader, "num_experts_per_tok is above the experts of topk_group groups",
+                            "");
 }
 
 /* Words that say what the family's router does anyway; any other is refused. */
@@ -237,7 +246,9 @@ static void check_words(const awq_config_reader *reader, const awq_mixture *mixt
 {
     static const struct {
         const char *key, *word[2];
-    } known[] = {{"scoring_func", {"sigmoid", "noaux_tc"}}, {"topk_method", {"noaux_tc", NULL}}};
+    } known[] = {{"scoring_func", {"sigmoid", "noaux_tc"}},
+                 {"score_func", {"sigmoid", NULL}},
+                 {"topk_method", {"noaux_tc", NULL}}};
     bool corrected = mixture->routing.score == AWQ_SCORE_SIGMOID && mixture->correction;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         const char *word =
@@ -249,6 +260,9 @@ static void check_words(const awq_config_reader *reader, const awq_mixture *mixt
             awq_problems_add(reader->problems, AWQ_ERR_INPUT, "'%s': %s '%.60s' is not supported",
                              reader->name, known[i].key, word);
     }
+    if (awq_config_says(reader, "route_norm") &&
+        awq_config_read_bool(reader, "route_norm", true) != mixture->routing.normalized)
+        awq_config_complain(reader, "a route_norm that is not the family's is not supported", "");
     if (corrected && !awq_config_read_bool(reader, "use_routing_bias", true))
         awq_config_complain(reader, "a router without correction is not supported", "");
 }

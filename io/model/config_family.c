@@ -122,6 +122,9 @@ static const char *const needed[] = {
     "hidden_act",        "hidden_size",  "intermediate_size", "num_attention_heads",
     "num_hidden_layers", "rms_norm_eps", "vocab_size",        "max_position_embeddings"};
 
+/* What looks like llama in config.json and is not: RoPE in pairs of neighbours, norms behind. */
+static const char *const others[] = {"emu3_text_model", "glm4v_text", "glm_ocr_text"};
+
 /* Whether a model_type can be printed and kept as it is. */
 static bool is_word(const char *type)
 {
@@ -136,6 +139,8 @@ static const char *find_unlike(const awq_config_reader *reader, const char *type
 {
     const char *key;
     json_t *value;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (!strcmp(others[i], type)) return "model_type";
     if (!is_word(type)) return "model_type";
     json_object_foreach((json_t *)(uintptr_t)reader->object, key,
                         value) if (!is_known(key)) return key;

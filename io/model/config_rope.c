@@ -44,8 +44,11 @@ static void read_partial(const awq_config_reader *reader, const json_t *object,
 static void read_rotary_dim(const awq_config_reader *reader, const awq_config *config,
                             awq_rope *rope)
 {
-    if (!has(config, AWQ_KEY_PARTIAL_ROTARY) || !awq_config_says(reader, "rotary_dim")) return;
+    if (!has(config, AWQ_KEY_ROTARY_DIM) || !awq_config_says(reader, "rotary_dim")) return;
     int64_t dim = awq_config_read_size(reader, "rotary_dim", 0, config->head_dim);
+    if (dim && dim != rope->dim && awq_config_says(reader, "partial_rotary_factor"))
+        awq_config_complain(reader, "rotary_dim and partial_rotary_factor say different things",
+                            "");
     if (dim) rope->dim = dim;
 }
 

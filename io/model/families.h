@@ -24,7 +24,7 @@ enum {
                                         rotary embedding */
     AWQ_KEY_SOFTCAPS = 1 << 6,       /* attn_logit_softcapping, final_logit_softcapping */
     AWQ_KEY_QUERY_SCALAR = 1 << 7,   /* query_pre_attn_scalar */
-    AWQ_KEY_PARTIAL_ROTARY = 1 << 8, /* partial_rotary_factor, rotary_dim */
+    AWQ_KEY_PARTIAL_ROTARY = 1 << 8, /* partial_rotary_factor */
     AWQ_KEY_MULTIPLIERS = 1 << 9,    /* attention_, embedding_, residual_multiplier, logits_scaling;
                                         silent: 1 */
     AWQ_KEY_NO_ROPE = 1 << 10,     /* no_rope_layers, no_rope_layer_interval; silent: each fourth */
@@ -46,6 +46,7 @@ enum {
     AWQ_KEY_CLAMP = 1 << 25,          /* clip_qkv */
     AWQ_KEY_LIST_ONLY = 1 << 26,      /* layer_types must say which layers have a window */
     AWQ_KEY_MUP = 1 << 28,            /* mup_enabled: the embedding is scaled */
+    AWQ_KEY_ROTARY_DIM = 1 << 29,     /* rotary_dim */
     AWQ_KEY_QK_LAYERNORM = 1 << 27    /* qk_layernorm, which is its qk_norm_key */
 };
 
@@ -90,7 +91,7 @@ typedef struct awq_family {
     int64_t head_dim;           /* 0: hidden / heads */
     int64_t window;             /* 0: none */
     int64_t window_pattern;     /* each so many-th layer has none; 0: all have it */
-    const char *pattern_key;    /* NULL: sliding_window_pattern */
+    const char *pattern_key;    /* says window_pattern; NULL: nothing does */
     int64_t window_layers;      /* max_window_layers */
     bool rope_in_windows;       /* where some layers have a window, only they have RoPE */
     int64_t original_positions; /* before longrope extended the model; 0: no longrope */

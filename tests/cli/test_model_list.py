@@ -122,7 +122,7 @@ class ModelList(Case):
     def test_a_model_that_is_llama_under_another_name_is_called_so(self):
         source = random_model.write(self.folder / "model", DESCRIBED[UNKNOWN])
         warning = (rf"model_type '{UNKNOWN}', which is not known; its config\.json says nothing "
-                   r"that llama's does not, so it is quantized as llama")
+                   r"that llama's does not, so it is taken as llama")
         job = ("--model", source, "--tokens", self.family_tokens(), "--group-size", 32)
         plan = self.succeeds(run("plan", *job))
         self.assertRegex(plan.err, f"warning: .*{warning}")

@@ -36,6 +36,10 @@ DENSE = {
         "whole-head": {"rope_parameters": rope(500.0, partial_rotary_factor=1.0)},
         "quarter": {"rope_parameters": rope(500.0, partial_rotary_factor=0.25)},
         "defaults": {**theta(), "rms_norm_eps": ABSENT}}),
+    "helium": Model("HeliumForCausalLM", dict(head_dim=16, attention_bias=True, mlp_bias=True,
+                                              rope_parameters=rope(500.0)), {
+        "theta": theta(2000.0),
+        "defaults": {**theta(), "rms_norm_eps": ABSENT}}),
     "glm4": Model("Glm4ForCausalLM", dict(head_dim=32, attention_bias=True, rms_norm_eps=0.01,
                                           rope_parameters=rope(500.0, partial_rotary_factor=0.5)), {
         "whole-head": {"rope_parameters": rope(500.0, partial_rotary_factor=1.0)},

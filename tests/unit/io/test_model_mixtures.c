@@ -210,12 +210,16 @@ static void groups_of_experts_must_hold_those_that_are_chosen(void **state)
     awq_model_release(&model);
     static const char *const wrong[] = {
         ", \"n_group\": 3, \"topk_group\": 1",  /* 16 / 3 */
-        ", \"n_group\": 8, \"topk_group\": 1",  /* two experts for four */
         ", \"n_group\": 4, \"topk_group\": 5",  /* of four */
         ", \"n_group\": 16, \"topk_group\": 8", /* no second best */
     };
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 3; i++)
         refuse("glm4_moe", SIXTEEN, wrong[i], "n_group and topk_group do not fit");
+    refuse("glm4_moe", SIXTEEN, ", \"n_group\": 8, \"topk_group\": 1", /* two experts for four */
+           "num_experts_per_tok is above the experts of topk_group groups");
+    refuse("glm4_moe", SIXTEEN, ", \"score_func\": \"softmax\"", "score_func 'softmax' is not");
+    refuse("glm4_moe", SIXTEEN, ", \"route_norm\": false", "a route_norm that is not");
+    refuse("glm4_moe", SIXTEEN, ", \"rotary_dim\": 8", "'rotary_dim' is not supported for");
     refuse("glm4_moe", SIXTEEN, ", \"n_group\": 0", "'n_group' is 0");
     refuse("glm4_moe", SIXTEEN, ", \"topk_group\": -1", "'topk_group' is -1");
 }

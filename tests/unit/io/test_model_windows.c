@@ -32,7 +32,6 @@ static void a_pattern_is_a_number_or_letters(void **state)
     (void)state;
     expect("gemma3_text", "", 4096, "1111", "1111"); /* each sixth has none */
     expect("gemma3_text", ", \"sliding_window_pattern\": 2", 4096, "1010", "1111");
-    expect("gemma3_text", ", \"_sliding_window_pattern\": 3", 4096, "1101", "1111");
     expect("gemma2", "", 4096, "1010", "1111");
     expect("olmo3", ", \"sliding_window\": 8", 8, "1110", "1111");
     expect("exaone4", ", \"sliding_window_pattern\": \"LLG\"", 4096, "1101", "1101");
