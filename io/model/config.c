@@ -93,13 +93,25 @@ static const struct {
     {"moe_norm_min", 0, 1e-12},
     {"compression_ratio", 0, 1},
     {"rotary_dim", AWQ_KEY_ROTARY_DIM, NAN},
-    {"score_func", AWQ_KEY_OF_MIXTURE, NAN},
-    {"route_norm", AWQ_KEY_OF_MIXTURE, NAN},
+    {"score_func", 0, NAN},
+    {"route_norm", 0, NAN},
     {"mup_enabled", AWQ_KEY_MUP, 0},
     {"use_cla", 0, 0},
     {"use_mla", 0, 0},
-    {"topk_method", AWQ_KEY_OF_MIXTURE, NAN},
-    {"scoring_func", AWQ_KEY_OF_MIXTURE, NAN},
+    {"n_group", 0, 1},
+    {"topk_group", 0, 1},
+    {"n_shared_experts", 0, 0},
+    {"num_shared_experts", 0, 0},
+    {"moe_num_shared_experts", 0, 0},
+    {"shared_intermediate_size", 0, 0},
+    {"routed_scaling_factor", 0, 1},
+    {"router_scaling_factor", 0, 1},
+    {"route_scale", 0, 1},
+    {"first_k_dense_replace", 0, 0},
+    {"num_dense_layers", 0, 0},
+    {"moe_layer_freq", 0, 1},
+    {"topk_method", 0, NAN},
+    {"scoring_func", 0, NAN},
 };
 
 static void refuse_foreign_keys(const awq_config_reader *reader, const awq_family *family)
@@ -110,8 +122,8 @@ static void refuse_foreign_keys(const awq_config_reader *reader, const awq_famil
         double number = json_is_boolean(value) ? json_is_true(value) : json_number_value(value);
         bool silent = (json_is_number(value) || json_is_boolean(value)) &&
                       number == arithmetic_keys[i].neutral;
-        unsigned keys = family->keys | (family->mixture ? AWQ_KEY_OF_MIXTURE : 0);
-        if (awq_config_says(reader, key) && !silent && !(keys & arithmetic_keys[i].flag))
+        if (awq_config_says(reader, key) && !silent && !(family->keys & arithmetic_keys[i].flag) &&
+            !awq_mixture_reads(family->mixture, key))
             awq_problems_add(reader->problems, AWQ_ERR_INPUT,
                              "'%s': key '%s' is not supported for model_type '%s'", reader->name,
                              key, family->model_type);

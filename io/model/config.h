@@ -43,6 +43,12 @@ typedef struct awq_config {
     int8_t q_rope[AWQ_MAX_LAYERS], k_rope[AWQ_MAX_LAYERS]; /* which of the model's; -1: none */
 } awq_config;
 
+/* Whether the family may say what a flag of families.h stands for. */
+static inline bool awq_config_has(const awq_config *config, unsigned flag)
+{
+    return config->family->keys & flag;
+}
+
 /* The model but for its quantization_config; false: a problem was added, and *out is untouched.
  * Release the result. */
 bool awq_model_describe(const awq_config_reader *reader, awq_model *out);
@@ -92,6 +98,8 @@ static inline float awq_config_read_factor(const awq_config_reader *reader, cons
 /* Whether the key is there, and not null. */
 bool awq_config_says(const awq_config_reader *reader, const char *key);
 
+/* Whether a mixture, or NULL, reads a key that others do not have. */
+bool awq_mixture_reads(const awq_mixture *mixture, const char *key);
 /* The keys of a mixture of experts, in families that have them; the other sizes are known. */
 void awq_config_read_experts(const awq_config_reader *reader, awq_config *config);
 

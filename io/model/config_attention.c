@@ -7,11 +7,6 @@
 #include "io/files/json.h"
 #include "io/model/config.h"
 
-static bool has(const awq_config *config, unsigned key)
-{
-    return config->family->keys & key;
-}
-
 /* ---- biases and norms ---- */
 
 static bool read_bias(const awq_config_reader *reader, const awq_family *family, const char *key,
@@ -23,20 +18,21 @@ static bool read_bias(const awq_config_reader *reader, const awq_family *family,
 static void read_biases(const awq_config_reader *reader, awq_config *config)
 {
     const awq_family *family = config->family;
-    bool all = has(config, AWQ_KEY_USE_BIAS) && read_bias(reader, family, "use_bias", NULL);
+    bool all =
+        awq_config_has(config, AWQ_KEY_USE_BIAS) && read_bias(reader, family, "use_bias", NULL);
     bool attention = all;
-    if (has(config, AWQ_KEY_ATTENTION_BIAS))
+    if (awq_config_has(config, AWQ_KEY_ATTENTION_BIAS))
         attention = read_bias(reader, family, family->attention_bias_key, "attention_bias");
     config->qkv_bias = attention || family->qkv_bias;
     config->o_bias = attention;
-    if (has(config, AWQ_KEY_QKV_BIAS) && awq_config_says(reader, "use_qkv_bias"))
+    if (awq_config_has(config, AWQ_KEY_QKV_BIAS) && awq_config_says(reader, "use_qkv_bias"))
         config->qkv_bias = awq_config_read_bool(reader, "use_qkv_bias", false);
-    else if (has(config, AWQ_KEY_QKV_BIAS))
+    else if (awq_config_has(config, AWQ_KEY_QKV_BIAS))
         config->qkv_bias = awq_config_read_bool(reader, "qkv_bias", config->qkv_bias);
-    if (has(config, AWQ_KEY_O_BIAS))
+    if (awq_config_has(config, AWQ_KEY_O_BIAS))
         config->o_bias = awq_config_read_bool(reader, "attention_out_bias", false);
     config->mlp_bias = all;
-    if (has(config, AWQ_KEY_MLP_BIAS))
+    if (awq_config_has(config, AWQ_KEY_MLP_BIAS))
         config->mlp_bias = awq_config_read_bool(
             reader, family->mlp_bias_key ? family->mlp_bias_key : "mlp_bias", false);
 }
@@ -73,7 +69,8 @@ static bool read_no_rope_layers(const json_t *list, awq_config *config)
 static void read_rotated(const awq_config_reader *reader, awq_config *config)
 {
     const json_t *list = json_object_get(reader->object, "no_rope_layers");
-    bool some = has(config, AWQ_KEY_NO_ROPE), empty = json_is_array(list) && !json_array_size(list);
+    bool some = awq_config_has(config, AWQ_KEY_NO_ROPE),
+         empty = json_is_array(list) && !json_array_size(list);
     bool listed = list && !json_is_null(list) && !empty;
     int64_t interval = 0;
     if (some && !listed)
@@ -106,14 +103,14 @@ static int64_t read_pattern(const awq_config_reader *reader, const awq_config *c
 static void assume_windows(const awq_config_reader *reader, awq_config *config)
 {
     int64_t pattern = read_pattern(reader, config), without = 0;
-    if (has(config, AWQ_KEY_WINDOW_LAYERS))
+    if (awq_config_has(config, AWQ_KEY_WINDOW_LAYERS))
         without = awq_json_integer(reader->object, "max_window_layers",
                                    config->family->window_layers, reader->name, reader->problems);
     for (int64_t i = 0; i < config->layers; i++) {
         bool windowed = i >= without && !(pattern && (i + 1) % pattern == 0);
-        if (has(config, AWQ_KEY_CHUNKS))
+        if (awq_config_has(config, AWQ_KEY_CHUNKS))
             windowed = config->rotated[i];
-        else if (has(config, AWQ_KEY_NO_ROPE))
+        else if (awq_config_has(config, AWQ_KEY_NO_ROPE))
             windowed = !config->rotated[i];
         config->windowed[i] = windowed;
     }
@@ -124,7 +121,8 @@ static void assume_windows(const awq_config_reader *reader, awq_config *config)
 static void read_layer_types(const awq_config_reader *reader, awq_config *config, bool mixed)
 {
     const json_t *types = json_object_get(reader->object, "layer_types");
-    const char *kind = has(config, AWQ_KEY_CHUNKS) ? "chunked_attention" : "sliding_attention";
+    const char *kind =
+        awq_config_has(config, AWQ_KEY_CHUNKS) ? "chunked_attention" : "sliding_attention";
     if (!awq_config_says(reader, "layer_types")) return;
     if (!json_is_array(types)) {
         awq_config_complain(reader, "layer_types is not a list", "");
@@ -146,21 +144,24 @@ static void read_layer_types(const awq_config_reader *reader, awq_config *config
 
 static void read_window(const awq_config_reader *reader, awq_config *config)
 {
-    bool chunks = has(config, AWQ_KEY_CHUNKS), switched = has(config, AWQ_KEY_WINDOW_SWITCH);
+    bool chunks = awq_config_has(config, AWQ_KEY_CHUNKS),
+         switched = awq_config_has(config, AWQ_KEY_WINDOW_SWITCH);
     const char *key = chunks ? "attention_chunk_size" : "sliding_window";
     bool silent = !json_object_get(reader->object, key); /* null is none */
     int64_t fallback = silent ? config->family->window : 0;
-    bool possible = chunks || has(config, AWQ_KEY_WINDOW);
+    bool possible = chunks || awq_config_has(config, AWQ_KEY_WINDOW);
     bool on = !switched || awq_config_read_bool(reader, "use_sliding_window", false);
     bool windowed = possible && on && (fallback || awq_config_says(reader, key));
-    if (windowed && has(config, AWQ_KEY_LIST_ONLY) && !awq_config_says(reader, "layer_types"))
+    if (windowed && awq_config_has(config, AWQ_KEY_LIST_ONLY) &&
+        !awq_config_says(reader, "layer_types"))
         awq_config_complain(reader, "key 'layer_types' is missing: which layers have the window",
                             " where it is silent differs between versions of transformers");
     if (windowed) {
         config->window = awq_config_read_size(reader, key, fallback, INT32_MAX);
         assume_windows(reader, config);
     }
-    read_layer_types(reader, config, windowed && (chunks || has(config, AWQ_KEY_LAYER_TYPES)));
+    read_layer_types(reader, config,
+                     windowed && (chunks || awq_config_has(config, AWQ_KEY_LAYER_TYPES)));
     for (int64_t i = 0; windowed && config->family->rope_in_windows && i < config->layers; i++)
         config->rotated[i] = config->windowed[i];
 }
@@ -172,11 +173,11 @@ static void read_window(const awq_config_reader *reader, awq_config *config)
 static void read_logits(const awq_config_reader *reader, awq_config *config, awq_model *model)
 {
     double scalar = (double)config->head_dim;
-    bool capped = !has(config, AWQ_KEY_LOCAL_ROPE);
-    if (has(config, AWQ_KEY_QUERY_SCALAR))
+    bool capped = !awq_config_has(config, AWQ_KEY_LOCAL_ROPE);
+    if (awq_config_has(config, AWQ_KEY_QUERY_SCALAR))
         scalar = awq_config_read_positive(reader, reader->object, "query_pre_attn_scalar", 256);
     config->scale = (float)(1 / sqrt(scalar));
-    if (!has(config, AWQ_KEY_SOFTCAPS)) return;
+    if (!awq_config_has(config, AWQ_KEY_SOFTCAPS)) return;
     bool silent = capped && !json_object_get(reader->object, "attn_logit_softcapping");
     config->softcap = awq_config_read_factor(reader, "attn_logit_softcapping", silent ? 50 : 0);
     silent = capped && !json_object_get(reader->object, "final_logit_softcapping");
@@ -186,7 +187,7 @@ static void read_logits(const awq_config_reader *reader, awq_config *config, awq
 
 static void read_clamp(const awq_config_reader *reader, awq_config *config)
 {
-    if (has(config, AWQ_KEY_CLAMP) && awq_config_says(reader, "clip_qkv"))
+    if (awq_config_has(config, AWQ_KEY_CLAMP) && awq_config_says(reader, "clip_qkv"))
         config->clamp = awq_config_read_factor(reader, "clip_qkv", 0);
 }
 

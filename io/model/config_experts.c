@@ -289,54 +289,28 @@ static void read_routing(const awq_config_reader *reader, awq_config *config)
     check_words(reader, mixture);
 }
 
-static bool reads_first_dense(const awq_mixture *mixture)
+bool awq_mixture_reads(const awq_mixture *mixture, const char *key)
 {
-    return mixture &&
-           (mixture->layers == AWQ_SPARSE_FIRST_DENSE || mixture->layers == AWQ_SPARSE_TYPES);
-}
-
-/* Keys of some mixtures that this one does not have. */
-static void refuse_foreign(const awq_config_reader *reader, const awq_config *config)
-{
-    static const struct {
-        const char *key;
-        double neutral;
-    } keys[] = {{"n_group", 1},
-                {"topk_group", 1},
-                {"n_shared_experts", 0},
-                {"num_shared_experts", 0},
-                {"moe_num_shared_experts", 0},
-                {"routed_scaling_factor", 1},
-                {"router_scaling_factor", 1},
-                {"route_scale", 1},
-                {"num_dense_layers", 0},
-                {"moe_layer_freq", 1},
-                {"first_k_dense_replace", 0},
-                {"shared_intermediate_size", 0}};
-    const awq_mixture *mixture = config->family->mixture;
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *key = keys[i].key;
-        const json_t *value = json_object_get(reader->object, key);
-        const char *const own[] = {mixture ? mixture->routing.factor_key : NULL,
-                                   mixture ? mixture->shared_count_key : NULL,
-                                   mixture ? mixture->shared_width_key : NULL,
-                                   reads_first_dense(mixture) ? first_dense_key(mixture) : NULL};
-        bool known = mixture && mixture->routing.grouped &&
-                     (!strcmp(key, "n_group") || !strcmp(key, "topk_group"));
-        for (size_t j = 0; j < sizeof own / sizeof *own; j++)
-            known = known || (own[j] && !strcmp(key, own[j]));
-        if (known || !awq_config_says(reader, key) ||
-            (json_is_number(value) && json_number_value(value) == keys[i].neutral))
-            continue;
-        awq_problems_add(reader->problems, AWQ_ERR_INPUT,
-                         "'%s': key '%s' is not supported for model_type '%s'", reader->name, key,
-                         config->family->model_type);
-    }
+    if (!mixture) return false;
+    bool first = mixture->layers == AWQ_SPARSE_FIRST_DENSE || mixture->layers == AWQ_SPARSE_TYPES;
+    bool grouped = mixture->routing.grouped;
+    const char *const read[] = {mixture->routing.factor_key,
+                                mixture->shared_count_key,
+                                mixture->shared_width_key,
+                                first ? first_dense_key(mixture) : NULL,
+                                grouped ? "n_group" : NULL,
+                                grouped ? "topk_group" : NULL,
+                                "scoring_func",
+                                "score_func",
+                                "topk_method",
+                                "route_norm"};
+    for (size_t i = 0; i < sizeof read / sizeof *read; i++)
+        if (read[i] && !strcmp(key, read[i])) return true;
+    return false;
 }
 
 void awq_config_read_experts(const awq_config_reader *reader, awq_config *config)
 {
-    refuse_foreign(reader, config);
     if (!config->family->mixture) return;
     read_routing(reader, config);
     read_widths(reader, config);

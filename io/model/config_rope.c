@@ -7,11 +7,6 @@
 #include "io/files/json.h"
 #include "io/model/config.h"
 
-static bool has(const awq_config *config, unsigned key)
-{
-    return config->family->keys & key;
-}
-
 /* The object of a key; NULL when it is absent or null, and with a problem when it is neither. */
 static const json_t *object_of(const awq_config_reader *reader, const json_t *object,
                                const char *key)
@@ -31,7 +26,7 @@ static void read_partial(const awq_config_reader *reader, const json_t *object,
 {
     double part =
         awq_json_number(object, "partial_rotary_factor", NAN, reader->name, reader->problems);
-    bool partial = has(config, AWQ_KEY_PARTIAL_ROTARY);
+    bool partial = awq_config_has(config, AWQ_KEY_PARTIAL_ROTARY);
     if (isnan(part)) return;
     int64_t rotated = part > 0 && part <= 1 ? (int64_t)((double)config->head_dim * part) : 0;
     if (part != 1 && (!partial || rotated < 2 || rotated % 2))
@@ -44,7 +39,8 @@ static void read_partial(const awq_config_reader *reader, const json_t *object,
 static void read_rotary_dim(const awq_config_reader *reader, const awq_config *config,
                             awq_rope *rope)
 {
-    if (!has(config, AWQ_KEY_ROTARY_DIM) || !awq_config_says(reader, "rotary_dim")) return;
+    if (!awq_config_has(config, AWQ_KEY_ROTARY_DIM) || !awq_config_says(reader, "rotary_dim"))
+        return;
     int64_t dim = awq_config_read_size(reader, "rotary_dim", 0, config->head_dim);
     if (dim && dim != rope->dim && awq_config_says(reader, "partial_rotary_factor"))
         awq_config_complain(reader, "rotary_dim and partial_rotary_factor say different things",
@@ -107,7 +103,7 @@ static void read_position_scale(const awq_config_reader *reader, const json_t *o
     static const char key[] = "llama_4_scaling_beta";
     const json_t *said = json_object_get(object, key);
     if (!said || json_is_null(said)) return;
-    if (!has(config, AWQ_KEY_POSITION_SCALE)) {
+    if (!awq_config_has(config, AWQ_KEY_POSITION_SCALE)) {
         awq_config_complain(reader, "a RoPE key that is not supported: ", key);
         return;
     }
@@ -126,7 +122,7 @@ static void read_position_scale(const awq_config_reader *reader, const json_t *o
 /* The same of layers without rotary embedding: attn_temperature_tuning. */
 static void read_temperature(const awq_config_reader *reader, awq_config *config, awq_model *model)
 {
-    if (!has(config, AWQ_KEY_TEMPERATURE) ||
+    if (!awq_config_has(config, AWQ_KEY_TEMPERATURE) ||
         !awq_config_read_bool(reader, "attn_temperature_tuning", true))
         return;
     model->rope[model->ropes] = (awq_rope){
@@ -152,7 +148,7 @@ static const json_t *find_parameters(const awq_config_reader *reader, const awq_
     const json_t *scaling = object_of(reader, reader->object, "rope_scaling");
     bool by_kind = is_by_kind(parameters);
     *fallback = "default";
-    if (by_kind && !has(config, AWQ_KEY_LOCAL_ROPE))
+    if (by_kind && !awq_config_has(config, AWQ_KEY_LOCAL_ROPE))
         awq_config_complain(reader, "the RoPE scaling does not say one rope_type", "");
     if (by_kind) parameters = object_of(reader, parameters, "full_attention");
     if (!json_object_size(parameters)) {
@@ -171,7 +167,7 @@ static void read_tables(const awq_config_reader *reader, const json_t *object, c
     theta = awq_config_read_positive(reader, reader->object, "rope_theta", theta);
     model->ropes = 1;
     read_table(reader, object, theta, fallback, config, model->max_positions, &model->rope[0]);
-    bool local = has(config, AWQ_KEY_LOCAL_ROPE) && config->window;
+    bool local = awq_config_has(config, AWQ_KEY_LOCAL_ROPE) && config->window;
     if (local)
         read_local(reader, object_of(reader, reader->object, "rope_parameters"), theta, config,
                    model);

@@ -42,7 +42,6 @@ enum {
     AWQ_KEY_SWIGLU = 1 << 21,         /* swiglu_limit, swiglu_alpha */
     AWQ_KEY_ALPHA = 1 << 22,          /* a dynamic RoPE's alpha */
     AWQ_KEY_WINDOW_LAYERS = 1 << 23,  /* max_window_layers: the first so many have no window */
-    AWQ_KEY_OF_MIXTURE = 1 << 24,     /* what config_experts.c looks at, in every mixture */
     AWQ_KEY_CLAMP = 1 << 25,          /* clip_qkv */
     AWQ_KEY_LIST_ONLY = 1 << 26,      /* layer_types must say which layers have a window */
     AWQ_KEY_MUP = 1 << 28,            /* mup_enabled: the embedding is scaled */

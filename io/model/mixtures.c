@@ -84,36 +84,20 @@ const awq_mixture awq_mixture_granitemoeshared = {AS_GRANITE,
                                                   .shared_gate_up = "input_linear",
                                                   .shared_down = "output_linear"};
 
-const awq_mixture awq_mixture_glm4_moe = {.count_key = "n_routed_experts",
-                                          .active = 8,
-                                          .width_key = "moe_intermediate_size",
-                                          .shared_count_key = "n_shared_experts",
-                                          .shared = true,
-                                          .layers = AWQ_SPARSE_FIRST_DENSE,
-                                          .first_dense = 1,
-                                          .routing = {.score = AWQ_SCORE_SIGMOID,
-                                                      .normalized = true,
-                                                      .normalized_key = "norm_topk_prob",
-                                                      .factor_key = "routed_scaling_factor",
-                                                      .grouped = true},
-                                          AS_MLP,
-                                          .router = "gate",
-                                          .shared_module = "mlp.shared_experts",
-                                          .correction = "mlp.gate.e_score_correction_bias"};
+/* Whoever has DeepSeek-V3's experts. */
+#define AS_DEEPSEEK                                                                                \
+    .count_key = "n_routed_experts", .width_key = "moe_intermediate_size",                         \
+    .shared_count_key = "n_shared_experts", .shared = true, .layers = AWQ_SPARSE_FIRST_DENSE,      \
+    AS_MLP, .router = "gate", .shared_module = "mlp.shared_experts",                               \
+    .correction = "mlp.gate.e_score_correction_bias"
+#define AS_DEEPSEEK_ROUTES                                                                         \
+    .score = AWQ_SCORE_SIGMOID, .normalized_key = "norm_topk_prob",                                \
+    .factor_key = "routed_scaling_factor", .grouped = true
 
-const awq_mixture awq_mixture_dots1 = {.count_key = "n_routed_experts",
-                                       .width_key = "moe_intermediate_size",
-                                       .shared_count_key = "n_shared_experts",
-                                       .shared = true,
-                                       .layers = AWQ_SPARSE_FIRST_DENSE,
-                                       .routing = {.score = AWQ_SCORE_SIGMOID,
-                                                   .normalized_key = "norm_topk_prob",
-                                                   .factor_key = "routed_scaling_factor",
-                                                   .grouped = true},
-                                       AS_MLP,
-                                       .router = "gate",
-                                       .shared_module = "mlp.shared_experts",
-                                       .correction = "mlp.gate.e_score_correction_bias"};
+const awq_mixture awq_mixture_glm4_moe = {AS_DEEPSEEK, .active = 8, .first_dense = 1,
+                                          .routing = {AS_DEEPSEEK_ROUTES, .normalized = true}};
+
+const awq_mixture awq_mixture_dots1 = {AS_DEEPSEEK, .routing = {AS_DEEPSEEK_ROUTES}};
 
 const awq_mixture awq_mixture_hy_v3 = {.count_key = "num_experts",
                                        .active = 8,
