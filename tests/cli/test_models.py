@@ -201,6 +201,23 @@ class Models(Case):
                           self.output("verify", self.made(name), "--model", model(name)))
         self.each(check)
 
+    def test_a_vector_that_the_source_calls_otherwise_is_compared_too(self):
+        source, out = self.folder / "source", self.folder / "out"
+        shutil.copytree(model("minimax_m2"), source)
+        ours, theirs = "block_sparse_moe.e_score", "mlp.e_score"
+        tensors = safetensors.read_raw(source / "model.safetensors")
+        safetensors.write_raw(source / "model.safetensors",
+                              {name.replace(ours, theirs): raw for name, raw in tensors.items()})
+        self.succeeds(self.quantize(*QUANTIZE, model=source, out=out, tokens=self.all_tokens))
+        self.assertIn("nothing is wrong", self.output("verify", out, "--model", source))
+        made = safetensors.read_raw(out / "model.safetensors")
+        name = f"model.layers.0.{ours}_correction_bias"
+        dtype, shape, data = made[name]
+        made[name] = (dtype, shape, data[4:] + data[:4])
+        safetensors.write_raw(out / "model.safetensors", made)
+        self.assertIn(f"tensor '{name}' is not the source's, bit for bit",
+                      run("verify", out, "--model", source, env=ONE_THREAD).out)
+
     def test_another_format_computes_the_same_and_converts_back(self):
         def check(name):
             made = self.made(name)

@@ -27,16 +27,20 @@ static bool same_kind(const awq_tensor *a, const awq_tensor *b)
            !memcmp(a->shape, b->shape, (size_t)a->dims * sizeof a->shape[0]);
 }
 
-static void must_be_equal(const layer_run *run, const char *name)
+static void compare(const layer_run *run, const awq_tensor *made, const awq_tensor *source)
 {
-    const awq_tensor *made = awq_checkpoint_find(run->worker->examined.made, name);
-    const awq_tensor *source = awq_checkpoint_find(run->worker->has.checkpoint[0], name);
     if (!made || !source) return;
     run->checks->compared++;
     if (!same_kind(made, source) || memcmp(made->data, source->data, made->bytes))
         awq_problems_add(run->problems, AWQ_ERR_CORRUPT,
-                         "tensor '%s' is not the source's, bit for bit", name);
+                         "tensor '%s' is not the source's, bit for bit", made->name);
     awq_safetensors_dont_need(source);
+}
+
+static void must_be_equal(const layer_run *run, const char *name)
+{
+    compare(run, awq_checkpoint_find(run->worker->examined.made, name),
+            awq_checkpoint_find(run->worker->has.checkpoint[0], name));
 }
 
 /* What is in no layer; of what is copied all must be there. */
@@ -77,14 +81,18 @@ static void must_be_folded(const layer_run *run, const char *name, bool offset,
                          name, (long long)first);
 }
 
+/* In the source it may have another name. */
 static void check_vector(const layer_run *run, int index)
 {
     char name[AWQ_NAME_BYTES];
     const awq_vector_spec *vector = &run->spec->vector[index];
+    const awq_checkpoint *made = run->worker->examined.made;
+    const awq_checkpoint *source = run->worker->has.checkpoint[0];
     for (int piece = 0; piece < awq_vector_pieces(vector); piece++) {
         awq_vector_tensor_name(name, run->model, run->layer, index, piece);
         if (vector->absorbs < 0)
-            must_be_equal(run, name);
+            compare(run, awq_checkpoint_vector(made, run->layer, index, piece),
+                    awq_checkpoint_vector(source, run->layer, index, piece));
         else if (run->record)
             must_be_folded(run, name, vector->offset, run->record->group[vector->absorbs].scales);
     }
