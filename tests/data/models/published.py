@@ -181,3 +181,42 @@ DENSE = {
         auto_map={"AutoModelForCausalLM": "modeling_internlm3.InternLM3ForCausalLM"}),
         8.8e9, as_llama),
 }
+
+DENSE |= {
+    "mistralai/Mistral-Large-Instruct-2411": (model(
+        "MistralForCausalLM", "mistral", 12288, 28672, 88, 96, 8, 32768, head_dim=128,
+        hidden_act="silu", max_position_embeddings=131072, rms_norm_eps=1e-5,
+        rope_theta=1000000.0, sliding_window=None, tie_word_embeddings=False), 122.6e9, None),
+    "Qwen/Qwen2.5-72B-Instruct": (model(
+        "Qwen2ForCausalLM", "qwen2", 8192, 29568, 80, 64, 8, 152064, hidden_act="silu",
+        max_position_embeddings=32768, max_window_layers=70, rms_norm_eps=1e-6,
+        rope_theta=1000000.0, sliding_window=131072, use_sliding_window=False,
+        tie_word_embeddings=False), 72.7e9, None),
+    "Qwen/Qwen3-32B": (model(
+        "Qwen3ForCausalLM", "qwen3", 5120, 25600, 64, 64, 8, 151936, head_dim=128,
+        attention_bias=False, hidden_act="silu", max_position_embeddings=40960,
+        max_window_layers=64, rms_norm_eps=1e-6, rope_scaling=None, rope_theta=1000000,
+        sliding_window=None, use_sliding_window=False, tie_word_embeddings=False), 32.8e9, None),
+    "microsoft/phi-4": (model(
+        "Phi3ForCausalLM", "phi3", 5120, 17920, 40, 40, 10, 100352, attention_bias=False,
+        hidden_act="silu", max_position_embeddings=16384, original_max_position_embeddings=16384,
+        rms_norm_eps=1e-5, rope_scaling=None, rope_theta=250000, sliding_window=None,
+        tie_word_embeddings=False, pad_token_id=100349), 14.7e9, None),
+    "google/gemma-2-27b-it": (model(
+        "Gemma2ForCausalLM", "gemma2", 4608, 36864, 46, 32, 16, 256000, head_dim=128,
+        attention_bias=False, attn_logit_softcapping=50.0, final_logit_softcapping=30.0,
+        hidden_act="gelu_pytorch_tanh", hidden_activation="gelu_pytorch_tanh",
+        max_position_embeddings=8192, query_pre_attn_scalar=144, rms_norm_eps=1e-6,
+        rope_theta=10000.0, sliding_window=4096), 27.2e9, None),
+    "ibm-granite/granite-3.1-8b-instruct": (model(
+        "GraniteForCausalLM", "granite", 4096, 12800, 40, 32, 8, 49155, attention_bias=False,
+        attention_multiplier=0.0078125, embedding_multiplier=12.0, hidden_act="silu",
+        logits_scaling=16.0, max_position_embeddings=131072, mlp_bias=False,
+        residual_multiplier=0.22, rms_norm_eps=1e-5, rope_scaling=None, rope_theta=10000000.0,
+        tie_word_embeddings=True), 8.17e9, None),
+    "HuggingFaceTB/SmolLM3-3B": (model(
+        "SmolLM3ForCausalLM", "smollm3", 2048, 11008, 36, 16, 4, 128256, attention_bias=False,
+        hidden_act="silu", max_position_embeddings=65536, mlp_bias=False,
+        no_rope_layer_interval=4, rms_norm_eps=1e-6, rope_scaling=None, rope_theta=5000000.0,
+        sliding_window=None, use_sliding_window=False, tie_word_embeddings=True), 3.08e9, None),
+}

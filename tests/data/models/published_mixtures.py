@@ -4,7 +4,6 @@
 from published import model
 
 
-
 def as_on_the_hub(config, tensors):
     """With the stacks of experts the other way round than transformers 5 has them."""
     return {name: [shape[0], shape[2], shape[1]] if len(shape) == 3 else shape
@@ -141,4 +140,18 @@ MIXTURES = {
             "num_heads": 16, "num_position_embeddings": 2304, "out_hidden_size": 4096,
             "patch_size": 16, "spatial_merge_size": 2, "temporal_patch_size": 2}},
         235e9, as_on_the_hub),
+}
+
+MIXTURES |= {
+    "mistralai/Mixtral-8x22B-Instruct-v0.1": (model(
+        "MixtralForCausalLM", "mixtral", 6144, 16384, 56, 48, 8, 32768, hidden_act="silu",
+        max_position_embeddings=65536, num_experts_per_tok=2, num_local_experts=8,
+        rms_norm_eps=1e-5, rope_theta=1000000.0, sliding_window=None, tie_word_embeddings=False),
+        140.6e9, None),
+    "Qwen/Qwen2-57B-A14B-Instruct": (model(
+        "Qwen2MoeForCausalLM", "qwen2_moe", 3584, 18944, 28, 28, 4, 151936, hidden_act="silu",
+        decoder_sparse_step=1, max_position_embeddings=32768, max_window_layers=28,
+        moe_intermediate_size=2560, norm_topk_prob=False, num_experts=64, num_experts_per_tok=8,
+        rms_norm_eps=1e-6, rope_theta=1000000.0, shared_expert_intermediate_size=20480,
+        sliding_window=65536, use_sliding_window=False, tie_word_embeddings=False), 57.4e9, None),
 }
