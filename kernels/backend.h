@@ -114,18 +114,22 @@ typedef struct awq_norm_shape {
     bool centered; /* the mean is subtracted */
 } awq_norm_shape;
 
-/* Of each head, channels j and j + rope_dim / 2 are a pair; those from rope_dim on have no part. */
+/* Of each head, `rope_dim` channels from `first` on are turned: the j-th and the one rope_dim / 2
+ * further are a pair. The others have no part. */
 typedef struct awq_rope_shape {
     int64_t heads, head_dim;
-    int64_t rope_dim; /* even, at most head_dim */
+    int64_t rope_dim; /* even, at most head_dim - first */
     int64_t length;   /* a row's position is row % length */
     bool interleaved; /* pairs are 2 j and 2 j + 1 */
+    int64_t first;    /* head_dim - rope_dim in latent attention; 0 in most */
 } awq_rope_shape;
 
 typedef struct awq_attention_shape {
-    int64_t heads, kv_heads, head_dim;
-    float scale;    /* of the logits: (float)(1 / sqrt((double)head_dim)) in most models */
-    float softcap;  /* logits become softcap tanh(logits / softcap); 0: as they are */
+    int64_t heads, kv_heads;
+    int64_t head_dim;  /* of q and k */
+    int64_t value_dim; /* of v and y: in latent attention another */
+    float scale;       /* of the logits: (float)(1 / sqrt((double)head_dim)) in most models */
+    float softcap;     /* logits become softcap tanh(logits / softcap); 0: as they are */
     int64_t window; /* a token attends to itself and the window - 1 before it; 0: all before it */
     bool chunked;   /* .. and to no other chunk's: chunk = position / window, window its length */
     const float *sinks; /* [heads], on the device: one more logit of each query, neither scaled nor
@@ -137,6 +141,17 @@ typedef struct awq_attention_shape {
 typedef struct awq_runs {
     int64_t first, count, period, times;
 } awq_runs;
+
+/* The most tokens that a convolution's sum takes in. */
+enum { AWQ_MAX_TAPS = 16 };
+
+/* Heads of a gated delta net: value head h reads key head h / (heads / key_heads). */
+typedef struct awq_delta_shape {
+    int64_t key_heads, heads;
+    int64_t key_dim, value_dim; /* of a head */
+    const float *decay;         /* [heads], on the device: A_log */
+    const float *step;          /* [heads], on the device: dt_bias */
+} awq_delta_shape;
 
 struct awq_backend {
     const char *name; /* as --backend takes it */
@@ -199,14 +214,14 @@ struct awq_backend {
     /* sum[rows, out] += scale (x w^T (+ bias)): into the float32 residual. */
     void (*linear_add)(awq_device *device, float *sum, const void *x, const void *w,
                        const float *bias, float scale, int64_t rows, awq_extent extent);
-    /* In place, each pair of a head's first rope_dim channels turned by its angle: x [rows, heads,
-     * head_dim]; cos, sin [length, rope_dim / 2]. */
+    /* In place, each pair of a head's channels turned by its angle: x [rows, heads, head_dim]; cos,
+     * sin [length, rope_dim / 2]. */
     void (*rope)(awq_device *device, void *x, const float *cos, const float *sin, int64_t rows,
                  const awq_rope_shape *shape);
     /* Causal attention within each sequence: logits are scaled, capped, masked; softmax in float32.
-     * q and y [sequences * length, heads * head_dim]; k, v [sequences * length, kv_heads *
-     * head_dim]. Head h reads kv head h / (heads / kv_heads). A window of length or more is none,
-     * to the bit. */
+     * q [sequences * length, heads * head_dim], k [.., kv_heads * head_dim], v [.., kv_heads *
+     * value_dim], y [.., heads * value_dim]. Head h reads kv head h / (heads / kv_heads). A window
+     * of length or more is none, to the bit. */
     void (*attention)(awq_device *device, void *y, const void *q, const void *k, const void *v,
                       int64_t sequences, int64_t length, const awq_attention_shape *shape);
     /* y = act(gate) * up; y may be gate or up. up NULL: y = act(gate). limit, of AWQ_SWIGLU_OAI and
@@ -217,8 +232,32 @@ struct awq_backend {
      * runs->count * runs->times], apart. */
     void (*take_columns)(awq_device *device, void *y, const void *x, int64_t rows, int64_t cols,
                          const awq_runs *runs);
+    /* The other way: y[r, the i-th of the runs' columns] = x[r, i]; y's other columns stay. With
+     * repeated, x is [rows, runs->count], and each run gets the same. */
+    void (*put_columns)(awq_device *device, void *y, const void *x, int64_t rows, int64_t cols,
+                        const awq_runs *runs, bool repeated);
     /* x = cap tanh(x / cap), float32, in place; cap above 0. Infinity becomes cap. */
     void (*softcap)(awq_device *device, float *x, float cap, size_t count);
+    /* x *= factor, float32. */
+    void (*scale)(awq_device *device, float *x, float factor, size_t count);
+
+    /* ---- gated delta net ---- */
+
+    /* In place, each channel for itself: x[t] = silu(sum over j < taps of w[j] x[t - taps + 1 +
+     * j]), where what is before a sequence's first token is 0. x [sequences * length, channels],
+     * compute type; w float32 [channels, taps], taps at most AWQ_MAX_TAPS; sums in float32, by
+     * rising j. */
+    void (*convolve)(awq_device *device, void *x, const float *w, int64_t sequences, int64_t length,
+                     int64_t channels, int64_t taps);
+    /* The gated delta rule. q, k [sequences * length, key_heads * key_dim]; v, y [.., heads *
+     * value_dim]; b, a [.., heads]; all of the compute type, the arithmetic float32. q and k are
+     * divided by sqrt(the sum of a head's squares + 1e-6), q by sqrt(key_dim) too; beta =
+     * sigmoid(b), g = -exp(decay) softplus(a + step). From S [key_dim, value_dim] = 0 before each
+     * sequence, token by token: S *= exp(g), u = beta (v - S^T k), S += k u^T, y = S^T q. What is
+     * not finite shows in all later tokens of its head. */
+    void (*gated_delta)(awq_device *device, void *y, const void *q, const void *k, const void *v,
+                        const void *b, const void *a, int64_t sequences, int64_t length,
+                        const awq_delta_shape *shape);
 
     /* ---- mixtures of experts: logits float32 [rows, experts] ---- */
 
@@ -228,10 +267,12 @@ struct awq_backend {
     void (*top_experts)(awq_device *device, int32_t *expert, const float *logits,
                         const float *correction, int64_t rows, const awq_routing_rule *rule);
     /* weight[rows, active] = what the rule gives the experts that are given, in the order of their
-     * choice, which need not be the rule's. NaN where the row holds one; a sigmoid's, where its own
-     * logit is one, or, normalized, another's that was chosen. */
+     * choice, which need not be the rule's; last, times the expert's scale (float32 [experts];
+     * NULL: ones). NaN where the row holds one; a sigmoid's, where its own logit is one, or,
+     * normalized, another's that was chosen. */
     void (*expert_weights)(awq_device *device, float *weight, const float *logits,
-                           const int32_t *expert, int64_t rows, const awq_routing_rule *rule);
+                           const int32_t *expert, const float *scale, int64_t rows,
+                           const awq_routing_rule *rule);
     /* y = 1 / (1 + exp(-x)), float32; y may be x. */
     void (*sigmoid)(awq_device *device, float *y, const float *x, size_t count);
     /* y[i] = weight[i] x[rows[i]], compute type, count rows of cols. rows NULL: 0, 1, ..; y may

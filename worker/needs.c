@@ -6,6 +6,7 @@
 
 #include "layers/fold/fold_check.h"
 #include "layers/forward/head.h"
+#include "layers/forward/states.h"
 #include "layers/quantize/quantize.h"
 #include "worker/cores.h"
 #include "worker/flow/port.h"
@@ -72,12 +73,24 @@ static uint64_t result_bytes(const awq_options *options, uint64_t weights)
            (group_size > 0 ? 7 * weights / (uint64_t)group_size : 0);
 }
 
+/* What is kept in full precision without --skip: as many bytes more as there are in a float32, but
+ * for the one of a code. */
+static uint64_t kept_bytes(const awq_layer_spec *spec)
+{
+    uint64_t weights = 0;
+    for (int i = 0; i < spec->linears; i++)
+        if (spec->linear[i].exempt || spec->linear[i].absorbed)
+            weights += (uint64_t)(spec->linear[i].out * spec->linear[i].in);
+    return 3 * weights;
+}
+
 /* Of the largest layer that can be in at most so many parts. */
 static uint64_t layer_weights(const awq_model *model, int64_t parts)
 {
     uint64_t weights = 0;
     for (int kind = 0; kind < model->kinds; kind++) {
-        uint64_t of_kind = (uint64_t)awq_layer_parameters(&model->kind[kind]);
+        const awq_layer_spec *spec = &model->kind[kind];
+        uint64_t of_kind = (uint64_t)awq_layer_parameters(spec) + kept_bytes(spec);
         if (awq_layer_part_most(&model->kind[kind]) > parts) continue;
         if (of_kind > weights) weights = of_kind;
     }
@@ -114,7 +127,7 @@ static void quantize_needs(const awq_options *options, const awq_model *model,
     hello->fixed_bytes =
         awq_scratch_bytes(model, &tokens->tile, compute_bytes) +
         awq_quantize_bytes(model, &options->recipe, tokens->kept, tokens->rows, compute_bytes) +
-        hidden_bytes(model, tokens->rows);
+        awq_embedding_bytes(model, compute_bytes) + hidden_bytes(model, tokens->rows);
     uint64_t largest = layer_weights(model, INT64_MAX);
     hello->host_bytes = 2 * result_bytes(options, largest); /* one is written, one is made */
     hello->inputs_bytes = inputs_bytes(model, tokens->all, compute_bytes);
@@ -128,6 +141,7 @@ static void eval_needs(const awq_model *model, const token_counts *tokens, size_
     hello->layer_bytes = count * awq_decoder_bytes(model, compute_bytes);
     awq_tile_size tile = {.rows = tokens->rows, .length = tokens->tile.length};
     hello->fixed_bytes = awq_scratch_bytes(model, &tile, compute_bytes) +
+                         count * awq_embedding_bytes(model, compute_bytes) +
                          count * awq_head_bytes(model, compute_bytes) +
                          count * hidden_bytes(model, tokens->rows);
 }

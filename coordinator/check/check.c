@@ -25,6 +25,20 @@ static void check_objective(const awq_options *options, const awq_tokens *tokens
                      options->tokens, (long long)scored);
 }
 
+/* An indexer is not run, so all tokens must be among those that it would choose. */
+static void check_attended(const awq_model *model, const awq_tokens *tokens, const char *name,
+                           awq_problems *problems)
+{
+    if (!model->most_attended || tokens->length <= model->most_attended) return;
+    awq_problems_add(
+        problems, AWQ_ERR_INPUT,
+        "'%s': sequences of %lld tokens are too long: a token of this model attends to "
+        "the %lld that an indexer chooses, and the choice is not computed; use "
+        "sequences of %lld tokens at most, of which all are chosen",
+        name, (long long)tokens->length, (long long)model->most_attended,
+        (long long)model->most_attended);
+}
+
 static void check_tokens(const awq_options *options, const awq_inputs *inputs,
                          awq_problems *problems)
 {
@@ -33,6 +47,7 @@ static void check_tokens(const awq_options *options, const awq_inputs *inputs,
     const char *name = options->tokens ? options->tokens : "the text";
     awq_tokens_check(&inputs->tokens, name, model->vocab, model->max_positions,
                      problems); /* of text, only the length can be wrong by now */
+    check_attended(model, &inputs->tokens, name, problems);
     int64_t rows = awq_job_tile_sequences(options, &inputs->tokens) * inputs->tokens.length;
     if (rows > MAX_TILE_FLOATS / model->residual)
         awq_problems_add(problems, AWQ_ERR_INPUT,
@@ -67,6 +82,7 @@ static fact layers_differ(const awq_layer_spec *a, const awq_layer_spec *b)
         {"heads", a->attention.heads, b->attention.heads},
         {"kv heads", a->attention.kv_heads, b->attention.kv_heads},
         {"channels a head", a->attention.head_dim, b->attention.head_dim},
+        {"channels of a head's value", a->attention.value_dim, b->attention.value_dim},
         {"linears", a->linears, b->linears},
     };
     return find_difference(facts, sizeof facts / sizeof *facts);
@@ -76,7 +92,9 @@ bool awq_models_differ(const awq_model *a, const awq_model *b, char *what, size_
 {
     const fact facts[] = {{"layers", a->layers, b->layers},
                           {"channels", a->hidden, b->hidden},
-                          {"tokens in the vocabulary", a->vocab, b->vocab}};
+                          {"floats between layers", a->residual, b->residual},
+                          {"tokens in the vocabulary", a->vocab, b->vocab},
+                          {"tokens that an indexer chooses", a->most_attended, b->most_attended}};
     fact found = find_difference(facts, sizeof facts / sizeof *facts);
     for (int64_t i = 0; !found.name && i < a->layers; i++)
         found = layers_differ(awq_model_layer(a, i), awq_model_layer(b, i));

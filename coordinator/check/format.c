@@ -37,7 +37,9 @@ static void check_linear(const awq_linear_spec *linear, const awq_quantization *
     }
     if (!awq_format_holds_linear(quantization, linear->out, linear->in, reason) &&
         !is_said(list, reason))
-        awq_problems_add(problems, AWQ_ERR_INPUT, "%s %s", linear->name, reason);
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "%s %s; use another --format, or keep it in full precision by --skip",
+                         linear->name, reason);
 }
 
 /* One line for each width that does not fit, with the first linear that has it. */
@@ -143,6 +145,14 @@ static bool is_kept_altogether(const awq_model *model)
     return true;
 }
 
+static bool has_absorbed(const awq_model *model)
+{
+    for (int kind = 0; kind < model->kinds; kind++)
+        for (int i = 0; i < model->kind[kind].linears; i++)
+            if (model->kind[kind].linear[i].absorbed) return true;
+    return false;
+}
+
 static void check_skip(const awq_options *options, awq_checkpoint *checkpoint,
                        awq_problems *problems)
 {
@@ -151,13 +161,18 @@ static void check_skip(const awq_options *options, awq_checkpoint *checkpoint,
     char name[AWQ_NAME_BYTES];
     int64_t kept;
     awq_error err;
-    while (last && awq_model_layer(model, 0)->linear[last].router) last--;
+    while (last && awq_model_layer(model, 0)->linear[last].exempt) last--;
     if (awq_job_skip(options, checkpoint, &kept, &err))
         awq_problems_add_error(problems, &err);
     else if (options->skip && !kept)
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "--skip '%.200s' matches no linear of '%s'; they have names such as %s",
                          options->skip, options->model, awq_linear_full_name(name, model, 0, last));
+    else if (options->kv_b_proj == AWQ_ABSORBED_QUANTIZE && !has_absorbed(model))
+        awq_problems_add(problems, AWQ_ERR_INPUT,
+                         "--kv-b-proj quantize: '%s' has no latent attention, and no such linear; "
+                         "leave the option out",
+                         options->model);
     else if (is_kept_altogether(model))
         awq_problems_add(problems, AWQ_ERR_INPUT,
                          "--skip '%.200s' matches every linear of '%s': nothing would be quantized",

@@ -13,7 +13,7 @@
 #include <zlib.h>
 
 #include "coordinator/commands/commands.h"
-#include "io/model/traits.h"
+#include "io/families/traits.h"
 #include "worker/worker.h"
 
 static void tell(json_t *versions, const char *name, const char *version)

@@ -47,8 +47,9 @@ static bool splits_layer(awq_engine engine, const awq_model *model, int kind,
                          const awq_quantization *how, int gpus)
 {
     const awq_layer_spec *layer = &model->kind[kind];
-    int64_t kv_heads = layer->attention.kv_heads;
-    if (layer->attention.heads % gpus || (kv_heads % gpus && gpus % kv_heads)) return false;
+    const awq_attention_spec *attention = &layer->attention;
+    bool repeats = attention->kind == AWQ_ATTENTION_GROUPED && gpus % attention->kv_heads == 0;
+    if (attention->heads % gpus || (attention->kv_heads % gpus && !repeats)) return false;
     for (int i = 0; i < layer->linears; i++) {
         const awq_linear_spec *linear = &layer->linear[i];
         int64_t parts = is_split(layer, i) ? gpus : 1;

@@ -19,18 +19,37 @@ static const struct {
             {180e9, "B200"}};
 enum { GPUS = sizeof gpus / sizeof *gpus };
 
-/* Bytes of keys and values on `count` GPUs: heads are repeated when there are too few. */
+/* What a layer keeps of a sequence on `count` GPUs, in elements: keys and values of each token,
+ * whose heads are repeated when there are too few; latent vectors and what turns of keys, on each
+ * GPU; or a delta net's state, in float32, and what its convolution looks back to. */
+static double cache_elements(const awq_attention_spec *attention, double context, int count)
+{
+    int64_t heads = attention->kv_heads > count ? attention->kv_heads : count;
+    int64_t keys = attention->kv_heads * attention->head_dim;
+    int64_t values = attention->heads * attention->value_dim;
+    switch (attention->kind) {
+    case AWQ_ATTENTION_GROUPED:
+        if (attention->k.linear < 0) return 0; /* they are an earlier layer's */
+        return (double)(heads * (attention->head_dim + attention->value_dim)) * context;
+    case AWQ_ATTENTION_LATENT:
+        return (double)(count * (attention->kv_latent.rows.count + attention->shared_k.count)) *
+               context;
+    case AWQ_ATTENTION_DELTA:
+        break;
+    }
+    return (double)sizeof(float) / CACHE_ELEMENT_BYTES * (double)(values * attention->head_dim) +
+           (double)((2 * keys + values) * (attention->delta.taps - 1));
+}
+
+/* Bytes on `count` GPUs of what sequences have left behind. */
 static double cache_bytes(const awq_serving *serving, int count)
 {
     const awq_model *model = serving->model;
-    int64_t channels = 0;
-    for (int64_t layer = 0; layer < model->layers; layer++) {
-        const awq_attention_spec *attention = &awq_model_layer(model, layer)->attention;
-        int64_t heads = attention->kv_heads > count ? attention->kv_heads : count;
-        channels += heads * attention->head_dim;
-    }
-    return 2.0 * CACHE_ELEMENT_BYTES * (double)channels * (double)serving->context *
-           (double)serving->batch;
+    double elements = 0;
+    for (int64_t layer = 0; layer < model->layers; layer++)
+        elements += cache_elements(&awq_model_layer(model, layer)->attention,
+                                   (double)serving->context, count);
+    return CACHE_ELEMENT_BYTES * elements * (double)serving->batch;
 }
 
 awq_serving awq_serving_make(const awq_model *model, uint64_t weight_bytes,

@@ -54,6 +54,17 @@ static void visit_bias(const visitor *v, int64_t layer, int linear)
     }
 }
 
+static void visit_shape(const visitor *v, const char *name, const awq_vector_spec *spec, int pieces)
+{
+    int64_t cols = spec->rows ? spec->width / spec->rows : 0;
+    awq_expected expected = {.type = AWQ_PART_WEIGHT,
+                             .tensor = {.name = name, .dims = 3, .shape = {spec->rows, 1, cols}}};
+    if (spec->middle)
+        v->visit(&expected, v->context);
+    else
+        visit_weight(v, name, spec->rows ? spec->rows : spec->width / pieces, cols);
+}
+
 /* Under the name that it has there, or its own. */
 static void visit_vector(const visitor *v, int64_t layer, int vector)
 {
@@ -63,8 +74,7 @@ static void visit_vector(const visitor *v, int64_t layer, int vector)
     for (int i = 0; i < pieces; i++) {
         const awq_tensor *found = awq_vector_find(v->tensors, v->model, layer, vector, i);
         awq_vector_tensor_name(name, v->model, layer, vector, i);
-        visit_weight(v, found ? found->name : name, spec->rows ? spec->rows : spec->width / pieces,
-                     spec->rows ? spec->width / spec->rows : 0);
+        visit_shape(v, found ? found->name : name, spec, pieces);
     }
 }
 
@@ -163,11 +173,27 @@ static bool ends_with(const char *text, const char *end)
     return length >= tail && !strcmp(text + length - tail, end);
 }
 
+/* Whether a tensor is one of a layer's modules that nothing reads. An engine that loads what they
+ * would be with what is quantized has no place for them. */
+static bool is_unread(const awq_model *model, const char *name)
+{
+    char module[AWQ_NAME_BYTES];
+    int64_t layer = awq_root_layer_of(model->root, name);
+    if (layer < 0 || layer >= model->layers) return false;
+    const char *const *unread = awq_model_layer(model, layer)->unread;
+    for (; unread && *unread; unread++) {
+        awq_other_tensor_name(module, model, layer, *unread, ".");
+        if (!strncmp(name, module, strlen(module))) return true;
+    }
+    return false;
+}
+
 bool awq_expected_ignores(const awq_model *model, const char *name)
 {
     char head[AWQ_NAME_BYTES];
     if (model->tied && !strcmp(name, awq_end_tensor_name(head, model, AWQ_HEAD))) return true;
     if (strncmp(name, model->root->decoder, strlen(model->root->decoder)) != 0) return false;
+    if (is_unread(model, name)) return true;
     return ends_with(name, "rotary_emb.inv_freq") || ends_with(name, ".rotary_emb.cos_cached") ||
            ends_with(name, ".rotary_emb.sin_cached");
 }

@@ -22,8 +22,8 @@ bool awq_expected_dtype_fits(const awq_expected *expected, awq_dtype dtype);
 /* "F32, F16 or BF16" */
 const char *awq_expected_dtype_text(const awq_expected *expected);
 
-/* Buffers that old exporters wrote into the model, and the head of a tied one: there or not, not
- * read. */
+/* Buffers that old exporters wrote into the model, the head of a tied one, and what stands in
+ * layers that read an earlier layer's: there or not, not read. */
 bool awq_expected_ignores(const awq_model *model, const char *name);
 /* What a float8 checkpoint holds for activations and the cache: likewise. */
 bool awq_expected_scales_activations(const char *name);

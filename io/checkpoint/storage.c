@@ -68,7 +68,7 @@ static tally count_all(const awq_checkpoint *checkpoint)
         const awq_layer_spec *spec = awq_model_layer(model, layer);
         awq_weight weight;
         for (int i = 0; i < spec->linears; i++)
-            if (!spec->linear[i].router && awq_checkpoint_weight(checkpoint, layer, i, &weight))
+            if (!spec->linear[i].exempt && awq_checkpoint_weight(checkpoint, layer, i, &weight))
                 count_weight(&all, &weight);
     }
     return all;

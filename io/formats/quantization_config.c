@@ -10,9 +10,9 @@
 
 #include "io/formats/quantization_config.h"
 
+#include "io/families/config.h"
 #include "io/files/json.h"
 #include "io/formats/format.h"
-#include "io/model/config.h"
 
 static void refuse(const awq_config_reader *reader, const char *what, const char *value)
 {

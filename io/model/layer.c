@@ -10,7 +10,8 @@ const char *awq_linear_short_name(const awq_linear_spec *linear)
 
 const char *awq_linear_type(const awq_linear_spec *linear)
 {
-    return linear->whole_name ? linear->name : strrchr(linear->name, '.') + 1;
+    bool whole = linear->whole_name && linear->expert < 0;
+    return whole ? linear->name : strrchr(linear->name, '.') + 1;
 }
 
 int64_t awq_layer_parameters(const awq_layer_spec *layer)

@@ -39,7 +39,7 @@ void awq_model_keep(awq_model *model, int64_t layer, int linear)
 bool awq_model_keeps(const awq_model *model, int64_t layer, int linear)
 {
     size_t bit = bit_of(model, layer, linear);
-    return awq_model_layer(model, layer)->linear[linear].router ||
+    return awq_model_layer(model, layer)->linear[linear].exempt ||
            (model->kept[bit / 32] >> bit % 32 & 1);
 }
 
@@ -104,12 +104,25 @@ bool awq_name_is_of_experts(const char *name, size_t length)
     return length > bytes && !memcmp(name + length - bytes, tail, bytes);
 }
 
+/* Of each end: what it is called under the decoder, but for the embedding's and the head's. */
+static const char *const end_modules[AWQ_ENDS] = {
+    [AWQ_FINAL_NORM] = "norm",
+    [AWQ_FINAL_NORM_BIAS] = "norm",
+    [AWQ_INPUTS_TABLE] = "embed_tokens_per_layer",
+    [AWQ_INPUTS_PROJECTION] = "per_layer_model_projection",
+    [AWQ_INPUTS_NORM] = "per_layer_projection_norm",
+};
+
 bool awq_model_owns(const awq_model *model, const char *name)
 {
     const char *rest = behind(name, model->root->decoder);
     int64_t layer = awq_root_layer_of(model->root, name);
     if (layer >= 0) return layer < model->layers;
-    if (behind(behind(rest, model->root->embedding), ".") || behind(rest, "norm.")) return true;
+    if (behind(behind(rest, model->root->embedding), ".")) return true;
+    for (awq_end end = 0; end < AWQ_ENDS; end++)
+        if (end_modules[end] && awq_model_stores(model, end) &&
+            behind(behind(rest, end_modules[end]), "."))
+            return true;
     return behind(behind(name, model->root->head), ".");
 }
 
@@ -158,8 +171,8 @@ char *awq_end_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, awq_
     const awq_root *root = model->root;
     bool head = end == AWQ_HEAD || end == AWQ_HEAD_BIAS;
     bool bias = end == AWQ_FINAL_NORM_BIAS || end == AWQ_HEAD_BIAS;
-    const char *module = head ? root->head : end == AWQ_EMBEDDING ? root->embedding : "norm";
-    snprintf(out, AWQ_NAME_BYTES, "%s%s.%s", head ? "" : root->decoder, module,
+    const char *module = end == AWQ_EMBEDDING ? root->embedding : end_modules[end];
+    snprintf(out, AWQ_NAME_BYTES, "%s%s.%s", head ? "" : root->decoder, head ? root->head : module,
              bias ? "bias" : "weight");
     return out;
 }
@@ -173,6 +186,10 @@ bool awq_model_stores(const awq_model *model, awq_end end)
         return !model->tied && !model->headless;
     case AWQ_HEAD_BIAS:
         return model->head_bias && !model->headless;
+    case AWQ_INPUTS_TABLE:
+    case AWQ_INPUTS_PROJECTION:
+    case AWQ_INPUTS_NORM:
+        return model->inputs.width > 0;
     default:
         return true;
     }
@@ -180,9 +197,19 @@ bool awq_model_stores(const awq_model *model, awq_end end)
 
 void awq_end_shape(const awq_model *model, awq_end end, int64_t *rows, int64_t *columns)
 {
-    bool norm = end == AWQ_FINAL_NORM || end == AWQ_FINAL_NORM_BIAS;
-    *rows = norm ? model->hidden : model->vocab;
-    *columns = end == AWQ_EMBEDDING || end == AWQ_HEAD ? model->hidden : 0;
+    int64_t inputs = model->layers * model->inputs.width;
+    const int64_t shapes[AWQ_ENDS][2] = {
+        [AWQ_EMBEDDING] = {model->vocab, model->hidden},
+        [AWQ_FINAL_NORM] = {model->hidden, 0},
+        [AWQ_FINAL_NORM_BIAS] = {model->hidden, 0},
+        [AWQ_HEAD] = {model->vocab, model->hidden},
+        [AWQ_HEAD_BIAS] = {model->vocab, 0},
+        [AWQ_INPUTS_TABLE] = {model->inputs.vocab, inputs},
+        [AWQ_INPUTS_PROJECTION] = {inputs, model->hidden},
+        [AWQ_INPUTS_NORM] = {model->inputs.width, 0},
+    };
+    *rows = shapes[end][0];
+    *columns = shapes[end][1];
 }
 
 char *awq_other_tensor_name(char out[AWQ_NAME_BYTES], const awq_model *model, int64_t layer,

@@ -20,7 +20,8 @@ typedef enum awq_rope_type {
     AWQ_ROPE_LONGROPE,
     AWQ_ROPE_YARN,
     AWQ_ROPE_DYNAMIC,
-    AWQ_ROPE_STILL /* no channel turns: for what multiplies by position alone */
+    AWQ_ROPE_PROPORTIONAL, /* pairs are of the whole head, and only the first turn */
+    AWQ_ROPE_STILL         /* no channel turns: for what multiplies by position alone */
 } awq_rope_type;
 
 enum { AWQ_MAX_ROPE_FACTORS = 256, AWQ_MAX_ROPES = 4 };
@@ -28,9 +29,11 @@ enum { AWQ_MAX_ROPE_FACTORS = 256, AWQ_MAX_ROPES = 4 };
 /* A table of cosines and sines by position. */
 typedef struct awq_rope {
     awq_rope_type type;
+    int64_t head_dim;
     int64_t dim; /* channels of a head that it turns, the first; the rest passes */
     double theta;
-    double factor;                /* linear, llama3, yarn and dynamic */
+    int64_t turning;              /* proportional: pairs that turn */
+    double factor;                /* linear, llama3, yarn, dynamic and proportional */
     double low_freq_factor;       /* llama3 */
     double high_freq_factor;      /* llama3 */
     double original_positions;    /* llama3, longrope and yarn: original_max_position_embeddings;
@@ -49,7 +52,7 @@ typedef struct awq_rope {
 
 /* Experts of a layer; linears of all layers together: bits of awq_model.kept. */
 enum { AWQ_MAX_LAYERS = 4096, AWQ_MAX_EXPERTS = 1024, AWQ_MAX_LINEARS = 1 << 18 };
-enum { AWQ_MAX_KINDS = 8, AWQ_TYPE_BYTES = 64 };
+enum { AWQ_MAX_KINDS = 8, AWQ_MAX_PLANES = 5, AWQ_TYPE_BYTES = 64 };
 
 /* How the names of a model's tensors begin: alone, inside a wrapper, or without its head. */
 typedef struct awq_root {
@@ -66,6 +69,9 @@ typedef enum awq_end {
     AWQ_FINAL_NORM_BIAS,
     AWQ_HEAD,
     AWQ_HEAD_BIAS,
+    AWQ_INPUTS_TABLE, /* of what layers are given beside hidden states */
+    AWQ_INPUTS_PROJECTION,
+    AWQ_INPUTS_NORM,
     AWQ_ENDS
 } awq_end;
 
@@ -76,6 +82,22 @@ typedef struct awq_final_norm {
     bool bias;
 } awq_final_norm;
 
+/* What travels with hidden states from layer to layer. A tile of `rows` tokens is [rows, hidden],
+ * and behind that its planes: float32 [rows, width] each, `count` of one kind after another. */
+typedef struct awq_plane {
+    int64_t first; /* floats of a token in front of them */
+    int64_t width, count;
+} awq_plane;
+
+/* What each layer is given of a token, a plane of its own: (norm(projection of its embedding) + its
+ * row of a table) / sqrt(2). */
+typedef struct awq_layer_inputs {
+    int64_t width; /* 0: layers are given nothing */
+    int64_t vocab; /* rows of the table */
+    float scale;   /* those are multiplied by it */
+    int plane;
+} awq_layer_inputs;
+
 typedef struct awq_model {
     const char *family;                /* model_type, static */
     char unknown_type[AWQ_TYPE_BYTES]; /* "": family is what config.json says; else that is this,
@@ -83,9 +105,14 @@ typedef struct awq_model {
     const awq_root *root;              /* of its names, static */
     int64_t layers;
     int64_t hidden;   /* channels of the embedding and of what norms read */
-    int64_t residual; /* of the hidden states between layers: hidden, once for each stream */
+    int64_t residual; /* floats of a token between layers: hidden states, then its planes */
+    awq_plane plane[AWQ_MAX_PLANES];
+    int planes;
+    awq_layer_inputs inputs;
     int64_t vocab;
     int64_t max_positions;
+    int64_t most_attended; /* tokens that a token may attend to, chosen by an indexer that is not
+                              run: longer sequences cannot be computed; 0: all */
     float norm_eps;
     awq_final_norm final_norm;
     bool head_bias;

@@ -72,6 +72,8 @@ const awq_option awq_option_table[] = {
      "how the quantized linears are stored"},
     {"skip", "REGEX", AWQ_OPTION_TEXT, FIELD(skip), NULL, UNBOUNDED, JOB, OPTIONAL, CHANGES,
      "keep linears in full precision whose name, such as model.layers.7.mlp.down_proj, has a match"},
+    {"kv-b-proj", "keep|quantize", AWQ_OPTION_CHOICE, FIELD(kv_b_proj), "keep", UNBOUNDED, JOB, OPTIONAL, CHANGES,
+     "keep latent attention's kv_b_proj, which engines may absorb, in full precision, or quantize it"},
     {"objective", "linear|module", AWQ_OPTION_CHOICE, FIELD(recipe.objective), "linear", UNBOUNDED, JOB, OPTIONAL, CHANGES,
      "choose scales by the exact error of each linear, or by that of attention and MLP, as AutoAWQ"},
     {"objective-tokens", "N", AWQ_OPTION_INTEGER, FIELD(recipe.objective_tokens), "8192", 0, 1e12, JOB, OPTIONAL, CHANGES,

@@ -98,6 +98,10 @@ typedef struct awq_report_options {
     bool csv;
 } awq_report_options;
 
+/* Whether linears that engines may multiply into their neighbours (awq_linear_spec.absorbed) are
+ * kept in full precision. */
+typedef enum awq_absorbed { AWQ_ABSORBED_KEEP, AWQ_ABSORBED_QUANTIZE } awq_absorbed;
+
 /* Constant once the command line is read and the paths are resolved: what is to be otherwise is
  * said by another value. All strings are owned. */
 typedef struct awq_options {
@@ -109,6 +113,7 @@ typedef struct awq_options {
     char *against;
     int64_t sequences;      /* 0: all of the tokens, 128 of text */
     char *skip;             /* regular expression; NULL: none */
+    awq_absorbed kv_b_proj; /* what engines absorb of latent attention; default keep */
     int64_t max_shard_size; /* bytes */
     int64_t tile_tokens;
     char *backend;

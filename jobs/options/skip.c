@@ -13,7 +13,7 @@ static awq_status mark(pcre2_code *code, pcre2_match_data *data, awq_checkpoint 
         for (int linear = 0; linear < awq_model_layer(model, layer)->linears; linear++) {
             char name[AWQ_NAME_BYTES];
             PCRE2_UCHAR text[120] = "";
-            if (awq_model_layer(model, layer)->linear[linear].router) continue; /* kept anyway */
+            if (awq_model_layer(model, layer)->linear[linear].exempt) continue; /* kept anyway */
             awq_linear_full_name(name, model, layer, linear);
             int result = pcre2_match(code, (PCRE2_SPTR)name, strlen(name), 0, 0, data, NULL);
             if (result == PCRE2_ERROR_NOMATCH) {
@@ -32,6 +32,17 @@ static awq_status mark(pcre2_code *code, pcre2_match_data *data, awq_checkpoint 
     return AWQ_OK;
 }
 
+/* What engines absorb; what is quantized already says for itself what is not. */
+static void keep_absorbed(awq_checkpoint *checkpoint)
+{
+    const awq_model *model = awq_checkpoint_model(checkpoint);
+    if (model->quantized) return;
+    for (int64_t layer = 0; layer < model->layers; layer++)
+        for (int linear = 0; linear < awq_model_layer(model, layer)->linears; linear++)
+            if (awq_model_layer(model, layer)->linear[linear].absorbed)
+                awq_checkpoint_keep(checkpoint, layer, linear);
+}
+
 awq_status awq_job_skip(const awq_options *options, awq_checkpoint *checkpoint, int64_t *kept,
                         awq_error *err)
 {
@@ -39,6 +50,7 @@ awq_status awq_job_skip(const awq_options *options, awq_checkpoint *checkpoint, 
     size_t offset;
     int64_t count = 0;
     if (kept) *kept = 0;
+    if (options->kv_b_proj == AWQ_ABSORBED_KEEP) keep_absorbed(checkpoint);
     if (!options->skip) return AWQ_OK;
     pcre2_code *code =
         pcre2_compile((PCRE2_SPTR)options->skip, PCRE2_ZERO_TERMINATED, 0, &error, &offset, NULL);

@@ -4,8 +4,9 @@
  * A block is (sequence, head, QUERIES positions): scores against the keys from its first query's
  * window to its last query by sgemm into scratch, softmax of each row over its own window (and the
  * head's sink), the rest zero, then sgemm with v. A NaN or infinity in v reaches every query of its
- * block (0 times NaN): visible, never hidden. 2 length^2 d flops a head and sequence (half of the
- * square, two products), with a window at most 4 length (window + QUERIES) d. */
+ * block (0 times NaN): visible, never hidden. length^2 (head_dim + value_dim)
+ * flops a head and sequence (half of the square, two products), with a window at most 2 length
+ * (window + QUERIES) (head_dim + value_dim). */
 #include <string.h>
 
 #include "kernels/cpu/blas.h"
@@ -77,22 +78,24 @@ static void attention_block(void *context, int64_t block, int thread)
     const attention_job *job = context;
     const awq_attention_shape *shape = &job->shape;
     float *scores = cpu_scratch(job->device, thread);
-    int64_t blocks = cpu_blocks(job->length, QUERIES), d = shape->head_dim;
+    int64_t blocks = cpu_blocks(job->length, QUERIES);
+    int64_t d = shape->head_dim, width = shape->value_dim;
     int64_t first = block % blocks * QUERIES, count = cpu_min(QUERIES, job->length - first);
     int64_t head = block / blocks % shape->heads, row = block / blocks / shape->heads * job->length;
     int64_t kv_head = head / (shape->heads / shape->kv_heads), begin = first_key(shape, first);
-    int64_t stride = shape->heads * d, kv_stride = shape->kv_heads * d;
+    int64_t stride = shape->heads * d, k_stride = shape->kv_heads * d;
+    int64_t y_stride = shape->heads * width, v_stride = shape->kv_heads * width;
     int64_t keys = first + count - begin;
     const float *q = job->q + (row + first) * stride + head * d;
-    const float *k = job->k + (row + begin) * kv_stride + kv_head * d;
-    const float *v = job->v + (row + begin) * kv_stride + kv_head * d;
-    float *y = job->y + (row + first) * stride + head * d;
+    const float *k = job->k + (row + begin) * k_stride + kv_head * d;
+    const float *v = job->v + (row + begin) * v_stride + kv_head * width;
+    float *y = job->y + (row + first) * y_stride + head * width;
 
     cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)keys, (int)d,
-                   shape->scale, q, (int)stride, k, (int)kv_stride, 0.0f, scores, (int)keys);
+                   shape->scale, q, (int)stride, k, (int)k_stride, 0.0f, scores, (int)keys);
     soften(shape, head, scores, first, count, begin);
-    cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)count, (int)d, (int)keys, 1.0f,
-                   scores, (int)keys, v, (int)kv_stride, 0.0f, y, (int)stride);
+    cpu_blas.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)count, (int)width, (int)keys,
+                   1.0f, scores, (int)keys, v, (int)v_stride, 0.0f, y, (int)y_stride);
 }
 
 void attention_cpu(awq_device *device, void *y, const void *q, const void *k, const void *v,

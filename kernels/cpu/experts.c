@@ -13,7 +13,7 @@ typedef struct experts_job {
     int32_t *expert;      /* top_experts writes it */
     const int32_t *given; /* expert_weights reads it */
     float *weight;
-    const float *logits, *correction;
+    const float *logits, *correction, *scale;
     int64_t rows;
     awq_routing_rule rule;
 } experts_job;
@@ -133,6 +133,7 @@ static void weigh_row(const experts_job *job, int64_t row)
     for (int64_t k = 0; k < rule->active; k++) {
         if (rule->normalized) weight[k] /= sum + 1e-20f;
         weight[k] *= rule->factor;
+        if (job->scale) weight[k] *= job->scale[given[k]];
     }
 }
 
@@ -163,10 +164,15 @@ void top_experts_cpu(awq_device *device, int32_t *expert, const float *logits,
 }
 
 void expert_weights_cpu(awq_device *device, float *weight, const float *logits,
-                        const int32_t *expert, int64_t rows, const awq_routing_rule *rule)
+                        const int32_t *expert, const float *scale, int64_t rows,
+                        const awq_routing_rule *rule)
 {
-    experts_job job = {
-        .given = expert, .weight = weight, .logits = logits, .rows = rows, .rule = *rule};
+    experts_job job = {.given = expert,
+                       .weight = weight,
+                       .logits = logits,
+                       .scale = scale,
+                       .rows = rows,
+                       .rule = *rule};
     cpu_run(device, cpu_blocks(rows, EXPERTS_ROWS), experts_block, &job);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cpu/rope.c - rotary embedding, in place on the first d = rope_dim channels of x [rows,
- * heads, head_dim]: a pair (a, b), x[j] and x[j + d/2] or x[2j] and x[2j + 1], becomes
- * (a cos - b sin, b cos + a sin). Moves 8 bytes an element. */
+ * kernels/cpu/rope.c - rotary embedding, in place on d = rope_dim channels of each head of
+ * x [rows, heads, head_dim], from `first` on: a pair (a, b), x[j] and x[j + d/2] or x[2j] and
+ * x[2j + 1], becomes (a cos - b sin, b cos + a sin). Moves 8 bytes an element. */
 #include "kernels/cpu/vectorize.h"
 #include "kernels/cpu/verbs.h"
 
@@ -44,7 +44,7 @@ static void rope_block(void *context, int64_t block, int thread)
     for (int64_t row = begin; row < end; row++) {
         int64_t angle = row % shape->length * half;
         for (int64_t head = 0; head < shape->heads; head++) {
-            float *x = job->x + (row * shape->heads + head) * shape->head_dim;
+            float *x = job->x + (row * shape->heads + head) * shape->head_dim + shape->first;
             if (shape->interleaved)
                 rotate_pairs(x, job->cos + angle, job->sin + angle, half);
             else

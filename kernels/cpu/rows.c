@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cpu/rows.c - some rows of a matrix out of it, and back, with a weight each; some columns:
- *   y[i] = weight[i] x[rows[i]],  sum[rows[i]] += weight[i] x[i],  y[r, i] = x[r, at(i)]
- * Moves 8, 12 and 8 bytes an element. */
+ * kernels/cpu/rows.c - some rows of a matrix out of it, and back, with a weight each; some columns
+ * likewise:
+ *   y[i] = weight[i] x[rows[i]],  sum[rows[i]] += weight[i] x[i],
+ *   y[r, i] = x[r, at(i)],  y[r, at(i)] = x[r, i]
+ * Moves 8, 12, 8 and 8 bytes an element. */
 #include <string.h>
 
 #include "kernels/cpu/vectorize.h"
@@ -63,30 +65,46 @@ void scatter_add_cpu(awq_device *device, float *sum, const float *x, const int32
 
 /* ---- columns ---- */
 
+/* Where the runs are on one side: floats from row to row, and from run to run. */
+typedef struct columns_side {
+    int64_t row, run;
+} columns_side;
+
 typedef struct columns_job {
-    float *y;
-    const float *x;
-    int64_t rows, cols;
-    awq_runs runs;
+    float *to;
+    const float *from;
+    int64_t rows, count, times;
+    columns_side there, here;
 } columns_job;
 
 static void columns_block(void *context, int64_t block, int thread)
 {
     (void)thread;
     const columns_job *job = context;
-    const awq_runs *runs = &job->runs;
     int64_t begin = block * ROWS_BLOCK, end = cpu_min(begin + ROWS_BLOCK, job->rows);
     for (int64_t row = begin; row < end; row++) {
-        const float *x = job->x + row * job->cols + runs->first;
-        float *y = job->y + row * runs->count * runs->times;
-        for (int64_t run = 0; run < runs->times; run++)
-            memcpy(y + run * runs->count, x + run * runs->period, (size_t)runs->count * sizeof *y);
+        float *to = job->to + row * job->there.row;
+        const float *from = job->from + row * job->here.row;
+        for (int64_t run = 0; run < job->times; run++)
+            memcpy(to + run * job->there.run, from + run * job->here.run,
+                   (size_t)job->count * sizeof *to);
     }
 }
 
 void take_columns_cpu(awq_device *device, void *y, const void *x, int64_t rows, int64_t cols,
                       const awq_runs *runs)
 {
-    columns_job job = {y, x, rows, cols, *runs};
+    columns_side all = {cols, runs->period}, taken = {runs->count * runs->times, runs->count};
+    columns_job job = {y,  (const float *)x + runs->first, rows, runs->count, runs->times, taken,
+                       all};
+    cpu_run(device, cpu_blocks(rows, ROWS_BLOCK), columns_block, &job);
+}
+
+void put_columns_cpu(awq_device *device, void *y, const void *x, int64_t rows, int64_t cols,
+                     const awq_runs *runs, bool repeated)
+{
+    columns_side all = {cols, runs->period}, given = {runs->count * runs->times, runs->count};
+    if (repeated) given = (columns_side){runs->count, 0};
+    columns_job job = {(float *)y + runs->first, x, rows, runs->count, runs->times, all, given};
     cpu_run(device, cpu_blocks(rows, ROWS_BLOCK), columns_block, &job);
 }

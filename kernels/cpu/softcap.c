@@ -1,31 +1,44 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cpu/softcap.c - x = cap tanh(x / cap), in place. Moves 8 bytes an element. */
+ * kernels/cpu/softcap.c - x = cap tanh(x / cap), and x *= factor, in place. Moves 8 bytes an
+ * element. */
 #include "kernels/cpu/tanh.h"
 #include "kernels/cpu/verbs.h"
 
-enum { SOFTCAP_BLOCK = 1 << 14 };
+enum { EACH_BLOCK = 1 << 14 };
 
-typedef struct softcap_job {
+typedef struct each_job {
     float *x;
-    float cap;
+    float by; /* cap or factor */
     int64_t count;
-} softcap_job;
+    void (*change)(float *x, float by, int64_t count);
+} each_job;
 
 AWQ_VECTORIZE static void cap_values(float *x, float cap, int64_t count)
 {
     for (int64_t i = 0; i < count; i++) x[i] = softcap_float(x[i], cap);
 }
 
-static void softcap_block(void *context, int64_t block, int thread)
+AWQ_VECTORIZE static void scale_values(float *x, float factor, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) x[i] *= factor;
+}
+
+static void each_block(void *context, int64_t block, int thread)
 {
     (void)thread;
-    const softcap_job *job = context;
-    int64_t begin = block * SOFTCAP_BLOCK;
-    cap_values(job->x + begin, job->cap, cpu_min(SOFTCAP_BLOCK, job->count - begin));
+    const each_job *job = context;
+    int64_t begin = block * EACH_BLOCK;
+    job->change(job->x + begin, job->by, cpu_min(EACH_BLOCK, job->count - begin));
 }
 
 void softcap_cpu(awq_device *device, float *x, float cap, size_t count)
 {
-    softcap_job job = {x, cap, (int64_t)count};
-    cpu_run(device, cpu_blocks(job.count, SOFTCAP_BLOCK), softcap_block, &job);
+    each_job job = {x, cap, (int64_t)count, cap_values};
+    cpu_run(device, cpu_blocks(job.count, EACH_BLOCK), each_block, &job);
+}
+
+void scale_cpu(awq_device *device, float *x, float factor, size_t count)
+{
+    each_job job = {x, factor, (int64_t)count, scale_values};
+    cpu_run(device, cpu_blocks(job.count, EACH_BLOCK), each_block, &job);
 }

@@ -186,8 +186,8 @@ __device__ static inline float weight_of(const float *logits, const int32_t *giv
 }
 
 __global__ static void expert_weights_kernel(float *weights, const float *all,
-                                             const int32_t *expert, int64_t rows,
-                                             awq_routing_rule rule)
+                                             const int32_t *expert, const float *scale,
+                                             int64_t rows, awq_routing_rule rule)
 {
     int64_t row = static_cast<int64_t>(blockIdx.x) * EXPERT_ROWS + threadIdx.x / WARP;
     if (row >= rows) return; /* the whole warp */
@@ -206,6 +206,7 @@ __global__ static void expert_weights_kernel(float *weights, const float *all,
     for (int64_t k = 0; k < rule.active; k++) {
         if (rule.normalized) weight[k] /= sum + 1e-20f;
         weight[k] *= rule.factor;
+        if (scale) weight[k] *= scale[given[k]];
     }
 }
 
@@ -233,12 +234,13 @@ void top_experts_cuda(awq_device *device, int32_t *expert, const float *logits,
 }
 
 void expert_weights_cuda(awq_device *device, float *weight, const float *logits,
-                         const int32_t *expert, int64_t rows, const awq_routing_rule *rule)
+                         const int32_t *expert, const float *scale, int64_t rows,
+                         const awq_routing_rule *rule)
 {
     cuda_device *self = cuda_begin(device);
     if (self)
         CUDA_LAUNCH(self, "expert_weights", expert_weights_kernel, row_blocks(rows), EXPERT_THREADS,
-                    weight, logits, expert, rows, *rule);
+                    weight, logits, expert, scale, rows, *rule);
 }
 
 void sigmoid_cuda(awq_device *device, float *y, const float *x, size_t count)

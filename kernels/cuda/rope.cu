@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cuda/rope.cu - rotary embedding, in place on the first d = rope_dim channels of x [rows,
- * heads, head_dim]: a pair (a, b), x[j] and x[j + d/2] or x[2j] and x[2j + 1], becomes
- * (a cos - b sin, b cos + a sin). Moves 4 bytes an element. */
+ * kernels/cuda/rope.cu - rotary embedding, in place on d = rope_dim channels of each head of
+ * x [rows, heads, head_dim], from `first` on: a pair (a, b), x[j] and x[j + d/2] or x[2j] and
+ * x[2j + 1], becomes (a cos - b sin, b cos + a sin). Moves 4 bytes an element. */
 #include "kernels/cuda/compute.cuh"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/verbs.h"
 
 typedef struct rope_shape {
-    int64_t pairs, heads, head_dim, half, length;
+    int64_t pairs, heads, head_dim, half, length, first;
     int64_t step, apart; /* from pair to pair, and of a pair */
 } rope_shape;
 
@@ -18,7 +18,7 @@ __global__ static void rope_kernel(T *x, const float *cosine, const float *sine,
     for (int64_t i = grid_thread(); i < shape.pairs; i += grid_stride()) {
         int64_t j = i % shape.half, head = i / shape.half; /* of all rows' heads */
         int64_t angle = head / shape.heads % shape.length * shape.half + j;
-        T *a = x + head * shape.head_dim + j * shape.step, *b = a + shape.apart;
+        T *a = x + head * shape.head_dim + shape.first + j * shape.step, *b = a + shape.apart;
         float first = widen(*a), second = widen(*b), c = cosine[angle], s = sine[angle];
         *a = narrow<T>(first * c - second * s);
         *b = narrow<T>(second * c + first * s);
@@ -43,6 +43,7 @@ void rope_cuda(awq_device *device, void *x, const float *cos, const float *sin, 
                       shape->head_dim,
                       turned,
                       shape->length,
+                      shape->first,
                       shape->interleaved ? 2 : 1,
                       shape->interleaved ? 1 : turned};
     if (self && rows) AWQ_BY_COMPUTE(self, launch_rope, x, cos, sin, own);

@@ -52,7 +52,8 @@ static bool are_ones(const float *s, int64_t count)
     return true;
 }
 
-/* The weight of a norm, which settles its readers' scales. */
+/* The weight of a norm, which settles its readers' scales: one of each head's channels those of all
+ * heads. */
 static void fold_weight(awq_quantizer *quantizer, int vector, float *s, float *stored)
 {
     const awq_vector_spec *spec = &quantizer->spec->vector[vector];
@@ -69,6 +70,8 @@ static void fold_weight(awq_quantizer *quantizer, int vector, float *s, float *s
         folded[i] = c.folded;
         s[i] = c.s;
     }
+    const awq_group_spec *group = &quantizer->spec->group[spec->absorbs];
+    for (int64_t i = 0; i < group->channels; i++) s[i] = s[awq_free_channel(group, i)];
 }
 
 /* Its bias, once they are. */

@@ -11,6 +11,9 @@
  * not, or the most of it is gone (what was wrongly scaled has been rounded so): the last one is
  * named.
  *
+ * Hidden states are compared; what a layer gives to later ones beside them (its keys and values) it
+ * reads itself, so that an error in those is one of these.
+ *
  * A layer in parts is run from part to part, as tiles are, and the last one compares.
  *
  * A sparse layer is run with the experts that were chosen before: of two logits that are nearly
@@ -24,6 +27,7 @@
 #include "layers/fold/fold_error.h"
 #include "layers/forward/extent.h"
 #include "layers/forward/scratch.h"
+#include "layers/forward/states.h"
 
 enum { CHECK_TOKENS = 512 };
 
@@ -130,12 +134,12 @@ static awq_status give_states(const awq_quantizer *quantizer, size_t elements, c
 static awq_status begin_layer(const awq_quantizer *quantizer, const awq_kept_tokens *check,
                               size_t elements, float *out, awq_error *err)
 {
-    size_t bytes = elements * sizeof *out;
     if (quantizer->exchange && take_states(quantizer, elements, out, err)) return err->status;
     if (quantizer->decoder->part.index) return AWQ_OK;
-    quantizer->be->copy(quantizer->device, out, check->input, bytes);
+    awq_states_take(quantizer->device, quantizer->model, out, check->sequences * check->length,
+                    check->input, check->tile_sequences * check->length);
     if (quantizer->exchange)
-        quantizer->be->copy(quantizer->device, quantizer->passed, check->input, bytes);
+        quantizer->be->copy(quantizer->device, quantizer->passed, out, elements * sizeof *out);
     return AWQ_OK;
 }
 
@@ -221,6 +225,8 @@ static awq_kept_tokens checked_part(const awq_quantizer *quantizer,
 {
     awq_kept_tokens part = *first_tile;
     int64_t most = quantizer->scratch->size.checked / quantizer->scratch->size.length;
+    if (!part.tile_sequences || part.sequences < part.tile_sequences)
+        part.tile_sequences = part.sequences;
     part.sequences = awq_fold_check_sequences(part.sequences, part.length);
     if (part.sequences > most) part.sequences = most;
     if (quantizer->decoder->part.index) part.input = quantizer->passed; /* which comes with it */

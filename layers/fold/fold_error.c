@@ -56,7 +56,7 @@ bool awq_fold_is_right(awq_fold_error found)
 static awq_status add_rows(const awq_quantizer *quantizer, const awq_kept_tokens *check,
                            int64_t row, int64_t rows, float *host, difference *sum, awq_error *err)
 {
-    int64_t hidden = quantizer->model->residual, count = rows * hidden, first = row * hidden;
+    int64_t hidden = quantizer->model->hidden, count = rows * hidden, first = row * hidden;
     size_t bytes = (size_t)count * sizeof *host;
     float *before = host, *after = host + CHECK_ROWS * hidden, *input = after + CHECK_ROWS * hidden;
     const awq_backend *be = quantizer->be;
@@ -72,8 +72,9 @@ static awq_status add_rows(const awq_quantizer *quantizer, const awq_kept_tokens
                             "first tile: the model overflows in the compute type",
                             (long long)(row + i / hidden), (long long)(i % hidden));
         double error = (double)after[i] - (double)before[i];
-        double added = (double)before[i] - (double)input[i];
-        double place = last_place(before[i], input[i]);
+        double kept = (double)quantizer->decoder->scalar * (double)input[i];
+        double added = (double)before[i] - kept;
+        double place = last_place(before[i], (float)kept);
         sum->error += error * error;
         sum->added += added * added;
         sum->turns += fabs(added) * place;
@@ -86,7 +87,7 @@ awq_status awq_fold_compare(const awq_quantizer *quantizer, const awq_kept_token
                             awq_fold_error *found, awq_error *err)
 {
     int64_t rows = check->sequences * check->length;
-    size_t bytes = 3 * CHECK_ROWS * (size_t)quantizer->model->residual * sizeof(float);
+    size_t bytes = 3 * CHECK_ROWS * (size_t)quantizer->model->hidden * sizeof(float);
     float *host = awq_allocate(bytes, "the folding check", err);
     if (!host) return err->status;
     difference sum = {0};

@@ -74,7 +74,7 @@ awq_status awq_decoder_init(awq_decoder *decoder, const awq_model *model, int64_
                             awq_error *err)
 {
     const awq_layer_spec *spec = awq_model_layer(model, index);
-    *decoder = (awq_decoder){.index = index, .spec = spec};
+    *decoder = (awq_decoder){.index = index, .spec = spec, .scalar = 1};
     decoder->weight = calloc((size_t)spec->linears, sizeof *decoder->weight);
     decoder->bias = calloc((size_t)spec->linears, sizeof *decoder->bias);
     if (decoder->weight && decoder->bias) return AWQ_OK;
@@ -145,6 +145,9 @@ static awq_status fill(awq_device *device, const awq_checkpoint *checkpoint, awq
             return err->status;
     for (int i = 0; i < spec->vectors; i++)
         if (read_vector(device, checkpoint, decoder, i, err)) return err->status;
+    if (spec->scalar >= 0 && be->download(device, &decoder->scalar, decoder->vector[spec->scalar],
+                                          sizeof decoder->scalar, err))
+        return err->status;
     return be->sync(device, err);
 }
 

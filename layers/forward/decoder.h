@@ -3,7 +3,7 @@
  * 4).
  *
  * Hidden states are float32 [rows, hidden] on the device, rows = sequences * length, and stay
- * float32 from layer to layer. */
+ * float32 from layer to layer; behind them are a model's planes, if it has any (states.h). */
 #ifndef AWQ_LAYERS_FORWARD_DECODER_H
 #define AWQ_LAYERS_FORWARD_DECODER_H
 
@@ -21,6 +21,7 @@ typedef struct awq_decoder {
     void **weight; /* [linears], the list is owned: compute type [out, in]; NULL: another part's */
     float **bias;  /* [linears], likewise: [out]; NULL: none */
     float *vector[AWQ_MAX_VECTORS]; /* [width], what is multiplied by: 1 + weight with an offset */
+    float scalar;                   /* host: of what the layer puts out */
     awq_dtype vector_dtype[AWQ_MAX_VECTORS]; /* as the checkpoint stores them */
     void *arena;                             /* the one device array that all of these point into */
 } awq_decoder;
@@ -70,7 +71,8 @@ typedef struct awq_forward {
 } awq_forward;
 
 /* sum += what one half of the layer puts out for `hidden`; both float32 [rows, hidden], and may be
- * the same. Nothing is gathered or measured. */
+ * the same. Nothing is gathered or measured, nor
+ * given to later layers; what earlier ones gave is behind `hidden`. */
 awq_status awq_decoder_half(const awq_forward *what, awq_half half, const float *hidden, float *sum,
                             awq_error *err);
 

@@ -3,11 +3,14 @@
  *   hidden += attention(norm(hidden))
  *   hidden += mlps(norm(hidden))
  * What a half puts out may go through a norm of its own before it is added. Of a layer in parts the
- * first has the first half, and each adds its experts' share of the second. */
+ * first has the first half, and each adds its experts' share of the second. Behind the halves a
+ * layer may add what it makes of a plane that came with the hidden states, and multiply all by a
+ * scalar. */
 #include "layers/forward/forward.h"
 
 #include "io/core/clock.h"
 #include "layers/forward/extent.h"
+#include "layers/forward/states.h"
 
 /* Books the time since the last call; device failures stick and are reported at the end. */
 static void lap(forward_pass *pass, awq_phase phase)
@@ -72,11 +75,10 @@ void awq_forward_linear_add(const forward_pass *pass, int linear, float *sum,
 
 static awq_norm_shape shape_of(const forward_pass *pass, const awq_norm_spec *norm)
 {
-    return (awq_norm_shape){pass->rows, norm->cols, 1, pass->model->norm_eps, norm->centered};
+    return (awq_norm_shape){pass->rows, norm->cols, 1, norm->eps, norm->centered};
 }
 
-/* Its input through the norm, if there is one. */
-static void normalize(const forward_pass *pass, int norm)
+void awq_forward_norm(const forward_pass *pass, int norm)
 {
     void *normed = pass->scratch->normed;
     if (norm < 0) {
@@ -88,6 +90,14 @@ static void normalize(const forward_pass *pass, int norm)
     awq_norm_shape shape = shape_of(pass, spec);
     pass->be->norm(pass->device, normed, pass->hidden, awq_forward_vector(pass, spec->weight),
                    awq_forward_vector(pass, spec->bias), &shape);
+}
+
+void awq_forward_norm_add(const forward_pass *pass, int norm, float *sum, const float *x)
+{
+    const awq_norm_spec *spec = &pass->spec->norm[norm];
+    awq_norm_shape shape = shape_of(pass, spec);
+    pass->be->norm_add(pass->device, sum, x, awq_forward_vector(pass, spec->weight),
+                       awq_forward_vector(pass, spec->bias), &shape);
 }
 
 /* A group of both halves is gathered by the first. */
@@ -103,7 +113,7 @@ static awq_status run_inner_half(forward_pass *pass, awq_half which, awq_error *
     const awq_half_spec *half = &pass->spec->half[which];
     forward_rows rows = {pass->scratch->normed, pass->mask, pass->rows};
     pass->whole = -1;
-    normalize(pass, half->norm);
+    awq_forward_norm(pass, half->norm);
     if (!is_gathered(pass, which)) awq_forward_gather(pass, half->group, &rows);
     if (which == AWQ_HALF_MLP) return awq_forward_mlps(pass, &rows, err);
     awq_forward_attention(pass, &rows);
@@ -114,18 +124,48 @@ static awq_status run_half(forward_pass *pass, awq_half which, awq_error *err)
 {
     int norm = pass->spec->half[which].out_norm;
     if (norm < 0) return run_inner_half(pass, which, err);
-    const awq_norm_spec *spec = &pass->spec->norm[norm];
     float *sum = pass->sum, *branch = pass->scratch->branch;
-    awq_norm_shape shape = shape_of(pass, spec);
     pass->be->zero(pass->device, branch,
                    (size_t)(pass->rows * pass->model->hidden) * sizeof *branch);
     pass->sum = branch;
     awq_status status = run_inner_half(pass, which, err);
     pass->sum = sum;
-    if (!status)
-        pass->be->norm_add(pass->device, sum, branch, awq_forward_vector(pass, spec->weight),
-                           awq_forward_vector(pass, spec->bias), &shape);
+    if (!status) awq_forward_norm_add(pass, norm, sum, branch);
     return status;
+}
+
+/* ---- behind the halves ---- */
+
+/* What the layer makes of its plane, added. */
+static void add_input(forward_pass *pass)
+{
+    const awq_layer_input_spec *input = &pass->spec->input;
+    const awq_scratch *scratch = pass->scratch;
+    size_t hidden = (size_t)(pass->rows * pass->model->hidden);
+    size_t count = (size_t)(pass->rows * pass->model->inputs.width);
+    size_t plane =
+        awq_states_plane(pass->model, pass->rows, pass->model->inputs.plane, pass->decoder->index);
+    forward_rows rows = {scratch->normed, pass->mask, pass->rows};
+    forward_rows inner = {scratch->gate, pass->mask, pass->rows};
+    awq_rows gate = {input->gate, 0, pass->model->inputs.width, pass->model->inputs.width, 1};
+    pass->be->narrow(pass->device, scratch->normed, pass->sum, hidden);
+    awq_forward_gather(pass, pass->spec->linear[input->gate].group, &rows);
+    awq_forward_linear(pass, &gate, scratch->gate, &rows);
+    pass->be->narrow(pass->device, scratch->up, pass->states + plane, count);
+    pass->be->gated(pass->device, scratch->gate, scratch->gate, scratch->up, count,
+                    pass->spec->mlps.activation, 0);
+    awq_forward_gather(pass, pass->spec->linear[input->projection].group, &inner);
+    pass->be->zero(pass->device, scratch->branch, hidden * sizeof *scratch->branch);
+    awq_forward_linear_add(pass, input->projection, scratch->branch, &inner);
+    awq_forward_norm_add(pass, input->out_norm, pass->sum, scratch->branch);
+}
+
+static void run_last(forward_pass *pass)
+{
+    if (pass->spec->input.gate >= 0) add_input(pass);
+    if (pass->spec->scalar >= 0)
+        pass->be->scale(pass->device, pass->sum, pass->decoder->scalar,
+                        (size_t)(pass->rows * pass->model->hidden));
 }
 
 /* Rows whose mask is not 0. */
@@ -160,6 +200,7 @@ forward_pass awq_forward_begin(const awq_forward *what, const float *hidden, flo
                           .scratch = what->scratch,
                           .hidden = hidden,
                           .sum = sum,
+                          .states = hidden,
                           .whole = -1,
                           .sequences = what->sequences,
                           .rows = what->sequences * what->scratch->size.length};
@@ -175,7 +216,7 @@ awq_status awq_decoder_half(const awq_forward *what, awq_half half, const float 
 /* The halves, or what of them is in this part. */
 static awq_status run_halves(forward_pass *pass, float *middle, awq_error *err)
 {
-    size_t elements = (size_t)(pass->rows * pass->model->residual);
+    size_t elements = (size_t)(pass->rows * pass->model->hidden);
     bool first = !pass->decoder->part.index;
     if (pass->spec->parallel) { /* the second reads what the first has not added to */
         float *original = pass->scratch->branch;
@@ -185,12 +226,15 @@ static awq_status run_halves(forward_pass *pass, float *middle, awq_error *err)
     if (first && run_half(pass, AWQ_HALF_ATTENTION, err)) return err->status;
     if (middle && first) pass->be->copy(pass->device, middle, pass->sum, elements * sizeof *middle);
     if (middle) pass->hidden = middle;
-    return run_half(pass, AWQ_HALF_MLP, err);
+    if (run_half(pass, AWQ_HALF_MLP, err)) return err->status;
+    run_last(pass);
+    return AWQ_OK;
 }
 
 awq_status awq_decoder_forward(const awq_forward *what, float *hidden, awq_error *err)
 {
     forward_pass pass = awq_forward_begin(what, hidden, hidden);
+    pass.given = hidden;
     pass.statistics = what->statistics;
     pass.mask = what->mask;
     pass.seconds = what->seconds;

@@ -6,7 +6,7 @@
 #include "layers/forward/arena.h"
 #include "layers/forward/tensor_load.h"
 
-enum { EMBED_ROWS = 256, HEAD_ROWS = 128 };
+enum { HEAD_ROWS = 128 };
 
 struct awq_head {
     awq_device *device;
@@ -19,30 +19,6 @@ struct awq_head {
     float *logits;          /* [HEAD_ROWS, vocab] */
     void *arena;
 };
-
-awq_status awq_embed(awq_device *device, const awq_checkpoint *checkpoint, const int32_t *ids,
-                     int64_t rows, float *hidden, awq_error *err)
-{
-    const awq_tensor *table = awq_checkpoint_end(checkpoint, AWQ_EMBEDDING);
-    const awq_model *model = awq_checkpoint_model(checkpoint);
-    size_t width = (size_t)model->hidden;
-    size_t row_bytes = width * awq_dtype_bytes(table->dtype);
-    float *host = malloc(EMBED_ROWS * width * sizeof *host);
-    if (!host) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for embedding rows");
-    for (int64_t row = 0; row < rows; row += EMBED_ROWS) {
-        int64_t count = rows - row < EMBED_ROWS ? rows - row : EMBED_ROWS;
-        for (int64_t i = 0; i < count; i++)
-            awq_widen(host + (size_t)i * width,
-                      (const char *)table->data + (size_t)ids[row + i] * row_bytes, table->dtype,
-                      width);
-        for (size_t i = 0; model->embedding_scale != 1 && i < (size_t)count * width; i++)
-            host[i] *= model->embedding_scale;
-        device->backend->upload(device, hidden + (size_t)row * width, host,
-                                (size_t)count * width * sizeof *host);
-    }
-    free(host);
-    return device->backend->sync(device, err);
-}
 
 static void place(awq_arena *arena, const awq_model *model, size_t compute_bytes, awq_head *to)
 {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * layers/forward/head.h - the ends of a model: embedding rows in, logits out; and the scores of
- * eval.
+ * layers/forward/head.h - the end of a model: logits, and the scores of eval.
  *
  * Logits are never all in memory: rows go through the head in fixed blocks. */
 #ifndef AWQ_LAYERS_FORWARD_HEAD_H
@@ -11,11 +10,6 @@
 #include "io/checkpoint/checkpoint.h"
 #include "io/records/score.h"
 #include "kernels/backend.h"
-
-/* hidden (device, float32 [rows, hidden]) = the embedding rows of ids (host, [rows], all below
- * vocab: checked by the caller). */
-awq_status awq_embed(awq_device *device, const awq_checkpoint *checkpoint, const int32_t *ids,
-                     int64_t rows, float *hidden, awq_error *err);
 
 /* The final norm and the head of one model, on the device, with room for one block of logits. */
 typedef struct awq_head awq_head;

@@ -56,7 +56,8 @@ static void run_router(const forward_pass *pass, const forward_rows *rows)
                               awq_forward_vector(pass, mlps->correction), rows->count,
                               &mlps->routing);
     pass->be->expert_weights(pass->device, routing->weight, routing->logits, routing->expert,
-                             rows->count, &mlps->routing);
+                             awq_forward_vector(pass, mlps->expert_scale), rows->count,
+                             &mlps->routing);
 }
 
 /* The choice, its weights and, for statistics, the mask, to the host. */
@@ -178,21 +179,69 @@ static void run_shared(forward_pass *pass, const awq_mlp_spec *mlp, const forwar
     run_mlp(pass, mlp, rows, NULL, weight);
 }
 
+/* What is added from here on goes through a norm before; returns what it is added to then. */
+static float *begin_apart(forward_pass *pass, int norm)
+{
+    float *sum = pass->sum, *apart = pass->scratch->apart;
+    if (norm < 0) return sum;
+    pass->be->zero(pass->device, apart, (size_t)(pass->rows * pass->model->hidden) * sizeof *apart);
+    pass->sum = apart;
+    return sum;
+}
+
+static void end_apart(forward_pass *pass, int norm, float *sum)
+{
+    pass->sum = sum;
+    if (norm >= 0) awq_forward_norm_add(pass, norm, sum, pass->scratch->apart);
+}
+
 /* All that time goes to the forward phase: to wait for the device before and after each expert's
  * Gram updates would take longer than they do. */
 static void run_experts(forward_pass *pass, const forward_rows *rows)
 {
+    const awq_mlps_spec *mlps = &pass->spec->mlps;
     double *seconds = pass->seconds;
     pass->seconds = NULL;
-    for (int i = 0; i < pass->spec->mlps.count; i++) {
-        const awq_mlp_spec *mlp = &pass->spec->mlps.mlp[i];
-        if (!pass->decoder->weight[mlp->down]) continue; /* another part's */
-        if (mlp->expert >= 0)
+    float *sum = begin_apart(pass, mlps->experts_out_norm);
+    for (int i = 0; i < mlps->count; i++) {
+        const awq_mlp_spec *mlp = &mlps->mlp[i];
+        if (mlp->expert >= 0 && pass->decoder->weight[mlp->down]) /* it is not another part's */
             run_expert(pass, mlp, rows->x);
-        else
-            run_shared(pass, mlp, rows);
     }
+    end_apart(pass, mlps->experts_out_norm, sum);
     pass->seconds = seconds;
+}
+
+/* Behind the experts, which are the first. */
+static void run_common(forward_pass *pass, const forward_rows *rows)
+{
+    const awq_mlps_spec *mlps = &pass->spec->mlps;
+    const awq_mlp_spec *mlp = &mlps->mlp[mlps->count - 1];
+    if (mlp->expert >= 0 || !pass->decoder->weight[mlp->down]) return;
+    double *seconds = pass->seconds;
+    pass->seconds = NULL;
+    if (mlps->shared_norm >= 0) {
+        awq_forward_norm(pass, mlps->shared_norm);
+        awq_forward_gather(pass, pass->spec->linear[mlp->up.linear].group, rows);
+    }
+    float *sum = begin_apart(pass, mlps->shared_out_norm);
+    run_shared(pass, mlp, rows);
+    end_apart(pass, mlps->shared_out_norm, sum);
+    pass->seconds = seconds;
+}
+
+/* The choice, by what the router reads. */
+static void choose(forward_pass *pass, const forward_rows *rows)
+{
+    const awq_mlps_spec *mlps = &pass->spec->mlps;
+    if (mlps->router_norm < 0) {
+        run_router(pass, rows);
+        return;
+    }
+    awq_forward_norm(pass, mlps->router_norm);
+    awq_forward_gather(pass, pass->spec->linear[mlps->router].group, rows);
+    run_router(pass, rows);
+    awq_forward_norm(pass, pass->spec->half[AWQ_HALF_MLP].norm); /* what experts read */
 }
 
 awq_status awq_forward_mlps(forward_pass *pass, const forward_rows *rows, awq_error *err)
@@ -203,10 +252,11 @@ awq_status awq_forward_mlps(forward_pass *pass, const forward_rows *rows, awq_er
         awq_forward_linear_add(pass, mlp->down, pass->sum, &inner);
         return AWQ_OK;
     }
-    run_router(pass, rows);
+    choose(pass, rows);
     if (fetch_choice(pass, err)) return err->status;
     sort_rows(pass);
     if (keep_choice(pass, err) || keep_rows(pass, rows, err)) return err->status;
     run_experts(pass, rows);
+    run_common(pass, rows);
     return AWQ_OK;
 }

@@ -50,6 +50,8 @@ double awq_rope_frequency(const awq_rope *rope, int64_t length, int64_t j)
         return inverse / (is_long(rope, length) ? rope->long_factor[j] : rope->short_factor[j]);
     case AWQ_ROPE_YARN:
         return yarn_frequency(rope, inverse, (double)j);
+    case AWQ_ROPE_PROPORTIONAL:
+        return j < rope->turning ? inverse / rope->factor : 0;
     case AWQ_ROPE_STILL:
         return 0;
     case AWQ_ROPE_DEFAULT:

@@ -8,8 +8,8 @@
 
 /* The most of each that a layer of the model takes. */
 typedef struct widths {
-    int64_t q, kv, gates, whole, mlp, experts, active;
-    bool branch;
+    int64_t normed, q, k, v, gates, latent, shared_k, delta, whole, mlp, experts, active;
+    bool branch, apart;
 } widths;
 
 static int64_t larger(int64_t a, int64_t b)
@@ -17,18 +17,41 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/* Of rows of a linear, and of all of it where they are several runs; linear -1: 0. */
+static int64_t width_of(const awq_layer_spec *spec, const awq_rows *rows, widths *most)
+{
+    if (rows->linear < 0) return 0;
+    if (rows->times > 1) most->whole = larger(most->whole, spec->linear[rows->linear].out);
+    return awq_rows_count(rows);
+}
+
+static void find_attention(const awq_layer_spec *spec, widths *most)
+{
+    const awq_attention_spec *attention = &spec->attention;
+    int64_t own = width_of(spec, &attention->k, most), k = own;
+    bool latent = attention->kind == AWQ_ATTENTION_LATENT;
+    if (latent) k = attention->heads * attention->head_dim;
+    most->q = larger(most->q, width_of(spec, &attention->q, most));
+    most->k = larger(most->k, k);
+    most->v = larger(most->v, width_of(spec, &attention->v, most));
+    most->gates = larger(most->gates, width_of(spec, &attention->gate, most));
+    most->normed = larger(most->normed, awq_attention_channels(spec));
+    if (latent) most->normed = larger(most->normed, own);
+    most->latent = larger(most->latent, width_of(spec, &attention->q_latent.rows, most));
+    most->latent = larger(most->latent, width_of(spec, &attention->kv_latent.rows, most));
+    most->shared_k = larger(most->shared_k, width_of(spec, &attention->shared_k, most));
+    most->delta = larger(most->delta, width_of(spec, &attention->delta.beta, most));
+    width_of(spec, &attention->delta.a, most);
+}
+
 static widths find_widths(const awq_model *model)
 {
-    widths most = {.mlp = 1};
+    widths most = {.normed = model->hidden, .mlp = larger(model->inputs.width, 1)};
     for (int kind = 0; kind < model->kinds; kind++) {
         const awq_layer_spec *spec = &model->kind[kind];
-        const awq_attention_spec *attention = &spec->attention;
-        most.q = larger(most.q, attention->heads * attention->head_dim);
-        most.kv = larger(most.kv, attention->kv_heads * attention->head_dim);
-        if (attention->gate.linear >= 0) most.gates = most.q;
-        if (attention->q.times > 1)
-            most.whole = larger(most.whole, spec->linear[attention->q.linear].out);
-        most.branch = most.branch || spec->parallel;
+        find_attention(spec, &most);
+        most.branch = most.branch || spec->parallel || spec->input.gate >= 0;
+        most.apart = most.apart || spec->mlps.experts_out_norm >= 0;
         most.mlp = larger(most.mlp, larger(spec->mlps.intermediate, spec->mlps.shared));
         most.experts = larger(most.experts, spec->mlps.routing.experts);
         most.active = larger(most.active, spec->mlps.routing.active);
@@ -65,12 +88,17 @@ static void place(awq_arena *arena, const awq_model *model, size_t compute_bytes
     int64_t rows = to->size.rows, length = to->size.length;
     uint64_t column = compute_bytes * (uint64_t)rows, hidden = (uint64_t)(rows * model->hidden);
     uint64_t checked = sizeof(float) * (uint64_t)(to->size.checked * model->residual);
-    to->normed = awq_arena_take(arena, column * (uint64_t)larger(model->hidden, most.q));
+    to->normed = awq_arena_take(arena, column * (uint64_t)most.normed);
     if (most.branch) to->branch = awq_arena_take(arena, sizeof *to->branch * hidden);
+    if (most.apart) to->apart = awq_arena_take(arena, sizeof *to->apart * hidden);
     to->q = awq_arena_take(arena, column * (uint64_t)most.q);
-    to->k = awq_arena_take(arena, column * (uint64_t)most.kv);
-    to->v = awq_arena_take(arena, column * (uint64_t)most.kv);
+    to->k = awq_arena_take(arena, column * (uint64_t)most.k);
+    to->v = awq_arena_take(arena, column * (uint64_t)most.v);
     if (most.gates) to->gates = awq_arena_take(arena, column * (uint64_t)most.gates);
+    if (most.latent) to->latent = awq_arena_take(arena, column * (uint64_t)most.latent);
+    if (most.shared_k) to->shared_k = awq_arena_take(arena, column * (uint64_t)most.shared_k);
+    if (most.delta) to->beta = awq_arena_take(arena, column * (uint64_t)most.delta);
+    if (most.delta) to->a = awq_arena_take(arena, column * (uint64_t)most.delta);
     if (most.whole) to->whole = awq_arena_take(arena, column * (uint64_t)most.whole);
     to->gate = awq_arena_take(arena, column * (uint64_t)most.mlp);
     to->up = awq_arena_take(arena, column * (uint64_t)most.mlp);

@@ -37,11 +37,14 @@ typedef struct awq_routing {
 struct awq_scratch {
     awq_device *device;
     awq_tile_size size;
-    void *normed;  /* [rows, max(hidden, heads * head_dim)]: a norm's output, then attention's */
+    void *normed;  /* [rows, the widest]: a norm's output, then attention's */
     float *branch; /* [rows, hidden]: what a half puts out, if it is normalized before it is added;
                       or what parallel halves read; NULL: in no layer */
+    float *apart;  /* [rows, hidden]: what some of the MLPs put out, likewise; NULL: in no layer */
     void *q, *k, *v;
-    void *gates; /* [rows, heads * head_dim]: of the attention's outputs; NULL: in no layer */
+    void *gates; /* [rows, heads * value_dim]: of the attention's outputs; NULL: in no layer */
+    void *latent, *shared_k; /* of latent attention: [rows, rank]; [rows, channels that turn] */
+    void *beta, *a;          /* of a gated delta net: [rows, heads] */
     void *whole; /* [rows, out]: all of a linear whose parts are interleaved; NULL: in no layer */
     void *gate, *up;  /* gate becomes down's input */
     float *trial;     /* [checked, residual]: hidden states of the folding check, after it .. */

@@ -33,6 +33,17 @@ static double mean_over_layers(const layer_work *work,
     return sum / (double)model->layers;
 }
 
+/* Of a token that sees `seen` tokens in the mean. A gated delta net reads, writes and reads its
+ * state again, whatever was before. */
+static double attention_of(const awq_layer_spec *layer, double seen)
+{
+    const awq_attention_spec *attention = &layer->attention;
+    double keys = (double)attention->head_dim, values = (double)attention->value_dim;
+    double heads = (double)attention->heads;
+    if (attention->kind == AWQ_ATTENTION_DELTA) return 6 * heads * keys * values;
+    return 2 * heads * (keys + values) * seen;
+}
+
 /* Of a token. Attention multiplies with each token that it sees twice: of a window w in a sequence
  * of length L those are w - w^2 / 2L in the mean, and L / 2 without one. */
 static double forward_of(const layer_work *work, const awq_layer_spec *layer)
@@ -40,7 +51,7 @@ static double forward_of(const layer_work *work, const awq_layer_spec *layer)
     double length = (double)work->length, window = (double)layer->attention.window;
     if (!(window > 0 && window < length)) window = length;
     double seen = length > 0 ? window - window * window / (2 * length) : 0;
-    double sum = 4.0 * (double)awq_attention_channels(layer) * seen;
+    double sum = attention_of(layer, seen);
     for (int i = 0; i < layer->linears; i++) {
         const awq_linear_spec *linear = &layer->linear[i];
         sum += 2.0 * (double)linear->out * (double)linear->in * share(layer, linear->expert);
@@ -124,7 +135,7 @@ static double search_of(const layer_work *work, const awq_layer_spec *layer)
     double sum = 0;
     for (int i = 0; i < layer->linears; i++) {
         const awq_linear_spec *linear = &layer->linear[i];
-        if (linear->router) continue;
+        if (linear->exempt) continue;
         double in = (double)linear->in, weights = (double)linear->out * in;
         double group = recipe->group_size < 0 ? in : (double)recipe->group_size;
         bool in_module = layer->group[linear->group].producer.by == AWQ_BY_NORM;

@@ -210,7 +210,7 @@ awq_status awq_quantize_linear(awq_quantizer *quantizer, int linear, awq_error *
     void *weight = quantizer->decoder->weight[linear];
     bool kept = awq_quantizer_keeps(quantizer, linear);
     /* a router's outputs are no part of the error that people read */
-    if (!quantizer->spec->linear[linear].router && measure(&job, weight, &job.record->energy, err))
+    if (!quantizer->spec->linear[linear].exempt && measure(&job, weight, &job.record->energy, err))
         return err->status;
     fold(&job);
     if (kept ? keep(&job, err) : code(&job, err)) return err->status;

@@ -9,15 +9,21 @@
 #include "layers/forward/scratch.h"
 #include "layers/search/quantizer.h"
 
+/* Not o, behind a norm of what its heads put out: the error of its output is the module's. */
 bool awq_module_has(const awq_layer_spec *spec, int group)
 {
-    return spec->group[group].producer.by == AWQ_BY_NORM;
+    const awq_producer *producer = &spec->group[group].producer;
+    return producer->by == AWQ_BY_NORM && producer->norm != spec->attention.o_norm;
 }
 
-/* Whether a half's input is the group's: of parallel halves, both may read it. */
-static bool reads(const awq_quantizer *quantizer, awq_half half, int group)
+/* Whether a group's readers are in a half: of parallel halves, they may be in both. */
+static bool reads(const awq_quantizer *quantizer, awq_half half, int index)
 {
-    return quantizer->spec->half[half].group == group;
+    const awq_layer_spec *spec = quantizer->spec;
+    const awq_group_spec *group = &spec->group[index];
+    for (int i = 0; i < group->count; i++)
+        if (spec->linear[awq_group_reader(spec, group, i)].half == half) return true;
+    return false;
 }
 
 /* Whether the module reads what attention has added to, not the layer's input. */
@@ -40,27 +46,31 @@ static void place_weights(awq_arena *arena, const awq_layer_spec *spec, int grou
     }
 }
 
-/* Of the module that takes the most. */
-static uint64_t weights_bytes(const awq_model *model, size_t compute_bytes)
+/* Of the weights on trial, and of the norm: what the group that takes the most does. */
+static void find_bytes(const awq_model *model, size_t compute_bytes, uint64_t *weights,
+                       uint64_t *norm)
 {
-    uint64_t most = 0;
+    *weights = *norm = 0;
     for (int kind = 0; kind < model->kinds; kind++)
-        for (int half = 0; half < AWQ_HALVES; half++) {
+        for (int group = 0; group < model->kind[kind].groups; group++) {
             awq_arena measure = {0};
             const awq_layer_spec *spec = &model->kind[kind];
-            place_weights(&measure, spec, spec->half[half].group, compute_bytes, NULL);
-            if (measure.used > most) most = measure.used;
+            uint64_t vector = (uint64_t)spec->group[group].channels * sizeof(float);
+            if (!awq_module_has(spec, group)) continue;
+            place_weights(&measure, spec, group, compute_bytes, NULL);
+            if (measure.used > *weights) *weights = measure.used;
+            if (vector > *norm) *norm = vector;
         }
-    return most;
 }
 
 static void place(awq_arena *arena, const awq_model *model, int64_t kept, int64_t rows,
                   size_t compute_bytes, awq_module_loss *to)
 {
-    uint64_t row = (uint64_t)model->residual * sizeof(float);
-    to->weights = awq_arena_take(arena, weights_bytes(model, compute_bytes));
-    for (int i = 0; i < AWQ_NORM_VECTORS; i++) to->norm[i] = awq_arena_take(arena, row);
-    to->input = awq_arena_take(arena, row * (uint64_t)kept);
+    uint64_t row = (uint64_t)model->hidden * sizeof(float), weights, norm;
+    find_bytes(model, compute_bytes, &weights, &norm);
+    to->weights = awq_arena_take(arena, weights);
+    for (int i = 0; i < AWQ_NORM_VECTORS; i++) to->norm[i] = awq_arena_take(arena, norm);
+    to->input = awq_arena_take(arena, (uint64_t)(model->residual * kept) * sizeof(float));
     to->output = awq_arena_take(arena, row * (uint64_t)kept);
     to->trial = awq_arena_take(arena, row * (uint64_t)rows);
     to->mask = awq_arena_take(arena, (uint64_t)kept);
@@ -127,7 +137,8 @@ void awq_module_loss_close(awq_quantizer *quantizer)
 typedef struct kept_tile {
     int64_t sequences, rows;
     int64_t row;    /* the first among the kept tokens */
-    int64_t offset; /* of its first element in [kept tokens, hidden] */
+    int64_t offset; /* of its first element in [kept tokens, hidden] .. */
+    int64_t states; /* .. and in what comes with planes */
 } kept_tile;
 
 /* The tile that begins at sequence `first`; false: there is none. */
@@ -138,13 +149,14 @@ static bool tile_at(const awq_quantizer *quantizer, int64_t first, kept_tile *ti
     tile->sequences = left < most ? left : most;
     tile->rows = tile->sequences * length;
     tile->row = first * length;
-    tile->offset = tile->row * quantizer->model->residual;
+    tile->offset = tile->row * quantizer->model->hidden;
+    tile->states = tile->row * quantizer->model->residual;
     return left > 0;
 }
 
 static size_t tile_bytes(const awq_quantizer *quantizer, const kept_tile *tile)
 {
-    return (size_t)(tile->rows * quantizer->model->residual) * sizeof(float);
+    return (size_t)(tile->rows * quantizer->model->hidden) * sizeof(float);
 }
 
 /* What the group's module reads of a tile. */
@@ -152,7 +164,7 @@ static const float *tile_input(const awq_quantizer *quantizer, int group, const 
 {
     const float *input =
         is_second(quantizer, group) ? quantizer->module.input : quantizer->kept->input;
-    return input + tile->offset;
+    return input + tile->states;
 }
 
 /* ---- the module as it is ---- */
@@ -185,9 +197,9 @@ static awq_status run_module(awq_quantizer *quantizer, int group, const kept_til
     const awq_decoder *decoder = quantizer->decoder;
     size_t bytes = tile_bytes(quantizer, tile);
     if (is_second(quantizer, group)) { /* it reads the attention's output added to its input */
-        float *hidden = quantizer->module.input + tile->offset;
-        quantizer->be->copy(quantizer->device, hidden, quantizer->kept->input + tile->offset,
-                            bytes);
+        float *hidden = quantizer->module.input + tile->states;
+        quantizer->be->copy(quantizer->device, hidden, quantizer->kept->input + tile->states,
+                            (size_t)(tile->rows * quantizer->model->residual) * sizeof *hidden);
         if (run_half(quantizer, decoder, AWQ_HALF_ATTENTION, hidden, hidden, tile, err))
             return err->status;
     }
@@ -313,7 +325,7 @@ static awq_status tile_error(awq_quantizer *quantizer, int group, const kept_til
         return err->status;
     return quantizer->be->squared_error(quantizer->device, module->trial,
                                         module->output + tile->offset, mask, tile->rows,
-                                        quantizer->model->residual, error, err);
+                                        quantizer->model->hidden, error, err);
 }
 
 awq_status awq_module_loss_measure(awq_quantizer *quantizer, int group, bool clipped, double *loss,
@@ -328,6 +340,6 @@ awq_status awq_module_loss_measure(awq_quantizer *quantizer, int group, bool cli
         if (tile_error(quantizer, group, &tile, &error, err)) return err->status;
         sum += error;
     }
-    *loss = sum / ((double)quantizer->module.tokens * (double)quantizer->model->residual);
+    *loss = sum / ((double)quantizer->module.tokens * (double)quantizer->model->hidden);
     return awq_quantizer_step(quantizer, AWQ_PHASE_SEARCH, flops, err);
 }

@@ -36,12 +36,13 @@ void awq_quantized_layer_release(awq_quantized_layer *layer);
 
 /* The layer's input on the first calibration sequences, kept for the folding check, which looks at
  * a few, and the module objective, which looks at all that are here: device, float32 [sequences *
- * length, hidden]; owned by the caller. */
+ * length, residual], tile after tile, each as states.h has it; owned by the caller. */
 typedef struct awq_kept_tokens {
     const float *input;
     int64_t sequences;
     int64_t length;
-    const uint8_t *mask; /* host, [sequences * length]; NULL: all count in the objective */
+    int64_t tile_sequences; /* of a tile: as many as the scratch is for; 0: all are one */
+    const uint8_t *mask;    /* host, [sequences * length]; NULL: all count in the objective */
 } awq_kept_tokens;
 
 /* What a quantization reports while it runs; may be NULL. flops is what was executed since the

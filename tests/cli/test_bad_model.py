@@ -225,9 +225,9 @@ class Directory(Case):
 
 class Config(Case):
     def test_an_unknown_model_type_is_refused_and_where_the_known_are_listed_is_said(self):
-        self.refuses("model_type 'qwen3_next' is not supported; 'awqrun version --models' lists .*"
-                     "its key 'linear_conv_kernel_dim' is not llama's",
-                     model=self.configured(model_type="qwen3_next", linear_conv_kernel_dim=4),
+        self.refuses("model_type 'nemotron_h' is not supported; 'awqrun version --models' lists .*"
+                     "its key 'mamba_num_heads' is not llama's",
+                     model=self.configured(model_type="nemotron_h", mamba_num_heads=4),
                      ranks=(1, 3))
 
     def test_so_is_a_missing_one(self):

@@ -228,8 +228,8 @@ class Plan(Case):
     def test_plan_refuses_what_quantize_refuses(self):
         def plan(model, *more):
             return run("plan", "--model", model, "--tokens", DEMO / "calib.h5", *more)
-        self.fails_with(plan(self.configured(model_type="qwen3_next", full_attention_interval=4)),
-                        "model_type 'qwen3_next' is not supported.*full_attention_interval")
+        self.fails_with(plan(self.configured(model_type="nemotron_h", mamba_num_heads=4)),
+                        "model_type 'nemotron_h' is not supported.*mamba_num_heads")
         self.fails_with(plan(DEMO, "--out", DEMO / "awq"), "inside the source")
         self.fails_with(plan(DEMO, "--group-size", "48"), "--group-size takes", code=2)
         self.fails_with(plan(self.folder / "nowhere"), "cannot open model")

@@ -7,6 +7,9 @@ import re
 import subprocess
 import unittest
 
+import h5py
+import numpy as np
+
 from support import headers
 from support.case import DATA, DEMO, Case, read_json
 from support.program import ROOT, run
@@ -29,7 +32,9 @@ SIZES = {
 }
 # Others are in published.json under the name of their directory, or in this one's sizes.
 ALIKE = {"minimax-m2.5.job": "MiniMaxAI/MiniMax-M2"}
-NO_SIZES = ("qwen3-32b.job",)
+# Of a GPU's 80 GB; CPUs compute in 32 bits, so that weights take twice as much.
+CUDA = ("--backend", "cuda", "--device-memory", "72GB")
+CPU = ("--backend", "cpu", "--device-memory", "144GB")
 OTHER_FILES = ("--model", DEMO, "--tokens", DEMO / "calib.h5", "--sequences", 16)
 
 
@@ -95,21 +100,51 @@ class Examples(Case):
                 self.assertEqual((count, group_size), (str(gpus(EXAMPLES[name])),
                                                        value(EXAMPLES[name], "group-size")))
 
+    def plan(self, name, *options):
+        """What `awqrun plan` prints of a job, with as many sequences of 512 as it asks for."""
+        path = EXAMPLES[name]
+        tokens = self.folder / f"{name}.h5"
+        with h5py.File(tokens, "w") as file:
+            file["input_ids"] = np.zeros((int(value(path, "sequences")), 512), np.int32)
+        job = self.folder / name  # without `out`: no disk here has room for these
+        job.write_text(re.sub("^out = .*$", "", path.read_text(), flags=re.MULTILINE))
+        return self.succeeds(run("plan", "--job", job, "--model", self.headers_of(name, path),
+                                 "--tokens", tokens, "--workers", gpus(path), *options)).out
+
+    def has_cuda(self):
+        return "CUDA" in self.succeeds(run("version")).out
+
     def test_they_fit_and_load_as_the_readme_says(self):
-        for name, path in EXAMPLES.items():
-            if name in NO_SIZES:
-                continue
+        worker = CUDA if self.has_cuda() else CPU
+        for name in EXAMPLES:
             with self.subTest(job=name):
-                job = self.folder / name  # without `out`: no disk here has room for these
-                job.write_text(re.sub("^out = .*$", "", path.read_text(), flags=re.MULTILINE))
-                plan = json.loads(self.succeeds(run(
-                    "plan", "--json", "--job", job, "--model", self.headers_of(name, path),
-                    "--tokens", DEMO / "calib.h5", "--sequences", 128,
-                    "--workers", gpus(path), "--device-memory", "72GB")).out)
+                plan = json.loads(self.plan(name, "--json", *worker))
                 gemm = next(engines for engines in plan["serving"]["engines"]
                             if engines["format"] == "gemm")
                 self.assertEqual(rows()[name][2],
                                  str(max(size for size in gemm["vllm"] if size <= 8)))
+
+    def test_the_page_on_clusters_has_the_numbers_of_the_plan(self):
+        versions = json.loads(self.succeeds(run("version", "--json")).out)
+        if not self.has_cuda() or versions["GPUs"]:
+            self.skipTest("they are of a build with a CUDA backend where no GPU is asked for more")
+        page = (ROOT / "docs/clusters.md").read_text()
+        found = re.findall(r"^\| `([\w.-]+\.job)` \| (.*) \|$", page, re.MULTILINE)
+        self.assertGreaterEqual(len(found), 5)
+        for name, rest in found:
+            with self.subTest(job=name):
+                text = self.plan(name, *CUDA)
+                gpu, node = re.search(r"^memory +(.*) for each worker, .*; (.*) of its node's$",
+                                      text, re.MULTILINE).groups()
+                disk = re.search(r"^disk +(.*) for the checkpoint, (.*) beside it", text,
+                                 re.MULTILINE).groups()
+                files = re.search(r"^ +(\S+) of files", text, re.MULTILINE)[1]
+                layers = re.findall(r"^ +stage \d+ +layers (\d+)-\1,", text, re.MULTILINE)
+                workers = max([layers.count(layer) for layer in layers], default=1)
+                self.assertEqual(
+                    [cell.strip() for cell in rest.split("|")],
+                    [value(EXAMPLES[name], "sequences"), gpu, node, str(workers),
+                     ", ".join(disk), files])
 
 
 if __name__ == "__main__":

@@ -11,17 +11,20 @@ import numpy as np
 from support import random_model, safetensors
 from support.case import DEMO, EXPERTS, FAMILIES, Case, digest, read_json, write_json
 from support.program import run
-from support.stored import (Blocks, Float4, Integers, Rows, Tensors, float4_stacks, fuse, pair,
-                            tensor, write_model)
+from support.stored import (LINEAR, Blocks, Float4, Integers, Rows, Tensors, float4_stacks, fuse,
+                            pair, tensor, write_model)
 
 Q = "model.layers.1.self_attn.q_proj"
 COARSE = "is quantized already"
+DESCRIBED = ("qwen3_5_moe_text", "kimi_k2")
 
 
 class Sources(Case):
     def tokens_of(self, family):
         if family == "demo":
             return self.demo_tokens(4, 64)
+        if family in DESCRIBED:
+            return self.family_tokens()
         expected = read_json((FAMILIES if family in ("llama3", "qwen2", "phi3", "gemma2-f32")
                               else EXPERTS) / "expected.json")
         return self.tokens(np.array(expected["tokens"], np.int32)[:8])
@@ -41,7 +44,9 @@ class Sources(Case):
         return {**digest(out), "awqrun.h5": ""}, result
 
     def means_the_same(self, family, storage, *options, name="pair"):
-        plain, stored = self.pair(family, storage, name)
+        return self.are_the_same(*self.pair(family, storage, name), family, storage, *options)
+
+    def are_the_same(self, plain, stored, family, storage, *options):
         expected, result = self.checkpoint(plain, family, *options)
         self.assertNotIn(COARSE, result.err)
         for ranks in (1, 3):
@@ -102,6 +107,16 @@ class SameBytes(Sources):
     def test_mixtures_are_their_16_bit_values(self):
         self.means_the_same("qwen3_moe", Blocks((128, 128)))
         self.means_the_same("mixtral", Integers(32, True), name="integers")
+
+    def test_delta_nets_and_latent_attention_are_their_16_bit_values(self):
+        """As published: b and a of a delta net, routers and their like are not in float8."""
+        linear = re.compile(LINEAR.pattern + r"|.*\.in_proj_(qkv|z)\.weight")
+        for name in DESCRIBED:
+            with self.subTest(model=name):
+                model = random_model.write(self.folder / name, random_model.described()[name])
+                (self.folder / f"of-{name}").mkdir()
+                pairs = pair(model, self.folder / f"of-{name}", Blocks((128, 128)), linear)
+                self.are_the_same(*pairs, name, Blocks((128, 128)), "--sequences", 8)
 
     def test_what_is_skipped_is_written_in_the_models_type(self):
         skip = ("--skip", r"layers\.0\.self_attn|layers\.1\.mlp\.(gate|up)_proj")

@@ -11,21 +11,16 @@ import numpy as np
 from support import random_model
 from support.case import Case, digest
 
-# What is read otherwise but computed as another of them, or of tests/data/families, is.
-READ_OTHERWISE = {
-    "ernie4_5", "exaone4", "gemma3", "granitemoeshared", "internlm", "internlm2", "internlm3",
-    "llama-dynamic", "llama4", "mistral-window", "mistral3", "mixtral-fused", "mixtral5", "olmo2",
-    "qwen2-window", "qwen2_moe5", "qwen3-window", "qwen3_moe-fused", "qwen3_moe5",
-    "qwen3_vl_moe", "qwen3_vl_moe-hub", "some_llama", "stablelm"}
 DESCRIBED = {name: description for name, description in random_model.described().items()
-             if name not in READ_OTHERWISE}
+             if name not in random_model.READ_OTHERWISE}
 # Relative. The backend's activations have 16 bits, transformers computed in float64; so few bits
 # send some tokens of a mixture to other experts.
 DENSE_TOLERANCE, MIXTURE_TOLERANCE = 2e-3, 5e-3
 TOGETHER = 2
 ORDERS = [{"AWQ_EMULATOR_ORDER": order, "AWQ_EMULATOR_STREAMS": streams}
           for order, streams in (("up", "early"), ("shuffle", "late"))]
-QUANTIZED = ("cohere2", "gpt_oss", "llama4_text", "olmo3", "starcoder2")
+QUANTIZED = ("cohere2", "deepseek_v3-halves", "gpt_oss", "llama4_text", "olmo3", "qwen3_5_text",
+             "starcoder2")
 
 
 class Models(Case):

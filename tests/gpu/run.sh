@@ -173,7 +173,7 @@ step_bench() {
 step_ptx() {
     [[ -x $build/tests/gpu/kernels_forward_ptx ]] || lacks "this build has no kernels_*_ptx"
     CUDA_CACHE_PATH=$work/compiled \
-        try_all "$build"/tests/gpu/kernels_{forward,attention,search,feedback}_ptx
+        try_all "$build"/tests/gpu/kernels_{forward,attention,delta,search,feedback}_ptx
 }
 
 # sanitize TOOL PART...: as many of the suite's programs as there is time for
@@ -202,11 +202,12 @@ sanitize() {
 }
 
 step_memcheck() {
-    sanitize memcheck edges search feedback clip quantize statistics experts forward attention
+    sanitize memcheck edges search feedback clip quantize statistics experts forward attention \
+        delta
 }
 
 step_racecheck() {
-    sanitize racecheck forward attention search
+    sanitize racecheck forward attention delta search
 }
 
 if [[ ${1-} == --inner ]]; then

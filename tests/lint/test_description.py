@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A layer is data (io/model/layer.h): what its linears, norms and scale groups are called, and
-which family has which, is said in io/model, and what is in an attention or MLP of a kind in the
-files of that kind. Code elsewhere walks the arrays."""
+which family has which, is said in io/model and io/families, and what is in an attention or MLP of a
+kind in the files of that kind. Code elsewhere walks the arrays."""
 
 import re
 import unittest
@@ -10,13 +10,13 @@ from support.tree import lines_of, sources
 
 FOLDERS = ("coordinator", "io", "jobs", "kernels", "layers", "worker")
 # Where the names are at home, and texts that tell a user what names look like.
-HOME = ("io/model/",)
+HOME = ("io/model/", "io/families/")
 TEXTS = {
     "jobs/options/option_table.c": ("model.layers.7.mlp.down_proj", "o_proj's scales"),
     "coordinator/check/format.c": ("model.layers.0.mlp.down_proj",),
 }
 FAMILIES = set(re.findall(r'\.model_type = "(\w+)"',
-                          "\n".join(lines_of("io/model/families.c"))))
+                          "\n".join(lines_of("io/families/families.c"))))
 NAMES = re.compile(r"\b([a-z0-9]+_proj|self_attn|block_sparse_moe|mlp\.[a-z]|w[123]|"
                    r"\w*layernorm|shared_expert|qkv|gate_up|" + "|".join(sorted(FAMILIES)) + r")\b")
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')

@@ -3,6 +3,7 @@
 
 import unittest
 
+from support import random_model
 from support.case import DEMO, Case, digest
 from support.statistics import statistics
 
@@ -54,6 +55,35 @@ class Determinism(Case):
         self.assertEqual({name for name in one if "loss" in name},
                          {name for name in other if "loss" in name})
         self.assertNotEqual(one["@job"], other["@job"])
+
+
+class Travelling(Case):
+    """Keys and values that later layers read, and what each layer is given of a token, travel with
+    the tiles: six layers, of which the last three read those of the second and the third."""
+
+    def setUp(self):
+        super().setUp()
+        self.model = random_model.write(self.folder / "model",
+                                        random_model.described()["gemma4_text-shared"])
+        self.all_tokens = self.family_tokens()
+
+    def make(self, name, *options, ranks=1, stage_layers=0):
+        out = self.folder / name
+        self.succeeds(self.quantize("--sequences", 7, "--tile-tokens", 2 * 96, "--group-size", 32,
+                                    "--alpha-steps", 4, "--stage-layers", stage_layers, *options,
+                                    model=self.model, tokens=self.all_tokens, out=out,
+                                    ranks=ranks))
+        return digest(out)["model.safetensors"], statistics(out / "awqrun.h5")
+
+    def test_what_travels_is_the_same_on_any_ranks_and_stages(self):
+        # of three kept sequences one is in a tile of its own
+        for name, options in (("linear", ()), ("module", ("--objective", "module",
+                                                         "--objective-tokens", 3 * 96))):
+            expected = self.make(name, *options)
+            for ranks, stage_layers in ((1, 1), (2, 2), (3, 1), (5, 0)):
+                with self.subTest(objective=name, ranks=ranks, stage_layers=stage_layers):
+                    self.assertEqual(expected, self.make(f"{name}-{ranks}", *options, ranks=ranks,
+                                                         stage_layers=stage_layers))
 
 
 class Evaluation(Case):

@@ -20,13 +20,28 @@ ABSENT = "absent"  # a key of config.json that a change takes out
 
 # What linears read comes out of these norms; post_attention_layernorm only where no norm of the
 # MLP's own says that it is attention's last step.
-LOUD = re.compile(r"(input_layernorm|pre_(feedforward|mlp)_layernorm|attention_norm|ffn_norm)"
-                  r"\.weight$")
+LOUD = re.compile(r"(input_layernorm|pre_(feedforward|mlp)_layernorm(_2)?|attention_norm|ffn_norm|"
+                  r"(q|kv)_a_layernorm|linear_attn\.norm)\.weight$")
 LOUD_IF_ALONE = re.compile(r"post_attention_layernorm\.weight$")
 FEEDFORWARD = re.compile(r"(pre|post)_feedforward_layernorm|pre_mlp_layernorm")
-NORM = re.compile(r"norm(s\.\d+)?\.weight$")
+NORM = re.compile(r"norm(s\.\d+|_[12])?\.weight$|router\.(per_expert_)?scale$")
+PLAIN = re.compile(r"linear_attn\.norm\.weight$")  # times w, also where other norms have 1 + w
 EMBEDDING = re.compile(r"(embed_tokens|tok_embeddings|lm_head|output)\.weight$")
 CORRECTION = re.compile(r"(correction_bias|expert_bias)$")  # of experts' scores, which are small
+
+# The logarithm of a recurrence's decay, its step's size before softplus, a layer's own factor.
+AROUND = {re.compile(r"\.A_log$"): (1.2, 0.5), re.compile(r"\.dt_bias$"): (-2.5, 0.8),
+          re.compile(r"\.layer_scalar$"): (0.9, 0.15)}
+
+# What is read otherwise but computed as another of tests/data/models or families is.
+READ_OTHERWISE = {
+    "deepseek_v2-lite", "deepseek_v32", "dots1", "ernie4_5", "exaone4", "gemma3", "gemma4",
+    "glm4_moe_lite", "glm_moe_dsa", "granitemoe", "granitemoeshared", "hunyuan_v1_moe", "hy_v3",
+    "internlm", "internlm2", "internlm3", "kimi_k2", "kimi_k25", "llama-dynamic", "llama4",
+    "minimax_m2", "mistral-window", "mistral3", "mistral4-wrapped", "mixtral-fused", "mixtral5",
+    "olmo2", "qwen2-window", "qwen2_moe5", "qwen3-window", "qwen3_5", "qwen3_5_moe",
+    "qwen3_5_moe_text", "qwen3_5_text-full", "qwen3_5_text-linear", "qwen3_moe-fused",
+    "qwen3_moe5", "qwen3_vl_moe", "qwen3_vl_moe-hub", "some_llama", "stablelm"}
 
 
 def described():
@@ -76,6 +91,9 @@ def values(name, shape, description):
             scale = factor
     if CORRECTION.search(name):
         return scale * 0.1 * noise(name, shape)
+    for pattern, (middle, spread) in AROUND.items():
+        if pattern.search(name):
+            return middle + spread * noise(name, shape)
     if name.endswith("sinks"):
         return scale * (2 + noise(name, shape))
     if name.endswith("bias"):
@@ -83,7 +101,8 @@ def values(name, shape, description):
     if NORM.search(name):
         alone = not any(FEEDFORWARD.search(other) for other in description["tensors"])
         loud = LOUD.search(name) or (alone and LOUD_IF_ALONE.search(name))
-        return norm(name, shape, loud) - (1 if description.get("norms") == "1 + w" else 0)
+        offset = description.get("norms") == "1 + w" and not PLAIN.search(name)
+        return norm(name, shape, loud) - offset
     if EMBEDDING.search(name):
         return scale * 0.3 * noise(name, shape)
     return scale * noise(name, shape) / np.sqrt(shape[-1])

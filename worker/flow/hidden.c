@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "jobs/run/run_directory.h"
-#include "layers/forward/head.h"
 #include "worker/flow/port.h"
 
 /* Unsent tiles that a stage may leave behind it before it waits. */
@@ -21,6 +20,16 @@ static int arrays_of(const awq_worker *worker, const awq_stage *stage)
     return comes_from_a_part(stage) ? OF_A_PART : worker->told.models;
 }
 
+static awq_status load_embeddings(awq_source *source, awq_error *err)
+{
+    const awq_worker *worker = source->worker;
+    for (int m = 0; m < worker->told.models; m++)
+        if (awq_embedding_load(worker->has.device, worker->has.checkpoint[m], &source->embedding[m],
+                               err))
+            return err->status;
+    return AWQ_OK;
+}
+
 awq_status awq_source_open(awq_worker *worker, const awq_stage *stage, awq_source *out,
                            awq_error *err)
 {
@@ -30,6 +39,7 @@ awq_status awq_source_open(awq_worker *worker, const awq_stage *stage, awq_sourc
     *out =
         (awq_source){.worker = worker, .input = stage->input, .arrays = arrays_of(worker, stage)};
     out->linked = worker->helpers.inlet && !comes_from_a_part(stage);
+    if (stage->input == AWQ_INPUT_EMBEDDING) return load_embeddings(out, err);
     if (stage->input != AWQ_INPUT_BOUNDARY) return AWQ_OK;
     out->staging = malloc(awq_tile_of(told, 0, 0).bytes);
     if (!out->staging)
@@ -41,6 +51,7 @@ awq_status awq_source_open(awq_worker *worker, const awq_stage *stage, awq_sourc
 void awq_source_close(awq_source *source)
 {
     awq_boundary_close(source->boundary);
+    for (int m = 0; m < AWQ_MODELS; m++) awq_embedding_free(source->embedding[m]);
     free(source->staging);
 }
 
@@ -76,8 +87,8 @@ awq_status awq_source_read(awq_source *source, const awq_tile *tile, float *cons
     switch (source->input) {
     case AWQ_INPUT_EMBEDDING:
         for (int m = 0; m < worker->told.models; m++)
-            if (awq_embed(device, worker->has.checkpoint[m], worker->told.tokens.ids + tile->row,
-                          tile->rows, hidden[m], err))
+            if (awq_embed(source->embedding[m], worker->told.tokens.ids + tile->row, tile->rows,
+                          hidden[m], err))
                 return err->status;
         return AWQ_OK;
     case AWQ_INPUT_STAGE:

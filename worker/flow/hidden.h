@@ -4,6 +4,7 @@
 #define AWQ_WORKER_FLOW_HIDDEN_H
 
 #include "jobs/plan/plan.h"
+#include "layers/forward/states.h"
 #include "worker/flow/tile.h"
 
 /* Where a stage's tiles come from. */
@@ -14,7 +15,8 @@ typedef struct awq_source {
                                first two, the sum so far and what the MLPs read */
     bool linked;            /* it may come over the link */
     awq_boundary *boundary; /* of a stage that starts from a file */
-    float *staging;         /* one tile, host */
+    awq_embedding *embedding[AWQ_MODELS]; /* of one that starts from tokens */
+    float *staging;                       /* one tile, host */
 } awq_source;
 
 /* Close it in any case. */

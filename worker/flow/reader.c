@@ -72,14 +72,18 @@ static awq_status read_layer(awq_reader *reader, const wanted *what, awq_error *
     return err->status;
 }
 
+static bool is_in_front(awq_end end)
+{
+    return end == AWQ_EMBEDDING || end >= AWQ_INPUTS_TABLE;
+}
+
 static awq_status check_ends(const awq_reader *reader, const wanted *what, awq_error *err)
 {
     for (int m = 0; m < reader->worker->told.models; m++) {
         const awq_checkpoint *checkpoint = reader->worker->has.checkpoint[m];
         const awq_model *model = awq_checkpoint_model(checkpoint);
         for (awq_end end = 0; end < AWQ_ENDS; end++)
-            if ((end == AWQ_EMBEDDING ? what->embedding : what->head) &&
-                awq_model_stores(model, end) &&
+            if ((is_in_front(end) ? what->embedding : what->head) && awq_model_stores(model, end) &&
                 awq_tensor_check_finite(awq_checkpoint_end(checkpoint, end), err))
                 return err->status;
     }

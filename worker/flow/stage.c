@@ -5,6 +5,7 @@
 
 #include "layers/fold/fold_check.h"
 #include "layers/forward/head.h"
+#include "layers/forward/states.h"
 #include "layers/quantize/cost.h"
 #include "layers/quantize/quantize.h"
 #include "worker/flow/hidden.h"
@@ -150,8 +151,9 @@ static void keep(const stage_run *run, const stage_layer *layer, const awq_tile 
     int64_t floats = run->told->tokens.length * run->told->hidden; /* of a sequence */
     int64_t count = tile->sequences < left ? tile->sequences : left;
     if (!layer->kept || left <= 0) return;
-    run->device->backend->copy(run->device, layer->kept + tile->first * floats, run->hidden[0],
-                               (size_t)(count * floats) * sizeof(float));
+    awq_states_take(run->device, awq_worker_model(run->worker, 0),
+                    layer->kept + tile->first * floats, count * run->told->tokens.length,
+                    run->hidden[0], tile->rows);
 }
 
 static awq_status flow_layer(stage_run *run, int m, stage_layer *layer, const awq_tile *tile,
@@ -297,6 +299,7 @@ static awq_status search_layer(stage_run *run, stage_layer *layer, awq_error *er
     awq_kept_tokens kept = {.input = layer->kept,
                             .sequences = told->kept_sequences,
                             .length = told->tokens.length,
+                            .tile_sequences = told->tile_sequences,
                             .mask = told->tokens.mask};
     awq_quantized_layer result;
     awq_parts parts;

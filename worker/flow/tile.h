@@ -7,7 +7,8 @@
 #include "io/records/boundary.h"
 #include "worker/context.h"
 
-/* Made once where it comes into a flow, and passed on. Hidden states: float32 [rows, hidden]. */
+/* Made once where it comes into a flow, and passed on. Hidden states: float32 [rows, hidden],
+ * and what travels with them (layers/forward/states.h). */
 typedef struct awq_tile {
     int64_t layer;     /* that it enters */
     int64_t number;    /* among the job's tiles */

@@ -33,18 +33,24 @@ static awq_status no_memory(awq_error *err)
 
 /* ---- the list ---- */
 
-/* Adds a tensor of one or two dimensions (cols 0: one) with room for its data; returns room for its
- * name. NULL: no memory. */
-static char *add(awq_packed_layer *packed, awq_dtype dtype, int64_t rows, int64_t cols)
+/* Adds a tensor of a type and shape with room for its data; returns room for its name. NULL: no
+ * memory. */
+static char *add_alike(awq_packed_layer *packed, const awq_tensor *shape)
 {
     awq_tensor *tensor = &packed->tensor[packed->count];
-    *tensor = (awq_tensor){.name = packed->name[packed->count],
-                           .dtype = dtype,
-                           .dims = cols ? 2 : 1,
-                           .shape = {rows, cols}};
-    tensor->bytes = (uint64_t)awq_tensor_elements(tensor) * awq_dtype_bytes(dtype);
+    *tensor = *shape;
+    tensor->name = packed->name[packed->count];
+    tensor->data = NULL;
+    tensor->bytes = (uint64_t)awq_tensor_elements(tensor) * awq_dtype_bytes(shape->dtype);
     packed->data[packed->count] = malloc(tensor->bytes + !tensor->bytes);
     return packed->data[packed->count] ? packed->name[packed->count++] : NULL;
+}
+
+/* One of one or two dimensions; cols 0: one. */
+static char *add(awq_packed_layer *packed, awq_dtype dtype, int64_t rows, int64_t cols)
+{
+    return add_alike(packed,
+                     &(awq_tensor){.dtype = dtype, .dims = cols ? 2 : 1, .shape = {rows, cols}});
 }
 
 /* In the type that the source's values have: `cols` 0 is the bias. */
@@ -177,8 +183,7 @@ static awq_status pack_piece(packing *job, int vector, int piece, const float *v
                              awq_error *err)
 {
     const awq_tensor *source = awq_checkpoint_vector(job->checkpoint, job->layer, vector, piece);
-    int64_t columns = source->dims > 1 ? source->shape[1] : 0;
-    char *name = add(&job->packed, source->dtype, source->shape[0], columns);
+    char *name = add_alike(&job->packed, source);
     if (!name) return no_memory(err);
     awq_vector_tensor_name(name, job->model, job->layer, vector, piece);
     size_t index = job->packed.count - 1;

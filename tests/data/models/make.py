@@ -12,6 +12,7 @@ model of transformers computes the same."""
 
 import json
 import pathlib
+import re
 import sys
 import tempfile
 
@@ -22,12 +23,15 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 import hub  # noqa: E402
+from delta_nets import DELTA_NETS  # noqa: E402
 from dense import DENSE  # noqa: E402
 from described import SIZES  # noqa: E402
+from gemma4 import GEMMA4  # noqa: E402
+from latents import LATENTS  # noqa: E402
 from mixtures import MIXTURES  # noqa: E402
 from support import random_model, safetensors  # noqa: E402
 
-MODELS = DENSE | MIXTURES | hub.MODELS
+MODELS = DENSE | MIXTURES | DELTA_NETS | LATENTS | GEMMA4 | hub.MODELS
 
 SHOWS = 2e-5  # relative, of what tests hold 1e-6: a change that is not seen proves nothing
 ROUNDING = 3e-7  # relative, of float32: more is a token whose choice of experts hangs on a bit
@@ -36,6 +40,12 @@ SAME = "same"  # a change's label begins with it: another spelling
 
 def tokens():
     return torch.tensor(json.loads((HERE.parent / "families/expected.json").read_text())["tokens"])
+
+
+def as_the_hub_calls(name, entry):
+    for pattern, hub_name in entry.names.items():
+        name = re.sub(pattern, hub_name, name)
+    return name
 
 
 def described(entry):
@@ -50,17 +60,21 @@ def described(entry):
         header, _ = safetensors.read_header(pathlib.Path(folder) / "model.safetensors")
     for key in ("_name_or_path", "transformers_version"):
         config.pop(key, None)
-    shapes = {name: header[name]["shape"] for name in sorted(header)}
+    config.update(entry.keys)
+    shapes = {as_the_hub_calls(name, entry): header[name]["shape"] for name in sorted(header)}
+    shapes |= entry.copied | entry.dropped
     if entry.transposed:
         shapes = {name: [shape[0], shape[2], shape[1]] if "experts" in name else shape
                   for name, shape in shapes.items()}
-    dtypes = {name: "F32" for name in shapes if random_model.CORRECTION.search(name)}
+    dtypes = {name: "F32" for name in shapes if re.search(entry.single, name)}
     return {"model_type": config["model_type"], "config": config, "tensors": shapes,
-            "dtypes": dtypes, "norms": entry.norms, "scales": entry.scales}
+            "dtypes": dtypes, "norms": entry.norms, "scales": entry.scales,
+            "copied": sorted(entry.copied), "dropped": sorted(entry.dropped)}
 
 
 def losses(entry, description, changes, dtype=torch.float64):
-    """Of each position but the first; every stored tensor is read and none is missing."""
+    """Of each position but the first; every stored tensor is read, but for what is copied, and
+    none is missing."""
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         if entry.stand_in:
@@ -71,6 +85,7 @@ def losses(entry, description, changes, dtype=torch.float64):
         model, info = getattr(transformers, entry.model_class).from_pretrained(
             folder, dtype=dtype, attn_implementation="eager", experts_implementation="eager",
             output_loading_info=True)
+    info["unexpected_keys"] = set(info["unexpected_keys"]) - set(entry.copied | entry.dropped)
     wrong = {key: value for key, value in info.items() if value}
     assert not wrong, wrong
     if entry.corrected:
@@ -145,7 +160,7 @@ def write(name, description):
         return json.dumps(value)
     text = ",\n".join(f" {json.dumps(key)}: "
                       + lines(value, "  " if key in ("tensors", "changed") else "")
-                      for key, value in description.items() if value not in ({}, None))
+                      for key, value in description.items() if value not in ({}, [], None))
     (HERE / f"{name}.json").write_text("{\n" + text + "\n}\n")
 
 

@@ -18,12 +18,13 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from published import DENSE  # noqa: E402
+from published_attentions import ATTENTIONS  # noqa: E402
 from published_mixtures import MIXTURES  # noqa: E402
 
-BESIDE = re.compile(r"vision|visual|multi_modal")
+BESIDE = re.compile(r"vision|visual|audio|multi_modal")
 
 
-def meta_tensors(config, architecture):
+def meta_tensors(config, architecture, stacked=False):
     """{name as stored: shape} of transformers' class, without memory for it."""
     known = {key: value for key, value in config.items() if key != "architectures"}
     config = transformers.AutoConfig.for_model(**known)
@@ -32,8 +33,8 @@ def meta_tensors(config, architecture):
     tied = getattr(config, "tie_word_embeddings", False)
     state = {name: tensor for name, tensor in model.state_dict().items()
              if not (tied and name == "lm_head.weight")}
-    return {name: list(tensor.shape)
-            for name, tensor in revert_weight_conversion(model, state).items()
+    stored = state if stacked else revert_weight_conversion(model, state)
+    return {name: list(tensor.shape) for name, tensor in stored.items()
             if not BESIDE.search(name)}
 
 
@@ -66,7 +67,7 @@ def folded(tensors):
 def main():
     transformers.logging.set_verbosity_error()
     found = {}
-    for name, (config, parameters, stand_in) in (DENSE | MIXTURES).items():
+    for name, (config, parameters, stand_in) in (DENSE | MIXTURES | ATTENTIONS).items():
         tensors = (stand_in(config, meta_tensors) if stand_in
                    else meta_tensors(config, config["architectures"][0]))
         total = sum(torch.Size(shape).numel() for shape in tensors.values())

@@ -134,6 +134,55 @@ static void other_layouts_and_3_bits_are_not_loaded(void **state)
     awq_model_release(&model);
 }
 
+/* DeepSeek-V3's widths, but for heads: each GPU has its own, and none is repeated. */
+static void heads_of_latent_attention_are_shared_out_and_not_repeated(void **state)
+{
+    (void)state;
+    static const struct {
+        int heads;
+        const char *sizes;
+    } cases[] = {{128, "1, 2, 4, 8, 16"}, {20, "1, 2, 4"}}; /* V3's; GLM-4.7-Flash's */
+    for (int i = 0; i < 2; i++) {
+        char text[600], expected[100];
+        snprintf(text, sizeof text,
+                 "{\"model_type\": \"deepseek_v3\", \"num_hidden_layers\": 4,"
+                 " \"hidden_size\": 7168, \"intermediate_size\": 18432, \"vocab_size\": 1024,"
+                 " \"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"n_group\": 1,"
+                 " \"topk_group\": 1, \"n_routed_experts\": 4, \"n_shared_experts\": 1,"
+                 " \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 2048}",
+                 cases[i].heads, cases[i].heads);
+        awq_model model = model_of(text);
+        snprintf(expected, sizeof expected, "gemm at tensor parallel %s in vLLM and SGLang\n",
+                 cases[i].sizes);
+        says(&model, by(gemm, 128), expected);
+        awq_model_release(&model);
+    }
+}
+
+/* Qwen3.5-397B's layers: 16 heads of keys to share out, 2 of full attention to repeat; experts of
+ * 1024: shares of 512, 256, 128, 64. */
+static void a_delta_nets_heads_of_keys_are_shared_out(void **state)
+{
+    (void)state;
+    static const char shape[] =
+        "{\"model_type\": \"qwen3_5_moe_text\", \"num_hidden_layers\": 4, \"hidden_size\": 4096,"
+        " \"num_attention_heads\": 32, \"num_key_value_heads\": 2, \"vocab_size\": 1024,"
+        " \"linear_num_value_heads\": 64, \"linear_num_key_heads\": %d, \"num_experts\": 4,"
+        " \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 1024,"
+        " \"shared_expert_intermediate_size\": 1024}";
+    char text[600];
+    snprintf(text, sizeof text, shape, 16);
+    awq_model model = model_of(text);
+    says(&model, by(compressed, 128),
+         "compressed-tensors at tensor parallel 1, 2, 4, 8 in vLLM and SGLang\n");
+    awq_model_release(&model);
+    snprintf(text, sizeof text, shape, 4);
+    model = model_of(text);
+    says(&model, by(compressed, 128),
+         "compressed-tensors at tensor parallel 1, 2, 4 in vLLM and SGLang\n");
+    awq_model_release(&model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +192,8 @@ int main(void)
         cmocka_unit_test(heads_are_whole),
         cmocka_unit_test(a_group_a_row_is_split_by_compressed_tensors_only),
         cmocka_unit_test(other_layouts_and_3_bits_are_not_loaded),
+        cmocka_unit_test(heads_of_latent_attention_are_shared_out_and_not_repeated),
+        cmocka_unit_test(a_delta_nets_heads_of_keys_are_shared_out),
     };
     return cmocka_run_group_tests_name("coordinator/engines", tests, NULL, NULL);
 }

@@ -23,7 +23,7 @@ void expect_problem(const char *text, const char *part)
     awq_problems_init(&problems);
     json_t *config = json_loads(text, 0, &error);
     if (!config) fail_msg("%s: %s", error.text, text);
-    assert_false(awq_model_from_config(config, &model, &problems));
+    if (awq_model_from_config(config, &model, &problems)) fail_msg("no problem: %s", text);
     assert_int_equal(model.layers, -7); /* untouched */
     if (problems.count != 1)
         for (size_t i = 0; i < problems.count; i++) print_error("%s\n", problems.items[i].text);

@@ -40,8 +40,10 @@ static int find_norm(const awq_layer_spec *layer, const char *name)
 {
     char weight[AWQ_LAYER_NAME_BYTES];
     snprintf(weight, sizeof weight, "%.50s.weight", name);
-    for (int i = 0; i < layer->norms; i++)
-        if (!strcmp(layer->vector[layer->norm[i].weight].name, weight)) return i;
+    for (int i = 0; i < layer->norms; i++) {
+        int vector = layer->norm[i].weight;
+        if (vector >= 0 && !strcmp(layer->vector[vector].name, weight)) return i;
+    }
     return -1;
 }
 

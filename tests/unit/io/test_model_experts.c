@@ -175,7 +175,7 @@ static void groups_are_those_of_the_linears_that_read_the_same(void **state)
     static const char *const routers[] = {"gate", "shared_expert_gate"};
     for (int i = 0; i < 2; i++) {
         int linear = linear_named(layer, routers[i]);
-        assert_true(layer->linear[linear].router);
+        assert_true(layer->linear[linear].exempt);
         assert_int_equal(layer->linear[linear].group, group_named(layer, "gate_up"));
         assert_int_equal(layer->linear[linear].absorbs, -1);
         assert_true(awq_model_keeps(&model, 3, linear));
@@ -191,7 +191,7 @@ static void any_linear_can_be_kept(void **state)
     awq_model_keep(&model, 23, linear);
     for (int64_t layer = 0; layer < model.layers; layer++)
         for (int i = 0; i < awq_model_layer(&model, layer)->linears; i++)
-            if (!awq_model_layer(&model, layer)->linear[i].router)
+            if (!awq_model_layer(&model, layer)->linear[i].exempt)
                 assert_int_equal(awq_model_keeps(&model, layer, i), layer == 23 && i == linear);
     awq_model_release(&model);
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/io/test_model_hostile.c - any value under any key, in any family, is a model or a
  * problem. */
+#include <float.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "config_of.h"
+#include "io/families/families.h"
 #include "io/formats/quantization_config.h"
-#include "io/model/families.h"
 #include "scratch.h"
 
 /* Every key that is read; among the RoPE parameters too. */
@@ -14,6 +15,7 @@ static const char *const keys[] = {"activation",
                                    "alpha",
                                    "attention_bias",
                                    "attention_chunk_size",
+                                   "attention_k_eq_v",
                                    "attention_multiplier",
                                    "attention_out_bias",
                                    "attn_logit_softcapping",
@@ -26,21 +28,38 @@ static const char *const keys[] = {"activation",
                                    "decoder_sparse_step",
                                    "dtype",
                                    "embedding_multiplier",
+                                   "enable_moe_block",
                                    "factor",
                                    "final_logit_softcapping",
                                    "first_k_dense_replace",
-                                   "global_attn_every_n_layers",
                                    "floor_scale",
                                    "full_attention",
+                                   "full_attention_interval",
+                                   "global_attn_every_n_layers",
+                                   "global_head_dim",
                                    "head_dim",
                                    "hidden_act",
                                    "hidden_activation",
                                    "hidden_size",
+                                   "hidden_size_per_layer_input",
+                                   "index_head_dim",
+                                   "index_n_heads",
+                                   "index_skip_topk_offset",
+                                   "index_topk",
+                                   "index_topk_freq",
+                                   "index_topk_pattern",
+                                   "indexer_types",
                                    "interleave_moe_layer_step",
                                    "intermediate_size",
                                    "intermediate_size_mlp",
+                                   "kv_lora_rank",
                                    "layer_norm_eps",
                                    "layer_types",
+                                   "linear_conv_kernel_dim",
+                                   "linear_key_head_dim",
+                                   "linear_num_key_heads",
+                                   "linear_num_value_heads",
+                                   "linear_value_head_dim",
                                    "llama_4_scaling_beta",
                                    "lm_head_bias",
                                    "logit_scale",
@@ -60,10 +79,10 @@ static const char *const keys[] = {"activation",
                                    "moe_layers",
                                    "moe_num_experts",
                                    "moe_num_shared_experts",
-                                   "mup_enabled",
                                    "moe_topk",
                                    "mscale",
                                    "mscale_all_dim",
+                                   "mup_enabled",
                                    "n_group",
                                    "n_routed_experts",
                                    "n_shared_experts",
@@ -72,33 +91,43 @@ static const char *const keys[] = {"activation",
                                    "norm_eps",
                                    "norm_epsilon",
                                    "norm_topk_prob",
-                                   "num_dense_layers",
                                    "num_attention_heads",
+                                   "num_dense_layers",
                                    "num_experts",
                                    "num_experts_per_tok",
+                                   "num_global_key_value_heads",
                                    "num_hidden_layers",
                                    "num_key_value_heads",
+                                   "num_kv_shared_layers",
                                    "num_local_experts",
                                    "num_nextn_predict_layers",
                                    "num_shared_experts",
                                    "original_max_position_embeddings",
+                                   "output_gate_type",
                                    "partial_rotary_factor",
+                                   "per_layer_config",
+                                   "q_lora_rank",
                                    "qk_layernorm",
+                                   "qk_nope_head_dim",
                                    "qk_norm_type",
+                                   "qk_rope_head_dim",
                                    "qkv_bias",
                                    "query_pre_attn_scalar",
                                    "residual_multiplier",
                                    "rms_norm_eps",
+                                   "rope_interleave",
                                    "rope_local_base_freq",
                                    "rope_parameters",
                                    "rope_scaling",
                                    "rope_theta",
                                    "rope_type",
                                    "rotary_dim",
+                                   "route_norm",
                                    "route_scale",
                                    "routed_scaling_factor",
                                    "router_jitter_noise",
                                    "router_scaling_factor",
+                                   "score_func",
                                    "scoring_func",
                                    "shared_expert_intermediate_size",
                                    "shared_intermediate_size",
@@ -110,18 +139,23 @@ static const char *const keys[] = {"activation",
                                    "swiglu_alpha",
                                    "swiglu_limit",
                                    "tie_word_embeddings",
+                                   "top_k_experts",
                                    "topk_group",
                                    "topk_method",
                                    "torch_dtype",
                                    "truncate",
                                    "type",
                                    "use_bias",
+                                   "use_bidirectional_attention",
+                                   "use_double_wide_mlp",
                                    "use_parallel_residual",
                                    "use_qk_norm",
                                    "use_qkv_bias",
                                    "use_routing_bias",
                                    "use_sliding_window",
-                                   "vocab_size"};
+                                   "v_head_dim",
+                                   "vocab_size",
+                                   "vocab_size_per_layer_input"};
 enum { KEYS = sizeof keys / sizeof *keys };
 
 static const char *const values[] = {
@@ -158,25 +192,48 @@ static const char *const values[] = {
     "[[]]",
     "[\"sparse\", \"dense\", \"sparse\", \"dense\"]",
     "[\"full_attention\", \"sliding_attention\", \"full_attention\", \"sliding_attention\"]",
+    "[\"full\", \"shared\", \"full\", \"shared\"]",
+    "[\"linear_attention\", \"full_attention\", \"linear_attention\", \"linear_attention\"]",
+    "\"FSFF\"",
     "{}",
     "{\"rope_type\": \"yarn\"}",
+    "{\"rope_type\": \"proportional\", \"partial_rotary_factor\": -1}",
+    "{\"3\": {\"head_dim\": 4611686018427387905, \"num_key_value_heads\": 3}}",
+    "{\"1\": [], \"3\": {\"head_dim\": 32}}",
     "{\"factor\": -1}"};
 enum { VALUES = sizeof values / sizeof *values };
 
 #define MIXTURE                                                                                    \
     ", \"num_experts_per_tok\": 2, \"moe_topk\": 2, \"moe_k\": 2, \"moe_intermediate_size\": 32,"  \
     " \"shared_expert_intermediate_size\": 32, \"intermediate_size_mlp\": 80"
+#define GROUPS ", \"n_group\": 2, \"topk_group\": 1"
+#define LATENT                                                                                     \
+    ", \"num_key_value_heads\": 4, \"q_lora_rank\": 24, \"kv_lora_rank\": 12,"                     \
+    " \"qk_nope_head_dim\": 8, \"qk_rope_head_dim\": 4, \"v_head_dim\": 6"
+#define DELTA                                                                                      \
+    ", \"linear_num_key_heads\": 2, \"linear_num_value_heads\": 4, \"linear_key_head_dim\": 6,"    \
+    " \"linear_value_head_dim\": 5"
 
-/* The keys that a mixture of this family must say. */
-static void with_experts(const awq_family *family, char *out, size_t bytes)
+/* The keys that this family must say, and those that a small model of it does. */
+static const char *own_keys(const awq_family *family)
 {
+    static char text[800];
     const awq_mixture *mixture = family->mixture;
-    *out = '\0';
-    if (!mixture) return;
-    snprintf(out, bytes, MIXTURE ", \"%s\": 4", mixture->count_key);
-    size_t used = strlen(out);
-    if (mixture->shared_count_key)
-        snprintf(out + used, bytes - used, ", \"%s\": 1", mixture->shared_count_key);
+    size_t used = 0;
+    *text = '\0';
+    if (mixture)
+        used = (size_t)snprintf(text, sizeof text, MIXTURE ", \"%s\": 4", mixture->count_key);
+    if (mixture && mixture->enabled_key)
+        used += (size_t)snprintf(text + used, sizeof text - used, ", \"%s\": true",
+                                 mixture->enabled_key);
+    if (mixture && mixture->shared_count_key)
+        used += (size_t)snprintf(text + used, sizeof text - used, ", \"%s\": 1",
+                                 mixture->shared_count_key);
+    if (mixture && mixture->routing.grouped)
+        used += (size_t)snprintf(text + used, sizeof text - used, GROUPS);
+    if (family->latent) snprintf(text + used, sizeof text - used, LATENT);
+    if (family->delta) snprintf(text + used, sizeof text - used, DELTA);
+    return text;
 }
 
 /* Either a whole model, or problems of one sentence that name the file. */
@@ -190,9 +247,13 @@ static bool try(const json_t *config)
     for (size_t i = 0; i < problems.count; i++)
         assert_contains(problems.items[i].text, "'config.json");
     if (!good) assert_int_equal(model.layers, -7);
+    assert_true(!good || (model.residual >= model.hidden && model.planes <= AWQ_MAX_PLANES));
     for (int64_t i = 0; good && i < model.layers; i++) {
         const awq_attention_spec *attention = &awq_model_layer(&model, i)->attention;
         assert_true(attention->q_rope < model.ropes && attention->k_rope < model.ropes);
+        assert_true(attention->q_still < model.ropes);
+        assert_true(attention->scale > 0 && attention->scale <= FLT_MAX);
+        assert_true(attention->k_plane < model.planes && attention->v_plane < model.planes);
         assert_true(model.kind_of[i] < model.kinds);
     }
     if (good) awq_model_release(&model);
@@ -233,9 +294,7 @@ static void any_value_of_any_key_is_a_model_or_a_problem(void **state)
                                         "{\"rope_type\": \"dynamic\", \"factor\": 2}"};
     const awq_family *family;
     for (int i = 0; (family = awq_family_at(i)); i++) {
-        char experts[400];
-        with_experts(family, experts, sizeof experts);
-        json_t *config = parse(config_of(family->model_type, 64, experts));
+        json_t *config = parse(config_of(family->model_type, 64, own_keys(family)));
         if (!try(config)) fail_msg("the plain %s is refused", family->model_type);
         json_object_set_new(config, "rope_scaling", parse(ropes[i % 3]));
         for (int key = 0; key < KEYS; key++) try_each_value(config, keys[key]);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "config_of.h"
-#include "io/model/traits.h"
+#include "io/families/traits.h"
 #include "scratch.h"
 
 #define LLAMA                                                                                      \

@@ -166,6 +166,8 @@ static void each_word_is_its_enumerator(void **state)
         {"format", "gemv", CHOICE(recipe.format), AWQ_FORMAT_GEMV},
         {"format", "gemv-fast", CHOICE(recipe.format), AWQ_FORMAT_GEMV_FAST},
         {"format", "compressed-tensors", CHOICE(recipe.format), AWQ_FORMAT_COMPRESSED},
+        {"kv-b-proj", "keep", CHOICE(kv_b_proj), AWQ_ABSORBED_KEEP},
+        {"kv-b-proj", "quantize", CHOICE(kv_b_proj), AWQ_ABSORBED_QUANTIZE},
         {"objective", "linear", CHOICE(recipe.objective), AWQ_OBJECTIVE_LINEAR},
         {"objective", "module", CHOICE(recipe.objective), AWQ_OBJECTIVE_MODULE},
         {"duo", "off", CHOICE(recipe.duo), AWQ_DUO_OFF},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/unit/kernels/attention.c - attention against a naive float64 reference: scale, softcap,
- * windows, chunks and sinks, shapes around the blocks' edges, and what a query does not see. */
+ * windows, chunks, sinks and values of another width, shapes around the blocks' edges, and what a
+ * query does not see. */
 #include <math.h>
 
 #include "tests/unit/kernels/bench.h"
@@ -11,6 +12,7 @@ static awq_attention_shape plain(int64_t heads, int64_t kv_heads, int64_t head_d
     return (awq_attention_shape){.heads = heads,
                                  .kv_heads = kv_heads,
                                  .head_dim = head_dim,
+                                 .value_dim = head_dim,
                                  .scale = (float)(1 / sqrt((double)head_dim))};
 }
 
@@ -23,13 +25,13 @@ static int64_t first_seen(const awq_attention_shape *s, int64_t position)
     return position >= s->window ? position - s->window + 1 : 0;
 }
 
-/* One query's output [head_dim]; p is room for its probabilities; the sink is -infinity if there
+/* One query's output [value_dim]; p is room for its probabilities; the sink is -infinity if there
  * is none. */
 static void attend(const awq_attention_shape *s, const float *q, const float *k, const float *v,
                    int64_t position, double sink, double *p, double *y)
 {
     double largest = sink, sum;
-    int64_t d = s->head_dim, first = first_seen(s, position);
+    int64_t d = s->head_dim, width = s->value_dim, first = first_seen(s, position);
     for (int64_t t = first; t <= position; t++) {
         p[t] = 0;
         for (int64_t i = 0; i < d; i++) p[t] += (double)q[i] * (double)k[t * s->kv_heads * d + i];
@@ -40,28 +42,31 @@ static void attend(const awq_attention_shape *s, const float *q, const float *k,
     sum = exp(sink - largest);
     for (int64_t t = first; t <= position; t++) sum += p[t] = exp(p[t] - largest);
     for (int64_t t = first; t <= position; t++)
-        for (int64_t i = 0; i < d; i++) y[i] += p[t] / sum * (double)v[t * s->kv_heads * d + i];
+        for (int64_t i = 0; i < width; i++)
+            y[i] += p[t] / sum * (double)v[t * s->kv_heads * width + i];
 }
 
 /* s.sinks is on the host. */
 static void check_attention(int64_t sequences, int64_t length, awq_attention_shape s)
 {
-    int64_t rows = sequences * length, d = s.head_dim, stride = s.heads * d, kv = s.kv_heads * d;
-    double *reference = host_doubles(rows * stride), *p = host_doubles(length);
+    int64_t rows = sequences * length, d = s.head_dim, width = s.value_dim;
+    int64_t stride = s.heads * d, kv = s.kv_heads * d, y_stride = s.heads * width;
+    double *reference = host_doubles(rows * y_stride), *p = host_doubles(length);
     float *q = host_activations(rows * stride, 3), *k = host_activations(rows * kv, 3);
-    float *v = host_activations(rows * kv, 1);
+    float *v = host_activations(rows * s.kv_heads * width, 1);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t h = 0; h < s.heads; h++) {
-            int64_t first = r / length * length * kv + h / (s.heads / s.kv_heads) * d;
-            attend(&s, q + r * stride + h * d, k + first, v + first, r % length,
-                   s.sinks ? (double)s.sinks[h] : -INFINITY, p, reference + r * stride + h * d);
+            int64_t first = r / length * length * s.kv_heads + h / (s.heads / s.kv_heads);
+            attend(&s, q + r * stride + h * d, k + first * d, v + first * width, r % length,
+                   s.sinks ? (double)s.sinks[h] : -INFINITY, p,
+                   reference + r * y_stride + h * width);
         }
     if (s.sinks) s.sinks = device_floats(s.sinks, s.heads);
-    void *y = device_array(compute_bytes(rows * stride));
+    void *y = device_array(compute_bytes(rows * y_stride));
     be->attention(device, y, device_compute(q, rows * stride), device_compute(k, rows * kv),
-                  device_compute(v, rows * kv), sequences, length, &s);
+                  device_compute(v, rows * s.kv_heads * width), sequences, length, &s);
     double tolerance = under_test.compute == AWQ_F32 ? 4e-6 : 4 * product_tolerance(8);
-    assert_close(fetch_compute(y, rows * stride), reference, rows * stride, tolerance);
+    assert_close(fetch_compute(y, rows * y_stride), reference, rows * y_stride, tolerance);
 }
 
 static void attention_is_causal_softmax_within_each_sequence(void **state)
@@ -74,6 +79,33 @@ static void attention_shares_kv_heads(void **state)
 {
     (void)state;
     check_attention(2, 37, plain(6, 2, 16));
+}
+
+/* Latent attention's heads, and Gemma 4's: in slices of 256 channels on a GPU. */
+static void values_may_have_another_width_than_keys(void **state)
+{
+    (void)state;
+    static const int64_t widths[][2] = {{24, 16},  {6, 40},    {192, 128}, {256, 256},
+                                        {258, 64}, {512, 512}, {576, 512}, {64, 320}};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        awq_attention_shape s = plain(4, 2, widths[i][0]);
+        s.value_dim = widths[i][1];
+        s.scale *= 0.25f;
+        check_attention(2, 41, s);
+        s.window = 17;
+        s.softcap = 3;
+        check_attention(1, 70, s);
+        bench_clear(&under_test);
+    }
+}
+
+static void wide_heads_work_across_query_blocks(void **state)
+{
+    (void)state;
+    awq_attention_shape s = plain(1, 1, 576);
+    s.value_dim = 512;
+    s.scale = 0.02f;
+    check_attention(1, 273, s);
 }
 
 static void attention_works_across_query_blocks(void **state)
@@ -202,7 +234,8 @@ static void attention_with_a_sink_is_that_of_torch(void **state)
     const float v[] = {1, 2, 3, -4, -5, 6}, sink = 0.75f;
     const double expected[] = {0.320821300824607,  0.6416426016492141, 0.7017902197068846,
                                0.4830734456754983, 1.264246982383412,  -0.9257275853767553};
-    awq_attention_shape s = {.heads = 1, .kv_heads = 1, .head_dim = 2, .scale = 0.5f};
+    awq_attention_shape s = {
+        .heads = 1, .kv_heads = 1, .head_dim = 2, .value_dim = 2, .scale = 0.5f};
     s.sinks = device_floats(&sink, 1);
     void *y = device_array(compute_bytes(6));
     be->attention(device, y, device_compute(q, 6), device_compute(k, 6), device_compute(v, 6), 1, 3,
@@ -300,6 +333,8 @@ int main(void)
     const struct CMUnitTest attention[] = {
         cmocka_unit_test(attention_is_causal_softmax_within_each_sequence),
         cmocka_unit_test(attention_shares_kv_heads),
+        cmocka_unit_test(values_may_have_another_width_than_keys),
+        cmocka_unit_test(wide_heads_work_across_query_blocks),
         cmocka_unit_test(attention_works_across_query_blocks),
         cmocka_unit_test(attention_works_on_one_token),
         cmocka_unit_test(attention_scales_as_it_is_told),

@@ -21,6 +21,7 @@ enum { ROWS = 530, OUT = 1032, IN = 640, LENGTH = 265, GROUP = 64 };
 typedef struct outputs {
     float *hidden, *normed, *turned, *attended, *narrowed, *gated, *gated_again, *centered;
     float *weights; /* of the experts */
+    float *recalled, *convolved;
     float *gram, *error, *folded, *coded, *factor;
     double *sum, *scores;
     int32_t top[ROWS], *chosen;
@@ -49,12 +50,17 @@ static void forward_verbs(outputs *o, const float *x, const float *w, const floa
     be->gated(device, y, y, NULL, ROWS * OUT, AWQ_GELU, 0);
     be->linear_add(device, sum, normed, weight, b, 0.22f, ROWS, extent);
     const awq_attention_shape shape = {
-        .heads = 10, .kv_heads = 10, .head_dim = 64, .scale = 0.125f};
-    const awq_attention_shape narrow = {
-        .heads = 10, .kv_heads = 10, .head_dim = 64, .scale = 0.125f, .softcap = 3, .window = 70};
+        .heads = 10, .kv_heads = 10, .head_dim = 64, .value_dim = 64, .scale = 0.125f};
+    const awq_attention_shape narrow = {.heads = 10,
+                                        .kv_heads = 10,
+                                        .head_dim = 64,
+                                        .value_dim = 64,
+                                        .scale = 0.125f,
+                                        .softcap = 3,
+                                        .window = 70};
     be->attention(device, attended, normed, normed, dx, 2, LENGTH, &shape);
     be->attention(device, narrowed, normed, normed, dx, 2, LENGTH, &narrow);
-    be->rope(device, normed, angle, angle, ROWS, &(awq_rope_shape){10, 64, 64, LENGTH, false});
+    be->rope(device, normed, angle, angle, ROWS, &(awq_rope_shape){10, 64, 64, LENGTH, false, 0});
     be->norm_heads(device, normed, norm, NULL, &(awq_norm_shape){ROWS * 10, 64, 1, 1e-5f, false});
     be->norm_add(device, sum, y, b, NULL, &(awq_norm_shape){ROWS, OUT, 1, 1e-5f, false});
     be->softcap(device, sum, 9, ROWS * OUT);
@@ -62,6 +68,18 @@ static void forward_verbs(outputs *o, const float *x, const float *w, const floa
     o->attended = fetch_compute(attended, ROWS * IN);
     o->narrowed = fetch_compute(narrowed, ROWS * IN);
     o->turned = fetch_compute(normed, ROWS * IN);
+}
+
+/* 5 heads of 128 channels; gates and values are what there is. */
+static void delta_verbs(outputs *o, const float *x)
+{
+    void *dx = device_compute(x, ROWS * IN), *y = device_array(ROWS * IN * 4);
+    const float *heads = device_floats(x, 5);
+    const awq_delta_shape shape = {5, 5, 128, 128, heads, heads};
+    be->gated_delta(device, y, dx, dx, dx, dx, dx, 2, LENGTH, &shape);
+    o->recalled = fetch_compute(y, ROWS * IN);
+    be->convolve(device, dx, device_floats(x, IN * 4), 2, LENGTH, IN, 4);
+    o->convolved = fetch_compute(dx, ROWS * IN);
 }
 
 enum { EXPERTS = 120, ACTIVE = 7 };
@@ -81,7 +99,7 @@ static void routing_verbs(outputs *o, const float *x, const float *correction)
     int32_t *expert = device_array(count * sizeof *expert);
     float *weight = device_array(count * sizeof *weight);
     be->top_experts(device, expert, logits, device_floats(correction, EXPERTS), ROWS, &rule);
-    be->expert_weights(device, weight, logits, expert, ROWS, &rule);
+    be->expert_weights(device, weight, logits, expert, NULL, ROWS, &rule);
     o->chosen = fetch_bytes(expert, count * sizeof *expert);
     o->weights = fetch_floats(weight, ROWS * ACTIVE);
 }
@@ -142,6 +160,7 @@ static outputs run_everything(void)
           *bias = host_random(OUT, 1);
     double *scores = host_doubles(2 * ROWS + 4);
     forward_verbs(&o, x, w, bias);
+    delta_verbs(&o, x);
     routing_verbs(&o, x, bias);
     search_verbs(&o, x, w, scores + 2 * ROWS);
     const float *logits = device_floats(o.hidden, ROWS * OUT);
@@ -160,6 +179,8 @@ static void assert_same(const outputs *a, const outputs *b)
     assert_memory_equal(a->gated, b->gated, ROWS * OUT * 4);
     assert_memory_equal(a->gated_again, b->gated_again, ROWS * OUT * 4);
     assert_memory_equal(a->centered, b->centered, ROWS * IN * 4);
+    assert_memory_equal(a->recalled, b->recalled, ROWS * IN * 4);
+    assert_memory_equal(a->convolved, b->convolved, ROWS * IN * 4);
     assert_memory_equal(a->chosen, b->chosen, ROWS * ACTIVE * 4);
     assert_memory_equal(a->weights, b->weights, ROWS * ACTIVE * 4);
     assert_memory_equal(a->hidden, b->hidden, ROWS * OUT * 4);
@@ -358,7 +379,8 @@ static void the_first_failure_sticks(void **state)
     bench b;
     float x[4] = {1, 2, 3, 4}, y[4] = {0};
     assert_true(bench_open(&b, &awq_backend_cpu, AWQ_F32, 2));
-    const awq_attention_shape shape = {.heads = 1, .kv_heads = 1, .head_dim = 1, .scale = 1};
+    const awq_attention_shape shape = {
+        .heads = 1, .kv_heads = 1, .head_dim = 1, .value_dim = 1, .scale = 1};
     b.be->attention(b.device, y, x, x, x, 1, (int64_t)1 << 40, &shape); /* scratch fails */
     b.be->gated(b.device, y, x, x, 4, AWQ_SILU, 0);
     assert_true(y[0] == 0);

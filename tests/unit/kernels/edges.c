@@ -99,12 +99,12 @@ static void rope_works_on_one_token_and_shows_what_is_not_finite(void **state)
     const double expected[] = {0.6 - 1.6, 1.2 + 0.8};
     float *c = device_floats(&cosine, 1), *s = device_floats(&sine, 1);
     void *y = device_compute(x, 2);
-    be->rope(device, y, c, s, 1, &(awq_rope_shape){1, 2, 2, 1, false});
+    be->rope(device, y, c, s, 1, &(awq_rope_shape){1, 2, 2, 1, false, 0});
     assert_close(fetch_compute(y, 2), expected, 2, product_tolerance(2));
     for (int i = 0; i < BAD; i++) {
         const float heads[] = {1, 2, 3, bad[i], 5, 6};
         void *three = device_compute(heads, 6);
-        be->rope(device, three, c, s, 1, &(awq_rope_shape){3, 2, 2, 1, false});
+        be->rope(device, three, c, s, 1, &(awq_rope_shape){3, 2, 2, 1, false, 0});
         assert_only_row(fetch_compute(three, 6), 3, 2, 1);
     }
 }
@@ -118,7 +118,7 @@ static const float *attend(const float *q, const float *k, const float *v)
     int64_t count = LENGTH * WIDTH;
     void *y = device_array(compute_bytes(count));
     const awq_attention_shape shape = {
-        .heads = 1, .kv_heads = 1, .head_dim = WIDTH, .scale = 0.35f};
+        .heads = 1, .kv_heads = 1, .head_dim = WIDTH, .value_dim = WIDTH, .scale = 0.35f};
     be->attention(device, y, device_compute(q, count), device_compute(k, count),
                   device_compute(v, count), 1, LENGTH, &shape);
     return fetch_compute(y, count);
@@ -160,15 +160,16 @@ static void attention_shows_an_infinite_score(void **state)
 }
 
 /* A device of its own: one that refuses is of no more use. */
-static void check_refused(int64_t head_dim, const char *why)
+static void check_refused(int64_t head_dim, int64_t value_dim, const char *why)
 {
     awq_error err;
     bench own;
     void *x;
     assert_true(bench_open(&own, be, under_test.compute, 1));
-    must(be->alloc(own.device, 2 * (size_t)head_dim * sizeof(float), "a test", &x, &err));
-    be->zero(own.device, x, 2 * (size_t)head_dim * sizeof(float));
-    const awq_attention_shape shape = {.heads = 1, .kv_heads = 1, .head_dim = head_dim, .scale = 1};
+    must(be->alloc(own.device, 2 * 514 * sizeof(float), "a test", &x, &err));
+    be->zero(own.device, x, 2 * 514 * sizeof(float));
+    const awq_attention_shape shape = {
+        .heads = 1, .kv_heads = 1, .head_dim = head_dim, .value_dim = value_dim, .scale = 1};
     be->attention(own.device, x, x, x, x, 1, 1, &shape);
     awq_status status = be->sync(own.device, &err);
     if (under_test.compute == AWQ_F32)
@@ -182,8 +183,9 @@ static void check_refused(int64_t head_dim, const char *why)
 static void attention_says_which_heads_it_does_not_take(void **state)
 {
     (void)state;
-    check_refused(258, "attention: heads of more than 256 channels; run with --backend cpu");
-    check_refused(7, "attention: heads of an odd number of channels");
+    check_refused(8, 514, "attention: values of more than 512 channels; run with --backend cpu");
+    check_refused(7, 8, "attention: heads of an odd number of channels");
+    check_refused(8, 7, "attention: heads of an odd number of channels");
 }
 
 /* ---- more groups of experts than a GPU has bits for ---- */

@@ -90,15 +90,22 @@ static void a_row_with_nan_chooses_each_expert_once(void **state)
 
 /* ---- weights ---- */
 
-static float *weigh_by(const awq_routing_rule *rule, const float *logits, const int32_t *expert,
-                       int64_t rows)
+/* scale NULL: ones. */
+static float *weigh_scaled(const awq_routing_rule *rule, const float *logits, const int32_t *expert,
+                           const float *scale, int64_t rows)
 {
     int64_t count = rows * rule->active;
     float *weight = device_array((size_t)count * sizeof *weight);
     const int32_t *given = device_bytes(expert, (size_t)count * sizeof *expert);
-    be->expert_weights(device, weight, device_floats(logits, rows * rule->experts), given, rows,
-                       rule);
+    be->expert_weights(device, weight, device_floats(logits, rows * rule->experts), given,
+                       scale ? device_floats(scale, rule->experts) : NULL, rows, rule);
     return fetch_floats(weight, count);
+}
+
+static float *weigh_by(const awq_routing_rule *rule, const float *logits, const int32_t *expert,
+                       int64_t rows)
+{
+    return weigh_scaled(rule, logits, expert, NULL, rows);
 }
 
 static float *weigh(const float *logits, const int32_t *expert, int64_t rows, int64_t experts,
@@ -334,6 +341,27 @@ static void weights_may_be_sigmoids(void **state)
     }
 }
 
+/* Normalized before, so that they need not sum to anything. */
+static void weights_are_scaled_by_their_expert_last_of_all(void **state)
+{
+    (void)state;
+    enum { ROWS = 37, EXPERTS = 20, TOP = 3 };
+    static const awq_router_score scores[] = {AWQ_SCORE_SOFTMAX, AWQ_SCORE_SIGMOID};
+    for (int i = 0; i < 4; i++) {
+        float *logits = host_random(ROWS * EXPERTS, 6), *scale = host_random(EXPERTS, 2);
+        int32_t *expert = host_array(ROWS * TOP * sizeof *expert);
+        for (int j = 0; j < ROWS * TOP; j++) expert[j] = (j / TOP + 7 * (j % TOP)) % EXPERTS;
+        awq_routing_rule rule = plain(EXPERTS, TOP);
+        rule.score = scores[i / 2];
+        rule.normalized = i % 2;
+        rule.factor = 1.75f;
+        const float *before = weigh_by(&rule, logits, expert, ROWS);
+        const float *result = weigh_scaled(&rule, logits, expert, scale, ROWS);
+        for (int j = 0; j < ROWS * TOP; j++) assert_true(result[j] == before[j] * scale[expert[j]]);
+        bench_clear(&under_test);
+    }
+}
+
 /* 1e-20 keeps the quotient of scores that are all 0. */
 static void normalized_sigmoids_of_nothing_are_nothing(void **state)
 {
@@ -439,6 +467,7 @@ int main(void)
         cmocka_unit_test(a_row_with_nan_chooses_each_expert_of_its_groups_once),
         cmocka_unit_test(routing_by_sigmoid_is_that_of_transformers),
         cmocka_unit_test(weights_may_be_sigmoids),
+        cmocka_unit_test(weights_are_scaled_by_their_expert_last_of_all),
         cmocka_unit_test(normalized_sigmoids_of_nothing_are_nothing),
         cmocka_unit_test(the_sparse_mixer_is_that_of_transformers),
         cmocka_unit_test(the_sparse_mixer_weighs_any_choice),

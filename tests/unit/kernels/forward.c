@@ -76,7 +76,8 @@ static void check_rope(int64_t rows, awq_rope_shape shape)
     for (int64_t r = 0; r < rows; r++)
         for (int64_t h = 0; h < heads; h++)
             for (int64_t j = 0; j < half; j++) {
-                int64_t at = (r * heads + h) * d + j * step, angle = r % length * half + j;
+                int64_t at = (r * heads + h) * d + shape.first + j * step,
+                        angle = r % length * half + j;
                 double a = (double)x[at], b = (double)x[at + apart];
                 double c = (double)cosine[angle], s = (double)sine[angle];
                 reference[at] = a * c - b * s;
@@ -88,34 +89,45 @@ static void check_rope(int64_t rows, awq_rope_shape shape)
     const float *result = fetch_compute(y, rows * heads * d);
     assert_close(result, reference, rows * heads * d, product_tolerance(2));
     for (int64_t i = 0; i < rows * heads * d; i++)
-        assert_true(i % d < 2 * half || awq_float_bits(result[i]) == awq_float_bits(x[i]));
+        if (i % d < shape.first || i % d >= shape.first + 2 * half)
+            assert_true(awq_float_bits(result[i]) == awq_float_bits(x[i]));
 }
 
 static void rope_rotates_halves_by_the_position(void **state)
 {
     (void)state;
-    check_rope(21, (awq_rope_shape){3, 16, 16, 7, false});
-    check_rope(10, (awq_rope_shape){2, 128, 128, 5, false});
+    check_rope(21, (awq_rope_shape){3, 16, 16, 7, false, 0});
+    check_rope(10, (awq_rope_shape){2, 128, 128, 5, false, 0});
 }
 
 static void rope_rotates_neighbours_if_they_are_pairs(void **state)
 {
     (void)state;
-    check_rope(21, (awq_rope_shape){3, 16, 16, 7, true});
-    check_rope(10, (awq_rope_shape){2, 128, 128, 5, true});
+    check_rope(21, (awq_rope_shape){3, 16, 16, 7, true, 0});
+    check_rope(10, (awq_rope_shape){2, 128, 128, 5, true, 0});
 }
 
 static void rope_leaves_channels_beyond_its_own_as_they_are(void **state)
 {
     (void)state;
     for (int interleaved = 0; interleaved < 2; interleaved++) {
-        check_rope(21, (awq_rope_shape){3, 16, 12, 7, interleaved});
-        check_rope(10, (awq_rope_shape){2, 80, 20, 5, interleaved});
-        check_rope(1, (awq_rope_shape){1, 5, 2, 1, interleaved});
+        check_rope(21, (awq_rope_shape){3, 16, 12, 7, interleaved, 0});
+        check_rope(10, (awq_rope_shape){2, 80, 20, 5, interleaved, 0});
+        check_rope(1, (awq_rope_shape){1, 5, 2, 1, interleaved, 0});
     }
 }
 
-/* ---- softcap, narrow, load, find_nonfinite ---- */
+static void rope_may_begin_within_a_head(void **state)
+{
+    (void)state;
+    for (int interleaved = 0; interleaved < 2; interleaved++) {
+        check_rope(21, (awq_rope_shape){3, 16, 12, 7, interleaved, 4});
+        check_rope(10, (awq_rope_shape){2, 192, 64, 5, interleaved, 128});
+        check_rope(10, (awq_rope_shape){2, 80, 20, 5, interleaved, 31});
+    }
+}
+
+/* ---- softcap, scale, narrow, load, find_nonfinite ---- */
 
 /* Each element's own error: a capped logit near 0 is no less exact. */
 static void softcap_bends_towards_the_cap(void **state)
@@ -143,6 +155,20 @@ static void softcap_shows_nan_and_survives_extremes(void **state)
     assert_true(isnan(result[0]) && isnan(result[1]));
     assert_true(result[2] == 30 && result[3] == -30 && result[4] == 30 && result[5] == -30);
     assert_true(result[6] == 0 && fabsf(result[7]) <= 1.1e-40f);
+}
+
+static void scale_multiplies_to_the_bit(void **state)
+{
+    (void)state;
+    int64_t count = 20011;
+    float *x = host_random(count, 20);
+    x[7] = NAN;
+    x[count - 1] = -INFINITY;
+    float *y = device_floats(x, count);
+    be->scale(device, y, 0.7f, (size_t)count);
+    const float *result = fetch_floats(y, count);
+    for (int64_t i = 0; i < count; i++)
+        assert_true(i == 7 ? isnan(result[i]) : result[i] == x[i] * 0.7f);
 }
 
 static void load_widens_every_half_exactly_from_any_address(void **state)
@@ -290,8 +316,10 @@ int main(void)
         cmocka_unit_test(rope_rotates_halves_by_the_position),
         cmocka_unit_test(rope_rotates_neighbours_if_they_are_pairs),
         cmocka_unit_test(rope_leaves_channels_beyond_its_own_as_they_are),
+        cmocka_unit_test(rope_may_begin_within_a_head),
         cmocka_unit_test(softcap_bends_towards_the_cap),
         cmocka_unit_test(softcap_shows_nan_and_survives_extremes),
+        cmocka_unit_test(scale_multiplies_to_the_bit),
         cmocka_unit_test(load_widens_every_half_exactly_from_any_address),
         cmocka_unit_test(narrow_rounds_to_the_compute_type),
         cmocka_unit_test(find_nonfinite_returns_the_first),

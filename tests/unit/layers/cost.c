@@ -56,6 +56,43 @@ static void a_window_bounds_the_tokens_that_are_seen(void **state)
     attention->window = 0;
 }
 
+#define SIZES                                                                                      \
+    " \"hidden_size\": 16, \"intermediate_size\": 32, \"num_hidden_layers\": 2,"                   \
+    " \"num_attention_heads\": 2, \"num_key_value_heads\": 2, \"vocab_size\": 24"
+
+/* q_a 4 x 16, q_b 8 x 4, kv_a 6 x 16, kv_b 10 x 4, o 16 x 6, and the MLP's 1536; heads of 4
+ * channels of keys and 3 of values. */
+static void latent_attention_is_its_linears_and_heads_of_two_widths(void **state)
+{
+    (void)state;
+    awq_model latent = model_of(
+        "{\"model_type\": \"deepseek_v3\"," SIZES ", \"q_lora_rank\": 4, \"kv_lora_rank\": 4,"
+        " \"qk_nope_head_dim\": 2, \"qk_rope_head_dim\": 2, \"v_head_dim\": 3,"
+        " \"first_k_dense_replace\": 2, \"n_routed_experts\": 4, \"n_shared_experts\": 1,"
+        " \"num_experts_per_tok\": 2, \"moe_intermediate_size\": 8, \"n_group\": 1,"
+        " \"topk_group\": 1}");
+    double linears = 64 + 32 + 96 + 40 + 96 + 1536;
+    expect(awq_work_forward(&latent, 1, 4), 2 * linears + 2 * 2 * (4 + 3) * 2);
+    expect(awq_work_gram(&latent, 1), 256 + 16 + 16 + 36 + 256 + 1024);
+    awq_model_release(&latent);
+}
+
+/* in_proj_qkv 10 x 16, z 6 x 16, b and a 2 x 16, out_proj 16 x 6, and the MLP's 1536; a state of
+ * two heads of 2 x 3, which is read, written and read. */
+static void a_delta_net_is_as_much_for_each_token(void **state)
+{
+    (void)state;
+    awq_model delta = model_of(
+        "{\"model_type\": \"qwen3_5_text\"," SIZES ", \"full_attention_interval\": 3,"
+        " \"linear_num_key_heads\": 1, \"linear_num_value_heads\": 2, \"linear_key_head_dim\": 2,"
+        " \"linear_value_head_dim\": 3}");
+    double linears = 160 + 96 + 32 + 32 + 96 + 1536;
+    for (int64_t length = 1; length <= 1000; length *= 10)
+        expect(awq_work_forward(&delta, 1, length), 2 * linears + 3 * 2 * 2 * 2 * 3);
+    expect(awq_work_gram(&delta, 1), 256 + 36 + 256 + 1024);
+    awq_model_release(&delta);
+}
+
 static void gram_is_one_triangle_for_each_group_of_inputs(void **state)
 {
     (void)state;
@@ -196,6 +233,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forward_is_linears_and_half_a_square_of_attention),
         cmocka_unit_test(a_window_bounds_the_tokens_that_are_seen),
+        cmocka_unit_test(latent_attention_is_its_linears_and_heads_of_two_widths),
+        cmocka_unit_test(a_delta_net_is_as_much_for_each_token),
         cmocka_unit_test(gram_is_one_triangle_for_each_group_of_inputs),
         cmocka_unit_test(experts_count_for_the_tokens_that_they_get),
         cmocka_unit_test(experts_are_searched_whoever_comes),

@@ -72,8 +72,10 @@ double demo_golden(const char *path)
 static void embed(demo *d, const awq_tokens *tokens, int64_t first, int64_t sequences, float *to)
 {
     awq_error err;
-    must(awq_embed(d->device, d->checkpoint, tokens->ids + first * d->length, sequences * d->length,
-                   to, &err));
+    awq_embedding *embedding;
+    must(awq_embedding_load(d->device, d->checkpoint, &embedding, &err));
+    must(awq_embed(embedding, tokens->ids + first * d->length, sequences * d->length, to, &err));
+    awq_embedding_free(embedding);
 }
 
 float *demo_forward(demo *d, const awq_decoder *layers)
@@ -159,7 +161,8 @@ void demo_quantize(demo *d, demo_calibration *c, awq_decoder *layer, const awq_r
                    awq_quantized_layer *out)
 {
     awq_error err;
-    awq_kept_tokens check = {c->boundary[layer->index], DEMO_TILE, d->length, NULL};
+    awq_kept_tokens check = {
+        .input = c->boundary[layer->index], .sequences = DEMO_TILE, .length = d->length};
     must(awq_quantize_layer(&(awq_layer_input){.device = d->device,
                                                .model = d->model,
                                                .decoder = layer,

@@ -8,6 +8,7 @@
 
 #include "io/text/tokens.h"
 #include "layers/forward/head.h"
+#include "layers/forward/states.h"
 #include "layers/quantize/quantize.h"
 
 enum { DEMO_LAYERS = 4, DEMO_TILE = 8, DEMO_EVAL = 64, DEMO_CALIBRATION = 128 };

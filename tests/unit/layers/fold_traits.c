@@ -14,6 +14,16 @@
     ", \"layer_types\": [\"full_attention\", \"full_attention\", \"full_attention\","              \
     " \"full_attention\", \"full_attention\", \"full_attention\"]"
 
+#define DELTA_NETS                                                                                 \
+    ", \"linear_num_key_heads\": 2, \"linear_num_value_heads\": 4, \"linear_key_head_dim\": 8,"    \
+    " \"linear_value_head_dim\": 12"
+#define LATENT                                                                                     \
+    ", \"num_key_value_heads\": 4, \"q_lora_rank\": 32, \"kv_lora_rank\": 16,"                     \
+    " \"qk_nope_head_dim\": 8, \"qk_rope_head_dim\": 8, \"v_head_dim\": 12, \"n_group\": 1,"       \
+    " \"topk_group\": 1, \"first_k_dense_replace\": 6, \"n_routed_experts\": 5,"                   \
+    " \"n_shared_experts\": 1"
+#define BARE ", \"hidden_size_per_layer_input\": 0"
+
 typedef struct trait {
     const char *family, *keys;
     bool bias;
@@ -32,10 +42,25 @@ static const trait traits[] = {
     {"olmo2", "", false, 0, 2, 2},                            /* no norms in front: o and down */
     {"internlm2", "", true, 2, 0, 5},                         /* q, k and v by head of keys */
     {"afmoe", ALL_FULL ", \"num_dense_layers\": 6, \"num_shared_experts\": 1", false, 2, 0, 8},
+    {"qwen3_next",
+     DELTA_NETS ", \"full_attention_interval\": 7, \"mlp_only_layers\": [0, 1, 2, 3, 4, 5]", false,
+     3, 0, 6}, /* the gated norm's scales are tied over the heads; b and a are kept */
+    {"qwen3_5_text", DELTA_NETS ", \"full_attention_interval\": 7", false, 3, 0, 8},
+    {"qwen3_5_text", ", \"full_attention_interval\": 1", false, 2, 0, 7}, /* a gate in q_proj */
+    {"deepseek_v3", LATENT, true, 4, 0, 8}, /* norms of latent vectors; v's rows of kv_b_proj */
+    {"deepseek_v2", LATENT ", \"q_lora_rank\": null", false, 3, 0, 7},
+    {"deepseek_v32", LATENT ", \"index_n_heads\": 2, \"index_head_dim\": 16", false, 4, 0, 8},
+    {"gemma4_text", ALL_FULL BARE, false, 2, 1, 6}, /* values are normalized: o is by no one */
+    {"gemma4_text", ALL_FULL BARE ", \"attention_k_eq_v\": true", false, 2, 1, 5},
+    /* router, experts and the dense MLP have norms of their own; the router's is no producer */
+    {"gemma4_text", ALL_FULL BARE ", \"enable_moe_block\": true, \"top_k_experts\": 2", false, 3, 2,
+     3 + 3 * 5 + 3},
     {"llama4_text", ROTATED ", \"attention_chunk_size\": null, \"num_experts_per_tok\": 1", false,
      2, 0, 4 + 3 * 6 + 1}, /* weights of tokens multiply what experts read */
 };
-enum { TRAITS = sizeof traits / sizeof *traits, SPARSE = TRAITS - 1 };
+static const trait delta_net = {
+    "qwen3_5_text", DELTA_NETS ", \"full_attention_interval\": 7", false, 3, 0, 8};
+enum { TRAITS = sizeof traits / sizeof *traits, SPARSE = TRAITS - 2 /* from it on */ };
 
 static synthetic s;
 
@@ -102,7 +127,33 @@ static void folding_loses_nothing_that_the_module_objective_chose(void **state)
     (void)state;
     synthetic_shape shape = {.kv_heads = 2, .dtype = AWQ_BF16, .compute = AWQ_F32};
     for (int i = 0; i < TRAITS; i++)
-        if (i != SPARSE) check_trait(shape, &traits[i], AWQ_OBJECTIVE_MODULE);
+        if (i < SPARSE) check_trait(shape, &traits[i], AWQ_OBJECTIVE_MODULE);
+}
+
+/* Behind the gated norm of a delta net o's input is no module's. */
+static void o_is_scored_by_its_own_error_whatever_the_objective(void **state)
+{
+    (void)state;
+    awq_error err;
+    awq_quantized_layer layer[2];
+    synthetic_shape shape = {.kv_heads = 2, .dtype = AWQ_BF16, .compute = AWQ_F32};
+    int o = -1;
+    int64_t candidates = 0;
+    for (int i = 0; i < 2; i++) {
+        open_layer(shape, &delta_net);
+        s.recipe.objective = i ? AWQ_OBJECTIVE_MODULE : AWQ_OBJECTIVE_LINEAR;
+        must(synthetic_quantize(&s, &layer[i], &err));
+        o = group_named(s.spec, "o");
+        candidates = layer[i].record.group[o].candidates;
+        synthetic_close(&s);
+    }
+    const awq_group_record *linear = &layer[0].record.group[o], *module = &layer[1].record.group[o];
+    assert_true(candidates > 1 && linear->candidates == candidates);
+    assert_memory_equal(linear->loss, module->loss, (size_t)candidates * sizeof *linear->loss);
+    const awq_group_record *of_linear = &layer[0].record.group[0],
+                           *of_module = &layer[1].record.group[0];
+    assert_memory_not_equal(of_linear->loss, of_module->loss, sizeof *of_linear->loss);
+    for (int i = 0; i < 2; i++) awq_quantized_layer_release(&layer[i]);
 }
 
 /* w and b of a norm, and what its readers are multiplied by: the product of each is what it was. */
@@ -161,6 +212,13 @@ static awq_status quantize_but(int forgotten)
     return status;
 }
 
+/* Whether the layer's output depends on it: an indexer is not run (tests/cli/test_attentions.py
+ * sees that its linears are multiplied). */
+static bool is_run(const awq_linear_spec *linear)
+{
+    return !strstr(linear->name, "indexer.");
+}
+
 static void a_forgotten_reader_is_found_in_layers_of_any_trait(void **state)
 {
     (void)state;
@@ -171,7 +229,8 @@ static void a_forgotten_reader_is_found_in_layers_of_any_trait(void **state)
             open_layer(shape, &traits[i]);
             linears = s.spec->linears;
             int group = s.spec->linear[linear].group;
-            if (s.spec->group[group].producer.by != AWQ_BY_NO_ONE) {
+            if (s.spec->group[group].producer.by != AWQ_BY_NO_ONE &&
+                is_run(&s.spec->linear[linear])) {
                 if (quantize_but(linear) != AWQ_ERR_NUMERIC)
                     fail_msg("%s%s: '%s' was not missed", traits[i].family, traits[i].keys,
                              s.spec->linear[linear].name);
@@ -188,6 +247,7 @@ int main(void)
     const struct CMUnitTest fold_traits[] = {
         cmocka_unit_test(folding_loses_nothing_in_layers_of_any_trait),
         cmocka_unit_test(folding_loses_nothing_that_the_module_objective_chose),
+        cmocka_unit_test(o_is_scored_by_its_own_error_whatever_the_objective),
         cmocka_unit_test(a_norms_bias_is_divided_by_the_scales_of_its_weight),
         cmocka_unit_test(a_forgotten_reader_is_found_in_layers_of_any_trait),
     };

@@ -9,6 +9,7 @@
 #include "layers/forward/decoder.h"
 #include "layers/forward/extent.h"
 #include "layers/forward/head.h"
+#include "layers/forward/states.h"
 #include "layers/forward/tensor_load.h"
 #include "tests/unit/io/model_of.h"
 #include "tests/unit/io/scratch.h"
@@ -266,9 +267,41 @@ static void embedding_rows_are_widened(void **state)
     write_model(state, false);
     patch_bf16(state, "model.embed_tokens.weight", 3 * 16 + 2, 1.5f);
     awq_checkpoint *checkpoint = open_checkpoint(*state);
-    must(awq_embed(device, checkpoint, ids, 3, hidden, &err));
+    awq_embedding *embedding;
+    must(awq_embedding_load(device, checkpoint, &embedding, &err));
+    must(awq_embed(embedding, ids, 3, hidden, &err));
+    awq_embedding_free(embedding);
     for (int i = 0; i < 3 * 16; i++) assert_true(hidden[i] == (i == 2 || i == 34 ? 1.5f : 0));
     awq_checkpoint_close(checkpoint);
+}
+
+/* Hidden states of 4 channels, one plane of 2 and two of 3 each, of five rows; of which the first
+ * three are taken. Each float tells where it stood. */
+static void some_rows_of_a_tile_are_some_rows_of_each_plane(void **state)
+{
+    (void)state;
+    enum { ALL = 5, SOME = 3, FLOATS = 4 + 2 + 3 + 3 };
+    static const int64_t widths[] = {4, 2, 3, 3};
+    const awq_model model = {
+        .hidden = 4, .residual = FLOATS, .planes = 2, .plane = {{4, 2, 1}, {6, 3, 2}}};
+    awq_error err;
+    float from[ALL * FLOATS], to[SOME * FLOATS];
+    float *device_from, *device_to;
+    for (int i = 0; i < ALL * FLOATS; i++) from[i] = (float)i;
+    must(be->alloc(device, sizeof from, "states", (void **)&device_from, &err));
+    must(be->alloc(device, sizeof to, "some of them", (void **)&device_to, &err));
+    be->upload(device, device_from, from, sizeof from);
+    awq_states_take(device, &model, device_to, SOME, device_from, ALL);
+    must(be->download(device, to, device_to, sizeof to, &err));
+    const float *found = to, *whole = from;
+    for (int plane = 0; plane < 4; plane++) {
+        for (int64_t i = 0; i < SOME * widths[plane]; i++) assert_true(found[i] == whole[i]);
+        found += SOME * widths[plane];
+        whole += ALL * widths[plane];
+    }
+    assert_int_equal(awq_states_plane(&model, ALL, 1, 1), ALL * 9);
+    be->release(device, device_from);
+    be->release(device, device_to);
 }
 
 int main(void)
@@ -283,6 +316,7 @@ int main(void)
         scratch_test(announced_bytes_are_allocated),
         cmocka_unit_test(float8_arrives_through_a_small_buffer),
         scratch_test(embedding_rows_are_widened),
+        cmocka_unit_test(some_rows_of_a_tile_are_some_rows_of_each_plane),
     };
     return cmocka_run_group_tests(load, open_device, close_device);
 }

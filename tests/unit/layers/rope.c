@@ -37,6 +37,21 @@ static void linear_scaling_divides_every_frequency(void **state)
         assert_true(fabs(frequency(&linear, 128, j) * 4 / frequency(&plain, 128, j) - 1) < 1e-14);
 }
 
+/* transformers 5.23's of Gemma 4's full attention: heads of 512, a quarter of which turns,
+ * factor 8. */
+static void proportional_pairs_of_the_whole_head_turn_or_stand_still(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t j;
+        double frequency;
+    } expected[] = {{0, 0.125}, {1, 0.11843293905258179},   {32, 0.02222849242389202},
+                    {64, 0.0},  {63, 0.004172030836343765}, {255, 0.0}};
+    awq_rope rope = {.type = AWQ_ROPE_PROPORTIONAL, .theta = 1e6, .factor = 8, .turning = 64};
+    for (int i = 0; i < 6; i++)
+        assert_true(fabs(frequency(&rope, 512, expected[i].j) - expected[i].frequency) < 1e-8);
+}
+
 /* Llama 3.1's own numbers: factor 8, low 1, high 4, 8192 positions. */
 static void llama3_stretches_long_waves_only(void **state)
 {
@@ -281,6 +296,7 @@ int main(void)
     const struct CMUnitTest rope[] = {
         cmocka_unit_test(default_frequencies_are_powers_of_theta),
         cmocka_unit_test(linear_scaling_divides_every_frequency),
+        cmocka_unit_test(proportional_pairs_of_the_whole_head_turn_or_stand_still),
         cmocka_unit_test(llama3_stretches_long_waves_only),
         cmocka_unit_test(the_table_holds_cosines_and_sines_by_position),
         cmocka_unit_test(longrope_divides_by_other_factors_in_longer_sequences),

@@ -162,7 +162,8 @@ void synthetic_open(synthetic *s, synthetic_shape shape)
     s->recipe.group_size = 16;
     s->recipe.duo = AWQ_DUO_OFF;
     s->recipe.rounding = AWQ_ROUNDING_NEAREST;
-    s->check = (awq_kept_tokens){s->input, SYNTHETIC_SEQUENCES, SYNTHETIC_LENGTH, NULL};
+    s->check = (awq_kept_tokens){
+        .input = s->input, .sequences = SYNTHETIC_SEQUENCES, .length = SYNTHETIC_LENGTH};
     synthetic_measure(s);
 }
 
