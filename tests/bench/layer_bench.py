@@ -30,77 +30,10 @@ import h5py
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
+from bench.layer_work import PHASES, PRESETS, PUBLISHED, config_of, layer_flops, linears
 from support.program import ENVIRONMENT, ERROR, kill_session
 
-PRESETS = {
-    "micro": {"hidden_size": 64, "intermediate_size": 192, "num_attention_heads": 4,
-              "num_key_value_heads": 2},
-    "tiny": {"hidden_size": 512, "intermediate_size": 1536, "num_attention_heads": 8,
-             "num_key_value_heads": 4, "head_dim": 64},
-    "1b": {"hidden_size": 2048, "intermediate_size": 8192, "num_attention_heads": 32,
-           "num_key_value_heads": 8, "head_dim": 64},
-    "8b": {"hidden_size": 4096, "intermediate_size": 14336, "num_attention_heads": 32,
-           "num_key_value_heads": 8, "head_dim": 128},
-    "70b": {"hidden_size": 8192, "intermediate_size": 28672, "num_attention_heads": 64,
-            "num_key_value_heads": 8, "head_dim": 128},
-    "qwen72b": {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"],
-                "hidden_size": 8192, "intermediate_size": 29568, "num_attention_heads": 64,
-                "num_key_value_heads": 8},
-    "experts": {"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"],
-                "hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 4,
-                "num_key_value_heads": 2, "head_dim": 64, "num_experts": 512,
-                "num_experts_per_tok": 8, "moe_intermediate_size": 64},
-}
 BESIDE = ("read", "write")  # on threads beside the one that computes; write has packing in it
-PHASES = ("read", "forward", "gram", "search", "clip", "feedback", "pack", "write")
-
-
-def config_of(preset, layers):
-    return {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_act": "silu",
-            "vocab_size": 1024, "max_position_embeddings": 8192, "rms_norm_eps": 1e-5,
-            "rope_theta": 10000.0, "tie_word_embeddings": False, "torch_dtype": "bfloat16",
-            "num_hidden_layers": layers, **PRESETS[preset]}
-
-
-# ---- useful arithmetic of one layer, as layers/quantize/cost.h counts it ----
-
-def linears(config):
-    """{name: (out, in)}"""
-    hidden, wide = config["hidden_size"], config["intermediate_size"]
-    heads = config["num_attention_heads"]
-    head_dim = config.get("head_dim", hidden // heads)
-    q, kv = heads * head_dim, config["num_key_value_heads"] * head_dim
-    return {"q_proj": (q, hidden), "k_proj": (kv, hidden), "v_proj": (kv, hidden),
-            "o_proj": (hidden, q), "gate_proj": (wide, hidden), "up_proj": (wide, hidden),
-            "down_proj": (hidden, wide)}
-
-
-GROUPS = {"qkv": ("q_proj", "k_proj", "v_proj"), "o": ("o_proj",),
-          "gate_up": ("gate_proj", "up_proj"), "down": ("down_proj",)}
-
-
-def layer_flops(config, tokens, length, record):
-    """{phase: flops}; the record says how many candidates were tried, whether clip was on,
-    and whether errors were fed back."""
-    shapes = linears(config)
-    weights = {name: out * n for name, (out, n) in shapes.items()}
-    flops = dict.fromkeys(PHASES, 0.0)
-    flops["forward"] = tokens * (2 * sum(weights.values()) + 2 * shapes["o_proj"][1] * length)
-    flops["gram"] = tokens * sum(shapes[names[0]][1] ** 2 for names in GROUPS.values())
-    for group, names in GROUPS.items():
-        candidates = len(record["groups"][group]["loss"])
-        for name in names:
-            triangle = weights[name] * shapes[name][1]
-            groups = record["linears"][name].attrs["groups"]
-            flops["search"] += candidates * triangle
-            flops["pack"] += 2 * triangle
-            if name not in ("q_proj", "k_proj") and record["seconds"].attrs["clip"] > 0:
-                flops["clip"] += 20 * weights[name] * (weights[name] / groups)
-            if record["linears"][name].attrs["damp"] > 0:
-                flops["feedback"] += triangle
-        if record["linears"][names[0]].attrs["damp"] > 0:
-            flops["feedback"] += shapes[names[0]][1] ** 3 / 3
-    return flops
 
 
 # ---- memory of the ranks ----
@@ -198,7 +131,7 @@ def awqrun(options):
 
 
 def make_model(options, folder):
-    config = config_of(options.preset, options.layers)
+    config = config_of(options.preset, options.layers, options.experts)
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     subprocess.run([tool(options, "make_checkpoint"), folder, str(options.sequences),
@@ -277,15 +210,15 @@ def run_awqrun(options, command):
 
 # ---- the report ----
 
-def phase_rows(options, config, statistics):
+def phase_rows(options, config, shapes, statistics):
     """(phase, mean seconds, least seconds, billions of flops or bytes) of a layer"""
     tokens = options.sequences * options.length
     with h5py.File(statistics) as file:
         layers = [file["layers"][name] for name in sorted(file["layers"])]
         seconds = {phase: [layer["seconds"].attrs[phase] for layer in layers] for phase in PHASES}
-        work = layer_flops(config, tokens, options.length, layers[0])
+        work = layer_flops(config, shapes, tokens, options.length, layers[0])
         work["write"] = float(layers[0].attrs["tensors_bytes"])
-    work["read"] = 2.0 * sum(out * n for out, n in linears(config).values())
+    work["read"] = 2.0 * sum(out * n for out, n in shapes.values())
     return [(phase, sum(seconds[phase]) / len(layers), min(seconds[phase]), 1e-9 * work[phase])
             for phase in PHASES]
 
@@ -387,7 +320,8 @@ def bench(options, folder):
         rates.append(machine_rates(options, model))
         print_rates(options, rates)
         if not options.eval:
-            print_phases(options, phase_rows(options, config, out / "awqrun.h5"), rates)
+            print_phases(options, phase_rows(options, config, linears(model),
+                                             out / "awqrun.h5"), rates)
     memory = memory_rows(options, log, peaks)
     print_memory(memory)
     if options.check_memory:
@@ -397,7 +331,10 @@ def bench(options, folder):
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", choices=PRESETS, default="1b", help="layer shapes")
+    parser.add_argument("--preset", choices=(*PRESETS, *PUBLISHED), default="1b",
+                        help="layer shapes; those of a published model are of its usual layer")
+    parser.add_argument("--experts", type=int, default=0,
+                        help="of a published mixture's layer; 0: all, of which each takes as long")
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--sequences", type=int, default=16)
     parser.add_argument("--length", type=int, default=512, help="tokens of a sequence")

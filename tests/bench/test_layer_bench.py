@@ -11,7 +11,7 @@ import sys
 import tempfile
 import unittest
 
-from bench import layer_bench
+from bench import layer_work
 
 BENCH = pathlib.Path(__file__).with_name("layer_bench.py")
 BUILD = os.environ.get("AWQ_BUILD_DIR", "build/release")
@@ -101,7 +101,7 @@ class LayerBench(unittest.TestCase):
             for cores in (str(allowed[0]), ",".join(map(str, allowed))):
                 model = pathlib.Path(folder) / str(len(cores))
                 model.mkdir()
-                (model / "config.json").write_text(json.dumps(layer_bench.config_of("tiny", 1)))
+                (model / "config.json").write_text(json.dumps(layer_work.config_of("tiny", 1)))
                 subprocess.run(["taskset", "-c", cores,
                                 pathlib.Path(BUILD) / "tests" / "bench" / "make_checkpoint", model,
                                 "1", "8"], check=True)

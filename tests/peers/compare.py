@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""awqrun beside AutoAWQ and llm-compressor: compare.py MODEL [--sequences N] [--python PYTHON]
+"""awqrun beside other tools: compare.py MODEL [--sequences N] [--tools "A;B"] [--python PYTHON]
 
 Quantizes MODEL (a checkpoint with calib.h5 and eval.h5 beside it) with each tool on this CPU,
-4 bits and groups of 128, from the same calibration tokens, and prints perplexity and KL divergence
-to the original, by `awqrun eval` for all of them, with the time and peak memory of each process.
-PYTHON has the tools: tests/peers/README.md says which versions."""
+4 bits and groups of --group-size, from the same calibration tokens, and prints perplexity and KL
+divergence to the original, with the time and peak memory of each process: by `awqrun eval` for all
+of them, or with --scorer by transformers, in that python (torch_score.py), whatever the format.
+PYTHON has the tools: tests/peers/README.md says which versions. A tool that fails has its last
+words on stderr, and the table goes on."""
 
 import argparse
 import json
@@ -21,7 +23,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 from support.program import ENVIRONMENT
 
-PEERS = ("autoawq", "llmcompressor-awq", "llmcompressor-gptq")
+PEERS = ("autoawq", "llmcompressor-awq", "llmcompressor-gptq")  # where --tools is not given
 AWQRUN = {
     "awqrun, plain rounding": ["--alpha-steps", "0", "--clip", "off", "--rounding", "nearest"],
     "awqrun --rounding nearest": ["--rounding", "nearest"],
@@ -47,20 +49,23 @@ def timed(command):
 
 
 def score(options, out):
-    run = subprocess.run([options.awqrun, "eval", "--model", out, "--against", options.model,
-                          "--tokens", options.model / "eval.h5", "--sequences",
-                          str(options.eval_sequences), "--json", "--quiet"], check=True,
-                         stdout=subprocess.PIPE, text=True, env={**os.environ, **ENVIRONMENT})
+    sequences = ["--sequences", str(options.eval_sequences)]
+    command = [options.awqrun, "eval", "--model", out, "--against", options.model, "--tokens",
+               options.model / "eval.h5", "--json", "--quiet", *sequences]
+    if options.scorer:
+        command = [options.scorer, HERE / "torch_score.py", options.model, out, *sequences]
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True,
+                         env={**os.environ, **ENVIRONMENT})
     return json.loads(run.stdout)
 
 
 def command_of(options, name, out):
-    if name in PEERS:
+    if name not in AWQRUN:
         return [options.python, HERE / "peer_tools.py", name, options.model, out,
-                options.sequences]
+                options.sequences, options.group_size]
     return [options.awqrun, "quantize", "--model", options.model, "--tokens",
             options.model / "calib.h5", "--out", out, "--sequences", options.sequences,
-            *AWQRUN[name]]
+            "--group-size", options.group_size, *AWQRUN[name]]
 
 
 def row(options, name, folder):
@@ -78,10 +83,12 @@ def main():
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("--sequences", type=int, default=128, help="to calibrate with")
     parser.add_argument("--eval-sequences", type=int, default=64, help="to measure with")
+    parser.add_argument("--group-size", type=int, default=128)
+    parser.add_argument("--scorer", metavar="PYTHON", help="score by transformers of this one")
     parser.add_argument("--python", default=sys.executable, help="that has the peers")
     parser.add_argument("--awqrun", default=str(ROOT / "build" / "release" / "bin" / "awqrun"))
     parser.add_argument("--tools", type=lambda text: text.split(";"), default=[*AWQRUN, *PEERS],
-                        help="names as printed, separated by ;")
+                        help="names as printed or in peer_tools.py, separated by ;")
     options = parser.parse_args()
     print("| tool | perplexity | KL x 1000 | time | CPU time | peak memory |")
     print("|---|---:|---:|---:|---:|---:|", flush=True)

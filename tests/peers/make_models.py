@@ -175,31 +175,43 @@ def make_outliers(model, tokens, between):
                 scale(up, (down,), factors(means[names[down]], between, generator))
 
 
-def make(name, out, rows):
-    kind, config, steps, between = MODELS[name]
+def begin(name, kind, config):
     torch.manual_seed(3)
     model = kind(config)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(f"{name}: {parameters / 1e6:.2f} M parameters", flush=True)
-    train(model, rows, steps)
-    tokens = rows[:8, :-1]
+    return model
+
+
+def rewrite(name, model, tokens, outliers):
+    """Calls `outliers`, which must not change what the model computes."""
     with torch.no_grad():
         before = model(tokens).logits
-        make_outliers(model, tokens, between)
+        outliers()
         after = model(tokens).logits
     worst = (after - before).abs().max().item()
+    print(f"  outliers change logits by {worst:.2g} of {before.abs().max().item():.2g}")
     if worst > 1e-2:
         sys.exit(f"{name}: outliers changed logits by {worst}")
+
+
+def make(name, out, rows):
+    kind, config, steps, between = MODELS[name]
+    model = begin(name, kind, config)
+    train(model, rows, steps)
+    tokens = rows[:8, :-1]
+    rewrite(name, model, tokens, lambda: make_outliers(model, tokens, between))
     model.to(torch.bfloat16).save_pretrained(out / name)
     for file in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "calib.h5",
                  "eval.h5"):
         shutil.copy(DEMO / file, out / name)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(about, models, make):
+    """Each of the models that is not there yet, by make(name, folder, rows of tokens)."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("names", nargs="*", default=list(MODELS), metavar="NAME")
+    parser.add_argument("names", nargs="*", default=list(models), metavar="NAME")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     rows = training_rows(options.out)
@@ -210,4 +222,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, MODELS, make)
