@@ -25,14 +25,18 @@ awq_status find_nonfinite_cuda(awq_device *device, const void *array, size_t cou
 {
     cuda_device *self = cuda_begin(device);
     if (!self) return cuda_status(reinterpret_cast<cuda_device *>(device), err);
+    *index = -1;
+    if (!count) return AWQ_OK;
     int64_t found[FIND_BLOCKS], first = static_cast<int64_t>(count);
     int64_t *places = static_cast<int64_t *>(self->staging.device);
     uint16_t exponent = self->bf16 ? FIND_BF16 : FIND_HALF;
-    CUDA_LAUNCH(self, "find_nonfinite", find_kernel, FIND_BLOCKS, ELEMENT_THREADS, places,
+    int64_t blocks = cuda_min(cuda_blocks(first, ELEMENT_THREADS), FIND_BLOCKS);
+    CUDA_LAUNCH(self, "find_nonfinite", find_kernel, blocks, ELEMENT_THREADS, places,
                 static_cast<const uint16_t *>(array), first, exponent);
-    awq_status status = cuda_fetch(self, "find_nonfinite", found, places, sizeof found, err);
+    awq_status status = cuda_fetch(self, "find_nonfinite", found, places,
+                                   static_cast<size_t>(blocks) * sizeof *found, err);
     if (status) return status;
-    for (int i = 0; i < FIND_BLOCKS; i++) first = cuda_min(first, -found[i]);
-    *index = first < static_cast<int64_t>(count) ? first : -1;
+    for (int64_t i = 0; i < blocks; i++) first = cuda_min(first, -found[i]);
+    if (first < static_cast<int64_t>(count)) *index = first;
     return AWQ_OK;
 }

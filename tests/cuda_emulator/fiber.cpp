@@ -16,6 +16,9 @@ static constexpr size_t stack_bytes = 256 << 10;
 static constexpr size_t stack_bytes = 64 << 10;
 #endif
 
+/* Stacks begin at different sets of the cache: at one, a warp's drive each other out of it. */
+static constexpr size_t colours = 32, colour_bytes = 320;
+
 /* Pushes what a callee must keep, exchanges the stacks, pops what the other one pushed. */
 extern "C" void emulator_switch(void **save, void *load);
 asm(R"(
@@ -46,7 +49,8 @@ namespace emulator
 
 fiber *fiber_create(void (*body)())
 {
-    size_t guard = (size_t)sysconf(_SC_PAGESIZE);
+    static size_t made;
+    size_t guard = (size_t)sysconf(_SC_PAGESIZE), colour = made++ % colours * colour_bytes;
     void *memory = mmap(nullptr, guard + stack_bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED || mprotect(memory, guard, PROT_NONE))
@@ -54,13 +58,13 @@ fiber *fiber_create(void (*body)())
     /* Its own description at the top, in 16 bytes' multiples. Below it, as emulator_switch leaves a
      * stack: six registers, then the address to return to. A function begins with its stack 8 bytes
      * off a multiple of 16. */
-    char *stack = (char *)memory + guard, *end = stack + stack_bytes - sizeof(fiber);
+    char *stack = (char *)memory + guard, *end = stack + stack_bytes - colour - sizeof(fiber);
     static_assert(sizeof(fiber) % 16 == 0);
     auto *top = (uintptr_t *)end - 2;
     *top = (uintptr_t)body;
     fiber *created = new (end) fiber{};
     created->stack = stack;
-    created->bytes = stack_bytes;
+    created->bytes = stack_bytes - colour;
     created->stack_pointer = top - 6;
     return created;
 }

@@ -44,6 +44,7 @@ static struct {
     thread threads[largest_block];
     std::vector<int> order;  /* in which threads get their turn: whole warps */
     size_t begun, may_begin; /* of order */
+    size_t next, end;        /* of order: where the next released thread is looked for */
     int current;
     fiber *scheduler, *running;
     std::vector<fiber *> idle;
@@ -80,6 +81,21 @@ static void turn_to(int number)
     threadIdx = block.threads[number].index;
 }
 
+/* To the next of the released threads, or the scheduler. */
+static void leave(fiber *from)
+{
+    fiber *to = block.scheduler;
+    while (to == block.scheduler && block.next < block.end) {
+        int number = block.order[block.next++];
+        if (block.threads[number].now != state::released) continue;
+        turn_to(number);
+        to = block.threads[number].on;
+    }
+    if (to == from) return;
+    block.running = to;
+    fiber_switch(from, to);
+}
+
 static void fiber_body()
 {
     fiber *self = block.running;
@@ -92,14 +108,8 @@ static void fiber_body()
             block.threads[block.current].now = state::returned;
         }
         block.idle.push_back(self);
-        fiber_switch(self, block.scheduler);
+        leave(self);
     }
-}
-
-static void give_turn(fiber *to)
-{
-    block.running = to;
-    fiber_switch(block.scheduler, to);
 }
 
 static void wait(state how, site place)
@@ -109,7 +119,7 @@ static void wait(state how, site place)
     thread &self = block.threads[block.current];
     self.now = how;
     self.place = place;
-    fiber_switch(self.on, block.scheduler);
+    leave(self.on);
 }
 
 void wait_for_block(site place)
@@ -233,20 +243,17 @@ static void begin(size_t end)
     block.may_begin = end;
     while (block.begun < end) {
         if (block.idle.empty()) block.idle.push_back(fiber_create(fiber_body));
-        fiber *next = block.idle.back();
+        block.running = block.idle.back();
         block.idle.pop_back();
-        give_turn(next);
+        fiber_switch(block.scheduler, block.running);
     }
 }
 
 static void resume(size_t begin, size_t end)
 {
-    for (size_t i = begin; i < end; i++) {
-        thread &one = block.threads[block.order[i]];
-        if (one.now != state::released) continue;
-        turn_to(block.order[i]);
-        give_turn(one.on);
-    }
+    block.next = begin;
+    block.end = end;
+    leave(block.scheduler);
 }
 
 /* The warp whose lanes are in this place of the order, as far as it goes. */
