@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from support.case import DEMO, Case, digest
-from support.program import AWQRUN, ENVIRONMENT, SLOWER, kill_session, run
+from support.program import AWQRUN, ENVIRONMENT, SLOWER, kill_session, kill_writers, run
 from support.statistics import statistics
 
 # Small stages, several tiles, few candidates: a job of about a second that is mostly boundaries
@@ -41,7 +41,7 @@ class Started:
     def ranks(self):
         """{rank: process id} of the ranks that live now."""
         if self.alone:
-            return {0: self.process.pid}
+            return {0: self.process.pid} if self.process.poll() is None else {}
         found = {}
         for name in filter(str.isdigit, os.listdir("/proc")):
             try:
@@ -72,8 +72,8 @@ class Started:
     def finish(self, seconds=60):
         """(exit code, stdout, stderr); nothing of it survives.
 
-        Open MPI's mpirun can hang when a rank dies while it starts: ended here after ten seconds
-        without a living rank, and told on stdout."""
+        Open MPI's mpirun, or the daemon of a rank without it, can hang when a rank dies while it
+        starts: ended here after ten seconds without a living rank, and told on stdout."""
         end = time.monotonic() + seconds * SLOWER
         seen = time.monotonic()  # when a rank was last alive
         try:
@@ -91,10 +91,11 @@ class Started:
                                         str(self.process.pid)], capture_output=True, text=True,
                                        check=False).stdout
                 kill_session(self.process.pid)
+                kill_writers(self.process.stderr)
                 out, err = self.process.communicate()
                 if ranks:
                     raise AssertionError(f"still running after {seconds} s\n{table}{out}{err}")
-                print(f"mpirun hung without ranks:\n{table}{err}", flush=True)
+                print(f"Open MPI hung without ranks:\n{table}{err}", flush=True)
                 return self.process.returncode, out, err
         finally:
             kill_session(self.process.pid)

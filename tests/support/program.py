@@ -63,6 +63,18 @@ def kill_session(leader):
             pass
 
 
+def kill_writers(pipe):
+    """Kills whoever else has the pipe as its stderr. Open MPI's daemon of a rank without mpirun has
+    a session of its own and can miss that the rank was killed: who reads would wait for ever."""
+    name = f"pipe:[{os.fstat(pipe.fileno()).st_ino}]"
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.readlink(f"/proc/{process}/fd/2") == name:
+                os.kill(int(process), signal.SIGKILL)
+        except OSError:
+            pass
+
+
 def start_up():
     """What a run of one rank starts without, so that it takes 0.2 s and not 0.45: Open MPI's daemon
     and its search for networks. Each thread that starts runs has a place of its own for Open MPI's
