@@ -167,8 +167,8 @@ typedef struct awq_attention_spec {
     int q_still;           /* which scales q's channels in front of those that turn; -1: none */
     bool rope_interleaved; /* pairs are of neighbours, not of the halves */
     int k_plane, v_plane;  /* of awq_model.plane, float32: where k and v, normalized and turned, are
-                              put  for later layers; or where they come from, if k's linear is -1;
-                              -1:  neither */
+                              put for later layers; or where they come from, if k's linear is -1;
+                              -1: neither */
     int sinks;             /* vector [heads]: one more logit in each softmax; -1: none */
     int64_t heads;         /* of q, or a delta net's state */
     int64_t kv_heads;      /* of k and v, or a delta net's q and k */

@@ -4,9 +4,9 @@
  * A block is (sequence, head, QUERIES positions): scores against the keys from its first query's
  * window to its last query by sgemm into scratch, softmax of each row over its own window (and the
  * head's sink), the rest zero, then sgemm with v. A NaN or infinity in v reaches every query of its
- * block (0 times NaN): visible, never hidden. length^2 (head_dim + value_dim)
- * flops a head and sequence (half of the square, two products), with a window at most 2 length
- * (window + QUERIES) (head_dim + value_dim). */
+ * block (0 times NaN): visible, never hidden. length^2 (head_dim + value_dim) flops a head and
+ * sequence (half of the square, two products), with a window at most 2 length (window + QUERIES)
+ * (head_dim + value_dim). */
 #include <string.h>
 
 #include "kernels/cpu/blas.h"

@@ -71,8 +71,8 @@ typedef struct awq_forward {
 } awq_forward;
 
 /* sum += what one half of the layer puts out for `hidden`; both float32 [rows, hidden], and may be
- * the same. Nothing is gathered or measured, nor
- * given to later layers; what earlier ones gave is behind `hidden`. */
+ * the same. Nothing is gathered or measured, nor given to later layers; what earlier ones gave is
+ * behind `hidden`. */
 awq_status awq_decoder_half(const awq_forward *what, awq_half half, const float *hidden, float *sum,
                             awq_error *err);
 

@@ -51,17 +51,14 @@ void awq_forward_linear(forward_pass *pass, const awq_rows *part, void *y,
 void awq_forward_linear_add(const forward_pass *pass, int linear, float *sum,
                             const forward_rows *rows);
 
-/* pass->sum += what the attention, of whichever kind, puts out for a norm's output (attention.c).
- */
+/* pass->sum += what the attention, of any kind, puts out for a norm's output (attention.c). */
 void awq_forward_attention(forward_pass *pass, const forward_rows *rows);
-/* scratch->normed [rows, channels of o] = what the heads of its kind put out (latent.c, delta.c).
- */
+/* scratch->normed [rows, channels of o] = what heads of its kind put out (latent.c, delta.c). */
 void awq_forward_latent(forward_pass *pass, const forward_rows *rows);
 void awq_forward_delta(forward_pass *pass, const forward_rows *rows);
 /* The norm of each head of x [rows, heads * width], or of all together, in place; -1: none. */
 void awq_forward_norm_heads(const forward_pass *pass, void *x, int64_t width, int norm);
-/* The channels of x's heads [rows, heads, head_dim] from `first` on that a table turns; -1: none.
- */
+/* The channels of x's heads [rows, heads, head_dim] from `first` on turned by a table; -1: none. */
 void awq_forward_turn(const forward_pass *pass, void *x, int64_t heads, int64_t head_dim,
                       int64_t first, int rope);
 /* scratch->normed = attention of q, k and v as they are in the scratch. */

@@ -195,13 +195,9 @@ static void end_apart(forward_pass *pass, int norm, float *sum)
     if (norm >= 0) awq_forward_norm_add(pass, norm, sum, pass->scratch->apart);
 }
 
-/* All that time goes to the forward phase: to wait for the device before and after each expert's
- * Gram updates would take longer than they do. */
 static void run_experts(forward_pass *pass, const forward_rows *rows)
 {
     const awq_mlps_spec *mlps = &pass->spec->mlps;
-    double *seconds = pass->seconds;
-    pass->seconds = NULL;
     float *sum = begin_apart(pass, mlps->experts_out_norm);
     for (int i = 0; i < mlps->count; i++) {
         const awq_mlp_spec *mlp = &mlps->mlp[i];
@@ -209,7 +205,6 @@ static void run_experts(forward_pass *pass, const forward_rows *rows)
             run_expert(pass, mlp, rows->x);
     }
     end_apart(pass, mlps->experts_out_norm, sum);
-    pass->seconds = seconds;
 }
 
 /* Behind the experts, which are the first. */
@@ -218,8 +213,6 @@ static void run_common(forward_pass *pass, const forward_rows *rows)
     const awq_mlps_spec *mlps = &pass->spec->mlps;
     const awq_mlp_spec *mlp = &mlps->mlp[mlps->count - 1];
     if (mlp->expert >= 0 || !pass->decoder->weight[mlp->down]) return;
-    double *seconds = pass->seconds;
-    pass->seconds = NULL;
     if (mlps->shared_norm >= 0) {
         awq_forward_norm(pass, mlps->shared_norm);
         awq_forward_gather(pass, pass->spec->linear[mlp->up.linear].group, rows);
@@ -227,7 +220,6 @@ static void run_common(forward_pass *pass, const forward_rows *rows)
     float *sum = begin_apart(pass, mlps->shared_out_norm);
     run_shared(pass, mlp, rows);
     end_apart(pass, mlps->shared_out_norm, sum);
-    pass->seconds = seconds;
 }
 
 /* The choice, by what the router reads. */
@@ -244,6 +236,8 @@ static void choose(forward_pass *pass, const forward_rows *rows)
     awq_forward_norm(pass, pass->spec->half[AWQ_HALF_MLP].norm); /* what experts read */
 }
 
+/* All that time goes to the forward phase: to wait for the device before and after each expert's
+ * Gram updates would take longer than they do. */
 awq_status awq_forward_mlps(forward_pass *pass, const forward_rows *rows, awq_error *err)
 {
     if (!pass->spec->mlps.routing.experts) {
@@ -256,7 +250,10 @@ awq_status awq_forward_mlps(forward_pass *pass, const forward_rows *rows, awq_er
     if (fetch_choice(pass, err)) return err->status;
     sort_rows(pass);
     if (keep_choice(pass, err) || keep_rows(pass, rows, err)) return err->status;
+    double *seconds = pass->seconds;
+    pass->seconds = NULL;
     run_experts(pass, rows);
     run_common(pass, rows);
+    pass->seconds = seconds;
     return AWQ_OK;
 }
