@@ -301,10 +301,10 @@ struct awq_backend {
 
     /* ---- search, clip, quantize. Q is A 2.4's quantizer ---- */
 
-    /* d = w - Q(w * s) / s, [out, in]; s [in], applied per column. d compute type. A group whose
-     * scale overflows float16 gives NaN. */
+    /* d[c] = w - Q(w * s[c]) / s[c], d [count, out, in] of the compute type; s [count, in], applied
+     * per column. A group whose scale overflows float16 gives NaN. */
     void (*rounding_error)(awq_device *device, void *d, const void *w, const float *s,
-                           awq_extent extent, const awq_grid *grid);
+                           int64_t count, awq_extent extent, const awq_grid *grid);
     /* sum of (x[r, c] - y[r, c])^2, y NULL: zeros. Differences in float32, squares and sums in
      * float64. Waits; the result is in host memory. NaN and infinity pass through. */
     awq_status (*squared_distance)(awq_device *device, const void *x, const void *y, int64_t rows,
@@ -313,11 +313,14 @@ struct awq_backend {
     awq_status (*squared_error)(awq_device *device, const float *x, const float *y,
                                 const uint8_t *mask, int64_t rows, int64_t cols, double *sum,
                                 awq_error *err);
-    /* sum[i] = sum over rows of d[i] G d[i]^T, d [count, out, in], float32 products, rows summed in
-     * float64: A 2.5's trace. gram [in, in] finished. Waits; the results are in host memory. NaN
-     * and infinity pass through. */
-    awq_status (*quadratic_form)(awq_device *device, const void *d, const float *gram,
-                                 awq_extent extent, int64_t count, double *sum, awq_error *err);
+    /* What quadratic_form takes of a finished Gram matrix [in, in] beside it: to `form`,
+     * awq_form_bytes long (kernels/gram.h); on the CPU nothing. */
+    void (*prepare_form)(awq_device *device, void *form, const float *gram, int64_t in);
+    /* sum[r] = d[r] G d[r]^T, a row's share of A 2.5's trace: d [rows, in] of the compute type, sum
+     * float64 [rows]; products in float32, summed over column blocks in float64. gram and form as
+     * above. NaN and infinity pass through. */
+    void (*quadratic_form)(awq_device *device, double *sum, const void *d, const float *gram,
+                           const void *form, int64_t rows, int64_t in);
     /* folded[o, i] = w[o, i] * columns[i] / rows[o], float32. columns or rows NULL: ones. */
     void (*fold)(awq_device *device, float *folded, const void *w, const float *columns,
                  const float *rows, awq_extent extent);

@@ -47,4 +47,14 @@ static inline int64_t awq_gram_elements(int64_t n)
     return n ? awq_gram_index(n, n - 1, n - 1) + 1 : 0;
 }
 
+/* Of what prepare_form makes of one: where products take 16 bits, its elements in float16, as they
+ * lie, and an exponent for each row. */
+static inline uint64_t awq_form_bytes(int64_t n, uint64_t compute_bytes)
+{
+    uint64_t elements = (uint64_t)awq_gram_elements(n);
+    return compute_bytes < sizeof(float)
+               ? elements * sizeof(uint16_t) + (uint64_t)n * sizeof(int32_t)
+               : 0;
+}
+
 #endif

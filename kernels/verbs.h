@@ -19,8 +19,8 @@
     X(take_columns) X(put_columns) X(softcap) X(scale) X(convolve) X(gated_delta) X(top_experts)   \
     X(expert_weights) X(sigmoid) X(gather_rows) X(scatter_add)                                     \
     X(abs_sum) X(relative_sum) X(gram) X(gram_finish) X(rounding_error) X(squared_distance)        \
-    X(squared_error) X(quadratic_form) X(fold) X(unfold) X(clip_search) X(quantize)                \
-    X(feedback_factor) X(feedback) X(coded_error) X(dequantize) X(nll) X(kl) X(argmax)
+    X(squared_error) X(prepare_form) X(quadratic_form) X(fold) X(unfold) X(clip_search)            \
+    X(quantize) X(feedback_factor) X(feedback) X(coded_error) X(dequantize) X(nll) X(kl) X(argmax)
 /* clang-format on */
 
 /* All functions of the table are in the list, but for survey, which a backend may lack. */

@@ -11,6 +11,9 @@
  * that read a norm's output, the error of the attention's or MLP's output on the kept tokens. */
 typedef enum awq_objective { AWQ_OBJECTIVE_LINEAR, AWQ_OBJECTIVE_MODULE } awq_objective;
 
+/* Which rows candidates are scored on: as many as it takes to tell them apart, or all (A 2.5). */
+typedef enum awq_search { AWQ_SEARCH_RACE, AWQ_SEARCH_EXHAUSTIVE } awq_search;
+
 /* Scales from activations alone, from activations and weights, or the better of both (A 2.3). */
 typedef enum awq_duo { AWQ_DUO_OFF, AWQ_DUO_ON, AWQ_DUO_BOTH } awq_duo;
 
@@ -33,6 +36,7 @@ typedef struct awq_recipe {
     awq_format format;        /* default gemm */
     awq_objective objective;  /* default linear */
     int64_t objective_tokens; /* of the module objective, default 8192; 0: all */
+    awq_search search;        /* default race; of the linear objective */
     int64_t alpha_steps;      /* 0..1000, default 20; 0: the identity only, plain rounding */
     awq_duo duo;              /* default on */
     int64_t

@@ -13,7 +13,9 @@
  *   /groups/NAME         NAME is a scale group: "qkv", "o", "gate_up", "down"; of a sparse layer
  *                        "experts.3.down", "shared_expert.down" instead of the last
  *     mean_abs float32 [in]; scales float32 [in] (as folded, 1 where not smoothed)
- *     alpha float64 [candidates]; duo uint8 [candidates]; loss float64 [candidates]
+ *     alpha float64 [candidates]; duo uint8 [candidates]; loss float64 [candidates]; measured
+ *     float64 [candidates]: the share of the output's rows that the loss was measured on; below 1
+ *     it is an estimate
  *     attributes: index int64 (in search order, from 0), expert int64 (whose tokens; -1: all of the
  *     layer's), tokens int64 (that counted; 0: it was rounded plainly), chosen int64 (index of the
  *     winner; -1: fell back to the identity)
@@ -112,6 +114,7 @@ typedef struct awq_group_record {
     double *alpha;      /* [candidates], owned */
     uint8_t *duo;       /* [candidates], owned: 1 for the duo rule */
     double *loss;       /* [candidates], owned: mean squared output error, docs/awq.md 2.5 */
+    double *measured;   /* [candidates], owned: on what share of the rows; below 1: an estimate */
 } awq_group_record;
 
 typedef struct awq_linear_record {

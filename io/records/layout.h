@@ -13,7 +13,8 @@
     X(scales, channels, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT)                                          \
     X(alpha, candidates, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE)                                        \
     X(duo, candidates, H5T_STD_U8LE, H5T_NATIVE_UINT8)                                             \
-    X(loss, candidates, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE)
+    X(loss, candidates, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE)                                         \
+    X(measured, candidates, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE)
 
 /* X(field, kind): the attributes of /groups/NAME beside its index. */
 #define AWQ_GROUP_FIELD_LIST(X)                                                                    \

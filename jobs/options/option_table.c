@@ -78,6 +78,8 @@ const awq_option awq_option_table[] = {
      "choose scales by the exact error of each linear, or by that of attention and MLP, as AutoAWQ"},
     {"objective-tokens", "N", AWQ_OPTION_INTEGER, FIELD(recipe.objective_tokens), "8192", 0, 1e12, JOB, OPTIONAL, CHANGES,
      "measure the module objective on the first N tokens, rounded down to whole sequences; 0: all"},
+    {"search", "race|exhaustive", AWQ_OPTION_CHOICE, FIELD(recipe.search), "race", UNBOUNDED, JOB, OPTIONAL, CHANGES,
+     "measure candidates on as many rows as it takes to tell them apart, or each on all rows"},
     {"alpha-steps", "N", AWQ_OPTION_INTEGER, FIELD(recipe.alpha_steps), "20", 0, 1000, JOB, OPTIONAL, CHANGES,
      "try alpha = 0, 1/N .. 1; 0 tries the identity only, which leaves the weights as they are"},
     {"duo", "off|on|both", AWQ_OPTION_CHOICE, FIELD(recipe.duo), "on", UNBOUNDED, JOB, OPTIONAL, CHANGES,

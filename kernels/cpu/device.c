@@ -81,14 +81,20 @@ bool cpu_reserve(awq_device *device, size_t bytes, const char *what)
     self->scratch_bytes = 0;
     self->scratch = aligned_alloc(64, bytes * (size_t)device->threads);
     if (!self->scratch) {
-        awq_fail(&self->error, AWQ_ERR_MEMORY,
-                 "no memory for the scratch of %s: %d times %zu bytes", what, device->threads,
-                 bytes);
-        atomic_store(&self->failed, true);
+        cpu_lack(device, bytes * (size_t)device->threads, what);
         return false;
     }
     self->scratch_bytes = bytes;
     return true;
+}
+
+void cpu_lack(awq_device *device, size_t bytes, const char *what)
+{
+    cpu_device *self = cpu(device);
+    if (atomic_load(&self->failed)) return;
+    awq_fail(&self->error, AWQ_ERR_MEMORY, "no memory for the scratch of %s: %zu bytes", what,
+             bytes);
+    atomic_store(&self->failed, true);
 }
 
 void *cpu_scratch(awq_device *device, int thread)

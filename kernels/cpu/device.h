@@ -25,6 +25,8 @@ void cpu_run(awq_device *device, int64_t blocks, cpu_block *run, void *context);
 
 /* Makes each thread's scratch at least `bytes`; false (and the device has failed): no memory. */
 bool cpu_reserve(awq_device *device, size_t bytes, const char *what);
+/* The device has failed: there were not so many bytes for a verb. */
+void cpu_lack(awq_device *device, size_t bytes, const char *what);
 /* A thread's scratch, 64-byte aligned. */
 void *cpu_scratch(awq_device *device, int thread);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * kernels/cuda/quadratic_form.cu - sum over rows of d G d^T, with G's upper triangle only.
+ * kernels/cuda/quadratic_form.cu - d G d^T of each row d, with G's upper triangle only.
  *
  * With G symmetric, d G d^T = sum over column blocks j of (2 d[0:j] G[0:j, j] + d[j] G[j, j]) d[j];
- * the 2 is G's, so that the two are one product. out in (in + COLS) flops by cuBLAS on tensor
+ * the 2 is G's, so that the two are one product. rows in (in + COLS) flops by cuBLAS on tensor
  * cores, from float16 factors, summed in float32. To fit float16 both are scaled by powers of two,
  * which take nothing: G[i, j] by 2^-(e_i + e_j), 2^e_j at the root of G[j, j], so that no entry is
  * beyond 8 (Cauchy and Schwarz); d[j] by 2^e_j, and each row so that its largest is at 2^10. Then
@@ -10,13 +10,13 @@
  * less; of G's entries they lose 2^-11, as TF32 would at half the rate, or 2^-25 of the diagonal's
  * where they are small. Losses are within 1e-3 so.
  *
- * Each row and column block has its own place for its sum in float64, and the places are added in
- * order. */
+ * G's factors do not depend on d: they are made once for all that is measured by it. Each row and
+ * column block has its own place for its sum in float64, and a row's places are added in order. */
 #include <math.h>
 
 #include "kernels/cuda/compute.cuh"
+#include "kernels/cuda/device.cuh"
 #include "kernels/cuda/reduce.cuh"
-#include "kernels/cuda/sums.cuh"
 #include "kernels/cuda/verbs.h"
 
 extern "C" {
@@ -24,24 +24,33 @@ extern "C" {
 }
 
 enum {
-    FORM_COLS = 1024, /* divides AWQ_GRAM_BLOCK */
+    FORM_COLS = AWQ_GRAM_BLOCK,
     FORM_ROWS = 8192,
     FORM_THREADS = 256,
     FORM_WARPS = FORM_THREADS / WARP,
     ROW_EXPONENT = 10 /* of a row's largest */
 };
 
+/* A Gram matrix in awq_form_bytes. */
+typedef struct scaled_gram {
+    __half *g;         /* as the Gram matrix lies; what is above a diagonal block twice */
+    int32_t *exponent; /* [in]: e */
+} scaled_gram;
+
 typedef struct form_job {
-    const float *gram;
+    scaled_gram gram;
     int64_t in, column_blocks, most; /* rows at a time */
-    int32_t *exponent;               /* [in]: e */
     int32_t *row_exponent;           /* [most]: what a row was divided by, as a power of 2 */
     __half *d;                       /* [most, in] scaled */
-    __half *g;                       /* [in, FORM_COLS]: a column block of G, scaled */
     float *e;                        /* [most, FORM_COLS]: d G */
-    double *part;                    /* [rows, column_blocks] */
-    double *sum;                     /* [count] */
+    double *part;                    /* [most, column_blocks] */
 } form_job;
+
+static scaled_gram scaled_in(void *form, int64_t in)
+{
+    __half *g = static_cast<__half *>(form);
+    return {g, reinterpret_cast<int32_t *>(g + awq_gram_elements(in))};
+}
 
 /* ---- scaling ---- */
 
@@ -63,20 +72,46 @@ __global__ static void exponent_kernel(int32_t *exponent, const float *gram, int
     if (i < in) exponent[i] = exponent_of(sqrtf(awq_gram_at(gram, in, i, i)));
 }
 
+/* A row of threads' blocks a column block, whose elements lie in a row. */
+__global__ static void scale_gram_kernel(scaled_gram to, const float *gram, int64_t in)
+{
+    int64_t first = static_cast<int64_t>(blockIdx.y) * FORM_COLS;
+    int64_t width = awq_gram_width(in, first), at = awq_gram_index(in, 0, first);
+    for (int64_t i = grid_thread(); i < (first + width) * width; i += grid_stride()) {
+        int64_t row = i / width, column = first + i % width;
+        float g = gram[at + i] * power_of(-to.exponent[row] + (row < first));
+        to.g[at + i] = narrow<__half>(g * power_of(-to.exponent[column]));
+    }
+}
+
+void prepare_form_cuda(awq_device *device, void *form, const float *gram, int64_t in)
+{
+    cuda_device *self = cuda_begin(device);
+    if (!self) return;
+    scaled_gram to = scaled_in(form, in);
+    dim3 grid(element_blocks(in * cuda_min(FORM_COLS, in)),
+              static_cast<unsigned>(cuda_blocks(in, FORM_COLS)));
+    CUDA_LAUNCH(self, "prepare_form", exponent_kernel,
+                static_cast<unsigned>(cuda_blocks(in, ELEMENT_THREADS)), ELEMENT_THREADS,
+                to.exponent, gram, in);
+    CUDA_LAUNCH(self, "prepare_form", scale_gram_kernel, grid, ELEMENT_THREADS, to, gram, in);
+}
+
 /* A block a row. What is not finite stays so, whatever the others are. */
 template <typename T> __global__ static void scale_rows_kernel(form_job job, const T *from)
 {
     int64_t first = blockIdx.x * job.in;
+    const int32_t *exponent = job.gram.exponent;
     int32_t largest = 0;
     for (int64_t c = threadIdx.x; c < job.in; c += blockDim.x) {
-        float x = fabsf(widen(from[first + c]) * power_of(job.exponent[c]));
+        float x = fabsf(widen(from[first + c]) * power_of(exponent[c]));
         largest = __float_as_int(x) > largest ? __float_as_int(x) : largest;
     }
     int32_t down = exponent_of(__int_as_float(block_max(largest))) - ROW_EXPONENT;
     down = down < -126 ? -126 : down;
     if (threadIdx.x == 0) job.row_exponent[blockIdx.x] = down;
     for (int64_t c = threadIdx.x; c < job.in; c += blockDim.x) {
-        float x = widen(from[first + c]) * power_of(job.exponent[c]);
+        float x = widen(from[first + c]) * power_of(exponent[c]);
         job.d[first + c] = narrow<__half>(x * power_of(-down));
     }
 }
@@ -89,112 +124,100 @@ static void launch_scale_rows(cuda_device *self, const form_job *job, const void
                 FORM_THREADS, *job, static_cast<const T *>(from));
 }
 
-/* The columns from `col` on, down to the last's diagonal; twice what is above their block. */
-__global__ static void scale_gram_kernel(form_job job, int64_t col, int64_t cols)
-{
-    for (int64_t i = grid_thread(); i < (col + cols) * cols; i += grid_stride()) {
-        int64_t row = i / cols, column = col + i % cols;
-        float found = job.gram[awq_gram_index(job.in, row, column)];
-        float g = found * power_of(-job.exponent[row] + (row < col));
-        job.g[i] = narrow<__half>(g * power_of(-job.exponent[column]));
-    }
-}
-
 /* ---- products ---- */
 
 /* A warp a row: e [rows, cols] times d, from the column block on. */
-__global__ static void dot_kernel(double *part, form_job job, int64_t rows, int64_t col,
-                                  int64_t cols)
+__global__ static void dot_kernel(form_job job, int64_t rows, int64_t block, int64_t cols)
 {
     int64_t row = static_cast<int64_t>(blockIdx.x) * FORM_WARPS + threadIdx.x / WARP;
     if (row >= rows) return; /* the whole warp */
     const float *e = job.e + row * cols;
-    const __half *d = job.d + row * job.in + col;
+    const __half *d = job.d + row * job.in + block * FORM_COLS;
     double sum = 0;
     for (int64_t c = threadIdx.x % WARP; c < cols; c += WARP)
         sum += static_cast<double>(e[c]) * static_cast<double>(widen(d[c]));
-    sum = ldexp(warp_sum(sum), 2 * job.row_exponent[row]);
-    if (threadIdx.x % WARP == 0) part[row * job.column_blocks] = sum;
+    sum = warp_sum(sum);
+    if (threadIdx.x % WARP == 0) job.part[row * job.column_blocks + block] = sum;
 }
 
-/* e = d[:, 0 : k] G[0 : k, the column block], which is in g. */
-static void multiply(cuda_device *self, const form_job *job, int64_t rows, int64_t k, int64_t cols)
+/* A thread a row. */
+__global__ static void add_kernel(double *sum, form_job job, int64_t rows)
+{
+    int64_t row = grid_thread();
+    if (row >= rows) return;
+    double all = 0;
+    for (int64_t j = 0; j < job.column_blocks; j++) all += job.part[row * job.column_blocks + j];
+    sum[row] = ldexp(all, 2 * job.row_exponent[row]);
+}
+
+/* e = d[:, 0 : k] G[0 : k, the column block]. */
+static void multiply(cuda_device *self, const form_job *job, int64_t rows, int64_t col,
+                     int64_t cols)
 {
     cuda_product product = {};
     product.a = {job->d, CUDA_R_16F, job->in, false};
-    product.b = {job->g, CUDA_R_16F, cols, false};
+    product.b = {job->gram.g + awq_gram_index(job->in, 0, col), CUDA_R_16F, cols, false};
     product.c = job->e;
     product.c_type = CUDA_R_32F;
     product.c_stride = cols;
     product.m = rows;
     product.n = cols;
-    product.k = k;
+    product.k = col + cols;
     product.alpha = 1;
     product.compute = CUBLAS_COMPUTE_32F;
     cuda_multiply(self, "quadratic_form", &product);
 }
 
-static void add_rows(cuda_device *self, const form_job *job, double *part, int64_t rows)
+static void add_rows(cuda_device *self, const form_job *job, double *sum, int64_t rows)
 {
-    unsigned blocks = static_cast<unsigned>(cuda_blocks(rows, FORM_WARPS));
+    unsigned warps = static_cast<unsigned>(cuda_blocks(rows, FORM_WARPS));
     for (int64_t j = 0; j < job->column_blocks; j++) {
         int64_t col = j * FORM_COLS, cols = cuda_min(FORM_COLS, job->in - col);
-        CUDA_LAUNCH(self, "quadratic_form", scale_gram_kernel, element_blocks((col + cols) * cols),
-                    ELEMENT_THREADS, *job, col, cols);
-        multiply(self, job, rows, col + cols, cols);
-        CUDA_LAUNCH(self, "quadratic_form", dot_kernel, blocks, FORM_THREADS, part + j, *job, rows,
-                    col, cols);
+        multiply(self, job, rows, col, cols);
+        CUDA_LAUNCH(self, "quadratic_form", dot_kernel, warps, FORM_THREADS, *job, rows, j, cols);
     }
+    CUDA_LAUNCH(self, "quadratic_form", add_kernel,
+                static_cast<unsigned>(cuda_blocks(rows, ELEMENT_THREADS)), ELEMENT_THREADS, sum,
+                *job, rows);
 }
 
 /* ---- the verb ---- */
 
-static bool reserve(cuda_device *self, form_job *job, int64_t rows, int64_t count)
+static bool reserve(cuda_device *self, form_job *job)
 {
     size_t in = static_cast<size_t>(job->in), most = static_cast<size_t>(job->most);
     size_t cols = static_cast<size_t>(cuda_min(FORM_COLS, job->in));
-    size_t parts = static_cast<size_t>(rows * job->column_blocks);
-    size_t sums = static_cast<size_t>(count);
+    size_t parts = static_cast<size_t>(job->most * job->column_blocks);
     char *scratch = cuda_reserve(
         self, "quadratic_form",
-        cuda_aligned(most * in * sizeof *job->d) + cuda_aligned(in * cols * sizeof *job->g) +
-            cuda_aligned(most * cols * sizeof *job->e) + cuda_aligned(parts * sizeof *job->part) +
-            cuda_aligned(sums * sizeof *job->sum) + cuda_aligned(in * sizeof *job->exponent) +
+        cuda_aligned(most * in * sizeof *job->d) + cuda_aligned(most * cols * sizeof *job->e) +
+            cuda_aligned(parts * sizeof *job->part) +
             cuda_aligned(most * sizeof *job->row_exponent));
     if (!scratch) return false;
     job->d = cuda_carve<__half>(&scratch, most * in);
-    job->g = cuda_carve<__half>(&scratch, in * cols);
     job->e = cuda_carve<float>(&scratch, most * cols);
     job->part = cuda_carve<double>(&scratch, parts);
-    job->sum = cuda_carve<double>(&scratch, sums);
-    job->exponent = cuda_carve<int32_t>(&scratch, in);
     job->row_exponent = cuda_carve<int32_t>(&scratch, most);
     return true;
 }
 
-/* As many rows at a time as scratch holds in 16 bits, of all d one after the other: G is scaled
- * once for each. */
-awq_status quadratic_form_cuda(awq_device *device, const void *d, const float *gram,
-                               awq_extent extent, int64_t count, double *sum, awq_error *err)
+/* As many rows at a time as scratch holds in 16 bits. */
+void quadratic_form_cuda(awq_device *device, double *sum, const void *d, const float *gram,
+                         const void *form, int64_t rows, int64_t in)
 {
+    (void)gram;
     cuda_device *self = cuda_begin(device);
-    if (!self) return cuda_status(reinterpret_cast<cuda_device *>(device), err);
+    if (!self) return;
     form_job job = {};
-    int64_t all = count * extent.out;
-    job.gram = gram;
-    job.in = extent.in;
-    job.column_blocks = cuda_blocks(extent.in, FORM_COLS);
-    job.most = cuda_min(cuda_min(2 * cuda_large_rows(self, extent.in, 64), FORM_ROWS), all);
-    if (!reserve(self, &job, all, count)) return cuda_status(self, err);
-    CUDA_LAUNCH(self, "quadratic_form", exponent_kernel,
-                static_cast<unsigned>(cuda_blocks(extent.in, ELEMENT_THREADS)), ELEMENT_THREADS,
-                job.exponent, gram, extent.in);
-    for (int64_t row = 0; row < all; row += job.most) {
-        int64_t rows = cuda_min(job.most, all - row);
-        AWQ_BY_COMPUTE(self, launch_scale_rows, &job,
-                       static_cast<const uint16_t *>(d) + row * extent.in, rows);
-        add_rows(self, &job, job.part + row * job.column_blocks, rows);
+    job.gram = scaled_in(const_cast<void *>(form), in);
+    job.in = in;
+    job.column_blocks = cuda_blocks(in, FORM_COLS);
+    job.most = cuda_min(cuda_min(2 * cuda_large_rows(self, in, 64), FORM_ROWS), rows);
+    if (!reserve(self, &job)) return;
+    for (int64_t row = 0; row < rows; row += job.most) {
+        int64_t some = cuda_min(job.most, rows - row);
+        AWQ_BY_COMPUTE(self, launch_scale_rows, &job, static_cast<const uint16_t *>(d) + row * in,
+                       some);
+        add_rows(self, &job, sum + row, some);
     }
-    return cuda_sums(self, "quadratic_form", job.sum, job.part, extent.out * job.column_blocks,
-                     count, sum, err);
 }

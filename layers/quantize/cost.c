@@ -2,7 +2,7 @@
 #include "layers/quantize/cost.h"
 
 #include "layers/forward/expert_statistics.h"
-#include "layers/search/candidates.h"
+#include "layers/search/work.h"
 
 /* Of the tokens of a layer, the share that goes through what is of an expert. */
 static double share(const awq_layer_spec *layer, int expert)
@@ -108,26 +108,8 @@ double awq_work_experts(const awq_model *model, int64_t tokens)
     return TIMES * (double)tokens * mean_over_layers(&(layer_work){.model = model}, experts_of);
 }
 
-static double candidates(const awq_recipe *recipe)
-{
-    double listed = awq_candidates_count((int)recipe->alpha_steps, recipe->duo);
-    return recipe->alpha_steps ? listed + (double)recipe->refine : listed;
-}
-
-/* How often the exact error of a linear is measured: plain rounding, candidates (a joint clip makes
- * the identity another one), the output's energy, and what is written. */
-static double measurements(bool in_module, const awq_recipe *recipe)
-{
-    if (recipe->objective == AWQ_OBJECTIVE_MODULE && in_module) return 1 + 2;
-    return candidates(recipe) + (recipe->clip == AWQ_CLIP_JOINT) + 2;
-}
-
-static double clip_searches(const awq_linear_spec *linear, const awq_recipe *recipe)
-{
-    if (recipe->clip == AWQ_CLIP_OFF || !linear->clipped) return 0;
-    return recipe->clip == AWQ_CLIP_JOINT ? candidates(recipe) + 1 : 1;
-}
-
+/* How often the exact error of a linear is measured beside the search: its output's energy, and what
+ * is written. Then error feedback, and the clip of what is written. */
 static double search_of(const layer_work *work, const awq_layer_spec *layer)
 {
     const awq_recipe *recipe = work->recipe;
@@ -138,10 +120,9 @@ static double search_of(const layer_work *work, const awq_layer_spec *layer)
         if (linear->exempt) continue;
         double in = (double)linear->in, weights = (double)linear->out * in;
         double group = recipe->group_size < 0 ? in : (double)recipe->group_size;
-        bool in_module = layer->group[linear->group].producer.by == AWQ_BY_NORM;
-        sum += weights * in * (measurements(in_module, recipe) + feedback);
-        sum += 2 * weights * group * clip_searches(linear, recipe) *
-               awq_clip_trials(recipe->clip_shape);
+        bool clipped = recipe->clip != AWQ_CLIP_OFF && linear->clipped;
+        sum += awq_search_flops(recipe, layer, i) + weights * in * (2 + feedback);
+        if (clipped) sum += 2 * weights * group * awq_clip_trials(recipe->clip_shape);
     }
     return sum;
 }
@@ -150,7 +131,7 @@ double awq_work_search(const awq_model *model, const awq_recipe *recipe, int64_t
                        int64_t length)
 {
     /* attention and MLP as they are, and once for each candidate */
-    double sum = (candidates(recipe) + 1) * awq_work_forward(model, scored, length);
+    double sum = (awq_search_candidates(recipe) + 1) * awq_work_forward(model, scored, length);
     if (recipe->rounding == AWQ_ROUNDING_FEEDBACK) sum += sum_inputs(model, 3) / 3;
     return sum + mean_over_layers(&(layer_work){.model = model, .recipe = recipe}, search_of);
 }

@@ -73,8 +73,7 @@ typedef struct linear_job {
 static awq_status measure(const linear_job *job, const void *d, double *sum, awq_error *err)
 {
     awq_quantizer *quantizer = job->quantizer;
-    if (quantizer->be->quadratic_form(quantizer->device, d, job->gram, job->extent, 1, sum, err))
-        return err->status;
+    if (awq_quantizer_error(quantizer, job->linear, d, sum, err)) return err->status;
     double flops = (double)awq_extent_elements(job->extent) * (double)job->extent.in;
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, flops, err);
 }

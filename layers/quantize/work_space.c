@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "io/core/clock.h"
+#include "kernels/gram.h"
 #include "layers/forward/arena.h"
 #include "layers/forward/extent.h"
 #include "layers/quantize/quantize.h"
@@ -15,14 +16,14 @@ static uint64_t larger(uint64_t a, int64_t b)
     return a > (uint64_t)b ? a : (uint64_t)b;
 }
 
-/* The most of each that a linear takes. */
+/* The most of each that a linear takes, and the fewest columns. */
 typedef struct extremes {
-    uint64_t weights, groups, columns, rows;
+    uint64_t weights, groups, columns, rows, narrowest;
 } extremes;
 
 static extremes find_extremes(const awq_model *model, const awq_recipe *recipe)
 {
-    extremes most = {0};
+    extremes most = {.narrowest = UINT64_MAX};
     for (int kind = 0; kind < model->kinds; kind++) {
         const awq_layer_spec *spec = &model->kind[kind];
         for (int linear = 0; linear < spec->linears; linear++) {
@@ -33,6 +34,7 @@ static extremes find_extremes(const awq_model *model, const awq_recipe *recipe)
             most.groups = larger(most.groups, elements / size);
             most.columns = larger(most.columns, extent.in);
             most.rows = larger(most.rows, extent.out);
+            if ((uint64_t)extent.in < most.narrowest) most.narrowest = (uint64_t)extent.in;
         }
     }
     return most;
@@ -47,6 +49,21 @@ static uint64_t measured_together(const awq_model *model, uint64_t largest, size
     return small ? (uint64_t)ENOUGH : largest;
 }
 
+/* Of the search alone: rows out of their order, an eighth of the largest linear's at a time; scales
+ * of candidates; losses, of what `d` holds at least. */
+static void place_search(awq_arena *arena, const extremes *most, size_t compute_bytes,
+                         awq_quantizer *to)
+{
+    enum { PART = 8, LOSSES = 1 << 18 };
+    to->panel_elements = (int64_t)larger(most->columns, (int64_t)(most->weights / PART));
+    to->panel = awq_arena_take(arena, (uint64_t)to->panel_elements * compute_bytes);
+    to->picked = awq_arena_take(arena, AWQ_PANEL_ROWS * sizeof *to->picked);
+    to->scales = awq_arena_take(arena, AWQ_TRIALS * most->columns * sizeof *to->scales);
+    to->forms_room = to->d_elements / (int64_t)most->narrowest + LOSSES;
+    to->forms = awq_arena_take(arena, (uint64_t)to->forms_room * sizeof *to->forms);
+    to->form = awq_arena_take(arena, awq_form_bytes((int64_t)most->columns, compute_bytes));
+}
+
 static void place(awq_arena *arena, const awq_model *model, const awq_recipe *recipe,
                   size_t compute_bytes, awq_quantizer *to)
 {
@@ -54,6 +71,7 @@ static void place(awq_arena *arena, const awq_model *model, const awq_recipe *re
     uint64_t together = measured_together(model, most->weights, compute_bytes);
     to->d_elements = (int64_t)together;
     to->d = awq_arena_take(arena, together * compute_bytes);
+    place_search(arena, most, compute_bytes, to);
     to->folded = awq_arena_take(arena, most->weights * sizeof *to->folded);
     to->codes = awq_arena_take(arena, most->weights);
     to->zeros = awq_arena_take(arena, most->groups);
@@ -179,7 +197,7 @@ awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err)
     quantizer->spec = quantizer->decoder->spec;
     quantizer->mark = awq_clock_seconds();
     quantizer->held = AWQ_NOBODY;
-    quantizer->factored = (awq_measure){AWQ_NOBODY, AWQ_NOBODY};
+    quantizer->factored = quantizer->formed = (awq_measure){AWQ_NOBODY, AWQ_NOBODY};
     quantizer->clip.shape = recipe->clip_shape;
     if (check_request(quantizer, err) || alloc_hosts(quantizer, err) || alloc_codes(quantizer, err))
         return err->status;

@@ -20,20 +20,27 @@ int awq_candidates_list(int alpha_steps, awq_duo duo, awq_candidate *out)
     return count;
 }
 
-/* Before normalisation. NaN fails the comparison and stays. */
-static double raw_scale(const awq_candidate *candidate, double m, const float *w, int64_t channel)
+/* x^power of log x. */
+static double power_of(double log_x, double power)
 {
-    double scale = pow(m, candidate->alpha);
-    if (candidate->duo) scale /= pow((double)w[channel], 1 - candidate->alpha) + 1e-4;
+    return power == 0 ? 1 : exp(power * log_x);
+}
+
+/* Before normalisation. NaN fails the comparison and stays. */
+static double raw_scale(const awq_candidate *candidate, double log_m, const double *log_w,
+                        int64_t channel)
+{
+    double scale = power_of(log_m, candidate->alpha);
+    if (candidate->duo) scale /= power_of(log_w[channel], 1 - candidate->alpha) + 1e-4;
     return scale < 1e-4 ? 1e-4 : scale;
 }
 
-void awq_candidate_scales(const awq_candidate *candidate, const float *m, const float *w,
+void awq_candidate_scales(const awq_candidate *candidate, const double *log_m, const double *log_w,
                           int64_t channels, double *raw, float *s)
 {
     double largest = 0, least = INFINITY;
     for (int64_t i = 0; i < channels; i++) {
-        double scale = raw[i] = raw_scale(candidate, (double)m[i], w, i);
+        double scale = raw[i] = raw_scale(candidate, log_m[i], log_w, i);
         if (!isfinite(scale)) continue;
         largest = fmax(largest, scale);
         least = fmin(least, scale);

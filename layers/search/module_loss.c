@@ -309,7 +309,8 @@ static void quantize_consumers(awq_quantizer *quantizer, const awq_group_spec *g
                        (size_t)awq_extent_elements(extent));
             continue;
         }
-        awq_trial_codes(quantizer, linear, clipped && awq_is_clipped(quantizer, linear), flops);
+        awq_trial_codes(quantizer, linear, quantizer->decoder->weight[linear], extent,
+                        quantizer->columns, clipped && awq_is_clipped(quantizer, linear), flops);
         be->dequantize(quantizer->device, weight, quantizer->codes, quantizer->steps,
                        quantizer->zeros, extent, &grid);
     }

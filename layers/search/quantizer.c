@@ -77,6 +77,18 @@ const float *awq_quantizer_gram(const awq_quantizer *quantizer, int linear)
     return spec->expert >= 0 ? quantizer->own.gram : quantizer->statistics->gram[spec->group];
 }
 
+const void *awq_quantizer_form(awq_quantizer *quantizer, int linear)
+{
+    awq_measure by = awq_quantizer_measure(quantizer, linear);
+    if (by.group == quantizer->formed.group && by.expert == quantizer->formed.expert)
+        return quantizer->form;
+    quantizer->be->prepare_form(quantizer->device, quantizer->form,
+                                awq_quantizer_gram(quantizer, linear),
+                                quantizer->spec->linear[linear].in);
+    quantizer->formed = by;
+    return quantizer->form;
+}
+
 const double *awq_quantizer_abs_sum(const awq_quantizer *quantizer, int group)
 {
     int expert = quantizer->spec->group[group].expert;
@@ -116,15 +128,28 @@ bool awq_quantizer_shares(const awq_quantizer *quantizer, int group)
     return quantizer->exchange && group == quantizer->spec->half[AWQ_HALF_MLP].group;
 }
 
-awq_status awq_quantizer_step(awq_quantizer *quantizer, awq_phase phase, double flops,
-                              awq_error *err)
+/* Books, and tells the watch. */
+static awq_status tell(awq_quantizer *quantizer, awq_phase phase, double flops, awq_error *err)
 {
     const awq_quantize_watch *watch = quantizer->watch;
-    if (quantizer->be->sync(quantizer->device, err)) return err->status;
     awq_clock_lap(&quantizer->mark, &quantizer->out->record.seconds[phase]);
     if (watch && watch->step && !watch->step(watch->context, phase, flops))
         return awq_fail(err, AWQ_ERR_INTERRUPTED, "stopped while quantizing, as asked");
     return AWQ_OK;
+}
+
+awq_status awq_quantizer_step(awq_quantizer *quantizer, awq_phase phase, double flops,
+                              awq_error *err)
+{
+    if (quantizer->be->sync(quantizer->device, err)) return err->status;
+    return tell(quantizer, phase, flops, err);
+}
+
+awq_status awq_quantizer_spend(awq_quantizer *quantizer, double flops, awq_error *err)
+{
+    if (flops > quantizer->planned) flops = quantizer->planned;
+    quantizer->planned -= flops;
+    return tell(quantizer, AWQ_PHASE_SEARCH, flops, err);
 }
 
 void *awq_allocate(size_t bytes, const char *what, awq_error *err)
@@ -145,41 +170,37 @@ float *awq_vector_download(awq_device *device, const float *from, int64_t count,
     return host;
 }
 
-void awq_trial_codes(awq_quantizer *quantizer, int linear, bool clipped, double *flops)
+void awq_trial_codes(awq_quantizer *quantizer, int linear, const void *weight, awq_extent extent,
+                     const float *scales, bool clipped, double *flops)
 {
     const awq_backend *be = quantizer->be;
-    awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
     awq_grid grid = awq_quantizer_grid(quantizer, linear);
-    be->fold(quantizer->device, quantizer->folded, quantizer->decoder->weight[linear],
-             quantizer->columns, NULL, extent);
+    be->fold(quantizer->device, quantizer->folded, weight, scales, NULL, extent);
     if (clipped) {
         be->clip_search(quantizer->device, &quantizer->clip, quantizer->folded,
-                        awq_quantizer_gram(quantizer, linear), quantizer->columns, extent, &grid);
+                        awq_quantizer_gram(quantizer, linear), scales, extent, &grid);
         *flops += awq_clip_flops(quantizer->clip.shape, extent, &grid);
     }
     be->quantize(quantizer->device, quantizer->codes, quantizer->steps, quantizer->zeros,
                  quantizer->folded, clipped ? &quantizer->clip : NULL, extent, &grid);
 }
 
-int awq_quantizer_trials(const awq_quantizer *quantizer, int linear)
+awq_status awq_quantizer_error(awq_quantizer *quantizer, int linear, const void *d, double *sum,
+                               awq_error *err)
 {
     awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
-    return (int)(quantizer->d_elements / awq_extent_elements(extent));
-}
-
-void awq_trial_error(awq_quantizer *quantizer, int linear, bool clipped, void *d, double *flops)
-{
-    const awq_backend *be = quantizer->be;
-    awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
-    awq_grid grid = awq_quantizer_grid(quantizer, linear);
-    if (!clipped) { /* the same in one pass */
-        be->rounding_error(quantizer->device, d, quantizer->decoder->weight[linear],
-                           quantizer->columns, extent, &grid);
-        return;
-    }
-    awq_trial_codes(quantizer, linear, true, flops);
-    be->coded_error(quantizer->device, d, quantizer->folded, quantizer->codes, quantizer->steps,
-                    quantizer->zeros, quantizer->columns, extent, &grid);
+    size_t bytes = (size_t)extent.out * sizeof(double);
+    double *rows = awq_allocate(bytes, "the losses of rows", err);
+    if (!rows) return err->status;
+    quantizer->be->quadratic_form(quantizer->device, quantizer->forms, d,
+                                  awq_quantizer_gram(quantizer, linear),
+                                  awq_quantizer_form(quantizer, linear), extent.out, extent.in);
+    awq_status status =
+        quantizer->be->download(quantizer->device, rows, quantizer->forms, bytes, err);
+    *sum = 0;
+    for (int64_t r = 0; !status && r < extent.out; r++) *sum += rows[r];
+    free(rows);
+    return status;
 }
 
 /* ---- whose fault it is that a squared error is not a finite number ---- */

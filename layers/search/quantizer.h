@@ -29,6 +29,9 @@ typedef struct awq_module_loss {
 
 enum { AWQ_NOBODY = -1 };
 
+/* Vectors of scales, and gathered rows, that are on trial at a time. */
+enum { AWQ_TRIALS = 32, AWQ_PANEL_ROWS = 8192 };
+
 /* What a linear is measured by: the input of its group, of all tokens that see the group, or, where
  * an expert reads what is of all tokens, of those that went to it. */
 typedef struct awq_measure {
@@ -52,8 +55,16 @@ typedef struct awq_quantizer {
 
     /* Device work space, for the largest linear. */
     void *arena;
-    void *d;                             /* compute type [out, in]; of small ones several .. */
-    int64_t d_elements;                  /* .. as many as this is */
+    void *d;            /* compute type [out, in] of the largest, or more rows of smaller ones .. */
+    int64_t d_elements; /* .. as many as this is */
+    void *panel;        /* rows gathered from linears: compute type, panel_elements, of .. */
+    int64_t panel_elements;
+    int32_t *picked; /* .. these [AWQ_PANEL_ROWS] */
+    float *scales;   /* [AWQ_TRIALS, in]: of candidates on trial */
+    double *forms;   /* [forms_room]: losses of rows */
+    int64_t forms_room;
+    void *form;         /* what quadratic_form takes beside the Gram matrix of .. */
+    awq_measure formed; /* .. this */
     float *folded;                       /* [out, in] */
     uint8_t *codes;                      /* [out, in] */
     uint8_t *zeros;                      /* [out, groups] */
@@ -75,6 +86,8 @@ typedef struct awq_quantizer {
     awq_measure factored; /* what factor and order are of */
     double damp;          /* that the factor took; 0: there is none of it */
 
+    double planned; /* flops of the running group's search that the watch has yet to hear of */
+
     awq_module_loss module; /* closed without the module objective */
 
     /* Host, owned: of each linear, what its rows are divided by [out]; NULL: ones. */
@@ -91,9 +104,13 @@ awq_status awq_search_group(awq_quantizer *quantizer, int group, awq_error *err)
 
 /* ---- what the steps share ---- */
 
-/* Books time and flops since the last call on a phase; AWQ_ERR_INTERRUPTED when asked to stop. */
+/* Waits, and books time and flops since the last call on a phase; AWQ_ERR_INTERRUPTED when asked to
+ * stop. */
 awq_status awq_quantizer_step(awq_quantizer *quantizer, awq_phase phase, double flops,
                               awq_error *err);
+/* The same of the search, without waiting: of flops that were planned. What a race saves is told at
+ * its end, so that the plan is kept. */
+awq_status awq_quantizer_spend(awq_quantizer *quantizer, double flops, awq_error *err);
 /* The grid of a linear: group size -1 resolved. */
 awq_grid awq_quantizer_grid(const awq_quantizer *quantizer, int linear);
 awq_measure awq_quantizer_measure(const awq_quantizer *quantizer, int linear);
@@ -102,6 +119,8 @@ awq_measure awq_quantizer_measure(const awq_quantizer *quantizer, int linear);
 awq_status awq_quantizer_hold(awq_quantizer *quantizer, int expert, awq_error *err);
 /* The Gram matrix that a linear is measured by, and a group's sum|x|: an expert's is held. */
 const float *awq_quantizer_gram(const awq_quantizer *quantizer, int linear);
+/* What quadratic_form takes beside it, until that of another is asked for. */
+const void *awq_quantizer_form(awq_quantizer *quantizer, int linear);
 const double *awq_quantizer_abs_sum(const awq_quantizer *quantizer, int group);
 /* Whether a clip is searched for this linear. */
 bool awq_is_clipped(const awq_quantizer *quantizer, int linear);
@@ -121,17 +140,14 @@ float *awq_vector_download(awq_device *device, const float *from, int64_t count,
 /* Heap memory; NULL and *err, which names `what`: there is none. */
 void *awq_allocate(size_t bytes, const char *what, awq_error *err);
 
-/* ---- what a candidate's scales, in `columns`, would do to one linear: quantized on trial, rounded
- * to the nearest ---- */
+/* quantizer->folded, codes, steps and zeros of Q(W s), rounded to the nearest, of a linear or some
+ * of its rows; weight and scales on the device. `clipped`: of the ranges that a clip search leaves
+ * (docs/awq.md 2.8), whose flops are added to *flops. */
+void awq_trial_codes(awq_quantizer *quantizer, int linear, const void *weight, awq_extent extent,
+                     const float *scales, bool clipped, double *flops);
 
-/* quantizer->folded, codes, steps and zeros of Q(W s); `clipped`: of the ranges that a clip search
- * leaves (docs/awq.md 2.8). Adds what is executed to *flops. */
-void awq_trial_codes(awq_quantizer *quantizer, int linear, bool clipped, double *flops);
-
-/* How many errors of a linear `d` has room for: a matter of shapes alone. */
-int awq_quantizer_trials(const awq_quantizer *quantizer, int linear);
-
-/* d [out, in] = W - Q(W s) / s, likewise. */
-void awq_trial_error(awq_quantizer *quantizer, int linear, bool clipped, void *d, double *flops);
+/* sum = trace(D G D^T) of a linear, d [out, in] on the device. Waits. */
+awq_status awq_quantizer_error(awq_quantizer *quantizer, int linear, const void *d, double *sum,
+                               awq_error *err);
 
 #endif

@@ -23,7 +23,7 @@ typedef struct outputs {
     float *weights; /* of the experts */
     float *recalled, *convolved;
     float *gram, *error, *folded, *coded, *factor;
-    double *sum, *scores;
+    double *sum, *scores, *forms[2];
     int32_t top[ROWS], *chosen;
     uint8_t *codes, *cuts, *fed_back;
 } outputs;
@@ -113,7 +113,7 @@ static void search_verbs(outputs *o, const float *x, const float *w, double *sum
     float *s = host_random(IN, 1);
     for (int i = 0; i < IN; i++) s[i] = 1.5f + s[i];
     float *scales = device_floats(s, IN), *gram = device_array(IN * IN * 4);
-    double *sum = device_array(IN * sizeof(double));
+    double *sum = device_array(IN * sizeof(double)), *forms = device_array(OUT * sizeof(double));
     void *dx = device_compute(x, ROWS * IN), *weight = device_compute(w, OUT * IN);
     void *d = device_array(compute_bytes(OUT * IN));
     float *folded = device_array(OUT * IN * 4);
@@ -125,15 +125,17 @@ static void search_verbs(outputs *o, const float *x, const float *w, double *sum
     be->abs_sum(device, sum, dx, NULL, ROWS, IN);
     be->gram(device, gram, dx, NULL, ROWS, IN);
     be->gram_finish(device, gram, IN);
-    be->rounding_error(device, d, weight, scales, extent, &grid);
+    be->rounding_error(device, d, weight, scales, 1, extent, &grid);
     o->error = fetch_compute(d, OUT * IN);
-    must(be->quadratic_form(device, d, gram, extent, 1, &sums[0], &err));
-    must(be->squared_error(device, weight, d, NULL, OUT, IN, &sums[3], &err));
+    be->quadratic_form(device, forms, d, gram, NULL, OUT, IN);
+    o->forms[0] = fetch_bytes(forms, OUT * sizeof *forms);
+    must(be->squared_error(device, weight, d, NULL, OUT, IN, &sums[1], &err));
     be->fold(device, folded, weight, scales, NULL, extent);
     be->clip_search(device, &clip, folded, gram, scales, extent, &grid);
     be->quantize(device, codes, steps, zeros, folded, &clip, extent, &grid);
     be->coded_error(device, d, folded, codes, steps, zeros, scales, extent, &grid);
-    must(be->quadratic_form(device, d, gram, extent, 1, &sums[1], &err));
+    be->quadratic_form(device, forms, d, gram, NULL, OUT, IN);
+    o->forms[1] = fetch_bytes(forms, OUT * sizeof *forms);
     float *factor = device_array(IN * IN * 4);
     int32_t *order = device_array(IN * 4);
     bool positive;
@@ -158,7 +160,7 @@ static outputs run_everything(void)
     int32_t target[ROWS] = {0};
     float *x = host_random(ROWS * IN, 2), *w = host_random(OUT * IN, 1),
           *bias = host_random(OUT, 1);
-    double *scores = host_doubles(2 * ROWS + 4);
+    double *scores = host_doubles(2 * ROWS + 2);
     forward_verbs(&o, x, w, bias);
     delta_verbs(&o, x);
     routing_verbs(&o, x, bias);
@@ -167,7 +169,7 @@ static outputs run_everything(void)
     const float *others = device_floats(o.hidden + OUT, (ROWS - 1) * OUT);
     must(be->nll(device, scores, logits, target, ROWS, OUT, &err));
     must(be->kl(device, scores + ROWS, logits, others, ROWS - 1, OUT, &err));
-    must(be->squared_distance(device, logits, others, ROWS - 1, OUT, scores + 2 * ROWS + 2, &err));
+    must(be->squared_distance(device, logits, others, ROWS - 1, OUT, scores + 2 * ROWS, &err));
     must(be->argmax(device, o.top, logits, ROWS, OUT, &err));
     o.scores = scores;
     return o;
@@ -196,7 +198,9 @@ static void assert_same(const outputs *a, const outputs *b)
     assert_memory_equal(a->coded, b->coded, OUT * IN * 4);
     assert_memory_equal(a->factor, b->factor, IN * IN * 4);
     assert_memory_equal(a->fed_back, b->fed_back, OUT * IN);
-    assert_memory_equal(a->scores, b->scores, (2 * ROWS + 4) * sizeof(double));
+    assert_memory_equal(a->scores, b->scores, (2 * ROWS + 2) * sizeof(double));
+    for (int i = 0; i < 2; i++)
+        assert_memory_equal(a->forms[i], b->forms[i], OUT * sizeof(double));
     assert_memory_equal(a->top, b->top, sizeof a->top);
 }
 

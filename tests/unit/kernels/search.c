@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/gram.h"
 #include "tests/unit/kernels/bench.h"
 #include "tests/unit/kernels/reference.h"
 
@@ -15,24 +16,52 @@ static double form(const double *d, const float *gram, int64_t in)
     return sum;
 }
 
+/* Of each row of d, on the device as the finished Gram matrix is. */
+static const double *row_forms(const void *d, const float *gram, awq_extent extent)
+{
+    void *form_of = device_array(awq_form_bytes(extent.in, compute_bytes(1)));
+    double *sums = device_array((size_t)extent.out * sizeof *sums);
+    be->prepare_form(device, form_of, gram, extent.in);
+    be->quadratic_form(device, sums, d, gram, form_of, extent.out, extent.in);
+    return fetch_bytes(sums, (size_t)extent.out * sizeof *sums);
+}
+
+static double row_forms_sum(const void *d, const float *gram, awq_extent extent)
+{
+    const double *forms = row_forms(d, gram, extent);
+    double sum = 0;
+    for (int64_t r = 0; r < extent.out; r++) sum += forms[r];
+    return sum;
+}
+
 /* ---- rounding error and the quadratic form ---- */
+
+/* At so many vectors of scales, one after the other. */
+static void check_rounding_errors(awq_extent extent, awq_grid grid, int64_t candidates)
+{
+    int64_t count = extent.out * extent.in, all = candidates * count;
+    float *w = host_activations(count, 0.3f), *s = random_scales(candidates * extent.in);
+    float *scaled = host_array((size_t)count * sizeof *scaled);
+    double *reference = host_doubles(all);
+    for (int64_t c = 0; c < candidates; c++) {
+        const float *own = s + c * extent.in;
+        for (int64_t i = 0; i < count; i++) scaled[i] = w[i] * own[i % extent.in];
+        for (int64_t i = 0; i < count; i++) {
+            reference_group group =
+                reference_quantizer(scaled + i / grid.group_size * grid.group_size, &grid);
+            float value = reference_value(scaled[i], group, &grid);
+            reference[c * count + i] = (double)(w[i] - value / own[i % extent.in]);
+        }
+    }
+    void *d = device_array(compute_bytes(all));
+    be->rounding_error(device, d, device_compute(w, count),
+                       device_floats(s, candidates * extent.in), candidates, extent, &grid);
+    assert_close(fetch_compute(d, all), reference, all, product_tolerance(2));
+}
 
 static void check_rounding_error(awq_extent extent, awq_grid grid)
 {
-    int64_t count = extent.out * extent.in;
-    float *w = host_activations(count, 0.3f), *s = random_scales(extent.in);
-    float *scaled = host_array((size_t)count * sizeof *scaled);
-    double *reference = host_doubles(count);
-    for (int64_t i = 0; i < count; i++) scaled[i] = w[i] * s[i % extent.in];
-    for (int64_t i = 0; i < count; i++) {
-        reference_group group =
-            reference_quantizer(scaled + i / grid.group_size * grid.group_size, &grid);
-        reference[i] = (double)(w[i] - reference_value(scaled[i], group, &grid) / s[i % extent.in]);
-    }
-    void *d = device_array(compute_bytes(count));
-    be->rounding_error(device, d, device_compute(w, count), device_floats(s, extent.in), extent,
-                       &grid);
-    assert_close(fetch_compute(d, count), reference, count, product_tolerance(2));
+    check_rounding_errors(extent, grid, 1);
 }
 
 static void rounding_error_is_what_the_quantizer_loses(void **state)
@@ -43,6 +72,7 @@ static void rounding_error_is_what_the_quantizer_loses(void **state)
     check_rounding_error((awq_extent){1, 40}, (awq_grid){8, 40, true, false});
     check_rounding_error((awq_extent){9, 64}, (awq_grid){4, 64, false, false});
     check_rounding_error((awq_extent){5, 12}, (awq_grid){2, 3, false, false});
+    check_rounding_errors((awq_extent){7, 96}, (awq_grid){4, 32, true, false}, 3);
 }
 
 static void rounding_error_of_an_overflowing_scale_is_nan(void **state)
@@ -53,8 +83,8 @@ static void rounding_error_of_an_overflowing_scale_is_nan(void **state)
     w[3] = 3e4f; /* times s: beyond 15 * 65504, in float16's reach itself */
     s[3] = 1e3f;
     void *d = device_array(compute_bytes(32));
-    be->rounding_error(device, d, device_compute(w, 32), device_floats(s, 32), (awq_extent){1, 32},
-                       &grid);
+    be->rounding_error(device, d, device_compute(w, 32), device_floats(s, 32), 1,
+                       (awq_extent){1, 32}, &grid);
     const float *result = fetch_compute(d, 32);
     for (int i = 0; i < 32; i++) assert_true(isnan(result[i]) == (i < 16));
 }
@@ -69,7 +99,7 @@ static void rounding_error_shows_nan_of_either_sign(void **state)
     void *d = device_array(compute_bytes(48)), *weights = device_compute(w, 48);
     float *scales = device_floats(s, 48);
     for (int pass = 0; pass < 2; pass++) {
-        be->rounding_error(device, d, weights, scales, (awq_extent){1, 48},
+        be->rounding_error(device, d, weights, scales, 1, (awq_extent){1, 48},
                            pass ? &symmetric : &grid);
         const float *result = fetch_compute(d, 48);
         for (int i = 0; i < 48; i++) assert_true(isnan(result[i]) == (i < 32));
@@ -78,23 +108,21 @@ static void rounding_error_shows_nan_of_either_sign(void **state)
 
 static void check_quadratic_form(awq_extent extent)
 {
-    awq_error err;
-    double sum = 0, reference = 0;
     int64_t count = extent.out * extent.in;
     float *d = host_activations(count, 0.1f), *gram = random_gram(extent.in);
     double *row = host_doubles(extent.in);
+    const double *found =
+        row_forms(device_compute(d, count), device_gram(gram, extent.in), extent);
     for (int64_t r = 0; r < extent.out; r++) {
         for (int64_t i = 0; i < extent.in; i++) row[i] = (double)d[r * extent.in + i];
-        reference += form(row, gram, extent.in);
+        double reference = form(row, gram, extent.in);
+        double tolerance = under_test.compute == AWQ_F32 ? 1e-5 : 1e-3;
+        if (!(fabs(found[r] / reference - 1) < tolerance))
+            fail_msg("row %d's form is %.12g, should be %.12g", (int)r, found[r], reference);
     }
-    must(be->quadratic_form(device, device_compute(d, count), device_gram(gram, extent.in), extent,
-                            1, &sum, &err));
-    double tolerance = under_test.compute == AWQ_F32 ? 1e-5 : 1e-3;
-    if (!(fabs(sum / reference - 1) < tolerance))
-        fail_msg("quadratic form is %.12g, should be %.12g", sum, reference);
 }
 
-static void quadratic_form_is_the_trace(void **state)
+static void quadratic_form_is_that_of_each_row(void **state)
 {
     (void)state;
     check_quadratic_form((awq_extent){33, 40});
@@ -109,40 +137,35 @@ static void quadratic_form_works_across_blocks(void **state)
     check_quadratic_form((awq_extent){8, 1040});
 }
 
-/* Several at once, of more rows than a block has: each has the sum that it has by itself. */
-static void quadratic_forms_of_several_are_each_its_own(void **state)
+/* What others there are is nothing to a row, but for roundings. */
+static void rows_do_not_depend_on_others(void **state)
 {
     (void)state;
-    awq_error err;
-    enum { COUNT = 5 };
-    const awq_extent extent = {530, 264};
-    int64_t each = extent.out * extent.in;
-    double sums[COUNT], alone;
-    float *d = host_activations(COUNT * each, 0.1f);
+    enum { ROWS = 530, FIRST = 515 };
+    const awq_extent extent = {ROWS, 264};
+    float *d = host_activations(ROWS * extent.in, 0.1f);
     float *gram = device_gram(random_gram(extent.in), extent.in);
-    for (int64_t i = 2 * each; i < 3 * each; i++) d[i] = 0;
-    d[3 * each + 7] = NAN;
-    void *all = device_compute(d, COUNT * each);
-    must(be->quadratic_form(device, all, gram, extent, COUNT, sums, &err));
-    for (int i = 0; i < COUNT; i++) {
-        must(be->quadratic_form(device, (char *)all + compute_bytes(i * each), gram, extent, 1,
-                                &alone, &err));
-        assert_true(isnan(alone) == (i == 3) && isnan(sums[i]) == (i == 3));
-        if (i != 3) assert_true(fabs(sums[i] - alone) <= 1e-6 * alone);
-    }
-    assert_true(sums[2] == 0);
+    for (int64_t i = 0; i < extent.in; i++) d[2 * extent.in + i] = 0;
+    d[3 * extent.in + 7] = NAN;
+    void *all = device_compute(d, ROWS * extent.in);
+    const double *together = row_forms(all, gram, extent);
+    const double *alone = row_forms((char *)all + compute_bytes(FIRST * extent.in), gram,
+                                    (awq_extent){ROWS - FIRST, extent.in});
+    for (int64_t r = 0; r < ROWS; r++) assert_true(isnan(together[r]) == (r == 3));
+    for (int64_t r = FIRST; r < ROWS; r++)
+        assert_true(fabs(together[r] - alone[r - FIRST]) <= 1e-6 * alone[r - FIRST]);
+    assert_true(together[2] == 0);
 }
 
 /* Channels whose activations are 2^-12 to 2^12 of the others', as outliers are, and errors that are
  * as much smaller; a dead one; Gram matrices of any size. */
 static void check_uneven_form(float size)
 {
-    awq_error err;
     enum { OUT = 40, COLS = 300, TOKENS = 24 };
     awq_extent extent = {OUT, COLS};
     float *x = host_random(TOKENS * COLS, size), *d = host_random(OUT * COLS, 0.05f);
     float *gram = host_array(COLS * COLS * sizeof *gram), *at = host_array(COLS * sizeof *at);
-    double *row = host_doubles(COLS), sum = 0, reference = 0;
+    double *row = host_doubles(COLS), reference = 0;
     for (int c = 0; c < COLS; c++) at[c] = c == 77 ? 0 : ldexpf(1, c % 5 * 6 - 12);
     for (int i = 0; i < TOKENS * COLS; i++) x[i] *= at[i % COLS];
     for (int i = 0; i < OUT * COLS; i++) d[i] /= at[i % COLS] + (i % COLS == 77);
@@ -154,7 +177,7 @@ static void check_uneven_form(float size)
         for (int c = 0; c < COLS; c++) row[c] = (double)kept[r * COLS + c];
         reference += form(row, gram, COLS);
     }
-    must(be->quadratic_form(device, on_device, device_gram(gram, COLS), extent, 1, &sum, &err));
+    double sum = row_forms_sum(on_device, device_gram(gram, COLS), extent);
     double tolerance = under_test.compute == AWQ_F32 ? 1e-5 : 1e-3;
     if (!(fabs(sum / reference - 1) < tolerance))
         fail_msg("quadratic form is %.12g, should be %.12g", sum, reference);
@@ -172,24 +195,19 @@ static void quadratic_form_takes_uneven_channels(void **state)
 static void quadratic_form_passes_nan_and_infinity(void **state)
 {
     (void)state;
-    awq_error err;
-    double sum = 0;
     int64_t in = 600;
     awq_extent extent = {9, in};
     float *d = host_activations(9 * in, 1), *gram = random_gram(in);
     for (int64_t i = 0; i < 9 * in; i++) d[i] += 1.5f; /* no zeros to hide behind */
     float *good = device_gram(gram, in);
     d[8 * in + 599] = NAN;
-    must(be->quadratic_form(device, device_compute(d, 9 * in), good, extent, 1, &sum, &err));
-    assert_true(isnan(sum));
+    assert_true(isnan(row_forms(device_compute(d, 9 * in), good, extent)[8]));
     d[8 * in + 599] = INFINITY;
-    must(be->quadratic_form(device, device_compute(d, 9 * in), good, extent, 1, &sum, &err));
-    assert_false(isfinite(sum));
+    assert_false(isfinite(row_forms(device_compute(d, 9 * in), good, extent)[8]));
     d[8 * in + 599] = 1;
     gram[2 * in + 599] = gram[599 * in + 2] = NAN;
-    must(be->quadratic_form(device, device_compute(d, 9 * in), device_gram(gram, in), extent, 1,
-                            &sum, &err));
-    assert_true(isnan(sum));
+    const double *sums = row_forms(device_compute(d, 9 * in), device_gram(gram, in), extent);
+    for (int64_t r = 0; r < extent.out; r++) assert_true(isnan(sums[r]));
 }
 
 /* ---- squared error ---- */
@@ -302,9 +320,9 @@ int main(void)
         cmocka_unit_test(rounding_error_is_what_the_quantizer_loses),
         cmocka_unit_test(rounding_error_of_an_overflowing_scale_is_nan),
         cmocka_unit_test(rounding_error_shows_nan_of_either_sign),
-        cmocka_unit_test(quadratic_form_is_the_trace),
+        cmocka_unit_test(quadratic_form_is_that_of_each_row),
         cmocka_unit_test(quadratic_form_works_across_blocks),
-        cmocka_unit_test(quadratic_forms_of_several_are_each_its_own),
+        cmocka_unit_test(rows_do_not_depend_on_others),
         cmocka_unit_test(quadratic_form_takes_uneven_channels),
         cmocka_unit_test(quadratic_form_passes_nan_and_infinity),
         cmocka_unit_test(squared_error_sums_the_rows_that_count),

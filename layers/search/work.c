@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+#include "layers/search/work.h"
+
+#include "layers/search/candidates.h"
+#include "layers/search/race.h"
+
+bool awq_search_is_mixed(const awq_layer_spec *layer, int index)
+{
+    const awq_group_spec *group = &layer->group[index];
+    for (int i = 1; i < group->count; i++)
+        if (layer->linear[awq_group_reader(layer, group, i)].expert !=
+            layer->linear[awq_group_reader(layer, group, 0)].expert)
+            return true;
+    return false;
+}
+
+/* The share of a batch's rows that all candidates of a mixed group are measured on. */
+static double batch_share(int64_t rows)
+{
+    int level = awq_race_first_level(rows);
+    return awq_race_share(rows, level < AWQ_RACE_MIXED ? AWQ_RACE_MIXED : level);
+}
+
+/* Linears of one expert are in a row. */
+static double mixed_share(const awq_layer_spec *layer, const awq_group_spec *group)
+{
+    double measured = 0, all = 0;
+    int64_t rows = 0;
+    for (int i = 0; i < group->count; i++) {
+        const awq_linear_spec *linear = &layer->linear[awq_group_reader(layer, group, i)];
+        bool last = i + 1 == group->count ||
+                    layer->linear[awq_group_reader(layer, group, i + 1)].expert != linear->expert;
+        if (!linear->exempt) rows += linear->out;
+        if (!last) continue;
+        measured += batch_share(rows) * (double)rows;
+        all += (double)rows;
+        rows = 0;
+    }
+    return all > 0 ? measured / all : 1;
+}
+
+/* As measured on models of many sizes: half of what is not settled by the first rows. */
+static double race_share(const awq_layer_spec *layer, const awq_group_spec *group)
+{
+    int64_t rows = 0;
+    for (int i = 0; i < group->count; i++)
+        rows += layer->linear[awq_group_reader(layer, group, i)].out;
+    double first = awq_race_share(rows, awq_race_first_level(rows));
+    return first + (1 - first) / 4;
+}
+
+double awq_search_share(const awq_recipe *recipe, const awq_layer_spec *layer, int index)
+{
+    const awq_group_spec *group = &layer->group[index];
+    if (recipe->search == AWQ_SEARCH_EXHAUSTIVE) return 1;
+    return awq_search_is_mixed(layer, index) ? mixed_share(layer, group)
+                                             : race_share(layer, group);
+}
+
+double awq_search_candidates(const awq_recipe *recipe)
+{
+    double listed = awq_candidates_count((int)recipe->alpha_steps, recipe->duo);
+    return recipe->alpha_steps ? listed + (double)recipe->refine : listed;
+}
+
+double awq_search_flops(const awq_recipe *recipe, const awq_layer_spec *layer, int index)
+{
+    const awq_linear_spec *linear = &layer->linear[index];
+    bool joint = recipe->clip == AWQ_CLIP_JOINT && linear->clipped;
+    bool in_module = layer->group[linear->group].producer.by == AWQ_BY_NORM &&
+                     recipe->objective == AWQ_OBJECTIVE_MODULE;
+    double in = (double)linear->in, weights = (double)linear->out * in;
+    double group = recipe->group_size < 0 ? in : (double)recipe->group_size;
+    double clip = 2 * group * awq_clip_trials(recipe->clip_shape);
+    double others = awq_search_candidates(recipe) - 1;
+    if (linear->exempt) return 0;
+    if (in_module) return weights * (in + (joint ? (others + 1) * clip : 0));
+    double passes = others * awq_search_share(recipe, layer, linear->group) + 1;
+    return weights * (passes * in + (joint ? in + passes * clip : 0));
+}
