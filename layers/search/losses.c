@@ -131,11 +131,14 @@ static awq_status race(awq_group_search *search, awq_error *err)
 {
     awq_race *race = &search->race;
     const awq_batch *batch = &search->batch;
-    if (!batch->rows) return AWQ_OK;
+    if (!batch->rows) { /* all is kept in full precision */
+        make_all_scales(search);
+        return AWQ_OK;
+    }
     if (!search->first && (measure_identity(search, batch, race, err) || awq_race_order(race, err)))
         return err->status;
-    if (search->module) return AWQ_OK;
     if (search->first) make_all_scales(search);
+    if (search->module) return AWQ_OK;
     enter(search, race);
     int level = first_level(search, race);
     for (; level >= 0 && search->end > 1; level = awq_race_judge(race))

@@ -222,7 +222,7 @@ static awq_status refine_alpha(awq_group_search *search, awq_error *err)
 
 /* ---- all of it ---- */
 
-/* What the plan has for it: the rest is told at its end. */
+/* What the plan has for it: the rest is told at its end. A module tells its own. */
 static void plan(awq_group_search *search)
 {
     awq_quantizer *quantizer = search->quantizer;
@@ -230,8 +230,11 @@ static void plan(awq_group_search *search)
     quantizer->planned = 0;
     for (int i = 0; i < search->group->count; i++) {
         int linear = awq_group_reader(spec, search->group, i);
-        if (quantizer->decoder->weight[linear] && !awq_quantizer_keeps(quantizer, linear))
-            quantizer->planned += awq_search_flops(quantizer->recipe, spec, linear);
+        awq_extent extent = awq_linear_extent(&spec->linear[linear]);
+        if (!quantizer->decoder->weight[linear] || awq_quantizer_keeps(quantizer, linear)) continue;
+        quantizer->planned += search->module
+                                  ? (double)awq_extent_elements(extent) * (double)extent.in
+                                  : awq_search_flops(quantizer->recipe, spec, linear);
     }
 }
 

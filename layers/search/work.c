@@ -66,15 +66,15 @@ double awq_search_candidates(const awq_recipe *recipe)
 double awq_search_flops(const awq_recipe *recipe, const awq_layer_spec *layer, int index)
 {
     const awq_linear_spec *linear = &layer->linear[index];
-    bool joint = recipe->clip == AWQ_CLIP_JOINT && linear->clipped;
+    bool joint = recipe->clip == AWQ_CLIP_JOINT; /* then the identity is measured once more */
     bool in_module = layer->group[linear->group].producer.by == AWQ_BY_NORM &&
                      recipe->objective == AWQ_OBJECTIVE_MODULE;
     double in = (double)linear->in, weights = (double)linear->out * in;
     double group = recipe->group_size < 0 ? in : (double)recipe->group_size;
-    double clip = 2 * group * awq_clip_trials(recipe->clip_shape);
+    double clip = joint && linear->clipped ? 2 * group * awq_clip_trials(recipe->clip_shape) : 0;
     double others = awq_search_candidates(recipe) - 1;
     if (linear->exempt) return 0;
-    if (in_module) return weights * (in + (joint ? (others + 1) * clip : 0));
+    if (in_module) return weights * (in + (others + 1) * clip);
     double passes = others * awq_search_share(recipe, layer, linear->group) + 1;
-    return weights * (passes * in + (joint ? in + passes * clip : 0));
+    return weights * ((passes + joint) * in + passes * clip);
 }

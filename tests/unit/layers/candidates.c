@@ -49,7 +49,7 @@ static void no_steps_leave_the_identity_only(void **state)
 static void alpha_zero_is_the_identity(void **state)
 {
     (void)state;
-    const float m[] = {0, 1e-30f, 3, 1e10f};
+    const double m[] = {log(0), log(1e-30), log(3), log(1e10)};
     float s[4];
     double raw[4];
     awq_candidate_scales(&(awq_candidate){0, false}, m, NULL, 4, raw, s);
@@ -59,7 +59,7 @@ static void alpha_zero_is_the_identity(void **state)
 static void scales_are_powers_normalised_by_the_geometric_middle(void **state)
 {
     (void)state;
-    const float m[] = {16, 1, 4, 0.25f};
+    const double m[] = {log(16), log(1), log(4), log(0.25)};
     float s[4];
     double raw[4];
     awq_candidate_scales(&(awq_candidate){0.5, false}, m, NULL, 4, raw, s);
@@ -71,7 +71,7 @@ static void scales_are_powers_normalised_by_the_geometric_middle(void **state)
 static void duo_divides_by_the_weights(void **state)
 {
     (void)state;
-    const float m[] = {16, 1}, w[] = {0.04f, 0.64f};
+    const double m[] = {log(16), log(1)}, w[] = {log(0.04), log(0.64)};
     float s[2];
     double raw[2];
     awq_candidate_scales(&(awq_candidate){0.5, true}, m, w, 2, raw, s);
@@ -82,7 +82,7 @@ static void duo_divides_by_the_weights(void **state)
 static void dead_channels_take_the_least_scale(void **state)
 {
     (void)state;
-    const float m[] = {0, 1, 100};
+    const double m[] = {log(0), log(1), log(100)};
     float s[3];
     double raw[3];
     awq_candidate_scales(&(awq_candidate){1, false}, m, NULL, 3, raw, s);
@@ -94,7 +94,7 @@ static void dead_channels_take_the_least_scale(void **state)
 static void what_is_not_finite_becomes_one(void **state)
 {
     (void)state;
-    const float m[] = {NAN, INFINITY, 4, 1};
+    const double m[] = {log(NAN), log(INFINITY), log(4), log(1)};
     float s[4];
     double raw[4];
     awq_candidate_scales(&(awq_candidate){1, false}, m, NULL, 4, raw, s);

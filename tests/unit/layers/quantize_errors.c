@@ -128,6 +128,7 @@ static void progress_counts_what_is_executed(void **state)
     progress p = {0};
     awq_quantize_watch watch = {watch_step, &p};
     synthetic_open(&s, (synthetic_shape){.kv_heads = 2, .dtype = AWQ_BF16});
+    s.recipe.search = AWQ_SEARCH_EXHAUSTIVE;
     must(synthetic_watched(&s, &watch, &layer, &err));
     double search = 0, clip = 0;
     for (int i = 0; i < DENSE_LINEARS; i++) {

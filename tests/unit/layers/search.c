@@ -397,6 +397,7 @@ static void progress_counts_modules_and_clips(void **state)
     s.recipe.objective = AWQ_OBJECTIVE_MODULE;
     s.recipe.clip = AWQ_CLIP_JOINT;
     s.recipe.alpha_steps = 4;
+    s.recipe.search = AWQ_SEARCH_EXHAUSTIVE;
     must(synthetic_watched(&s, &watch, &layer, &err));
     for (int i = 0; i < DENSE_LINEARS; i++) {
         awq_extent extent = awq_linear_extent(&s.spec->linear[i]);
