@@ -16,6 +16,7 @@
 #include "jobs/mail/letters.h"
 #include "jobs/mail/mail.h"
 #include "jobs/plan/job.h"
+#include "jobs/run/output.h"
 #include "kernels/backend.h"
 #include "layers/fold/unfold.h"
 #include "layers/search/result_memory.h"
@@ -58,6 +59,7 @@ typedef struct awq_holdings {
     awq_device_options device_options;      /* that it was opened with */
     awq_device *device;
     awq_result_memory *results; /* of layers that are quantized, while a plan is worked on */
+    awq_output output;          /* what is merged, from the first shard on; count 0: nothing yet */
 } awq_holdings;
 
 /* verify: a finished checkpoint, and what was recorded of it. */

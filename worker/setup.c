@@ -185,6 +185,7 @@ awq_status awq_worker_setup(awq_worker *worker, const awq_letter *letter, awq_er
 void awq_worker_teardown(awq_worker *worker)
 {
     awq_verify_close(worker);
+    awq_output_release(&worker->has.output);
     if (worker->has.device) worker->has.device->backend->close(worker->has.device);
     awq_tokens_release(&worker->told.tokens);
     for (int i = 0; i < AWQ_MODELS; i++) awq_checkpoint_close(worker->has.checkpoint[i]);
