@@ -6,6 +6,7 @@
 
 #include "coordinator/assemble/companions.h"
 #include "coordinator/assemble/expert_tokens.h"
+#include "io/core/clock.h"
 #include "io/core/fault.h"
 #include "io/core/log.h"
 #include "io/files/json.h"
@@ -161,9 +162,18 @@ static awq_status merge(awq_run *run, awq_merged *merged, awq_tensor_sums *sums,
     return write_config(run, err);
 }
 
+static void tell_merged(const awq_output *output, double seconds)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < output->shards.count; i++) bytes += output->shards.items[i].bytes;
+    AWQ_LOG(AWQ_LOG_INFO, "merged", AWQ_WHOLE("shards", output->shards.count),
+            AWQ_WHOLE("bytes", bytes), AWQ_REAL("seconds", seconds, 3));
+}
+
 awq_status awq_run_merge(awq_run *run, awq_merged *merged, awq_error *err)
 {
     int removed;
+    double start = awq_clock_seconds();
     awq_output *output = &merged->output;
     awq_tensor_sums sums = {0};
     awq_run_tell(run, AWQ_RUN_MERGING, NULL);
@@ -174,6 +184,7 @@ awq_status awq_run_merge(awq_run *run, awq_merged *merged, awq_error *err)
     AWQ_LOG(AWQ_LOG_INFO, "merging", AWQ_WHOLE("shards", output->shards.count));
     awq_status status = awq_tensor_sums_create(output->tensors, output->count, &sums, err);
     if (!status) status = merge(run, merged, &sums, err);
+    if (!status) tell_merged(output, awq_clock_seconds() - start);
     awq_tensor_sums_release(&sums);
     return status;
 }
