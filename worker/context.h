@@ -16,6 +16,7 @@
 #include "jobs/mail/letters.h"
 #include "jobs/mail/mail.h"
 #include "jobs/plan/job.h"
+#include "jobs/run/output.h"
 #include "kernels/backend.h"
 #include "layers/fold/unfold.h"
 #include "layers/search/result_memory.h"
@@ -26,6 +27,7 @@ typedef struct awq_keeper awq_keeper;       /* worker/flow/keeper.h */
 typedef struct awq_port awq_port;           /* worker/flow/port.h */
 typedef struct awq_publisher awq_publisher; /* worker/results/publisher.h */
 typedef struct awq_reader awq_reader;       /* worker/flow/reader.h */
+typedef struct awq_shelf awq_shelf;         /* worker/flow/shelf.h */
 
 enum { AWQ_COORDINATOR = 0, AWQ_MODELS = 2 };
 
@@ -57,7 +59,10 @@ typedef struct awq_holdings {
     awq_checkpoint *checkpoint[AWQ_MODELS]; /* the model; what it is compared with */
     awq_device_options device_options;      /* that it was opened with */
     awq_device *device;
+    awq_hello needs;  /* what it told the coordinator that it needs */
+    awq_shelf *shelf; /* for tiles that stay; NULL: none do. From the first plan to the end */
     awq_result_memory *results; /* of layers that are quantized, while a plan is worked on */
+    awq_output output;          /* what is merged, from the first shard on; count 0: nothing yet */
 } awq_holdings;
 
 /* verify: a finished checkpoint, and what was recorded of it. */

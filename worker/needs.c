@@ -148,7 +148,7 @@ static void eval_needs(const awq_model *model, const token_counts *tokens, size_
 
 /* Unless one worker holds all layers at once, so that nothing is sent, nor read ahead: a layer that
  * is read ahead; the slots of links; and of the next stage's input all tiles at worst, and one on
- * its way. */
+ * its way. What of them stays on a GPU takes no more than a stage leaves there (flow/shelf.h). */
 static void add_next_stage(const awq_job_size *size, const token_counts *tokens,
                            size_t compute_bytes, awq_hello *hello)
 {

@@ -115,7 +115,7 @@ static void tell_what_is_free(const awq_device *device, const awq_job_size *size
             1e-9 * (double)wanted);
 }
 
-static void say_hello(const awq_worker *worker)
+static void say_hello(awq_worker *worker)
 {
     int workers = awq_mail_size(worker->mail); /* and the coordinator, unless it is one rank */
     awq_hello hello = {.pid = getpid(), .threads = worker->has.device->threads};
@@ -137,6 +137,7 @@ static void say_hello(const awq_worker *worker)
     if (worker->told.tokens.ids) size.model = awq_worker_model(worker, 0);
     if (size.model) awq_needs_count(&size, worker->has.device->backend->compute_bytes, &hello);
     tell_what_is_free(worker->has.device, &size);
+    worker->has.needs = hello;
     awq_worker_tell(worker, awq_letter_write(AWQ_LETTER_HELLO, 0, 0, &hello, sizeof hello));
 }
 
@@ -185,6 +186,7 @@ awq_status awq_worker_setup(awq_worker *worker, const awq_letter *letter, awq_er
 void awq_worker_teardown(awq_worker *worker)
 {
     awq_verify_close(worker);
+    awq_output_release(&worker->has.output);
     if (worker->has.device) worker->has.device->backend->close(worker->has.device);
     awq_tokens_release(&worker->told.tokens);
     for (int i = 0; i < AWQ_MODELS; i++) awq_checkpoint_close(worker->has.checkpoint[i]);

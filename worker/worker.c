@@ -13,6 +13,7 @@
 #include "worker/flow/parts.h"
 #include "worker/flow/port.h"
 #include "worker/flow/reader.h"
+#include "worker/flow/shelf.h"
 #include "worker/flow/stage.h"
 #include "worker/results/check_layer.h"
 #include "worker/results/publisher.h"
@@ -82,6 +83,8 @@ static awq_status start_helpers(awq_worker *worker, const given_plan *plan, awq_
     awq_keeper_options kept = {.run = told->job.run_directory,
                                .fingerprint = told->fingerprint,
                                .shape = awq_tile_boundary(told, 0),
+                               .backend = worker->has.device->backend,
+                               .device = &worker->has.device_options,
                                .done = boundary_done,
                                .failed = boundary_failed,
                                .context = worker};
@@ -89,6 +92,9 @@ static awq_status start_helpers(awq_worker *worker, const given_plan *plan, awq_
     if (purpose->gathers && plan->mine &&
         awq_result_memory_create(worker->has.device, codes_bytes(worker, plan),
                                  &worker->has.results, err))
+        return err->status;
+    if (!worker->has.shelf &&
+        awq_shelf_create(worker, plan->stages, plan->count, &worker->has.shelf, err))
         return err->status;
     if (purpose->keeps && awq_keeper_start(&kept, worker->inbox.to_keep, &helpers->keeper, err))
         return err->status;
@@ -121,6 +127,10 @@ static awq_status run_plan(awq_worker *worker, const awq_letter *letter, awq_err
     awq_publisher_free(helpers->publisher); /* an error does not lose what is made */
     awq_result_memory_free(worker->has.results);
     worker->has.results = NULL;
+    if (!status && !worker->purpose->keeps) { /* nobody has anything of it */
+        awq_shelf_free(worker->has.shelf);
+        worker->has.shelf = NULL;
+    }
     if (status && status != AWQ_ERR_INTERRUPTED)
         awq_worker_fail(worker, err); /* before waiting for threads that wait for other workers */
     awq_port_close(helpers->outlet);
@@ -152,6 +162,12 @@ static awq_status run_task(awq_worker *worker, const awq_letter *letter, awq_err
     }
 }
 
+static void drain_letters(awq_lane *lane)
+{
+    awq_letter *letter;
+    while (awq_lane_drain(lane, &letter)) awq_letter_free(letter);
+}
+
 static void *compute(void *argument)
 {
     awq_worker *worker = argument;
@@ -164,6 +180,9 @@ static void *compute(void *argument)
         awq_letter_free(letter);
     }
     awq_keeper_free(worker->helpers.keeper);
+    drain_letters(worker->inbox.tiles); /* which may have what the shelf has lent */
+    drain_letters(worker->inbox.to_keep);
+    awq_shelf_free(worker->has.shelf);
     awq_worker_teardown(worker);
     atomic_store(&worker->finished, true);
     return NULL;
@@ -179,8 +198,7 @@ static awq_lane *letters_until(awq_worker *worker, awq_until until)
 
 static void free_letters(awq_lane *lane)
 {
-    awq_letter *letter;
-    while (awq_lane_drain(lane, &letter)) awq_letter_free(letter);
+    drain_letters(lane);
     awq_lane_free(lane);
 }
 

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/files/file.h"
 #include "io/files/path.h"
 
 /* What becomes a tensor of the output. */
@@ -221,8 +220,8 @@ awq_status awq_conversion_write(awq_conversion *conversion, const awq_shard *sha
         if (!from->tensor) status = convert(conversion, from->layer, from->linear, err);
         if (status) break;
         const void *data = from->tensor ? from->tensor->data : conversion->parts[from->part];
-        conversion->sums.crc[i] = awq_crc32(0, data, tensor->bytes);
         status = awq_safetensors_append(writer, data, tensor->bytes, err);
+        conversion->sums.crc[i] = awq_safetensors_last_crc(writer);
         if (from->tensor) awq_safetensors_dont_need(from->tensor);
     }
     if (!status) status = awq_safetensors_commit(writer, NULL, NULL, err);

@@ -6,6 +6,7 @@
 
 #include "coordinator/assemble/companions.h"
 #include "coordinator/assemble/expert_tokens.h"
+#include "io/core/clock.h"
 #include "io/core/fault.h"
 #include "io/core/log.h"
 #include "io/files/json.h"
@@ -53,6 +54,45 @@ static awq_status write_shards(awq_run *run, const awq_output *output, awq_tenso
         awq_run_read(run, letter);
         awq_letter_free(letter);
         if (status) return status;
+    }
+    return AWQ_OK;
+}
+
+/* ---- the records that they were made of ---- */
+
+/* crc: of the layer's tensors, in the record's order, as they were read and written. */
+static awq_status check_record(const awq_run *run, int64_t layer, const uint32_t *crc,
+                               awq_merged *merged, awq_error *err)
+{
+    char path[AWQ_PATH_BYTES];
+    awq_layer_record record;
+    if (awq_run_layer_path(path, run->directory, layer, "h5", err) ||
+        awq_layer_record_read_layer(path, layer, run->fingerprint, &record, err))
+        return err->status;
+    awq_status status = awq_layer_record_vouch(&record, merged->output.records[layer], crc, err);
+    if (!status) status = awq_expert_tokens_add(&merged->tokens, &record, err);
+    merged->error += awq_layer_record_relative_error(&record);
+    merged->rounding += awq_layer_record_rounding_error(&record);
+    awq_layer_record_release(&record);
+    return status;
+}
+
+/* Nobody has read a shard's bytes but who wrote it: what came out of each record must be what once
+ * went in. */
+static awq_status check_records(const awq_run *run, const awq_tensor_sums *sums, awq_merged *merged,
+                                awq_error *err)
+{
+    const awq_output *output = &merged->output;
+    int64_t layer = -1;
+    for (size_t i = 0; i < output->count; i++) {
+        if (output->layer[i] <= layer) continue; /* layers come in order, each in a row */
+        layer = output->layer[i];
+        if (!check_record(run, layer, sums->crc + i, merged, err)) continue;
+        if (err->status != AWQ_ERR_CORRUPT) return err->status;
+        return awq_error_wrap(err,
+                              "layer %lld was damaged after it was written; the same command "
+                              "makes it again",
+                              (long long)layer);
     }
     return AWQ_OK;
 }
@@ -109,12 +149,12 @@ static awq_status write_config(const awq_run *run, awq_error *err)
     return status;
 }
 
-static awq_status merge(awq_run *run, const awq_output *output, awq_tensor_sums *sums,
-                        awq_error *err)
+static awq_status merge(awq_run *run, awq_merged *merged, awq_tensor_sums *sums, awq_error *err)
 {
+    const awq_output *output = &merged->output;
     if (write_shards(run, output, sums, err)) return err->status;
     AWQ_FAULT_POINT("merge-after-shards");
-    if (write_index(run, output, err) ||
+    if (check_records(run, sums, merged, err) || write_index(run, output, err) ||
         awq_companions_copy(run->options->model, run->options->out, err) ||
         gather_statistics(run, sums, err))
         return err->status;
@@ -122,9 +162,19 @@ static awq_status merge(awq_run *run, const awq_output *output, awq_tensor_sums 
     return write_config(run, err);
 }
 
-awq_status awq_run_merge(awq_run *run, awq_output *output, awq_error *err)
+static void tell_merged(const awq_output *output, double seconds)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < output->shards.count; i++) bytes += output->shards.items[i].bytes;
+    AWQ_LOG(AWQ_LOG_INFO, "merged", AWQ_WHOLE("shards", output->shards.count),
+            AWQ_WHOLE("bytes", bytes), AWQ_REAL("seconds", seconds, 3));
+}
+
+awq_status awq_run_merge(awq_run *run, awq_merged *merged, awq_error *err)
 {
     int removed;
+    double start = awq_clock_seconds();
+    awq_output *output = &merged->output;
     awq_tensor_sums sums = {0};
     awq_run_tell(run, AWQ_RUN_MERGING, NULL);
     if (awq_publish_sweep(run->options->out, &removed, err) ||
@@ -133,38 +183,24 @@ awq_status awq_run_merge(awq_run *run, awq_output *output, awq_error *err)
         return err->status;
     AWQ_LOG(AWQ_LOG_INFO, "merging", AWQ_WHOLE("shards", output->shards.count));
     awq_status status = awq_tensor_sums_create(output->tensors, output->count, &sums, err);
-    if (!status) status = merge(run, output, &sums, err);
+    if (!status) status = merge(run, merged, &sums, err);
+    if (!status) tell_merged(output, awq_clock_seconds() - start);
     awq_tensor_sums_release(&sums);
     return status;
 }
 
 /* ---- what was written ---- */
 
-typedef struct totals {
-    double error, rounding; /* sums over the layers */
-    awq_expert_tokens tokens;
-} totals;
-
-static awq_status add_up(const awq_run *run, totals *sum, awq_error *err)
+void awq_merged_release(awq_merged *merged)
 {
-    awq_status status = AWQ_OK;
-    for (int64_t layer = 0; !status && layer < run->plan.layers; layer++) {
-        char path[AWQ_PATH_BYTES];
-        awq_layer_record record;
-        if (awq_run_layer_path(path, run->directory, layer, "h5", err) ||
-            awq_layer_record_read(path, run->fingerprint, &record, err))
-            return err->status;
-        sum->error += awq_layer_record_relative_error(&record);
-        sum->rounding += awq_layer_record_rounding_error(&record);
-        status = awq_expert_tokens_add(&sum->tokens, &record, err);
-        awq_layer_record_release(&record);
-    }
-    return status;
+    awq_output_release(&merged->output);
+    awq_expert_tokens_release(&merged->tokens);
 }
 
-static void print_summary(const awq_run *run, const awq_output *output, totals *sum)
+void awq_run_summary(const awq_run *run, awq_merged *merged)
 {
     char text[32];
+    const awq_output *output = &merged->output;
     double layers = (double)run->plan.layers;
     awq_format_seconds(text, awq_progress_elapsed(&run->view));
     printf("%s: AWQ checkpoint of %lld layers, %lld bits, groups of %lld, in %s\n",
@@ -175,15 +211,6 @@ static void print_summary(const awq_run *run, const awq_output *output, totals *
         printf("  %-34s %10s\n", output->shards.items[i].name, text);
     }
     printf("  mean relative error of a layer's linears: %.2f%% (plain rounding: %.2f%%)\n",
-           100 * sum->error / layers, 100 * sum->rounding / layers);
-    awq_expert_tokens_print(stdout, &sum->tokens, run->inputs.tokens.sequences);
-}
-
-awq_status awq_run_summary(const awq_run *run, const awq_output *output, awq_error *err)
-{
-    totals sum = {0};
-    awq_status status = add_up(run, &sum, err);
-    if (!status) print_summary(run, output, &sum);
-    awq_expert_tokens_release(&sum.tokens);
-    return status;
+           100 * merged->error / layers, 100 * merged->rounding / layers);
+    awq_expert_tokens_print(stdout, &merged->tokens, run->inputs.tokens.sequences);
 }

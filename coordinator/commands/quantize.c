@@ -209,15 +209,14 @@ static awq_status finish_directory(awq_run *run, awq_error *err)
 /* From the plan to the checkpoint, or to a run directory that says why not. */
 static awq_status carry_out(awq_run *run, awq_error *err)
 {
-    awq_output output = {0};
+    awq_merged merged = {0};
     awq_run_tell(run, AWQ_RUN_RUNNING, NULL);
     awq_crew_send_plan(run->crew, &run->plan, run->fingerprint);
-    awq_status status = quantize_layers(run, err) ? err->status : awq_run_merge(run, &output, err);
+    awq_status status = quantize_layers(run, err) ? err->status : awq_run_merge(run, &merged, err);
     awq_progress_end(&run->view);
-    bool merged = !status;
-    if (merged) status = awq_run_summary(run, &output, err);
-    awq_output_release(&output);
-    if (merged) return status ? status : finish_directory(run, err);
+    if (!status) awq_run_summary(run, &merged);
+    awq_merged_release(&merged);
+    if (!status) return finish_directory(run, err);
     if (status == AWQ_ERR_INTERRUPTED) awq_run_drain(run, err);
     awq_run_tell(run, err->status == AWQ_ERR_INTERRUPTED ? AWQ_RUN_INTERRUPTED : AWQ_RUN_FAILED,
                  err->text);

@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { BLOCK_BYTES = 1 << 20 };
+enum { BLOCK_BYTES = 1 << 18 }; /* stays in the cache */
 
 /* Reads up to `bytes`; fewer only at the end of the file. -1: errno says why. */
 static ssize_t read_fully(int fd, char *data, size_t bytes)
@@ -93,4 +93,9 @@ awq_status awq_file_crc32(const char *path, uint32_t *crc, uint64_t *bytes, awq_
 uint32_t awq_crc32(uint32_t crc, const void *data, size_t bytes)
 {
     return (uint32_t)crc32_z(crc, data, bytes);
+}
+
+uint32_t awq_crc32_combine(uint32_t first, uint32_t second, uint64_t second_bytes)
+{
+    return (uint32_t)crc32_combine(first, second, (z_off_t)second_bytes);
 }

@@ -19,4 +19,7 @@ awq_status awq_file_crc32(const char *path, uint32_t *crc, uint64_t *bytes, awq_
 /* crc32 (zlib's) of memory of any size. Start with crc 0. */
 uint32_t awq_crc32(uint32_t crc, const void *data, size_t bytes);
 
+/* crc32 of two things one after the other, of their crc32s and the bytes of the second. */
+uint32_t awq_crc32_combine(uint32_t first, uint32_t second, uint64_t second_bytes);
+
 #endif

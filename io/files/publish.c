@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE /* sync_file_range */
 #include "io/files/publish.h"
 
 #include <dirent.h>
@@ -13,7 +14,9 @@
 #include "io/core/fault.h"
 #include "io/files/file.h"
 
-enum { MAX_WRITE_BYTES = 1 << 30 };
+/* A piece is checksummed and written while it is in the cache. So many bytes are given to the disk
+ * at a time, which works on them while more come: the fsync has little left to wait for. */
+enum { PIECE_BYTES = 1 << 18, FLUSH_BYTES = 1 << 25 };
 
 struct awq_publish {
     int fd; /* -1: closed */
@@ -21,8 +24,10 @@ struct awq_publish {
     char *temporary;
     uint64_t expected; /* 0: unknown */
     uint64_t bytes;
+    uint64_t flushed; /* of them, those that the disk has been given */
     uint32_t crc;
-    bool broken; /* a write failed: never publish */
+    uint32_t last_crc; /* of the last write */
+    bool broken;       /* a write failed: never publish */
     bool committed;
 };
 
@@ -84,23 +89,41 @@ awq_status awq_publish_open(const char *path, uint64_t expected_bytes, awq_publi
     return AWQ_OK;
 }
 
+/* Advice: what it fails with, the fsync will say. */
+static void flush(awq_publish *file)
+{
+    if (file->bytes - file->flushed < FLUSH_BYTES) return;
+    (void)sync_file_range(file->fd, (off64_t)file->flushed, (off64_t)(file->bytes - file->flushed),
+                          SYNC_FILE_RANGE_WRITE);
+    file->flushed = file->bytes;
+}
+
 awq_status awq_publish_write(awq_publish *file, const void *data, size_t bytes, awq_error *err)
 {
     const char *from = data;
-    while (bytes > 0) {
-        size_t piece = bytes < MAX_WRITE_BYTES ? bytes : MAX_WRITE_BYTES;
+    size_t left = bytes;
+    file->last_crc = 0;
+    while (left > 0) {
+        size_t piece = left < PIECE_BYTES ? left : PIECE_BYTES;
         ssize_t done = write(file->fd, from, piece);
         if (done < 0 && errno == EINTR) continue;
         if (done < 0) {
             file->broken = true;
             return awq_publish_fail(err, file->path, errno, file->expected);
         }
-        file->crc = awq_crc32(file->crc, from, (size_t)done);
+        file->last_crc = awq_crc32(file->last_crc, from, (size_t)done);
         file->bytes += (uint64_t)done;
         from += done;
-        bytes -= (size_t)done;
+        left -= (size_t)done;
+        flush(file);
     }
+    file->crc = awq_crc32_combine(file->crc, file->last_crc, bytes);
     return AWQ_OK;
+}
+
+uint32_t awq_publish_last_crc(const awq_publish *file)
+{
+    return file->last_crc;
 }
 
 static int sync_retrying(int fd)

@@ -52,6 +52,8 @@ awq_status awq_safetensors_create(const char *path, const awq_tensor *tensors, s
 /* Appends bytes of tensor data; tensors may be given in several pieces, in order. */
 awq_status awq_safetensors_append(awq_safetensors_writer *writer, const void *data, size_t bytes,
                                   awq_error *err);
+/* crc32 of what was appended last, as it was written: of a tensor, if it was given in one piece. */
+uint32_t awq_safetensors_last_crc(const awq_safetensors_writer *writer);
 /* Publishes the file; an error if bytes are missing. crc and bytes (may be NULL) are the file's. */
 awq_status awq_safetensors_commit(awq_safetensors_writer *writer, uint32_t *crc, uint64_t *bytes,
                                   awq_error *err);

@@ -164,6 +164,11 @@ awq_status awq_safetensors_append(awq_safetensors_writer *writer, const void *da
     return awq_publish_write(writer->file, data, bytes, err);
 }
 
+uint32_t awq_safetensors_last_crc(const awq_safetensors_writer *writer)
+{
+    return awq_publish_last_crc(writer->file);
+}
+
 awq_status awq_safetensors_commit(awq_safetensors_writer *writer, uint32_t *crc, uint64_t *bytes,
                                   awq_error *err)
 {

@@ -102,27 +102,53 @@ double awq_layer_record_rounding_error(const awq_layer_record *record)
     return relative(loss, energy);
 }
 
+awq_status awq_layer_record_read_layer(const char *path, int64_t layer, const char *fingerprint,
+                                       awq_layer_record *out, awq_error *err)
+{
+    awq_layer_record record;
+    if (awq_layer_record_read(path, fingerprint, &record, err)) return err->status;
+    if (record.layer == layer) {
+        *out = record;
+        return AWQ_OK;
+    }
+    awq_fail(err, AWQ_ERR_CORRUPT, "'%s' is the record of layer %lld, not of layer %lld", path,
+             (long long)record.layer, (long long)layer);
+    awq_layer_record_release(&record);
+    return err->status;
+}
+
+/* Of the file at `path`, as it is. */
+static awq_status compare(const awq_layer_record *record, const char *path, uint64_t bytes,
+                          uint32_t crc, awq_error *err)
+{
+    if (bytes != record->tensors_bytes)
+        return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' has %llu bytes, its record says %llu", path,
+                        (unsigned long long)bytes, (unsigned long long)record->tensors_bytes);
+    if (crc != record->tensors_crc)
+        return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' has another crc32 than its record says", path);
+    return AWQ_OK;
+}
+
+awq_status awq_layer_record_vouch(const awq_layer_record *record, const awq_safetensors *tensors,
+                                  const uint32_t *crc, awq_error *err)
+{
+    uint64_t bytes;
+    awq_safetensors_bytes(tensors, &bytes);
+    uint32_t all = awq_safetensors_header_crc(tensors);
+    for (size_t i = 0; i < awq_safetensors_count(tensors); i++)
+        all = awq_crc32_combine(all, crc[i], awq_safetensors_at(tensors, i)->bytes);
+    return compare(record, awq_safetensors_path(tensors), bytes, all, err);
+}
+
 awq_status awq_layer_record_check(const char *h5_path, const char *tensors_path, int64_t layer,
                                   const char *fingerprint, awq_error *err)
 {
     awq_layer_record record;
     uint32_t crc;
     uint64_t bytes;
-    if (awq_layer_record_read(h5_path, fingerprint, &record, err)) return err->status;
-    int64_t recorded_layer = record.layer;
-    uint64_t expected_bytes = record.tensors_bytes;
-    uint32_t expected_crc = record.tensors_crc;
+    if (awq_layer_record_read_layer(h5_path, layer, fingerprint, &record, err)) return err->status;
+    awq_status status = awq_file_crc32(tensors_path, &crc, &bytes, err);
+    if (!status) status = compare(&record, tensors_path, bytes, crc, err);
     awq_layer_record_release(&record);
-    if (recorded_layer != layer)
-        return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' is the record of layer %lld, not of layer %lld",
-                        h5_path, (long long)recorded_layer, (long long)layer);
-    if (awq_file_crc32(tensors_path, &crc, &bytes, err)) return err->status;
-    if (bytes != expected_bytes)
-        return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' has %llu bytes, its record says %llu",
-                        tensors_path, (unsigned long long)bytes,
-                        (unsigned long long)expected_bytes);
-    if (crc != expected_crc)
-        return awq_fail(err, AWQ_ERR_CORRUPT, "'%s' has another crc32 than its record says",
-                        tensors_path);
-    return AWQ_OK;
+    return status;
 }

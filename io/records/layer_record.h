@@ -45,6 +45,7 @@
 
 #include "io/core/clip.h"
 #include "io/core/error.h"
+#include "io/files/safetensors.h"
 #include "io/model/model.h"
 #include "io/records/tensor_sums.h"
 
@@ -165,6 +166,14 @@ awq_status awq_layer_record_write(const char *path, const awq_layer_record *reco
 awq_status awq_layer_record_read(const char *path, const char *fingerprint, awq_layer_record *out,
                                  awq_error *err);
 
+/* The same of this layer: another layer's record is AWQ_ERR_CORRUPT as well. */
+awq_status awq_layer_record_read_layer(const char *path, int64_t layer, const char *fingerprint,
+                                       awq_layer_record *out, awq_error *err);
+
+/* Whether the tensors are those that the record is of, without reading their data: crc [tensors] is
+ * the crc32 of each, in the file's order. AWQ_ERR_CORRUPT when they are not. */
+awq_status awq_layer_record_vouch(const awq_layer_record *record, const awq_safetensors *tensors,
+                                  const uint32_t *crc, awq_error *err);
 /* Whether a layer is done: reads its record `h5_path` and compares `tensors_path` with the size and
  * crc32 in it. AWQ_ERR_CORRUPT when either is not as written or belongs to another layer; a missing
  * file is AWQ_ERR_IO. */

@@ -38,5 +38,7 @@ awq_letter *awq_letter_share(awq_letter *letter)
 
 void awq_letter_free(awq_letter *letter)
 {
-    if (letter && atomic_fetch_sub(&letter->users, 1) == 1) free(letter);
+    if (!letter || atomic_fetch_sub(&letter->users, 1) > 1) return;
+    if (letter->loan) atomic_store(&letter->loan->lent, false);
+    free(letter);
 }

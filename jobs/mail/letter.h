@@ -7,10 +7,18 @@
 #define AWQ_JOBS_MAIL_LETTER_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum { AWQ_LETTER_UNIT = 64 }; /* bytes */
+
+/* Memory that a letter brings in place of a payload, to threads of its own rank: such a letter is
+ * never posted. Whoever lends it finds out by `lent` that the letter's last user is done. */
+typedef struct awq_loan {
+    atomic_bool lent;
+    void *memory[2]; /* an array for each model */
+} awq_loan;
 
 typedef struct awq_letter {
     int32_t kind;            /* awq_letter_kind, jobs/mail/letters.h */
@@ -20,7 +28,8 @@ typedef struct awq_letter {
     struct awq_letter *next; /* the mail's own; means nothing on the wire */
     atomic_int users;        /* likewise */
     int32_t to;              /* rank; likewise */
-    unsigned char pad[16];
+    awq_loan *loan;          /* NULL: none; likewise */
+    unsigned char pad[8];
     unsigned char payload[];
 } awq_letter;
 

@@ -249,6 +249,7 @@ static awq_status finish_transfers(awq_mail *mail, transfer **list, bool receive
         *link = t->next;
         if (received) {
             atomic_init(&t->letter->users, 1);
+            t->letter->loan = NULL;
             deliver(mail, t->letter);
         } else {
             awq_letter_free(t->letter);

@@ -3,15 +3,17 @@
 which, who may share one, what is refused for lack of memory."""
 
 import json
+import re
 import unittest
 
 import numpy as np
 
 from support import headers
-from support.case import FAMILIES, Case, digest
+from support.case import FAMILIES, Case, digest, read_json
 from support.program import run
 
 MODEL = FAMILIES / "llama3"
+TILE = 96  # tokens: a sequence
 
 
 class Workers(Case):
@@ -47,6 +49,32 @@ class Workers(Case):
         self.assertEqual(*({name: sha for name, sha in digest(out).items()
                             if name != "awqrun.h5"} for out in (self.out, self.folder / "alone")))
         self.assertIn("worker ready", alone.err)
+
+    def test_tiles_between_stages_of_one_worker_stay_on_its_gpu_as_far_as_there_is_room(self):
+        job = ("--stage-layers", 1, "--tile-tokens", TILE, "--keep-run", "--verbose")
+        all_stay = self.succeeds(self.gpu_job(*job, env={"AWQ_EMULATOR_STREAMS": "late"}))
+        self.assertIn("stay on the device places=4 tiles=4", all_stay.err)
+        layer, fixed = map(int, re.search(r"layer_bytes=(\d+) fixed_bytes=(\d+)",
+                                          all_stay.err).groups())
+        tile = 4 * TILE * read_json(MODEL / "config.json")["hidden_size"]
+        written = []
+        for places in (0, 1):
+            out = self.folder / f"places-{places}"
+            result = self.succeeds(self.gpu_job(*job, "--device-memory",
+                                                fixed + layer + places * tile, out=out))
+            self.assertEqual(re.findall(r"stay on the device (.*)", result.err),
+                             [f"places={places} tiles=4"] if places else [])
+            written.append(out)
+        whole = self.folder / "whole"
+        self.assertNotIn("stay on", self.succeeds(self.gpu_job("--tile-tokens", TILE, "--verbose",
+                                                               out=whole)).err)
+        shards = {digest(out)["model.safetensors"] for out in (self.out, whole, *written)}
+        self.assertEqual(len(shards), 1)
+        boundaries = [[file.read_bytes() for file in sorted(out.glob(".awqrun/boundaries/*.h5"))]
+                      for out in (self.out, *written)]
+        self.assertTrue(boundaries[0])
+        self.assertEqual(boundaries[0], boundaries[1])
+        self.assertEqual(boundaries[0], boundaries[2])
 
     def test_a_percentage_is_of_what_a_shared_gpu_leaves_each(self):
         # 1.6 GB hold what a process takes and the layers; half of it does not

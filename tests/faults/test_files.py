@@ -45,6 +45,25 @@ class Files(FaultCase):
         result = self.resumes()
         self.assertRegex(result.err, "warning: .*00003.*done again")
 
+    def test_a_record_that_is_damaged_before_the_merge_is_named_and_made_again(self):
+        """Nobody reads a record between its writing and the merge, whose only reading checks it."""
+        for kind, ranks in (("flipped", 3), ("flipped", 1), ("truncated", 2)):
+            with self.subTest(damage=kind, ranks=ranks):
+                shutil.rmtree(self.out, ignore_errors=True)
+                started = self.start(*LONG, ranks=ranks)
+                self.assertTrue(started.wait_for(lambda: self.layers_done() >= 1))
+                record = min((self.out / ".awqrun/layers").glob("*.h5"))
+                self.damage(record.with_suffix(".safetensors"), kind)
+                code, _, err = started.finish()
+                self.assertEqual(code, 1, err)
+                self.assertRegex(err, f"awqrun: error: .*'.*{record.stem}.safetensors'")
+                if kind == "flipped":
+                    self.assertRegex(err, "layer [0-9] was damaged after it was written; the same "
+                                          "command makes it again: .* another crc32")
+                self.assertFalse((self.out / "config.json").exists())
+                self.assertRegex(self.resumes(options=LONG).err,
+                                 f"warning: .*{record.stem}.*done again")
+
     def boundaries(self):
         return {int(path.stem) for path in (self.out / ".awqrun/boundaries").glob("*.h5")}
 

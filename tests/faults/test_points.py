@@ -6,8 +6,8 @@ import shutil
 from support.faults import FaultCase
 
 FAULT_POINTS = ["publish-before-fsync", "publish-before-rename", "publish-before-directory-fsync",
-                "safetensors-append", "record-before-statistics", "merge-after-shards",
-                "merge-before-config", "finish-before-removal"]
+                "safetensors-append", "record-before-statistics", "shard-append",
+                "merge-after-shards", "merge-before-config", "finish-before-removal"]
 
 
 class Points(FaultCase):

@@ -5,6 +5,7 @@
 
 #include "jobs/run/run_directory.h"
 #include "worker/flow/port.h"
+#include "worker/flow/shelf.h"
 
 /* Unsent tiles that a stage may leave behind it before it waits. */
 enum { MAX_UNSENT = 4 };
@@ -66,14 +67,17 @@ static awq_status receive(const awq_source *source, const awq_tile *tile, float 
     if (awq_lane_take_numbered(worker->inbox.tiles, tile->layer, tile->number, &letter, err))
         return err->status;
     awq_status status = AWQ_OK;
-    if (letter->bytes != expected)
+    if (!letter->loan && letter->bytes != expected)
         status = awq_fail(err, AWQ_ERR_INTERNAL, "tile %lld has %llu bytes, not %zu",
                           (long long)tile->number, (unsigned long long)letter->bytes, expected);
     if (!status && source->linked)
         status = awq_inlet_take(worker->helpers.inlet, tile, hidden, &taken, err);
     for (int m = 0; !status && !taken && m < source->arrays; m++)
-        device->backend->upload(device, hidden[m], letter->payload + (size_t)m * tile->bytes,
-                                tile->bytes);
+        if (letter->loan)
+            device->backend->copy(device, hidden[m], letter->loan->memory[m], tile->bytes);
+        else
+            device->backend->upload(device, hidden[m], letter->payload + (size_t)m * tile->bytes,
+                                    tile->bytes);
     if (!status) status = device->backend->sync(device, err);
     awq_letter_free(letter);
     return status;
@@ -101,14 +105,39 @@ awq_status awq_source_read(awq_source *source, const awq_tile *tile, float *cons
     }
 }
 
+/* Lends the arrays to a letter, for the stage and the keeper, and takes those of the place. */
+static awq_status lend(awq_worker *worker, const awq_tile *tile, float **hidden, awq_loan *place,
+                       awq_error *err)
+{
+    awq_device *device = worker->has.device;
+    if (device->backend->sync(device, err)) return err->status;
+    awq_letter *letter = awq_letter_create(AWQ_LETTER_TILE, tile->layer, tile->number, 0);
+    if (!letter) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to send a tile");
+    for (int m = 0; m < worker->told.models; m++) {
+        float *empty = place->memory[m];
+        place->memory[m] = hidden[m];
+        hidden[m] = empty;
+    }
+    letter->loan = place;
+    awq_status status = AWQ_OK;
+    if (worker->purpose->keeps)
+        status = awq_worker_hand(worker->inbox.to_keep, awq_letter_share(letter), err);
+    if (!status) return awq_worker_hand(worker->inbox.tiles, letter, err);
+    awq_letter_free(letter);
+    return status;
+}
+
 awq_status awq_hidden_send(awq_worker *worker, const awq_stage *next, const awq_tile *tile,
-                           float *const *hidden, awq_error *err)
+                           float **hidden, awq_error *err)
 {
     awq_device *device = worker->has.device;
     awq_tile sent = *tile;
     sent.layer = next->first;
     bool to_part = comes_from_a_part(next);
     int arrays = arrays_of(worker, next);
+    bool stays = !to_part && next->worker == awq_worker_number(worker) - 1;
+    awq_loan *place = stays ? awq_shelf_take(worker->has.shelf) : NULL;
+    if (place) return lend(worker, &sent, hidden, place, err);
     if (worker->helpers.outlet && !to_part)
         return awq_outlet_put(worker->helpers.outlet, &sent, hidden, err);
     awq_letter *letter = awq_letter_create(to_part ? AWQ_LETTER_PART_TILE : AWQ_LETTER_TILE,

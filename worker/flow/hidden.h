@@ -29,8 +29,9 @@ awq_status awq_source_read(awq_source *source, const awq_tile *tile, float *cons
 void awq_source_close(awq_source *source);
 
 /* Sends a tile to the worker of the stage that it enters next; waits only while several are unsent.
- */
+ * Of one that stays on this device (worker/flow/shelf.h) the arrays go, and hidden[] is others of
+ * their size. */
 awq_status awq_hidden_send(awq_worker *worker, const awq_stage *next, const awq_tile *tile,
-                           float *const *hidden, awq_error *err);
+                           float **hidden, awq_error *err);
 
 #endif

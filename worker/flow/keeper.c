@@ -21,6 +21,9 @@ struct awq_keeper {
     awq_lane *tiles;
     pthread_t thread;
     open_boundary *open;
+    /* for tiles that are lent; from the first one on */
+    awq_device *device; /* the thread's own handle */
+    float *copy;        /* one tile, host, owned */
 };
 
 static open_boundary **find(awq_keeper *keeper, int64_t layer)
@@ -58,12 +61,38 @@ static void drop(open_boundary **link)
     free(dropped);
 }
 
+static awq_status prepare_to_copy(awq_keeper *keeper, size_t most, awq_error *err)
+{
+    awq_device_options options = *keeper->options.device;
+    options.reads_only = true;
+    if (!keeper->copy) keeper->copy = malloc(most);
+    if (!keeper->copy) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to keep a boundary");
+    return keeper->device ? AWQ_OK : keeper->options.backend->open(&options, &keeper->device, err);
+}
+
+/* A tile's states in host memory: the letter's, or a copy of what it lends, until the next. */
+static awq_status states_of(awq_keeper *keeper, const awq_letter *tile, const float **out,
+                            awq_error *err)
+{
+    const awq_boundary_shape *shape = &keeper->options.shape;
+    *out = (const float *)(const void *)tile->payload;
+    if (!tile->loan) return AWQ_OK;
+    size_t sequence = (size_t)(shape->length * shape->hidden) * sizeof(float);
+    int64_t left = shape->sequences - tile->b * shape->tile_sequences;
+    size_t count = (size_t)(left < shape->tile_sequences ? left : shape->tile_sequences);
+    if (prepare_to_copy(keeper, (size_t)shape->tile_sequences * sequence, err)) return err->status;
+    *out = keeper->copy;
+    return keeper->options.backend->download(keeper->device, keeper->copy, tile->loan->memory[0],
+                                             count * sequence, err);
+}
+
 static awq_status keep(awq_keeper *keeper, const awq_letter *tile, awq_error *err)
 {
+    const float *states;
     open_boundary *boundary = *find(keeper, tile->a);
     if (!boundary && begin(keeper, tile->a, &boundary, err)) return err->status;
-    if (awq_boundary_write(boundary->writer, tile->b, (const float *)(const void *)tile->payload,
-                           err))
+    if (states_of(keeper, tile, &states, err) ||
+        awq_boundary_write(boundary->writer, tile->b, states, err))
         return err->status;
     if (--boundary->tiles_left) return AWQ_OK;
     if (awq_boundary_commit(boundary->writer, err)) return err->status;
@@ -107,5 +136,7 @@ void awq_keeper_free(awq_keeper *keeper)
     if (!keeper) return;
     pthread_join(keeper->thread, NULL);
     while (keeper->open) drop(&keeper->open);
+    if (keeper->device) keeper->options.backend->close(keeper->device);
+    free(keeper->copy);
     free(keeper);
 }

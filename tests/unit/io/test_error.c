@@ -69,6 +69,11 @@ static void crc32_has_the_known_check_value(void **state)
     uint32_t part = awq_crc32(0, "1234", 4);
     assert_int_equal(awq_crc32(part, "56789", 5), 0xcbf43926u);
     assert_int_equal(awq_crc32(0, "", 0), 0);
+    for (size_t first = 0; first <= 9; first++) {
+        uint32_t before = awq_crc32(0, "123456789", first);
+        uint32_t after = awq_crc32(0, &"123456789"[first], 9 - first);
+        assert_int_equal(awq_crc32_combine(before, after, 9 - first), 0xcbf43926u);
+    }
 }
 
 int main(void)

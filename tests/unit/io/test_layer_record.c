@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "io/files/file.h"
 #include "io/files/path.h"
 #include "io/records/layer_record.h"
 #include "model_of.h"
@@ -272,6 +273,33 @@ static void a_layer_is_done_when_its_tensors_match(void **state)
     assert_contains(err.text, "has 8 bytes, its record says 9");
 }
 
+/* What merge does: the data was read by someone else, and only its sums are known. */
+static void a_record_vouches_for_the_sums_of_its_tensors(void **state)
+{
+    awq_error err;
+    awq_safetensors *file;
+    awq_layer_record record = {0};
+    awq_safetensors_writer *writer;
+    const char *path = scratch_path(state, "a.safetensors");
+    const awq_tensor tensors[] = {{.name = "one", .dtype = AWQ_U8, .dims = 1, .shape = {6}},
+                                  {.name = "two", .dtype = AWQ_U8, .dims = 1, .shape = {3}}};
+    assert_int_equal(awq_safetensors_create(path, tensors, 2, &writer, &err), AWQ_OK);
+    assert_int_equal(awq_safetensors_append(writer, "123456789", 9, &err), AWQ_OK);
+    assert_int_equal(
+        awq_safetensors_commit(writer, &record.tensors_crc, &record.tensors_bytes, &err), AWQ_OK);
+    awq_safetensors_writer_free(writer);
+    assert_int_equal(awq_safetensors_open(path, &file, &err), AWQ_OK);
+    uint32_t crc[2] = {awq_crc32(0, "123456", 6), awq_crc32(0, "789", 3)};
+    assert_int_equal(awq_layer_record_vouch(&record, file, crc, &err), AWQ_OK);
+    crc[0] = awq_crc32(0, "123457", 6);
+    assert_int_equal(awq_layer_record_vouch(&record, file, crc, &err), AWQ_ERR_CORRUPT);
+    assert_contains(err.text, "another crc32");
+    record.tensors_bytes++;
+    assert_int_equal(awq_layer_record_vouch(&record, file, crc, &err), AWQ_ERR_CORRUPT);
+    assert_contains(err.text, "its record says");
+    awq_safetensors_close(file);
+}
+
 static void records_are_gathered(void **state)
 {
     awq_error err;
@@ -401,6 +429,7 @@ int main(void)
         scratch_test(every_truncation_is_corrupt),
         scratch_test(every_flipped_byte_is_corrupt),
         scratch_test(a_layer_is_done_when_its_tensors_match),
+        scratch_test(a_record_vouches_for_the_sums_of_its_tensors),
         scratch_test(records_are_gathered),
         scratch_test(gathered_records_read_back),
         scratch_test(a_file_that_is_not_gathered_records_is_refused),

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "io/files/file.h"
 #include "io/files/path.h"
 #include "io/files/publish.h"
 #include "scratch.h"
@@ -21,6 +22,7 @@ static void a_file_appears_only_when_committed(void **state)
     assert_int_equal(awq_publish_open(path, 9, &file, &err), AWQ_OK);
     assert_int_equal(awq_publish_write(file, "12345", 5, &err), AWQ_OK);
     assert_int_equal(awq_publish_write(file, "6789", 4, &err), AWQ_OK);
+    assert_int_equal(awq_publish_last_crc(file), awq_crc32(0, "6789", 4));
     assert_false(awq_path_exists(path));
     assert_int_equal(awq_publish_commit(file, &crc, &bytes, &err), AWQ_OK);
     awq_publish_free(file);
@@ -30,6 +32,30 @@ static void a_file_appears_only_when_committed(void **state)
     assert_string_equal(content, "123456789");
     free(content);
     assert_int_equal(scratch_count(*state), 1);
+}
+
+/* Larger than what is written at once, and than what the disk is given at once. */
+static void a_large_file_is_written_and_summed_in_pieces(void **state)
+{
+    enum { BYTES = 70000001 };
+    awq_error err;
+    awq_publish *file;
+    uint32_t crc, written_crc;
+    uint64_t bytes;
+    const char *path = scratch_path(state, "file");
+    char *data = malloc(BYTES);
+    for (size_t i = 0; i < BYTES; i++) data[i] = (char)(i * i >> 7);
+    assert_int_equal(awq_publish_open(path, BYTES + 5, &file, &err), AWQ_OK);
+    assert_int_equal(awq_publish_write(file, "12345", 5, &err), AWQ_OK);
+    assert_int_equal(awq_publish_write(file, data, BYTES, &err), AWQ_OK);
+    assert_int_equal(awq_publish_last_crc(file), awq_crc32(0, data, BYTES));
+    assert_int_equal(awq_publish_commit(file, &crc, &bytes, &err), AWQ_OK);
+    awq_publish_free(file);
+    free(data);
+    assert_int_equal(bytes, BYTES + 5);
+    assert_int_equal(awq_file_crc32(path, &written_crc, &bytes, &err), AWQ_OK);
+    assert_int_equal(crc, written_crc);
+    assert_int_equal(bytes, BYTES + 5);
 }
 
 static void freeing_removes_what_was_not_committed(void **state)
@@ -181,6 +207,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         scratch_test(a_file_appears_only_when_committed),
+        scratch_test(a_large_file_is_written_and_summed_in_pieces),
         scratch_test(freeing_removes_what_was_not_committed),
         scratch_test(a_file_replaces_the_one_before),
         scratch_test(a_missing_directory_is_named),

@@ -29,6 +29,7 @@ static void what_is_written_reads_back(void **state)
     assert_int_equal(awq_safetensors_create(path, tensors, 3, &writer, &err), AWQ_OK);
     assert_int_equal(awq_safetensors_append(writer, data, 1, &err), AWQ_OK);
     assert_int_equal(awq_safetensors_append(writer, data + 1, DATA_BYTES - 1, &err), AWQ_OK);
+    assert_int_equal(awq_safetensors_last_crc(writer), awq_crc32(0, data + 1, DATA_BYTES - 1));
     assert_int_equal(awq_safetensors_commit(writer, &crc, &bytes, &err), AWQ_OK);
     awq_safetensors_writer_free(writer);
 

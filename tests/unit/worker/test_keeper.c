@@ -8,6 +8,7 @@
 #include "jobs/mail/letter.h"
 #include "jobs/mail/letters.h"
 #include "jobs/run/run_directory.h"
+#include "kernels/backend_list.h"
 #include "tests/unit/io/scratch.h"
 #include "worker/flow/keeper.h"
 
@@ -15,6 +16,8 @@ enum { SEQUENCES = 7, TILE = 3, TILES = 3, LENGTH = 4, HIDDEN = 5, VALUES = LENG
 
 static const awq_boundary_shape shape = {
     .sequences = SEQUENCES, .tile_sequences = TILE, .length = LENGTH, .hidden = HIDDEN};
+
+static const awq_device_options device_options = {.threads = 1};
 
 /* What the keeper has said so far. */
 typedef struct words {
@@ -77,6 +80,8 @@ static void open_desk(keeper_desk *desk, const char *run)
     awq_keeper_options options = {.run = desk->run,
                                   .fingerprint = "job",
                                   .shape = shape,
+                                  .backend = &awq_backend_cpu,
+                                  .device = &device_options,
                                   .done = tell_done,
                                   .failed = tell_failed,
                                   .context = &desk->told};
@@ -157,6 +162,36 @@ static void a_boundary_is_published_when_its_last_tile_is_there(void **state)
     assert_int_equal(scratch_count(scratch_path(state, "run/boundaries")), 1);
 }
 
+/* Tiles that stay on the device: the keeper is one of two users, who give each back. */
+static void tiles_that_are_lent_are_kept_and_given_back(void **state)
+{
+    keeper_desk desk;
+    awq_loan places[TILES];
+    awq_error err;
+    const char *run = make_run(state);
+    open_desk(&desk, run);
+    for (int64_t tile = 0; tile < TILES; tile++) {
+        float *states = calloc(TILE * VALUES, sizeof *states);
+        for (int64_t i = 0; i < TILE * VALUES; i++)
+            states[i] = value_of(40, tile * TILE * VALUES + i);
+        places[tile] = (awq_loan){.memory = {states}};
+        atomic_init(&places[tile].lent, true);
+        awq_letter *letter = awq_letter_create(AWQ_LETTER_TILE, 40, tile, 0);
+        letter->loan = &places[tile];
+        awq_letter_share(letter);
+        assert_int_equal(awq_lane_put(desk.tiles, 40, tile, &letter, &err), AWQ_OK);
+        assert_true(atomic_load(&places[tile].lent));
+        awq_letter_free(letter);
+    }
+    wait_for(&desk.told, 1, 0);
+    expect_boundary(run, 40);
+    close_desk(&desk);
+    for (int tile = 0; tile < TILES; tile++) {
+        assert_false(atomic_load(&places[tile].lent));
+        free(places[tile].memory[0]);
+    }
+}
+
 static void several_boundaries_grow_side_by_side(void **state)
 {
     keeper_desk desk;
@@ -229,6 +264,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         scratch_test(a_boundary_is_published_when_its_last_tile_is_there),
+        scratch_test(tiles_that_are_lent_are_kept_and_given_back),
         scratch_test(several_boundaries_grow_side_by_side),
         scratch_test(what_is_incomplete_leaves_no_trace),
         scratch_test(a_failure_is_told_once_and_ends_the_keeping),
