@@ -2,226 +2,283 @@
  * kernels/cuda/attention.cu - causal attention: y = softmax(cap(scale q k^T)) v, each sequence
  * alone.
  *
- * A block is (TILE queries, head, sequence): it goes through the keys in tiles from its first
- * query's window up to its last query, with the running maximum and sum of each query (online
- * softmax; flash attention's), so that no score leaves the chip. A sink is what they begin with. A
- * warp has QUERIES queries; of a tile's scores each lane computes one key, of the output each lane
- * has every 32nd pair of columns: shared memory is read in pairs, since its loads are what this
- * kernel waits for. Heads of more than 256 channels come in slices, and so do the queries, once for
- * each tile of keys. Float32 throughout, on plain cores. length^2 (head_dim + value_dim) flops a
- * head and sequence, with a window at most 2 length (window + TILE) (head_dim + value_dim); reads k
- * and v length / TILE / 2 times at most, from L2. A NaN or infinity in v reaches every query of its
- * block (0 times NaN): visible, never hidden. */
+ * Flash attention: a block is (TILE queries, head, sequence, columns of the values), a warp has 16
+ * of the queries. It goes through the keys in tiles from its first query's window up to its last
+ * query, with the running maximum and sum of each query in float32, in powers of two (online
+ * softmax), so that no score leaves the chip. A sink is what they begin with. Both products are on
+ * tensor cores, with float32 sums. Keys and values come in chunks of TILE columns, whatever a
+ * head's width, one on its way while the last is multiplied; what a head lacks of whole products
+ * is zeros. A warp leaves out keys past its last query, and beyond those p is 0: a NaN or infinity
+ * in v reaches every query that sees it and may reach those of its 16 (0 times NaN): visible, never
+ * hidden.
+ *
+ * p is rounded to the compute type, as v is, and summed as it is multiplied, so that weights add up
+ * to 1. That makes the rms error of y 1 to 6 % more than rounding y itself does, 27 % where p is
+ * flat and v of mean 0; heads and tails of p would make it 0 % for half as much again of the
+ * products (measured on the emulator, both types).
+ *
+ * length^2 (head_dim + value_dim) flops a head and sequence, with a window at most 2 length (window
+ * + TILE) (head_dim + value_dim); values of more than WIDE columns have the scores computed once
+ * for each WIDE of them. Reads a byte from L2 for TILE flops, of queries wider than RESIDENT chunks
+ * up to twice as much; a byte of shared memory for 13 to 16 flops, which is what bounds it: 1,800 a
+ * cycle and multiprocessor, 410 TFLOP/s of an H200. Expected, an estimate: 150 to 250 TFLOP/s with
+ * heads of 128 and long sequences, a fourth of the rate of large products. */
 #include <math.h>
 
-#include "kernels/cuda/compute.cuh"
+#include "kernels/cuda/attention_chunks.cuh"
 #include "kernels/cuda/device.cuh"
-#include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/verbs.h"
 
 enum {
-    TILE = 32, /* queries of a block, keys of a step */
-    ATTENTION_THREADS = 256,
-    BLOCKS = 3,                                  /* of a multiprocessor: 80 registers a thread */
-    QUERIES = TILE / (ATTENTION_THREADS / WARP), /* of a warp */
-    MOST_SEQUENCES = AWQ_CUDA_MOST_GRID,
-    SLICE = 128,           /* pairs of columns that are in shared memory at a time */
-    PIECES = SLICE / WARP, /* of them a lane's */
-    PITCH = SLICE + 1,     /* so that a column's rows lie in different banks */
-    MOST_SLICES = 2        /* of the values, which are in registers */
+    QUERIES = TILE / (ATTENTION_THREADS / WARP), /* of a warp: a product's 16 */
+    WIDTH = 8,                                   /* columns of a product */
+    DEPTH = 16,                                  /* what it sums over */
+    PIECES = TILE / WIDTH,                       /* products side by side in a chunk */
+    NARROW = 2 * TILE, /* columns of values that a block has at most, 168 registers a thread */
+    WIDE = 4 * TILE,   /* .. and 255 */
+    MOST_SEQUENCES = AWQ_CUDA_MOST_GRID
 };
 
-/* Two elements that are next to each other, in one load. */
-template <typename T> struct alignas(4) pair {
-    T first, second;
+static const float LOG2_E = 1.44269504f;
+
+/* What a warp knows of its queries. A lane has two, lane / 4 and 8 further; of each, two of eight
+ * columns of y, and a part of the sum. */
+template <int CHUNKS> struct attention_state {
+    float largest[2], sum[2];
+    float y[CHUNKS * PIECES][4];
 };
 
-typedef struct attention_shape {
-    int64_t length, heads, kv_heads, head_dim, value_dim, window; /* none: the length */
-    int pairs, value_pairs;                                       /* of a head */
-    float scale, softcap;
-    bool chunked;
-    const float *sinks; /* [heads], or NULL */
-} attention_shape;
+/* ---- a step ---- */
 
-/* What a warp knows of its queries. */
-template <int SLICES> struct attention_state {
-    float largest[QUERIES], sum[QUERIES];
-    float y[QUERIES][SLICES * PIECES][2];
-};
-
-/* Pairs of a head of `pairs`, from `begin` on. */
-__device__ static inline int slice_pairs(int pairs, int begin)
-{
-    return pairs - begin < SLICE ? pairs - begin : SLICE;
-}
-
-/* `pairs` of TILE rows of a sequence, from `first` on, zeros past its end. */
+/* score += q k^T over the channels of a chunk, for the first `keys` of them. */
 template <typename T>
-__device__ static inline void load_tile(pair<T> (*tile)[PITCH], const T *from, int64_t stride,
-                                        int64_t first, int pairs, const attention_shape &shape)
+__device__ static inline void score_keys(float (*score)[4], const T (*q)[PITCH],
+                                         const T (*k)[PITCH], int channels, int keys)
 {
-    const pair<T> zeros = {narrow<T>(0.0f), narrow<T>(0.0f)};
-    for (int row = threadIdx.x / WARP; row < TILE; row += ATTENTION_THREADS / WARP) {
-        const T *source = from + (first + row) * stride;
-        bool inside = first + row < shape.length;
-        for (int c = threadIdx.x % WARP; c < pairs; c += WARP)
-            tile[row][c] = inside ? reinterpret_cast<const pair<T> *>(source)[c] : zeros;
+    int lane = threadIdx.x % WARP, row = threadIdx.x / WARP * QUERIES + lane % 16;
+    CUDA_UNROLL for (int step = 0; step < TILE; step += DEPTH)
+    {
+        if (step >= channels) break;
+        uint32_t a[4], b[4];
+        load_matrices(a, &q[row][step + lane / 16 * 8]);
+        CUDA_UNROLL for (int n = 0; n < PIECES; n += 2)
+        {
+            if (n * WIDTH >= keys) break;
+            load_matrices(b, &k[n * WIDTH + lane / 16 * 8 + lane % 8][step + lane / 8 % 2 * 8]);
+            mma<T>(score[n], a, b);
+            mma<T>(score[n + 1], a, b + 2);
+        }
     }
 }
 
-/* This lane's key against the warp's queries. */
+/* y += p v of a chunk's columns, over the first `keys` keys. */
 template <typename T>
-__device__ static inline void score_keys(float score[QUERIES], pair<T> (*q)[PITCH],
-                                         pair<T> (*k)[PITCH], int pairs)
+__device__ static inline void add_values(float (*y)[4], const uint32_t (*p)[2], const T (*v)[PITCH],
+                                         int columns, int keys)
 {
-    int lane = threadIdx.x % WARP, first = threadIdx.x / WARP * QUERIES;
-    for (int c = 0; c < pairs; c++) {
-        pair<T> both = k[lane][c];
-        float key = widen(both.first), next = widen(both.second);
-        for (int i = 0; i < QUERIES; i++) {
-            both = q[first + i][c];
-            score[i] = fmaf(widen(both.first), key, score[i]);
-            score[i] = fmaf(widen(both.second), next, score[i]);
+    int lane = threadIdx.x % WARP;
+    CUDA_UNROLL for (int step = 0; step < TILE; step += DEPTH)
+    {
+        if (step >= keys) break;
+        CUDA_UNROLL for (int n = 0; n < PIECES; n += 2)
+        {
+            uint32_t b[4];
+            if (n * WIDTH >= columns) break;
+            load_transposed(b, &v[step + lane % 16][n * WIDTH + lane / 16 * 8]);
+            mma<T>(y[n], p[step / WIDTH], b);
+            mma<T>(y[n + 1], p[step / WIDTH], b + 2);
         }
     }
 }
 
-__device__ static inline void scale_scores(float score[QUERIES], const attention_shape &shape)
+/* The first key that the query at a position sees. */
+__device__ static inline int first_seen(const attention_shape &shape, int position)
 {
-    for (int i = 0; i < QUERIES; i++) score[i] *= shape.scale;
-    for (int i = 0; shape.softcap > 0 && i < QUERIES; i++)
-        score[i] = shape.softcap * tanhf(score[i] / shape.softcap);
+    if (shape.chunked) return position / shape.window * shape.window;
+    return position < shape.window ? 0 : position + 1 - shape.window;
 }
 
-/* How many keys the query at a position may see, its own the last. */
-__device__ static inline int64_t reach(const attention_shape &shape, int64_t position)
+/* To powers of two. */
+__device__ static inline void scale_scores(float (*score)[4], const attention_shape &shape)
 {
-    return shape.chunked ? position % shape.window + 1 : shape.window;
+    bool capped = shape.softcap > 0;
+    float factor = capped ? shape.scale : shape.scale * LOG2_E;
+    CUDA_UNROLL for (int i = 0; i < 4 * PIECES; i++)
+    {
+        float *own = &score[i / 4][i % 4];
+        *own *= factor;
+        if (capped) *own = shape.softcap * LOG2_E * tanhf(*own / shape.softcap);
+    }
 }
 
-/* Scores to e^(score - largest); what is there already shrinks as the largest grows. `ahead`: how
- * far this lane's key is past the warp's first query; `seen_by`: the reach of the warp's. Of a tile
- * a query may see no key: all of it lies before its window. */
-template <int SLICES>
-__device__ static inline void soften(float score[QUERIES], attention_state<SLICES> *state,
-                                     int64_t ahead, const int64_t *seen_by)
+/* Minus infinity where a query, the warp's first at `query`, does not see a key, the first of them
+ * at `key`. */
+__device__ static inline void mask_scores(float (*score)[4], int query, int key,
+                                          const attention_shape &shape)
 {
-    for (int i = 0; i < QUERIES; i++) {
-        bool seen = ahead <= i && i - ahead < seen_by[i];
-        float largest = warp_max(seen ? score[i] : -INFINITY);
-        largest = state->largest[i] > largest ? state->largest[i] : largest;
-        float shrink = state->largest[i] == largest ? 1.0f : expf(state->largest[i] - largest);
-        score[i] = seen ? expf(score[i] - largest) : 0.0f;
-        state->sum[i] = state->sum[i] * shrink + warp_sum(score[i]);
-        state->largest[i] = largest;
-        for (int c = 0; c < SLICES * PIECES; c++) {
-            state->y[i][c][0] *= shrink;
-            state->y[i][c][1] *= shrink;
+    if (key + TILE - 1 <= query && first_seen(shape, query + QUERIES - 1) <= key) return;
+    int lane = threadIdx.x % WARP;
+    CUDA_UNROLL for (int row = 0; row < 2; row++)
+    {
+        int position = query + lane / 4 + 8 * row, first = first_seen(shape, position);
+        CUDA_UNROLL for (int i = 0; i < 2 * PIECES; i++)
+        {
+            int its = key + i / 2 * WIDTH + lane % 4 * 2 + i % 2;
+            if (its < first || its > position) score[i / 2][2 * row + i % 2] = -INFINITY;
         }
     }
 }
 
-template <int SLICES, typename T>
-__device__ static inline void add_values(attention_state<SLICES> *state, int slice,
-                                         float (*p)[TILE], pair<T> (*v)[PITCH], int pairs)
+/* Of the four lanes that have a query. */
+__device__ static inline float quad_max(float x)
 {
-    int lane = threadIdx.x % WARP, first = threadIdx.x / WARP * QUERIES;
-    for (int t = 0; t < TILE; t++)
-        for (int piece = 0; piece < PIECES; piece++) {
-            int c = piece * WARP + lane;
-            if (piece * WARP >= pairs) break;
-            pair<T> both = v[t][c < pairs ? c : 0];
-            float value = widen(both.first), next = widen(both.second);
-            for (int i = 0; i < QUERIES; i++) {
-                float *y = state->y[i][slice * PIECES + piece];
-                y[0] = fmaf(p[first + i][t], value, y[0]);
-                y[1] = fmaf(p[first + i][t], next, y[1]);
-            }
-        }
+    x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, 1));
+    return fmaxf(x, __shfl_xor_sync(ALL_LANES, x, 2));
 }
 
-template <int SLICES, typename T>
-__device__ static inline void store_queries(T *y, const attention_state<SLICES> &state,
-                                            int64_t query, int64_t stride,
+__device__ static inline float quad_sum(float x)
+{
+    x += __shfl_xor_sync(ALL_LANES, x, 1);
+    return x + __shfl_xor_sync(ALL_LANES, x, 2);
+}
+
+/* p = 2^(score - largest) of the first or the second of a lane's queries, in the compute type: what
+ * is summed is what is multiplied. What is there already shrinks as the largest grows. */
+template <typename T, int CHUNKS>
+__device__ static inline void soften(uint32_t (*p)[2], float (*score)[4],
+                                     attention_state<CHUNKS> *state, int row)
+{
+    float largest = state->largest[row], sum = 0;
+    CUDA_UNROLL for (int n = 0; n < PIECES; n++) largest =
+        fmaxf(largest, fmaxf(score[n][2 * row], score[n][2 * row + 1]));
+    largest = quad_max(largest);
+    float base = largest > -INFINITY ? largest : 0.0f; /* it has seen no key yet */
+    float shrink = exp2f(state->largest[row] - base);
+    CUDA_UNROLL for (int n = 0; n < PIECES; n++)
+    {
+        float first = exp2f(score[n][2 * row] - base), second = exp2f(score[n][2 * row + 1] - base);
+        p[n][row] = pack<T>(first, second);
+        sum += unpack<T>(p[n][row], 0) + unpack<T>(p[n][row], 1);
+    }
+    state->largest[row] = largest;
+    state->sum[row] = state->sum[row] * shrink + sum;
+    CUDA_UNROLL for (int n = 0; n < CHUNKS * PIECES; n++)
+    {
+        state->y[n][2 * row] *= shrink;
+        state->y[n][2 * row + 1] *= shrink;
+    }
+}
+
+/* ---- a block ---- */
+
+template <typename T>
+__device__ static inline attention_part<T> part_of(T *y, const T *q, const T *k, const T *v,
+                                                   int most, const attention_shape &shape)
+{
+    int slices = static_cast<int>((shape.value_dim + most - 1) / most);
+    int slice = blockIdx.x % slices, column = slice * most;
+    int64_t head = blockIdx.y, kv_head = head / (shape.heads / shape.kv_heads);
+    int64_t row = static_cast<int64_t>(blockIdx.z) * shape.length;
+    attention_part<T> part = {};
+    part.q_stride = shape.heads * shape.head_dim;
+    part.k_stride = shape.kv_heads * shape.head_dim;
+    part.v_stride = shape.kv_heads * shape.value_dim;
+    part.y_stride = shape.heads * shape.value_dim;
+    part.q = q + row * part.q_stride + head * shape.head_dim;
+    part.k = k + row * part.k_stride + kv_head * shape.head_dim;
+    part.v = v + row * part.v_stride + kv_head * shape.value_dim + column;
+    part.y = y + row * part.y_stride + head * shape.value_dim + column;
+    part.columns = static_cast<int>(shape.value_dim) - column;
+    if (part.columns > most) part.columns = most;
+    part.chunks = shape.key_chunks + (part.columns + TILE - 1) / TILE;
+    /* The longest go first. */
+    part.tile = static_cast<int>(gridDim.x / slices - 1 - blockIdx.x / slices) * TILE;
+    part.first_key = first_seen(shape, part.tile) / TILE * TILE;
+    return part;
+}
+
+/* Of no keys yet. A sink that is not finite makes the sum NaN. */
+template <int CHUNKS>
+__device__ static inline attention_state<CHUNKS> first_state(const attention_shape &shape)
+{
+    attention_state<CHUNKS> state = {};
+    float sink = shape.sinks ? shape.sinks[blockIdx.y] : -INFINITY;
+    bool counts = sink != -INFINITY && threadIdx.x % 4 == 0;
+    for (int row = 0; row < 2; row++) {
+        state.largest[row] = sink * LOG2_E;
+        state.sum[row] = counts ? sink - sink + 1 : 0;
+    }
+    return state;
+}
+
+template <typename T, int CHUNKS>
+__device__ static inline void store_queries(const attention_part<T> &part,
+                                            const attention_state<CHUNKS> &state, int query,
                                             const attention_shape &shape)
 {
     int lane = threadIdx.x % WARP;
-    for (int i = 0; i < QUERIES && query + i < shape.length; i++)
-        for (int piece = 0; piece < SLICES * PIECES; piece++) {
-            int c = piece * WARP + lane;
-            const float *sum = state.y[i][piece];
-            pair<T> both = {narrow<T>(sum[0] / state.sum[i]), narrow<T>(sum[1] / state.sum[i])};
-            if (c < shape.value_pairs)
-                reinterpret_cast<pair<T> *>(y + (query + i) * stride)[c] = both;
+    CUDA_UNROLL for (int row = 0; row < 2; row++)
+    {
+        int position = query + lane / 4 + 8 * row;
+        float sum = quad_sum(state.sum[row]);
+        T *y = part.y + position * part.y_stride;
+        CUDA_UNROLL for (int n = 0; n < CHUNKS * PIECES; n++)
+        {
+            int column = n * WIDTH + lane % 4 * 2;
+            const float *own = state.y[n] + 2 * row;
+            if (position < shape.length && column < part.columns)
+                *reinterpret_cast<uint32_t *>(y + column) = pack<T>(own[0] / sum, own[1] / sum);
         }
+    }
 }
 
-/* SLICES: of the values, at most. With one, heads have one too. */
-template <typename T, int SLICES>
-__global__ static void __launch_bounds__(ATTENTION_THREADS, SLICES == 1 ? BLOCKS : 1)
+/* MOST columns of the values a block. */
+template <typename T, int MOST>
+__global__ static void __launch_bounds__(ATTENTION_THREADS, MOST == NARROW ? 3 : 2)
     attention_kernel(T *y, const T *q, const T *k, const T *v, attention_shape shape)
 {
-    __shared__ pair<T> queries[TILE][PITCH];
-    __shared__ pair<T> keys[TILE][PITCH]; /* then the values */
-    __shared__ float p[TILE][TILE];
-    __shared__ int64_t seen_by[TILE];
-    int64_t kv_head = blockIdx.y / (shape.heads / shape.kv_heads);
-    int64_t stride = shape.heads * shape.head_dim, y_stride = shape.heads * shape.value_dim;
-    int64_t k_stride = shape.kv_heads * shape.head_dim;
-    int64_t v_stride = shape.kv_heads * shape.value_dim, row = blockIdx.z * shape.length;
-    q += row * stride + blockIdx.y * shape.head_dim;
-    k += row * k_stride + kv_head * shape.head_dim;
-    v += row * v_stride + kv_head * shape.value_dim;
-    y += row * y_stride + blockIdx.y * shape.value_dim;
-    /* The longest go first. */
-    int64_t tile = (gridDim.x - 1 - static_cast<int64_t>(blockIdx.x)) * TILE;
-    int warp_first = threadIdx.x / WARP * QUERIES, lane = threadIdx.x % WARP;
-    attention_state<SLICES> state = {};
-    float sink = shape.sinks ? shape.sinks[blockIdx.y] : -INFINITY;
-    for (int i = 0; i < QUERIES; i++) {
-        state.largest[i] = sink;
-        state.sum[i] = sink > -INFINITY ? sink - sink + 1 : 0; /* of an infinite one NaN */
-    }
-    if (threadIdx.x < TILE) seen_by[threadIdx.x] = reach(shape, tile + threadIdx.x);
-    if (SLICES == 1) load_tile(queries, q, stride, tile, shape.pairs, shape);
-    int64_t first = tile < shape.window ? 0 : (tile + 1 - reach(shape, tile)) / TILE * TILE;
-    for (int64_t key = first; key <= tile; key += TILE) {
-        float score[QUERIES] = {};
-        for (int begin = 0; begin < (SLICES == 1 ? 1 : shape.pairs); begin += SLICE) {
-            int pairs = slice_pairs(shape.pairs, begin);
-            if (begin) __syncthreads(); /* the last slice has been read */
-            if (SLICES > 1) load_tile(queries, q + 2 * begin, stride, tile, pairs, shape);
-            load_tile(keys, k + 2 * begin, k_stride, key, pairs, shape);
-            __syncthreads();
-            score_keys(score, queries, keys, pairs);
+    enum { CHUNKS = MOST / TILE };
+    __shared__ attention_memory<T> memory;
+    attention_part<T> part = part_of(y, q, k, v, MOST, shape);
+    part.memory = &memory;
+    int query = part.tile + threadIdx.x / WARP * QUERIES;
+    attention_state<CHUNKS> state = first_state<CHUNKS>(shape);
+    chunk_place coming = {part.first_key, 0, 0};
+    start_chunk(part, coming, shape);
+    for (int key = part.first_key; key <= part.tile; key += TILE) {
+        float score[PIECES][4] = {};
+        uint32_t p[PIECES][2];
+        int keys = query + QUERIES - key; /* that one of the warp's queries may see */
+        for (int c = 0; c < shape.key_chunks; c++) {
+            int buffer = next_chunk(part, &coming, shape);
+            score_keys(score, memory.queries[query_place(shape, c, buffer)], memory.chunks[buffer],
+                       static_cast<int>(shape.head_dim) - c * TILE, keys);
         }
         scale_scores(score, shape);
-        soften(score, &state, key + lane - tile - warp_first, seen_by + warp_first);
-        __syncthreads(); /* the keys have been read */
-        for (int i = 0; i < QUERIES; i++) p[warp_first + i][lane] = score[i];
-        CUDA_UNROLL for (int slice = 0; slice < SLICES; slice++)
+        mask_scores(score, query, key, shape);
+        soften<T>(p, score, &state, 0);
+        soften<T>(p, score, &state, 1);
+        CUDA_UNROLL for (int c = 0; c < CHUNKS; c++)
         {
-            int begin = slice * SLICE, pairs = slice_pairs(shape.value_pairs, begin);
-            load_tile(keys, v + 2 * begin, v_stride, key, pairs, shape);
-            __syncthreads();
-            add_values(&state, slice, p, keys, pairs);
-            __syncthreads();
+            if (c * TILE >= part.columns) break;
+            int buffer = next_chunk(part, &coming, shape);
+            add_values(state.y + c * PIECES, p, memory.chunks[buffer], part.columns - c * TILE,
+                       keys);
         }
     }
-    store_queries(y, state, tile + warp_first, y_stride, shape);
+    store_queries(part, state, query, shape);
 }
 
-template <typename T, int SLICES>
-static void launch_slices(cuda_device *self, T *y, const T *q, const T *k, const T *v,
-                          int64_t sequences, attention_shape shape)
+template <typename T, int MOST>
+static void launch_parts(cuda_device *self, T *y, const T *q, const T *k, const T *v,
+                         int64_t sequences, attention_shape shape)
 {
     int64_t kv_rows = shape.length * shape.kv_heads, rows = shape.length * shape.heads;
+    int64_t parts = cuda_blocks(shape.length, TILE) * cuda_blocks(shape.value_dim, MOST);
     for (int64_t first = 0; first < sequences; first += MOST_SEQUENCES) {
-        dim3 grid(static_cast<unsigned>(cuda_blocks(shape.length, TILE)),
-                  static_cast<unsigned>(shape.heads),
+        dim3 grid(static_cast<unsigned>(parts), static_cast<unsigned>(shape.heads),
                   static_cast<unsigned>(cuda_min(MOST_SEQUENCES, sequences - first)));
-        CUDA_LAUNCH(self, "attention", (attention_kernel<T, SLICES>), grid, ATTENTION_THREADS,
+        CUDA_LAUNCH(self, "attention", (attention_kernel<T, MOST>), grid, ATTENTION_THREADS,
                     y + first * rows * shape.value_dim, q + first * rows * shape.head_dim,
                     k + first * kv_rows * shape.head_dim, v + first * kv_rows * shape.value_dim,
                     shape);
@@ -232,10 +289,14 @@ template <typename T>
 static void launch_attention(cuda_device *self, void *y, const void *q, const void *k,
                              const void *v, int64_t sequences, attention_shape shape)
 {
-    bool one = shape.pairs <= SLICE && shape.value_pairs <= SLICE;
-    auto launch = one ? launch_slices<T, 1> : launch_slices<T, MOST_SLICES>;
+    auto launch = shape.value_dim <= NARROW ? launch_parts<T, NARROW> : launch_parts<T, WIDE>;
     launch(self, static_cast<T *>(y), static_cast<const T *>(q), static_cast<const T *>(k),
            static_cast<const T *>(v), sequences, shape);
+}
+
+static bool aligned(const void *array)
+{
+    return reinterpret_cast<uintptr_t>(array) % 16 == 0;
 }
 
 void attention_cuda(awq_device *device, void *y, const void *q, const void *k, const void *v,
@@ -243,22 +304,22 @@ void attention_cuda(awq_device *device, void *y, const void *q, const void *k, c
 {
     cuda_device *self = cuda_begin(device);
     if (!self || !sequences || !length) return;
-    attention_shape own = {length,
-                           shape->heads,
-                           shape->kv_heads,
-                           shape->head_dim,
-                           shape->value_dim,
-                           shape->window ? cuda_min(shape->window, length) : length,
-                           static_cast<int>(shape->head_dim / 2),
-                           static_cast<int>(shape->value_dim / 2),
-                           shape->scale,
-                           shape->softcap,
-                           shape->chunked && shape->window && shape->window < length,
-                           shape->sinks};
+    attention_shape own = {
+        shape->heads,
+        shape->kv_heads,
+        shape->head_dim,
+        shape->value_dim,
+        static_cast<int>(length),
+        static_cast<int>(shape->window ? cuda_min(shape->window, length) : length),
+        static_cast<int>(cuda_blocks(shape->head_dim, TILE)),
+        shape->scale,
+        shape->softcap,
+        shape->chunked && shape->window && shape->window < length,
+        shape->head_dim % 8 == 0 && shape->value_dim % 8 == 0 && aligned(q) && aligned(k) &&
+            aligned(v),
+        shape->sinks};
     if (shape->head_dim % 2 || shape->value_dim % 2)
         cuda_refuse(self, "attention", "heads of an odd number of channels");
-    else if (own.value_pairs > MOST_SLICES * SLICE)
-        cuda_refuse(self, "attention", "values of more than 512 channels; run with --backend cpu");
     else
         AWQ_BY_COMPUTE(self, launch_attention, y, q, k, v, sequences, own);
 }

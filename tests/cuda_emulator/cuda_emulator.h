@@ -58,7 +58,15 @@ struct site {
 void wait_for_block(site place);
 /* Returns the bits that the lane `source` of this thread's warp brought; all 32 must come. */
 uint64_t exchange(site place, unsigned mask, uint64_t bits, int source);
+/* The same of up to 64 bytes, all of which the others may look at until they next exchange. */
+void bring(site place, unsigned mask, const void *bytes, size_t count);
+const void *bytes_brought(int source);
+template <typename T> const T *brought(int source)
+{
+    return (const T *)bytes_brought(source);
+}
 int lane();
+int thread_of_block();
 
 /* Prints one sentence that names the running kernel, if one is running, and aborts. */
 [[noreturn]] void report(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -219,5 +227,7 @@ inline float max(float a, float b)
 {
     return std::fmax(a, b);
 }
+
+#include "tests/cuda_emulator/tensor_core.h"
 
 #endif

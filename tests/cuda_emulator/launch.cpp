@@ -34,7 +34,7 @@ struct thread {
     uint3 index;
     fiber *on;
     site place;
-    uint64_t bits[2]; /* exchanged; the lanes of a warp are at most one exchange apart */
+    alignas(8) char bytes[2][64]; /* exchanged; the lanes of a warp are at most one apart */
     int exchanges;
 };
 
@@ -132,16 +132,31 @@ int lane()
     return block.current % lanes;
 }
 
-uint64_t exchange(site place, unsigned mask, uint64_t bits, int source)
+int thread_of_block()
+{
+    return block.current;
+}
+
+void bring(site place, unsigned mask, const void *bytes, size_t count)
 {
     if (mask != 0xffffffff)
         report("%s with the mask %#x, not that of a whole warp, at %s:%d", place.what, mask,
                place.file, place.line);
     thread &self = block.threads[block.current];
-    int first = block.current / lanes * lanes, slot = self.exchanges++ % 2;
-    self.bits[slot] = bits;
+    memcpy(self.bytes[self.exchanges++ % 2], bytes, count);
     wait(state::waits_for_warp, place);
-    return block.threads[first + source].bits[slot];
+}
+
+const void *bytes_brought(int source)
+{
+    int slot = (block.threads[block.current].exchanges - 1) % 2;
+    return block.threads[block.current / lanes * lanes + source].bytes[slot];
+}
+
+uint64_t exchange(site place, unsigned mask, uint64_t bits, int source)
+{
+    bring(place, mask, &bits, sizeof bits);
+    return *brought<uint64_t>(source);
 }
 
 /* ---- a block ---- */
@@ -330,6 +345,7 @@ void run_grid(const char *kernel, dim3 grid, dim3 size, const std::function<void
         for (blockIdx.y = 0; blockIdx.y < grid.y; blockIdx.y++)
             for (blockIdx.x = 0; blockIdx.x < grid.x; blockIdx.x++) run_block(count);
     check_guards();
+    check_copies();
     block.kernel = nullptr;
 }
 

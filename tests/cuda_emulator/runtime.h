@@ -30,6 +30,9 @@ void check_device_range(const char *what, const void *array, size_t bytes);
 /* Reports a device array whose surroundings were written to. */
 void check_guards();
 
+/* Reports copies to shared memory that the kernel has not waited for. */
+void check_copies();
+
 /* Runs every thread of every block, in the order of AWQ_EMULATOR_ORDER. */
 void run_grid(const char *kernel, dim3 grid, dim3 block, const std::function<void()> &thread);
 

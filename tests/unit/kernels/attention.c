@@ -81,12 +81,13 @@ static void attention_shares_kv_heads(void **state)
     check_attention(2, 37, plain(6, 2, 16));
 }
 
-/* Latent attention's heads, and Gemma 4's: in slices of 256 channels on a GPU. */
+/* Latent attention's heads, and Gemma 4's: on a GPU in chunks of 64 channels, the values of more
+ * than 256 in several blocks; rows that begin on 16 bytes and rows that do not. */
 static void values_may_have_another_width_than_keys(void **state)
 {
     (void)state;
-    static const int64_t widths[][2] = {{24, 16},  {6, 40},    {192, 128}, {256, 256},
-                                        {258, 64}, {512, 512}, {576, 512}, {64, 320}};
+    static const int64_t widths[][2] = {{24, 16},   {6, 40},    {192, 128}, {256, 256}, {258, 64},
+                                        {512, 512}, {576, 512}, {64, 320},  {8, 514},   {130, 130}};
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
         awq_attention_shape s = plain(4, 2, widths[i][0]);
         s.value_dim = widths[i][1];

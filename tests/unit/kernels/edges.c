@@ -166,8 +166,8 @@ static void check_refused(int64_t head_dim, int64_t value_dim, const char *why)
     bench own;
     void *x;
     assert_true(bench_open(&own, be, under_test.compute, 1));
-    must(be->alloc(own.device, 2 * 514 * sizeof(float), "a test", &x, &err));
-    be->zero(own.device, x, 2 * 514 * sizeof(float));
+    must(be->alloc(own.device, 2 * 8 * sizeof(float), "a test", &x, &err));
+    be->zero(own.device, x, 2 * 8 * sizeof(float));
     const awq_attention_shape shape = {
         .heads = 1, .kv_heads = 1, .head_dim = head_dim, .value_dim = value_dim, .scale = 1};
     be->attention(own.device, x, x, x, x, 1, 1, &shape);
@@ -183,7 +183,6 @@ static void check_refused(int64_t head_dim, int64_t value_dim, const char *why)
 static void attention_says_which_heads_it_does_not_take(void **state)
 {
     (void)state;
-    check_refused(8, 514, "attention: values of more than 512 channels; run with --backend cpu");
     check_refused(7, 8, "attention: heads of an odd number of channels");
     check_refused(8, 7, "attention: heads of an odd number of channels");
 }
