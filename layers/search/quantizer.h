@@ -48,7 +48,6 @@ typedef struct awq_quantizer {
     const awq_quantize_watch *watch;
     const awq_exchange *exchange; /* with the other parts; NULL: the layer is whole */
     awq_quantized_layer *out;     /* its record's scales are what consumers are multiplied by */
-    double mark;                  /* when the running phase began */
 
     /* Device work space, for the largest linear. */
     void *arena;
@@ -56,9 +55,12 @@ typedef struct awq_quantizer {
     int64_t d_elements;                  /* .. as many as this is */
     float *folded;                       /* [out, in] */
     uint8_t *codes;                      /* [out, in] */
+    uint32_t *words;                     /* [out, awq_words_count(in, bits)]: codes, packed */
     uint8_t *zeros;                      /* [out, groups] */
     uint16_t *steps;                     /* group scales, float16 bits [out, groups] */
     awq_clip clip;                       /* steps [AWQ_CLIP_SHAPES, out, groups] */
+    int64_t *clip_counts;                /* [linears, AWQ_CLIP_COUNTS] */
+    int64_t *host_clip_counts;           /* the same in the result's memory; NULL: there is none */
     float *columns;                      /* [in]: the scales on trial, or a linear's own */
     float *rows;                         /* [out]: what its rows are divided by */
     float *excess_columns, *excess_rows; /* likewise, of the folding's proof */
@@ -91,7 +93,8 @@ awq_status awq_search_group(awq_quantizer *quantizer, int group, awq_error *err)
 
 /* ---- what the steps share ---- */
 
-/* Books time and flops since the last call on a phase; AWQ_ERR_INTERRUPTED when asked to stop. */
+/* Books time and flops since the last call on a phase; AWQ_ERR_INTERRUPTED when asked to stop.
+ * Waits for nothing: the time is there after the next sync. */
 awq_status awq_quantizer_step(awq_quantizer *quantizer, awq_phase phase, double flops,
                               awq_error *err);
 /* The grid of a linear: group size -1 resolved. */
@@ -115,6 +118,8 @@ bool awq_quantizer_shares(const awq_quantizer *quantizer, int group);
 /* The squared error of plain rounding or of a folding is not finite: says why. `d` still holds
  * the linear's error. */
 awq_status awq_blame_nonfinite(awq_quantizer *quantizer, int linear, awq_error *err);
+/* The same of a linear whose result is here. */
+awq_status awq_blame_scales(const awq_quantizer *quantizer, int linear, awq_error *err);
 
 /* A copy of a device vector on the heap; NULL and *err set: failed. */
 float *awq_vector_download(awq_device *device, const float *from, int64_t count, awq_error *err);
