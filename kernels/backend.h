@@ -29,6 +29,7 @@
 #include "io/core/dtype.h"
 #include "io/core/error.h"
 #include "io/core/routing.h"
+#include "io/core/words.h"
 #include "kernels/link.h"
 
 typedef struct awq_backend awq_backend;
@@ -97,6 +98,9 @@ typedef struct awq_clip {
     awq_clip_shape shape;
     uint8_t *steps; /* [shapes, out, groups], 0 .. AWQ_CLIP_STEPS - 1: j; asymmetric: j, then k */
 } awq_clip;
+
+/* What count_clips counts. */
+enum { AWQ_CLIP_COUNTS = AWQ_CLIP_SHAPES * AWQ_CLIP_STEPS + 1 };
 
 /* A linear's weight: [out, in]. groups = in / group_size. */
 typedef struct awq_extent {
@@ -181,7 +185,16 @@ struct awq_backend {
     void (*upload)(awq_device *device, void *to, const void *host, size_t bytes);
     awq_status (*download)(awq_device *device, void *host, const void *from, size_t bytes,
                            awq_error *err);
+    /* Copies what the verbs before it leave in `from`, beside the verbs after it, to memory of
+     * alloc_host (any other: as a download, which waits). `host` has it after the next sync. `from`
+     * must not be written to until a `fetched`. */
+    void (*fetch)(awq_device *device, void *host, const void *from, size_t bytes);
+    /* Verbs after this come after all fetches before it. */
+    void (*fetched)(awq_device *device);
     awq_status (*sync)(awq_device *device, awq_error *err);
+    /* Adds the seconds that the device took from the last lap to this one to *seconds; NULL: they
+     * are nobody's. They are there after the next sync, and *seconds must live until then. */
+    void (*lap)(awq_device *device, double *seconds);
     /* Host memory that download fills without a copy in between: page-locked for a GPU. Slow to
      * get, and not while links are open: for what is kept. */
     awq_status (*alloc_host)(awq_device *device, size_t bytes, const char *what, void **out,
@@ -338,6 +351,13 @@ struct awq_backend {
     void (*quantize)(awq_device *device, uint8_t *codes, uint16_t *scales, uint8_t *zeros,
                      const float *folded, const awq_clip *clip, awq_extent extent,
                      const awq_grid *grid);
+    /* count[j] = groups whose step is j; of an asymmetric clip count[AWQ_CLIP_STEPS + k] likewise,
+     * of others 0; last, the groups that are cut at all. count [AWQ_CLIP_COUNTS], device. */
+    void (*count_clips)(awq_device *device, int64_t *count, const awq_clip *clip, int64_t groups);
+    /* codes [out, in] of `bits` bits as words [out, awq_words_count(in, bits)] (io/core/words.h).
+     */
+    void (*pack)(awq_device *device, uint32_t *words, const uint8_t *codes, awq_extent extent,
+                 int bits);
     /* A 2.9: H = U diag(p) U^T for H = diag(1/s) G diag(1/s) + shift I, shift = damp times the mean
      * of the diagonal before it, rows and columns taken in `order`. order [in] is filled: the
      * columns by falling diagonal, ties by index. factor [in, in]: U, unit upper triangular; below

@@ -14,13 +14,15 @@
 /* clang-format off */
 #define AWQ_VERB_LIST(X)                                                                           \
     X(library) X(open) X(close) X(alloc) X(release) X(zero) X(copy) X(upload) X(download)          \
-    X(alloc_host) X(release_host) X(sync) X(load) X(narrow) X(find_nonfinite)                      \
+    X(alloc_host) X(release_host) X(fetch) X(fetched) X(sync) X(lap) X(load) X(narrow)             \
+    X(find_nonfinite)                                                                              \
     X(norm) X(norm_add) X(norm_heads) X(linear) X(linear_add) X(rope) X(attention) X(gated)        \
     X(take_columns) X(put_columns) X(softcap) X(scale) X(convolve) X(gated_delta) X(top_experts)   \
     X(expert_weights) X(sigmoid) X(gather_rows) X(scatter_add)                                     \
     X(abs_sum) X(relative_sum) X(gram) X(gram_finish) X(rounding_error) X(squared_distance)        \
     X(squared_error) X(prepare_form) X(quadratic_form) X(fold) X(unfold) X(clip_search)            \
-    X(quantize) X(feedback_factor) X(feedback) X(coded_error) X(dequantize) X(nll) X(kl) X(argmax)
+    X(count_clips) X(quantize) X(pack) X(feedback_factor) X(feedback) X(coded_error)               \
+    X(dequantize) X(nll) X(kl) X(argmax)
 /* clang-format on */
 
 /* All functions of the table are in the list, but for survey, which a backend may lack. */

@@ -64,13 +64,13 @@ typedef struct token_counts {
     int64_t rows, all, kept; /* tokens: of a tile, all tiles, kept */
 } token_counts;
 
-/* Host copies of so many weights quantized: a code a weight, or with --skip float32; scale, zero
- * point and limit a group. */
+/* Host copies of so many weights quantized: a packed code a weight, or with --skip float32; scale
+ * and zero point a group. */
 static uint64_t result_bytes(const awq_options *options, uint64_t weights)
 {
     int64_t group_size = options->recipe.group_size;
-    return (options->skip ? 4 * weights : weights) +
-           (group_size > 0 ? 7 * weights / (uint64_t)group_size : 0);
+    return (options->skip ? 4 * weights : weights * (uint64_t)options->recipe.bits / 8) +
+           (group_size > 0 ? 3 * weights / (uint64_t)group_size : 0);
 }
 
 /* What is kept in full precision without --skip: as many bytes more as there are in a float32, but
@@ -113,8 +113,7 @@ static void count_parts(const awq_options *options, const awq_model *model,
     hello->expert_bytes[0] = expert * compute_bytes;
     hello->expert_host_bytes = 2 * result_bytes(options, expert);
     hello->part_bytes = hidden_bytes(model, tokens->rows + 2 * tokens->tile.checked);
-    hello->part_host_bytes = hidden_bytes(model, tokens->all) +
-                             result_bytes(options, most) * (uint64_t)options->recipe.bits / 8;
+    hello->part_host_bytes = hidden_bytes(model, tokens->all) + result_bytes(options, most);
 }
 
 /* A stage of a quantization (docs/design.md 3.4), at its peak: its first layer is quantized, the

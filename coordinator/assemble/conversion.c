@@ -182,7 +182,13 @@ static awq_status pack(awq_conversion *conversion, const awq_linear_codes *codes
         if (!conversion->parts[i])
             return awq_fail(err, AWQ_ERR_MEMORY, "no memory to pack a linear");
     }
-    return awq_format_pack(&conversion->to, codes, conversion->parts, err);
+    uint32_t *words = awq_linear_codes_words(codes, conversion->to.bits);
+    if (!words) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to pack a linear");
+    awq_linear_words linear = {codes->out, codes->in,    codes->groups,
+                               words,      codes->zeros, codes->scales};
+    awq_status status = awq_format_pack(&conversion->to, &linear, conversion->parts, err);
+    free(words);
+    return status;
 }
 
 /* Has the parts of a linear in conversion->parts. */

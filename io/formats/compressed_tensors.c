@@ -54,31 +54,31 @@ static int parts(const awq_quantization *quantization, int64_t out, int64_t in,
 }
 
 static awq_status check_symmetric(const awq_quantization *quantization,
-                                  const awq_linear_codes *codes, awq_error *err)
+                                  const awq_linear_words *linear, awq_error *err)
 {
     int middle = 1 << (quantization->bits - 1);
-    for (int64_t i = 0; i < codes->out * codes->groups; i++)
-        if (codes->zeros[i] != middle)
+    for (int64_t i = 0; i < linear->out * linear->groups; i++)
+        if (linear->zeros[i] != middle)
             return awq_fail(err, AWQ_ERR_INPUT,
                             "row %lld, group %lld has the zero point %d, and symmetric groups have "
                             "%d",
-                            (long long)(i / codes->groups), (long long)(i % codes->groups),
-                            codes->zeros[i], middle);
+                            (long long)(i / linear->groups), (long long)(i % linear->groups),
+                            linear->zeros[i], middle);
     return AWQ_OK;
 }
 
 /* Columns of zeros [out, groups] to columns of words [ceil(out bits / 32), groups]. */
-static awq_status pack_zeros(uint32_t *to, const awq_linear_codes *codes, int bits, awq_error *err)
+static awq_status pack_zeros(uint32_t *to, const awq_linear_words *linear, int bits, awq_error *err)
 {
-    int64_t words = awq_words_count(codes->out, bits), groups = codes->groups;
-    uint8_t *column = malloc((size_t)codes->out + 1);
+    int64_t words = awq_words_count(linear->out, bits), groups = linear->groups;
+    uint8_t *column = malloc((size_t)linear->out + 1);
     uint32_t *packed = malloc((size_t)words * sizeof *packed + 1);
     awq_status status = AWQ_OK;
     if (!column || !packed) status = awq_fail(err, AWQ_ERR_MEMORY, "no memory to pack zero points");
     for (int64_t group = 0; !status && group < groups; group++) {
-        for (int64_t row = 0; row < codes->out; row++)
-            column[row] = codes->zeros[row * groups + group];
-        awq_words_pack(packed, column, codes->out, bits);
+        for (int64_t row = 0; row < linear->out; row++)
+            column[row] = linear->zeros[row * groups + group];
+        awq_words_pack(packed, column, linear->out, bits);
         for (int64_t word = 0; word < words; word++) to[word * groups + group] = packed[word];
     }
     free(packed);
@@ -86,25 +86,23 @@ static awq_status pack_zeros(uint32_t *to, const awq_linear_codes *codes, int bi
     return status;
 }
 
-static awq_status pack(const awq_quantization *quantization, const awq_linear_codes *codes,
+static awq_status pack(const awq_quantization *quantization, const awq_linear_words *linear,
                        void *const to[AWQ_MAX_PARTS], awq_error *err)
 {
-    const int64_t shape[2] = {codes->out, codes->in};
+    const int64_t shape[2] = {linear->out, linear->in};
     int bits = quantization->bits;
-    int64_t words = awq_words_count(codes->in, bits), groups = codes->groups;
-    uint32_t *packed = to[PACKED];
-    for (int64_t row = 0; row < codes->out; row++)
-        awq_words_pack(packed + row * words, codes->codes + row * codes->in, codes->in, bits);
+    int64_t words = linear->out * awq_words_count(linear->in, bits), groups = linear->groups;
+    memcpy(to[PACKED], linear->words, (size_t)words * sizeof *linear->words);
     memcpy(to[SHAPE], shape, sizeof shape);
     char *scale = to[SCALE];
-    for (int64_t i = 0; i < codes->out * groups; i++) {
-        if (awq_scale_store(scale, quantization->scales, codes->scales[i], i / groups, i % groups,
+    for (int64_t i = 0; i < linear->out * groups; i++) {
+        if (awq_scale_store(scale, quantization->scales, linear->scales[i], i / groups, i % groups,
                             err))
             return err->status;
         scale += awq_dtype_bytes(quantization->scales);
     }
-    return quantization->symmetric ? check_symmetric(quantization, codes, err)
-                                   : pack_zeros(to[ZERO_POINT], codes, bits, err);
+    return quantization->symmetric ? check_symmetric(quantization, linear, err)
+                                   : pack_zeros(to[ZERO_POINT], linear, bits, err);
 }
 
 awq_status awq_shape_check(const awq_tensor *tensor, int64_t out, int64_t in, awq_error *err)

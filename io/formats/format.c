@@ -77,10 +77,10 @@ uint64_t awq_format_bytes_of(const awq_quantization *quantization, int64_t out, 
     return bytes;
 }
 
-awq_status awq_format_pack(const awq_quantization *quantization, const awq_linear_codes *codes,
+awq_status awq_format_pack(const awq_quantization *quantization, const awq_linear_words *linear,
                            void *const to[AWQ_MAX_PARTS], awq_error *err)
 {
-    return layouts[quantization->format]->pack(quantization, codes, to, err);
+    return layouts[quantization->format]->pack(quantization, linear, to, err);
 }
 
 awq_status awq_format_unpack(const awq_quantization *quantization,
@@ -128,6 +128,15 @@ void awq_linear_codes_release(awq_linear_codes *codes)
     *codes = (awq_linear_codes){0};
 }
 
+uint32_t *awq_linear_codes_words(const awq_linear_codes *codes, int bits)
+{
+    int64_t width = awq_words_count(codes->in, bits);
+    uint32_t *words = malloc((size_t)(codes->out * width) * sizeof *words + 1);
+    for (int64_t row = 0; words && row < codes->out; row++)
+        awq_words_pack(words + row * width, codes->codes + row * codes->in, codes->in, bits);
+    return words;
+}
+
 /* ---- what the layouts share ---- */
 
 bool awq_four_bits_hold(const awq_quantization *quantization, char reason[AWQ_REASON_BYTES])
@@ -137,11 +146,6 @@ bool awq_four_bits_hold(const awq_quantization *quantization, char reason[AWQ_RE
              "the %s format holds 4 bits, not %d; --format compressed-tensors holds 3, 4 and 8",
              awq_format_title(quantization->format), quantization->bits);
     return false;
-}
-
-int64_t awq_words_count(int64_t count, int bits)
-{
-    return (count * bits + 31) / 32;
 }
 
 void awq_words_pack(uint32_t *words, const uint8_t *values, int64_t count, int bits)

@@ -71,7 +71,7 @@ awq_status awq_shape_check(const awq_tensor *tensor, int64_t out, int64_t in, aw
 
 /* ---- codes ---- */
 
-/* A quantized linear without a format: w = (code - zero) * scale. Host arrays. */
+/* A quantized linear without a format: w = (code - zero) * scale. Host arrays. As it is read: */
 typedef struct awq_linear_codes {
     int64_t out, in, groups; /* groups: of a row */
     uint8_t *codes;          /* [out, in], 0 .. 2^bits - 1 */
@@ -84,10 +84,21 @@ awq_status awq_linear_codes_init(awq_linear_codes *codes, const awq_quantization
                                  int64_t out, int64_t in, awq_error *err);
 void awq_linear_codes_release(awq_linear_codes *codes);
 
-/* Codes to the tensors that awq_format_parts lists: to[i] has room for part i. What the format
- * cannot hold exactly (a scale, a product, another zero point in a symmetric one) is AWQ_ERR_INPUT
- * with row and group. */
-awq_status awq_format_pack(const awq_quantization *quantization, const awq_linear_codes *codes,
+/* As it is packed, all borrowed: */
+typedef struct awq_linear_words {
+    int64_t out, in, groups;
+    const uint32_t *words; /* [out, awq_words_count(in, bits)] (io/core/words.h) */
+    const uint8_t *zeros;  /* [out, groups] */
+    const float *scales;   /* [out, groups] */
+} awq_linear_words;
+
+/* Its words, on the heap; NULL: no memory. */
+uint32_t *awq_linear_codes_words(const awq_linear_codes *codes, int bits);
+
+/* To the tensors that awq_format_parts lists: to[i] has room for part i. What the format cannot
+ * hold exactly (a scale, a product, another zero point in a symmetric one) is AWQ_ERR_INPUT with
+ * row and group. */
+awq_status awq_format_pack(const awq_quantization *quantization, const awq_linear_words *linear,
                            void *const to[AWQ_MAX_PARTS], awq_error *err);
 /* The reverse; the tensors are those of awq_format_parts, checked, data in place (it may be
  * unaligned). A tensor that contradicts the others is AWQ_ERR_INPUT and named; scales are taken as

@@ -9,9 +9,11 @@
 #include "io/formats/layouts.h"
 
 enum {
+    BITS = 4,
     LANES = 8, /* values a word */
     BLOCK_WORDS = 16 /* a block of words [BLOCK_ROWS, BLOCK_WORDS] is packed at a time */,
     BLOCK_ROWS = 64,
+    TURNED = BLOCK_ROWS / LANES,
     BLOCK_SCALES = 32
 };
 
@@ -23,19 +25,36 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* One word of each of `rows` input rows, from eight output rows of `n` values: a byte at a time,
- * which holds columns i and i + 2. As bytes, sixteen values and more go through a register. */
-static void pack_column(uint32_t *out, const uint8_t *values, int64_t n, int64_t rows)
+/* The output rows whose nibbles a word has, from its lowest on. */
+static const int lane_row[LANES] = {0, 2, 4, 6, 1, 3, 5, 7};
+
+/* Squares of LANES rows by LANES nibbles, TURNED of them side by side, each turned over its
+ * diagonal: halves are exchanged, then their halves, and theirs. */
+static void turn_squares(uint32_t square[LANES][TURNED])
 {
-    static const int low_column[4] = {0, 4, 1, 5};
-    uint8_t byte[4][BLOCK_ROWS];
-    for (int i = 0; i < 4; i++) {
-        const uint8_t *low = values + low_column[i] * n, *high = low + 2 * n;
-        for (int64_t r = 0; r < rows; r++) byte[i][r] = (uint8_t)(low[r] | high[r] << 4);
-    }
-    for (int64_t r = 0; r < rows; r++)
-        out[r] = byte[0][r] | (uint32_t)byte[1][r] << 8 | (uint32_t)byte[2][r] << 16 |
-                 (uint32_t)byte[3][r] << 24;
+    static const uint32_t masks[] = {0x0000ffff, 0x00ff00ff, 0x0f0f0f0f};
+    for (int half = LANES / 2, step = 0; half; half /= 2, step++)
+        for (int row = 0; row < LANES; row++) {
+            if (row & half) continue;
+            uint32_t mask = masks[step], *upper = square[row], *lower = square[row + half];
+            for (int i = 0; i < TURNED; i++) {
+                uint32_t crossed = (upper[i] >> 4 * half ^ lower[i]) & mask;
+                lower[i] ^= crossed;
+                upper[i] ^= crossed << 4 * half;
+            }
+        }
+}
+
+/* One word of each of `n` input rows, at most BLOCK_ROWS, from eight output rows. */
+static void pack_column(uint32_t out[BLOCK_ROWS], const uint32_t *rows, int64_t width, int64_t n)
+{
+    uint32_t square[LANES][TURNED] = {0};
+    for (int lane = 0; lane < LANES; lane++)
+        memcpy(square[lane], rows + lane_row[lane] * width,
+               (size_t)((n + LANES - 1) / LANES) * sizeof *rows);
+    turn_squares(square);
+    for (int i = 0; i < TURNED; i++)
+        for (int row = 0; row < LANES; row++) out[i * LANES + row] = square[row][i];
 }
 
 static void unpack_column(uint8_t *values, const uint32_t *words, int64_t n, int64_t rows)
@@ -47,18 +66,19 @@ static void unpack_column(uint8_t *values, const uint32_t *words, int64_t n, int
     }
 }
 
-void awq_gemm_pack(uint32_t *words, const uint8_t *values, int64_t out, int64_t n)
+void awq_gemm_pack(uint32_t *words, const uint32_t *rows, int64_t out, int64_t n)
 {
     uint32_t block[BLOCK_WORDS][BLOCK_ROWS];
-    int64_t width = out / LANES;
+    int64_t width = out / LANES, row_words = (n + LANES - 1) / LANES;
     for (int64_t row = 0; row < n; row += BLOCK_ROWS) {
-        int64_t rows = smaller(BLOCK_ROWS, n - row);
+        int64_t count = smaller(BLOCK_ROWS, n - row);
         for (int64_t word = 0; word < width; word += BLOCK_WORDS) {
-            int64_t count = smaller(BLOCK_WORDS, width - word);
-            for (int64_t c = 0; c < count; c++)
-                pack_column(block[c], values + (word + c) * LANES * n + row, n, rows);
-            for (int64_t r = 0; r < rows; r++)
-                for (int64_t c = 0; c < count; c++)
+            int64_t columns = smaller(BLOCK_WORDS, width - word);
+            for (int64_t c = 0; c < columns; c++)
+                pack_column(block[c], rows + (word + c) * LANES * row_words + row / LANES,
+                            row_words, count);
+            for (int64_t r = 0; r < count; r++)
+                for (int64_t c = 0; c < columns; c++)
                     words[(row + r) * width + word + c] = block[c][r];
         }
     }
@@ -82,13 +102,13 @@ void awq_gemm_unpack(uint8_t *values, const uint32_t *words, int64_t out, int64_
 }
 
 /* float16 scales [out, groups] <-> [groups, out]. */
-static awq_status turn_scales(uint16_t *to, const awq_linear_codes *codes, awq_error *err)
+static awq_status turn_scales(uint16_t *to, const awq_linear_words *linear, awq_error *err)
 {
-    for (int64_t row = 0; row < codes->out; row += BLOCK_SCALES)
-        for (int64_t group = 0; group < codes->groups; group++)
-            for (int64_t r = row; r < smaller(row + BLOCK_SCALES, codes->out); r++)
-                if (awq_scale_store(&to[group * codes->out + r], AWQ_F16,
-                                    codes->scales[r * codes->groups + group], r, group, err))
+    for (int64_t row = 0; row < linear->out; row += BLOCK_SCALES)
+        for (int64_t group = 0; group < linear->groups; group++)
+            for (int64_t r = row; r < smaller(row + BLOCK_SCALES, linear->out); r++)
+                if (awq_scale_store(&to[group * linear->out + r], AWQ_F16,
+                                    linear->scales[r * linear->groups + group], r, group, err))
                     return err->status;
     return AWQ_OK;
 }
@@ -136,13 +156,25 @@ static int parts(const awq_quantization *quantization, int64_t out, int64_t in,
     return 3;
 }
 
-static awq_status pack(const awq_quantization *quantization, const awq_linear_codes *codes,
+static awq_status turn_zeros(uint32_t *to, const awq_linear_words *linear, awq_error *err)
+{
+    int64_t groups = linear->groups, width = awq_words_count(groups, BITS);
+    uint32_t *rows = malloc((size_t)(linear->out * width) * sizeof *rows + 1);
+    if (!rows) return awq_fail(err, AWQ_ERR_MEMORY, "no memory to pack zero points");
+    for (int64_t row = 0; row < linear->out; row++)
+        awq_words_pack(rows + row * width, linear->zeros + row * groups, groups, BITS);
+    awq_gemm_pack(to, rows, linear->out, groups);
+    free(rows);
+    return AWQ_OK;
+}
+
+static awq_status pack(const awq_quantization *quantization, const awq_linear_words *linear,
                        void *const to[AWQ_MAX_PARTS], awq_error *err)
 {
     (void)quantization;
-    awq_gemm_pack(to[0], codes->codes, codes->out, codes->in);
-    awq_gemm_pack(to[1], codes->zeros, codes->out, codes->groups);
-    return turn_scales(to[2], codes, err);
+    awq_gemm_pack(to[0], linear->words, linear->out, linear->in);
+    if (turn_zeros(to[1], linear, err)) return err->status;
+    return turn_scales(to[2], linear, err);
 }
 
 static awq_status unpack(const awq_quantization *quantization,

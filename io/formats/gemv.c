@@ -61,20 +61,21 @@ static int parts(const awq_quantization *quantization, int64_t out, int64_t in,
     return 3;
 }
 
-static awq_status pack(const awq_quantization *quantization, const awq_linear_codes *codes,
+static awq_status pack(const awq_quantization *quantization, const awq_linear_words *linear,
                        void *const to[AWQ_MAX_PARTS], awq_error *err)
 {
-    uint32_t *words = to[0], *zeros = to[1];
+    uint32_t *zeros = to[1];
     uint16_t *scales = to[2];
-    int64_t in = codes->in, groups = codes->groups, width = zeros_width(quantization, in);
-    memset(zeros, 0, (size_t)(codes->out * width) * sizeof *zeros);
-    memset(scales, 0, (size_t)(codes->out * LANES * width) * sizeof *scales);
-    for (int64_t row = 0; row < codes->out; row++) {
-        awq_words_pack(words + row * (in / LANES), codes->codes + row * in, in, BITS);
-        awq_words_pack(zeros + row * width, codes->zeros + row * groups, groups, BITS);
+    int64_t groups = linear->groups, width = zeros_width(quantization, linear->in);
+    memcpy(to[0], linear->words,
+           (size_t)(linear->out * linear->in / LANES) * sizeof *linear->words);
+    memset(zeros, 0, (size_t)(linear->out * width) * sizeof *zeros);
+    memset(scales, 0, (size_t)(linear->out * LANES * width) * sizeof *scales);
+    for (int64_t row = 0; row < linear->out; row++) {
+        awq_words_pack(zeros + row * width, linear->zeros + row * groups, groups, BITS);
         for (int64_t group = 0; group < groups; group++)
             if (awq_scale_store(&scales[row * LANES * width + group], AWQ_F16,
-                                codes->scales[row * groups + group], row, group, err))
+                                linear->scales[row * groups + group], row, group, err))
                 return err->status;
     }
     return AWQ_OK;

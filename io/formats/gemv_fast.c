@@ -39,15 +39,17 @@ static int parts(const awq_quantization *quantization, int64_t out, int64_t in,
     return 3;
 }
 
-static void pack_codes(uint16_t *words, const awq_linear_codes *codes)
+static void pack_codes(uint16_t *words, const awq_linear_words *linear)
 {
-    memset(words, 0, (size_t)(codes->out / ROWS * codes->in) * sizeof *words);
-    for (int64_t row = 0; row < codes->out; row++) {
-        const uint8_t *from = codes->codes + row * codes->in;
-        uint16_t *to = words + row / ROWS * codes->in;
-        for (int64_t k = 0; k < codes->in; k++) {
+    int64_t width = linear->in / LANES;
+    memset(words, 0, (size_t)(linear->out / ROWS * linear->in) * sizeof *words);
+    for (int64_t row = 0; row < linear->out; row++) {
+        const uint32_t *from = linear->words + row * width;
+        uint16_t *to = words + row / ROWS * linear->in;
+        for (int64_t k = 0; k < linear->in; k++) {
             uint16_t *word = &to[word_of(row, k)];
-            *word = (uint16_t)(*word | from[k] << shift_of(k));
+            uint32_t code = from[k / LANES] >> 4 * (k % LANES) & 15;
+            *word = (uint16_t)(*word | code << shift_of(k));
         }
     }
 }
@@ -61,32 +63,32 @@ static int zero_of(uint16_t product, float scale)
     return again == awq_float_from_f16(product) ? (int)zero : -1;
 }
 
-static awq_status pack_group(uint16_t *scale, uint16_t *product, const awq_linear_codes *codes,
+static awq_status pack_group(uint16_t *scale, uint16_t *product, const awq_linear_words *linear,
                              int64_t row, int64_t group, awq_error *err)
 {
-    int64_t at = row * codes->groups + group;
-    float value = codes->scales[at];
+    int64_t at = row * linear->groups + group;
+    float value = linear->scales[at];
     if (awq_scale_store(scale, AWQ_F16, value, row, group, err)) return err->status;
-    *product = awq_f16_from_float(-(value * (float)codes->zeros[at]));
-    if (zero_of(*product, value) == codes->zeros[at]) return AWQ_OK;
+    *product = awq_f16_from_float(-(value * (float)linear->zeros[at]));
+    if (zero_of(*product, value) == linear->zeros[at]) return AWQ_OK;
     return awq_fail(err, AWQ_ERR_INPUT,
                     "the scale %g times the zero point %d of row %lld, group %lld does not fit "
                     "float16, which this format stores it in",
-                    (double)value, codes->zeros[at], (long long)row, (long long)group);
+                    (double)value, linear->zeros[at], (long long)row, (long long)group);
 }
 
-static awq_status pack(const awq_quantization *quantization, const awq_linear_codes *codes,
+static awq_status pack(const awq_quantization *quantization, const awq_linear_words *linear,
                        void *const to[AWQ_MAX_PARTS], awq_error *err)
 {
     uint16_t *products = to[1], *scales = to[2];
-    size_t bytes = (size_t)(padded_groups(quantization, codes->in) * codes->out) * sizeof *scales;
+    size_t bytes = (size_t)(padded_groups(quantization, linear->in) * linear->out) * sizeof *scales;
     memset(products, 0, bytes);
     memset(scales, 0, bytes);
-    pack_codes(to[0], codes);
-    for (int64_t row = 0; row < codes->out; row++)
-        for (int64_t group = 0; group < codes->groups; group++) {
-            int64_t at = group * codes->out + row;
-            if (pack_group(&scales[at], &products[at], codes, row, group, err)) return err->status;
+    pack_codes(to[0], linear);
+    for (int64_t row = 0; row < linear->out; row++)
+        for (int64_t group = 0; group < linear->groups; group++) {
+            int64_t at = group * linear->out + row;
+            if (pack_group(&scales[at], &products[at], linear, row, group, err)) return err->status;
         }
     return AWQ_OK;
 }

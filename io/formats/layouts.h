@@ -4,6 +4,7 @@
 #ifndef AWQ_IO_FORMATS_LAYOUTS_H
 #define AWQ_IO_FORMATS_LAYOUTS_H
 
+#include "io/core/words.h"
 #include "io/formats/format.h"
 
 typedef struct awq_format_layout {
@@ -11,7 +12,7 @@ typedef struct awq_format_layout {
     bool (*holds_linear)(const awq_quantization *, int64_t out, int64_t in,
                          char reason[AWQ_REASON_BYTES]);
     int (*parts)(const awq_quantization *, int64_t out, int64_t in, awq_part parts[AWQ_MAX_PARTS]);
-    awq_status (*pack)(const awq_quantization *, const awq_linear_codes *,
+    awq_status (*pack)(const awq_quantization *, const awq_linear_words *,
                        void *const to[AWQ_MAX_PARTS], awq_error *err);
     awq_status (*unpack)(const awq_quantization *, const awq_tensor *const parts[AWQ_MAX_PARTS],
                          awq_linear_codes *, awq_error *err);
@@ -23,21 +24,17 @@ extern const awq_format_layout awq_layout_gemm, awq_layout_gemv, awq_layout_gemv
 
 /* ---- gemm ---- */
 
-/* values [out, n] become words [n, out/8]. Serves qweight (n = in) and qzeros (n = groups).
- * out % 8 == 0. */
-void awq_gemm_pack(uint32_t *words, const uint8_t *values, int64_t out, int64_t n);
-/* The reverse: words [n, out/8] become values [out, n]. */
+/* Nibbles in rows of words [out, ceil(n/8)] become words [n, out/8]. Serves qweight (n = in) and
+ * qzeros (n = groups). out % 8 == 0. */
+void awq_gemm_pack(uint32_t *words, const uint32_t *rows, int64_t out, int64_t n);
+/* The reverse, to a byte a nibble: words [n, out/8] become values [out, n]. */
 void awq_gemm_unpack(uint8_t *values, const uint32_t *words, int64_t out, int64_t n);
 
 /* ---- shared ---- */
 
-/* `count` values of `bits` bits one after another, lowest bit first, over words; a value may lie in
- * two. The rest of the last word is 0. */
+/* A row of `count` values of `bits` bits as words, and back. */
 void awq_words_pack(uint32_t *words, const uint8_t *values, int64_t count, int bits);
 void awq_words_unpack(uint8_t *values, const uint32_t *words, int64_t count, int bits);
-/* Words that so many values take. */
-int64_t awq_words_count(int64_t count, int bits);
-
 /* The words, a group's zeros and scales along a row, that AWQ's GEMV kernels read at once: Z. */
 int64_t awq_gemv_zeros_width(int64_t groups, int64_t group_size);
 /* What gemv and gemv-fast ask of a linear alike. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "io/core/clock.h"
 #include "kernels/backend_list.h"
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/verbs.h"
@@ -107,6 +108,12 @@ awq_status cpu_status(awq_device *device, awq_error *err)
     if (!atomic_load(&cpu(device)->failed)) return AWQ_OK;
     *err = cpu(device)->error;
     return err->status;
+}
+
+void lap_cpu(awq_device *device, double *seconds)
+{
+    double nobodys = 0;
+    awq_clock_lap(&cpu(device)->mark, seconds ? seconds : &nobodys);
 }
 
 #define MEMBER(verb) .verb = verb##_cpu,

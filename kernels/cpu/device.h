@@ -18,6 +18,7 @@ typedef struct cpu_device {
     awq_error error; /* the first failure; whole once `failed` is set */
     char *scratch;   /* base.threads pieces of scratch_bytes */
     size_t scratch_bytes;
+    double mark; /* clock seconds of the last lap */
 } cpu_device;
 
 /* Runs blocks on the device's threads; does nothing after a failure. */

@@ -59,6 +59,16 @@ void upload_cpu(awq_device *device, void *to, const void *host, size_t bytes)
     copy_cpu(device, to, host, bytes);
 }
 
+void fetch_cpu(awq_device *device, void *host, const void *from, size_t bytes)
+{
+    copy_cpu(device, host, from, bytes);
+}
+
+void fetched_cpu(awq_device *device)
+{
+    (void)device;
+}
+
 awq_status sync_cpu(awq_device *device, awq_error *err)
 {
     return cpu_status(device, err);

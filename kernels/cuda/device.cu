@@ -100,6 +100,17 @@ static void open_staging(cuda_device *self)
     cuda_check(self, "opening", cudaMalloc(&staging->device, STAGING_BYTES));
 }
 
+static void open_copies(cuda_device *self)
+{
+    cuda_copies *copies = &self->copies;
+    if (cuda_check(self, "opening",
+                   cudaStreamCreateWithFlags(&copies->stream, cudaStreamNonBlocking)) &&
+        cuda_check(self, "opening",
+                   cudaEventCreateWithFlags(&copies->begun, cudaEventDisableTiming)))
+        cuda_check(self, "opening",
+                   cudaEventCreateWithFlags(&copies->ended, cudaEventDisableTiming));
+}
+
 /* One stream and one workspace: cuBLAS then gives the same bits each time. Results of 16 bits are
  * summed in float32 to the end; by default cuBLAS may add the parts of a split sum in 16. */
 static void open_blas(cuda_device *self)
@@ -133,6 +144,7 @@ static awq_status open_parts(cuda_device *self, bool reads_only, awq_error *err)
         !reads_only && cuda_check(self, "opening", cudaMalloc(&self->workspace, WORKSPACE_BYTES)))
         open_blas(self);
     if (!self->failed) open_staging(self);
+    if (!self->failed) open_copies(self);
     if (!self->failed) keep_pool(self);
     return cuda_status(self, err);
 }
@@ -200,7 +212,12 @@ void close_cuda(awq_device *device)
     if (!device) return;
     cuda_device *self = reinterpret_cast<cuda_device *>(device);
     cudaSetDevice(self->index);
+    if (self->copies.stream) cudaStreamSynchronize(self->copies.stream);
     if (self->stream) cudaStreamSynchronize(self->stream);
+    cuda_close_laps(self);
+    if (self->copies.begun) cudaEventDestroy(self->copies.begun);
+    if (self->copies.ended) cudaEventDestroy(self->copies.ended);
+    if (self->copies.stream) cudaStreamDestroy(self->copies.stream);
     if (self->handle) self->blas->destroy(self->handle);
     for (int i = 0; i < STAGING_SLOTS; i++) {
         if (self->staging.read[i]) cudaEventDestroy(self->staging.read[i]);

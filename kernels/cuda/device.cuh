@@ -33,17 +33,34 @@ enum { SCRATCH_FLOATS = AWQ_CUDA_SCRATCH_FLOATS };
 #define AWQ_CUDA_LARGE_MOST (1 << 30)
 #endif
 
-/* Bytes on their way: a pinned host slot each for two copies at once, and room on the device for
- * elements that have yet to be converted. */
+/* Bytes on their way: two pinned host slots, one of which is filled while the other is copied, and
+ * room on the device for elements that have yet to be converted. */
 enum { STAGING_SLOTS = 2 };
 static const size_t STAGING_BYTES = 4 << 20;
 
 typedef struct cuda_staging {
     char *host[STAGING_SLOTS];       /* pinned, STAGING_BYTES each */
     cudaEvent_t read[STAGING_SLOTS]; /* the slot's last copy is done */
-    int next;
-    void *device; /* STAGING_BYTES */
+    int slot;                        /* that uploads go to .. */
+    size_t used;                     /* .. and what of it is on its way already */
+    void *device;                    /* STAGING_BYTES */
 } cuda_staging;
+
+/* Copies to the host beside the work. */
+typedef struct cuda_copies {
+    cudaStream_t stream;
+    cudaEvent_t begun, ended; /* what is copied is there; the last copy is done */
+} cuda_copies;
+
+/* Laps that the device has yet to come to, in their order. */
+enum { LAPS = 256 };
+
+typedef struct cuda_laps {
+    cudaEvent_t event[LAPS + 1]; /* the first is where the first lap begins */
+    double *seconds[LAPS];       /* of each lap; NULL: nobody's */
+    int count;
+    bool begun; /* there has been a lap */
+} cuda_laps;
 
 typedef struct cuda_device {
     awq_device base;
@@ -54,6 +71,8 @@ typedef struct cuda_device {
     cublasHandle_t handle;
     void *workspace; /* cuBLAS's: its own would be allocated as it goes */
     cuda_staging staging;
+    cuda_copies copies;
+    cuda_laps laps;
     void *scratch;
     size_t scratch_bytes;
     pthread_mutex_t error_lock;
@@ -100,6 +119,10 @@ awq_status cuda_fetch(cuda_device *self, const char *verb, void *host, const voi
                       size_t bytes, awq_error *err);
 /* Host to device in stream order; `host` has been read on return. */
 void cuda_send(cuda_device *self, const char *verb, void *to, const void *host, size_t bytes);
+
+/* Once the stream has been waited for: what laps took is booked (laps.cu). */
+void cuda_book_laps(cuda_device *self);
+void cuda_close_laps(cuda_device *self);
 
 static inline int64_t cuda_blocks(int64_t count, int64_t block)
 {

@@ -5,7 +5,8 @@
  * of the device, and with it for the other end of a link (link.cu).
  *
  * Most host memory is pageable; its bytes go through two pinned slots in turn, so that upload
- * returns when it has read them, not when the device has them. A large download to memory of
+ * returns when it has read them, not when the device has them. Small uploads share a slot: a host
+ * that is ahead of the device waits only where both are full. A large download to memory of
  * alloc_host goes there straight. */
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/verbs.h"
@@ -85,19 +86,34 @@ void copy_cuda(awq_device *device, void *to, const void *from, size_t bytes)
 
 /* ---- to the device ---- */
 
-void cuda_send(cuda_device *self, const char *verb, void *to, const void *host, size_t bytes)
+/* Room for a piece in a slot; small ones share it. Waits where the next slot is still being read.
+ */
+static char *take_slot(cuda_device *self, const char *verb, size_t bytes)
 {
     cuda_staging *staging = &self->staging;
+    if (staging->used + bytes > STAGING_BYTES) {
+        staging->slot = (staging->slot + 1) % STAGING_SLOTS;
+        staging->used = 0;
+        if (!cuda_check(self, verb, cudaEventSynchronize(staging->read[staging->slot])))
+            return NULL;
+    }
+    char *piece = staging->host[staging->slot] + staging->used;
+    staging->used += cuda_aligned(bytes);
+    return piece;
+}
+
+void cuda_send(cuda_device *self, const char *verb, void *to, const void *host, size_t bytes)
+{
     for (size_t done = 0; done < bytes; done += STAGING_BYTES) {
         size_t piece = bytes - done < STAGING_BYTES ? bytes - done : STAGING_BYTES;
-        int slot = staging->next;
-        staging->next = (slot + 1) % STAGING_SLOTS;
-        if (!cuda_check(self, verb, cudaEventSynchronize(staging->read[slot]))) return;
-        memcpy(staging->host[slot], static_cast<const char *>(host) + done, piece);
+        char *slot = take_slot(self, verb, piece);
+        if (!slot) return;
+        memcpy(slot, static_cast<const char *>(host) + done, piece);
         if (!cuda_check(self, verb,
-                        cudaMemcpyAsync(static_cast<char *>(to) + done, staging->host[slot], piece,
+                        cudaMemcpyAsync(static_cast<char *>(to) + done, slot, piece,
                                         cudaMemcpyHostToDevice, self->stream)) ||
-            !cuda_check(self, verb, cudaEventRecord(staging->read[slot], self->stream)))
+            !cuda_check(self, verb,
+                        cudaEventRecord(self->staging.read[self->staging.slot], self->stream)))
             return;
     }
 }
@@ -110,25 +126,24 @@ void upload_cuda(awq_device *device, void *to, const void *host, size_t bytes)
 
 /* ---- to the host ---- */
 
-/* The piece at `done` of `bytes`, which has the slot that is next after those before it. */
+/* The piece at `done` of `bytes`, which has a slot in turn with its neighbours. */
 typedef struct fetched_piece {
     int slot;
     size_t bytes;
 } fetched_piece;
 
-static fetched_piece piece_at(const cuda_staging *staging, size_t done, size_t bytes)
+static fetched_piece piece_at(size_t done, size_t bytes)
 {
-    size_t number = static_cast<size_t>(staging->next) + done / STAGING_BYTES;
-    fetched_piece piece = {static_cast<int>(number % STAGING_SLOTS), bytes - done};
+    fetched_piece piece = {static_cast<int>(done / STAGING_BYTES % STAGING_SLOTS), bytes - done};
     if (piece.bytes > STAGING_BYTES) piece.bytes = STAGING_BYTES;
     return piece;
 }
 
+/* What uploads have left in the slot is read before, in stream order. */
 static bool begin_piece(cuda_device *self, const char *verb, fetched_piece piece, const char *from)
 {
     cuda_staging *staging = &self->staging;
-    return cuda_check(self, verb, cudaEventSynchronize(staging->read[piece.slot])) &&
-           cuda_check(self, verb,
+    return cuda_check(self, verb,
                       cudaMemcpyAsync(staging->host[piece.slot], from, piece.bytes,
                                       cudaMemcpyDeviceToHost, self->stream)) &&
            cuda_check(self, verb, cudaEventRecord(staging->read[piece.slot], self->stream));
@@ -142,22 +157,24 @@ static bool end_piece(cuda_device *self, const char *verb, fetched_piece piece, 
     return true;
 }
 
-/* While one piece goes from its slot to the host's memory, the next comes from the device. */
+/* While one piece goes from its slot to the host's memory, the next comes from the device. After
+ * the last one nothing is on its way, and both slots are free. */
 awq_status cuda_fetch(cuda_device *self, const char *verb, void *host, const void *from,
                       size_t bytes, awq_error *err)
 {
     char *target = static_cast<char *>(host);
     const char *source = static_cast<const char *>(from);
-    cuda_staging *staging = &self->staging;
     size_t begun = 0;
     bool well = true;
     for (size_t done = 0; well && done < bytes; done += STAGING_BYTES) {
         for (; well && begun < bytes && begun < done + STAGING_SLOTS * STAGING_BYTES;
              begun += STAGING_BYTES)
-            well = begin_piece(self, verb, piece_at(staging, begun, bytes), source + begun);
-        well = well && end_piece(self, verb, piece_at(staging, done, bytes), target + done);
+            well = begin_piece(self, verb, piece_at(begun, bytes), source + begun);
+        well = well && end_piece(self, verb, piece_at(done, bytes), target + done);
     }
-    staging->next = piece_at(staging, begun, bytes).slot;
+    if (!well) return cuda_status(self, err);
+    if (bytes) self->staging.used = 0;
+    if (bytes) cuda_book_laps(self);
     return cuda_status(self, err);
 }
 
@@ -180,14 +197,37 @@ awq_status download_cuda(awq_device *device, void *host, const void *from, size_
     if (bytes <= STAGING_BYTES || !is_page_locked(host))
         return cuda_fetch(self, "download", host, from, bytes, err);
     if (cuda_check(self, "download",
-                   cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, self->stream)))
-        cuda_check(self, "download", cudaStreamSynchronize(self->stream));
+                   cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, self->stream)) &&
+        cuda_check(self, "download", cudaStreamSynchronize(self->stream)))
+        cuda_book_laps(self);
     return cuda_status(self, err);
+}
+
+/* ---- to the host, beside the work: a stream of its own, which waits for what is there so far.
+ * What is fetched is not in the way of the verbs that follow; `fetched` makes them wait. ---- */
+
+void fetch_cuda(awq_device *device, void *host, const void *from, size_t bytes)
+{
+    cuda_device *self = cuda_begin(device);
+    if (!self || !bytes) return;
+    cuda_copies *copies = &self->copies;
+    if (cuda_check(self, "fetch", cudaEventRecord(copies->begun, self->stream)) &&
+        cuda_check(self, "fetch", cudaStreamWaitEvent(copies->stream, copies->begun, 0)) &&
+        cuda_check(self, "fetch",
+                   cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, copies->stream)))
+        cuda_check(self, "fetch", cudaEventRecord(copies->ended, copies->stream));
+}
+
+void fetched_cuda(awq_device *device)
+{
+    cuda_device *self = cuda_begin(device);
+    if (self) cuda_check(self, "fetched", cudaStreamWaitEvent(self->stream, self->copies.ended, 0));
 }
 
 awq_status sync_cuda(awq_device *device, awq_error *err)
 {
+    fetched_cuda(device);
     cuda_device *self = cuda_begin(device);
-    if (self) cuda_check(self, "sync", cudaStreamSynchronize(self->stream));
+    if (self && cuda_check(self, "sync", cudaStreamSynchronize(self->stream))) cuda_book_laps(self);
     return cuda_status(reinterpret_cast<cuda_device *>(device), err);
 }

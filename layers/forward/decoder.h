@@ -65,9 +65,8 @@ typedef struct awq_forward {
     float *middle;   /* of a part of a layer, device, [rows, hidden]: what the MLPs' norm reads; set
                         by   the first part, read by the others, whose hidden states are the sum so
                         far;   NULL: the layer is whole */
-    double *seconds; /* has AWQ_PHASE_FORWARD and AWQ_PHASE_GRAM added to; NULL: not measured, and
-                        the device may still be at work when this returns: its failures are the next
-                        sync's to report */
+    double *seconds; /* has AWQ_PHASE_FORWARD and AWQ_PHASE_GRAM added to by the next sync, and
+                        lives until then; NULL: not measured */
 } awq_forward;
 
 /* sum += what one half of the layer puts out for `hidden`; both float32 [rows, hidden], and may be
@@ -76,7 +75,8 @@ typedef struct awq_forward {
 awq_status awq_decoder_half(const awq_forward *what, awq_half half, const float *hidden, float *sum,
                             awq_error *err);
 
-/* hidden = layer(hidden), in place; of a part, what it adds. */
+/* hidden = layer(hidden), in place; of a part, what it adds. The device may still be at work when
+ * this returns: its failures are the next sync's to report. */
 awq_status awq_decoder_forward(const awq_forward *what, float *hidden, awq_error *err);
 
 #endif

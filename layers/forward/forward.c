@@ -8,17 +8,13 @@
  * scalar. */
 #include "layers/forward/forward.h"
 
-#include "io/core/clock.h"
 #include "layers/forward/extent.h"
 #include "layers/forward/states.h"
 
-/* Books the time since the last call; device failures stick and are reported at the end. */
-static void lap(forward_pass *pass, awq_phase phase)
+/* Books the device's time since the last call. */
+static void lap(const forward_pass *pass, awq_phase phase)
 {
-    if (!pass->seconds) return;
-    awq_error later;
-    pass->be->sync(pass->device, &later);
-    awq_clock_lap(&pass->mark, &pass->seconds[phase]);
+    if (pass->seconds) pass->be->lap(pass->device, &pass->seconds[phase]);
 }
 
 void awq_forward_gather(forward_pass *pass, int group, const forward_rows *rows)
@@ -238,12 +234,12 @@ awq_status awq_decoder_forward(const awq_forward *what, float *hidden, awq_error
     pass.statistics = what->statistics;
     pass.mask = what->mask;
     pass.seconds = what->seconds;
-    pass.mark = awq_clock_seconds();
+    if (pass.seconds) pass.be->lap(pass.device, NULL);
     int64_t tokens = 0;
     if (check_rows(&pass, err) || (pass.statistics && count_tokens(&pass, &tokens, err)) ||
         run_halves(&pass, what->middle, err))
         return err->status;
     lap(&pass, AWQ_PHASE_FORWARD);
     if (pass.statistics) pass.statistics->tokens += tokens;
-    return pass.seconds ? pass.be->sync(pass.device, err) : AWQ_OK;
+    return AWQ_OK;
 }

@@ -22,7 +22,6 @@ typedef struct forward_pass {
     awq_statistics *statistics;
     const uint8_t *mask;
     double *seconds;
-    double mark;
 } forward_pass;
 
 /* Some rows of a linear input: device, compute type [count, in]; mask [count], NULL: all count. */

@@ -67,6 +67,7 @@ static awq_status take_steps(awq_quantizer *quantizer, awq_error *err)
     for (int linear = 0; linear < spec->linears; linear++)
         if (quantizer->decoder->weight[linear] && awq_quantize_linear(quantizer, linear, err))
             return err->status;
+    if (awq_quantize_finish(quantizer, err)) return err->status;
     awq_tell_small_scales(quantizer);
     return awq_fold_check_layer(quantizer, quantizer->kept, err);
 }

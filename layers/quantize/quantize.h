@@ -13,13 +13,15 @@
 #include "layers/search/exchange.h"
 #include "layers/search/result.h"
 
-/* Device bytes beyond weights, statistics and scratch: one linear thrice over, and small change;
- * for error feedback a matrix as large as the largest Gram matrix; for the module objective a
- * module's weights, twice the hidden states of `kept` tokens and once those of a tile of `rows`. */
+/* Device bytes beyond weights, statistics and scratch: one linear thrice over, its packed codes,
+ * and small change; for error feedback a matrix as large as the largest Gram matrix; for the module
+ * objective a module's weights, twice the hidden states of `kept` tokens and once those of a tile
+ * of `rows`. */
 uint64_t awq_quantize_bytes(const awq_model *model, const awq_recipe *recipe, int64_t kept,
                             int64_t rows, size_t compute_bytes);
 
-/* Host bytes of the codes, group scales and zero points of a part of a layer. A group size that
+/* Host bytes of the packed codes, group scales and zero points of a part of a layer, and of what is
+ * counted of its clips. A group size that
  * does not fit a linear counts as it is; quantizing refuses it. */
 size_t awq_quantized_codes_bytes(const awq_model *model, int64_t layer, awq_layer_part part,
                                  const awq_recipe *recipe);

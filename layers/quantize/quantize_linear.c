@@ -70,10 +70,24 @@ typedef struct linear_job {
     awq_quantized_linear *out;
 } linear_job;
 
-static awq_status measure(const linear_job *job, const void *d, double *sum, awq_error *err)
+/* Of quantizer->outcome. */
+typedef enum outcome { ENERGY, LOSS } outcome;
+
+/* Where a linear's rows are. */
+static double *outcome_of(const awq_quantizer *quantizer, double *all, int linear, outcome which)
+{
+    int64_t before = (int64_t)which * quantizer->outcome_rows;
+    for (int i = 0; i < linear; i++) before += quantizer->spec->linear[i].out;
+    return all + before;
+}
+
+/* d G d^T of each row, to stay on the device until the layer is through. */
+static awq_status measure(const linear_job *job, const void *d, outcome which, awq_error *err)
 {
     awq_quantizer *quantizer = job->quantizer;
-    if (awq_quantizer_error(quantizer, job->linear, d, sum, err)) return err->status;
+    quantizer->be->quadratic_form(
+        quantizer->device, outcome_of(quantizer, quantizer->outcome, job->linear, which), d,
+        job->gram, awq_quantizer_form(quantizer, job->linear), job->extent.out, job->extent.in);
     double flops = (double)awq_extent_elements(job->extent) * (double)job->extent.in;
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, flops, err);
 }
@@ -98,47 +112,44 @@ static void fold(linear_job *job)
              job->columns, job->rows, job->extent);
 }
 
-/* Searches the cuts of folded, and counts them for the record. */
+/* Searches the cuts of folded, and counts them. */
 static awq_status clip(const linear_job *job, awq_error *err)
 {
     awq_quantizer *quantizer = job->quantizer;
     const awq_backend *be = quantizer->be;
-    awq_linear_record *record = job->record;
-    record->clip_shapes = quantizer->clip.shape == AWQ_CLIP_ASYMMETRIC ? 2 : 1;
     be->clip_search(quantizer->device, &quantizer->clip, quantizer->folded, job->gram, job->columns,
                     job->extent, &job->grid);
-    size_t groups = (size_t)job->groups, bytes = (size_t)record->clip_shapes * groups;
-    uint8_t *step = awq_allocate(bytes, "clip steps", err);
-    if (!step) return err->status;
-    awq_status status = be->download(quantizer->device, step, quantizer->clip.steps, bytes, err);
-    for (size_t i = 0; !status && i < groups; i++) {
-        uint8_t above = step[i], below = record->clip_shapes > 1 ? step[groups + i] : 0;
-        record->clip_counts[0][above]++;
-        record->clip_counts[1][below] += record->clip_shapes > 1;
-        record->clipped_groups += above || below;
-    }
-    free(step);
-    if (status) return status;
+    be->count_clips(quantizer->device, quantizer->clip_counts + job->linear * AWQ_CLIP_COUNTS,
+                    &quantizer->clip, job->groups);
     return awq_quantizer_step(quantizer, AWQ_PHASE_CLIP,
                               awq_clip_flops(quantizer->clip.shape, job->extent, &job->grid), err);
+}
+
+/* The result on its way to the host, which has it when the layer is through. */
+static void give(const linear_job *job)
+{
+    awq_quantizer *quantizer = job->quantizer;
+    const awq_backend *be = quantizer->be;
+    awq_quantized_linear *out = job->out;
+    size_t groups = (size_t)job->groups;
+    size_t words = (size_t)(job->extent.out * awq_words_count(job->extent.in, job->grid.bits));
+    be->pack(quantizer->device, quantizer->words, quantizer->codes, job->extent, job->grid.bits);
+    be->fetch(quantizer->device, out->words, quantizer->words, words * sizeof *out->words);
+    be->fetch(quantizer->device, out->scales, quantizer->steps, groups * sizeof *out->scales);
+    be->fetch(quantizer->device, out->zeros, quantizer->zeros, groups);
 }
 
 static awq_status quantize(const linear_job *job, bool clipped, awq_error *err)
 {
     awq_quantizer *quantizer = job->quantizer;
     const awq_backend *be = quantizer->be;
-    awq_quantized_linear *out = job->out;
-    size_t weights = (size_t)awq_extent_elements(job->extent), groups = (size_t)job->groups;
+    be->fetched(quantizer->device); /* the linear before */
     be->quantize(quantizer->device, quantizer->codes, quantizer->steps, quantizer->zeros,
                  quantizer->folded, clipped ? &quantizer->clip : NULL, job->extent, &job->grid);
     if (quantizer->recipe->rounding == AWQ_ROUNDING_FEEDBACK &&
         feed_back(quantizer, job->linear, err))
         return err->status;
-    if (be->download(quantizer->device, out->codes, quantizer->codes, weights, err) ||
-        be->download(quantizer->device, out->scales, quantizer->steps, groups * sizeof *out->scales,
-                     err) ||
-        be->download(quantizer->device, out->zeros, quantizer->zeros, groups, err))
-        return err->status;
+    give(job);
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
 }
 
@@ -167,10 +178,7 @@ static awq_status measure_loss(const linear_job *job, awq_error *err)
                                quantizer->steps, quantizer->zeros, job->columns, job->extent,
                                &job->grid);
     if (job->rows && restore_rows(job, err)) return err->status;
-    if (measure(job, quantizer->d, &job->record->loss, err)) return err->status;
-    if (isfinite(job->record->loss)) return AWQ_OK;
-    awq_blame_nonfinite(quantizer, job->linear, err);
-    return awq_error_wrap(err, "with the scales folded in");
+    return measure(job, quantizer->d, LOSS, err);
 }
 
 /* A linear that is kept in full precision: the folded weight as it is, with no error of its own. */
@@ -187,10 +195,6 @@ static awq_status code(linear_job *job, awq_error *err)
     bool clipped = awq_is_clipped(job->quantizer, job->linear);
     job->groups = awq_extent_elements(job->extent) / job->grid.group_size;
     job->record->groups = job->groups;
-    if (!clipped) {
-        job->record->clip_shapes = 1;
-        job->record->clip_counts[0][0] = job->groups;
-    }
     if (clipped && clip(job, err)) return err->status;
     return quantize(job, clipped, err);
 }
@@ -209,10 +213,72 @@ awq_status awq_quantize_linear(awq_quantizer *quantizer, int linear, awq_error *
     void *weight = quantizer->decoder->weight[linear];
     bool kept = awq_quantizer_keeps(quantizer, linear);
     /* a router's outputs are no part of the error that people read */
-    if (!quantizer->spec->linear[linear].exempt && measure(&job, weight, &job.record->energy, err))
+    if (!quantizer->spec->linear[linear].exempt && measure(&job, weight, ENERGY, err))
         return err->status;
     fold(&job);
     if (kept ? keep(&job, err) : code(&job, err)) return err->status;
     if (awq_fold_proof_linear(quantizer, linear, err)) return err->status;
     return kept ? AWQ_OK : measure_loss(&job, err);
+}
+
+/* ---- what was left on its way ---- */
+
+static void record_clips(awq_linear_record *record, const int64_t *count)
+{
+    if (!count) { /* no clip was searched */
+        record->clip_shapes = 1;
+        record->clip_counts[0][0] = record->groups;
+        return;
+    }
+    for (int shape = 0; shape < record->clip_shapes; shape++)
+        for (int step = 0; step < AWQ_CLIP_STEPS; step++)
+            record->clip_counts[shape][step] = count[shape * AWQ_CLIP_STEPS + step];
+    record->clipped_groups = count[AWQ_CLIP_COUNTS - 1];
+}
+
+static double sum_of(const double *rows, int64_t count)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) sum += rows[i];
+    return sum;
+}
+
+/* Energies and losses of all linears. */
+static awq_status fetch_outcome(awq_quantizer *quantizer, awq_error *err)
+{
+    const awq_layer_spec *spec = quantizer->spec;
+    size_t bytes = 2 * (size_t)quantizer->outcome_rows * sizeof(double);
+    double *rows = awq_allocate(bytes, "the losses of rows", err);
+    if (!rows) return err->status;
+    awq_status status =
+        quantizer->be->download(quantizer->device, rows, quantizer->outcome, bytes, err);
+    for (int linear = 0; !status && linear < spec->linears; linear++) {
+        awq_linear_record *record = &quantizer->out->record.linear[linear];
+        int64_t count = spec->linear[linear].out;
+        record->energy = sum_of(outcome_of(quantizer, rows, linear, ENERGY), count);
+        record->loss = sum_of(outcome_of(quantizer, rows, linear, LOSS), count);
+    }
+    free(rows);
+    return status;
+}
+
+awq_status awq_quantize_finish(awq_quantizer *quantizer, awq_error *err)
+{
+    const awq_layer_spec *spec = quantizer->spec;
+    const awq_backend *be = quantizer->be;
+    int64_t *counts = quantizer->host_clip_counts;
+    size_t all = (size_t)spec->linears * AWQ_CLIP_COUNTS;
+    if (counts) be->fetch(quantizer->device, counts, quantizer->clip_counts, all * sizeof *counts);
+    if (fetch_outcome(quantizer, err) || be->sync(quantizer->device, err)) return err->status;
+    for (int linear = 0; linear < spec->linears; linear++) {
+        awq_linear_record *record = &quantizer->out->record.linear[linear];
+        if (!quantizer->out->linear[linear].words) continue;
+        bool clipped = awq_is_clipped(quantizer, linear);
+        if (clipped) record->clip_shapes = quantizer->clip.shape == AWQ_CLIP_ASYMMETRIC ? 2 : 1;
+        record_clips(record, clipped ? counts + linear * AWQ_CLIP_COUNTS : NULL);
+        if (isfinite(record->loss)) continue;
+        awq_blame_scales(quantizer, linear, err);
+        return awq_error_wrap(err, "with the scales folded in");
+    }
+    return AWQ_OK;
 }

@@ -3,7 +3,6 @@
  * on the device and here; and statistics made ready for it. */
 #include <stdlib.h>
 
-#include "io/core/clock.h"
 #include "kernels/gram.h"
 #include "layers/forward/arena.h"
 #include "layers/forward/extent.h"
@@ -19,6 +18,8 @@ static uint64_t larger(uint64_t a, int64_t b)
 /* The most of each that a linear takes, and the fewest columns. */
 typedef struct extremes {
     uint64_t weights, groups, columns, rows, narrowest;
+    uint64_t words;                 /* of codes */
+    uint64_t linears, linears_rows; /* of a layer, and the rows of all of them */
 } extremes;
 
 static extremes find_extremes(const awq_model *model, const awq_recipe *recipe)
@@ -26,16 +27,22 @@ static extremes find_extremes(const awq_model *model, const awq_recipe *recipe)
     extremes most = {.narrowest = UINT64_MAX};
     for (int kind = 0; kind < model->kinds; kind++) {
         const awq_layer_spec *spec = &model->kind[kind];
+        most.linears = larger(most.linears, spec->linears);
+        int64_t rows = 0;
         for (int linear = 0; linear < spec->linears; linear++) {
             awq_extent extent = awq_linear_extent(&spec->linear[linear]);
             int64_t elements = awq_extent_elements(extent);
             int64_t size = awq_recipe_grid(recipe, model, extent.in).group_size;
             most.weights = larger(most.weights, elements);
             most.groups = larger(most.groups, elements / size);
+            most.words =
+                larger(most.words, extent.out * awq_words_count(extent.in, (int)recipe->bits));
             most.columns = larger(most.columns, extent.in);
             most.rows = larger(most.rows, extent.out);
+            rows += extent.out;
             if ((uint64_t)extent.in < most.narrowest) most.narrowest = (uint64_t)extent.in;
         }
+        most.linears_rows = larger(most.linears_rows, rows);
     }
     return most;
 }
@@ -74,9 +81,14 @@ static void place(awq_arena *arena, const awq_model *model, const awq_recipe *re
     place_search(arena, most, compute_bytes, to);
     to->folded = awq_arena_take(arena, most->weights * sizeof *to->folded);
     to->codes = awq_arena_take(arena, most->weights);
+    to->words = awq_arena_take(arena, most->words * sizeof *to->words);
     to->zeros = awq_arena_take(arena, most->groups);
     to->steps = awq_arena_take(arena, most->groups * sizeof *to->steps);
     to->clip.steps = awq_arena_take(arena, AWQ_CLIP_SHAPES * most->groups);
+    to->outcome_rows = (int64_t)most->linears_rows;
+    to->outcome = awq_arena_take(arena, 2 * most->linears_rows * sizeof *to->outcome);
+    to->clip_counts =
+        awq_arena_take(arena, most->linears * AWQ_CLIP_COUNTS * sizeof *to->clip_counts);
     to->columns = awq_arena_take(arena, most->columns * sizeof *to->columns);
     to->rows = awq_arena_take(arena, most->rows * sizeof *to->rows);
     to->excess_columns = awq_arena_take(arena, most->columns * sizeof *to->excess_columns);
@@ -123,7 +135,7 @@ static awq_status check_request(const awq_quantizer *quantizer, awq_error *err)
     return AWQ_OK;
 }
 
-/* Codes, group scales and zero points of each linear that is quantized, and here; returns their
+/* Words, group scales and zero points of each linear that is quantized, and here; returns their
  * bytes. to NULL: measures. */
 static uint64_t place_codes(awq_arena arena, const awq_model *model, int64_t layer,
                             awq_layer_part part, const awq_recipe *recipe, awq_quantized_linear *to)
@@ -134,19 +146,27 @@ static uint64_t place_codes(awq_arena arena, const awq_model *model, int64_t lay
         if (awq_model_keeps(model, layer, linear) || !awq_layer_part_has_linear(spec, part, linear))
             continue;
         awq_extent extent = awq_linear_extent(&spec->linear[linear]);
-        uint64_t weights = (uint64_t)awq_extent_elements(extent);
-        uint64_t groups = weights / (uint64_t)awq_recipe_grid(recipe, model, extent.in).group_size;
-        place->codes = awq_arena_take(&arena, weights);
+        awq_grid grid = awq_recipe_grid(recipe, model, extent.in);
+        uint64_t groups = (uint64_t)(awq_extent_elements(extent) / grid.group_size);
+        uint64_t words = (uint64_t)(extent.out * awq_words_count(extent.in, grid.bits));
+        place->words = awq_arena_take(&arena, words * sizeof *place->words);
         place->scales = awq_arena_take(&arena, groups * sizeof *place->scales);
         place->zeros = awq_arena_take(&arena, groups);
     }
     return arena.used;
 }
 
+/* Of a layer's clips. */
+static size_t counts_bytes(const awq_layer_spec *spec)
+{
+    return (size_t)spec->linears * AWQ_CLIP_COUNTS * sizeof(int64_t);
+}
+
 size_t awq_quantized_codes_bytes(const awq_model *model, int64_t layer, awq_layer_part part,
                                  const awq_recipe *recipe)
 {
-    return place_codes((awq_arena){0}, model, layer, part, recipe, NULL);
+    uint64_t codes = place_codes((awq_arena){0}, model, layer, part, recipe, NULL);
+    return codes ? codes + counts_bytes(awq_model_layer(model, layer)) : 0;
 }
 
 static awq_status alloc_codes(awq_quantizer *quantizer, awq_error *err)
@@ -161,7 +181,9 @@ static awq_status alloc_codes(awq_quantizer *quantizer, awq_error *err)
     if (out->from ? awq_result_memory_take(out->from, bytes, &out->memory, err)
                   : !(out->memory = awq_allocate(bytes, "a layer's codes", err)))
         return err->status;
-    place_codes((awq_arena){.base = out->memory}, model, layer, part, recipe, out->linear);
+    uint64_t codes =
+        place_codes((awq_arena){.base = out->memory}, model, layer, part, recipe, out->linear);
+    quantizer->host_clip_counts = (int64_t *)(void *)((char *)out->memory + codes);
     return AWQ_OK;
 }
 
@@ -195,7 +217,7 @@ awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err)
     const awq_recipe *recipe = quantizer->recipe;
     quantizer->be = be;
     quantizer->spec = quantizer->decoder->spec;
-    quantizer->mark = awq_clock_seconds();
+    be->lap(quantizer->device, NULL);
     quantizer->held = AWQ_NOBODY;
     quantizer->factored = quantizer->formed = (awq_measure){AWQ_NOBODY, AWQ_NOBODY};
     quantizer->clip.shape = recipe->clip_shape;
@@ -209,13 +231,18 @@ awq_status awq_quantizer_open(awq_quantizer *quantizer, awq_error *err)
     if (quantizer->exchange && be->alloc(quantizer->device, passed * sizeof *quantizer->passed,
                                          "the folding check", (void **)&quantizer->passed, err))
         return err->status;
+    be->zero(quantizer->device, quantizer->outcome,
+             2 * (size_t)quantizer->outcome_rows * sizeof *quantizer->outcome);
     finish_statistics(quantizer);
     return recipe->objective == AWQ_OBJECTIVE_MODULE ? awq_module_loss_open(quantizer, err)
                                                      : AWQ_OK;
 }
 
+/* After a failure too, nothing is on its way to what the caller has. */
 void awq_quantizer_close(awq_quantizer *quantizer)
 {
+    awq_error told;
+    (void)quantizer->device->backend->sync(quantizer->device, &told);
     for (int linear = 0; linear < quantizer->out->linears; linear++) {
         free(quantizer->row_divisors[linear]);
         free(quantizer->original_bias[linear]);

@@ -5,7 +5,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "io/core/clock.h"
 #include "kernels/gram.h"
 #include "layers/forward/extent.h"
 
@@ -128,28 +127,21 @@ bool awq_quantizer_shares(const awq_quantizer *quantizer, int group)
     return quantizer->exchange && group == quantizer->spec->half[AWQ_HALF_MLP].group;
 }
 
-/* Books, and tells the watch. */
-static awq_status tell(awq_quantizer *quantizer, awq_phase phase, double flops, awq_error *err)
-{
-    const awq_quantize_watch *watch = quantizer->watch;
-    awq_clock_lap(&quantizer->mark, &quantizer->out->record.seconds[phase]);
-    if (watch && watch->step && !watch->step(watch->context, phase, flops))
-        return awq_fail(err, AWQ_ERR_INTERRUPTED, "stopped while quantizing, as asked");
-    return AWQ_OK;
-}
-
 awq_status awq_quantizer_step(awq_quantizer *quantizer, awq_phase phase, double flops,
                               awq_error *err)
 {
-    if (quantizer->be->sync(quantizer->device, err)) return err->status;
-    return tell(quantizer, phase, flops, err);
+    const awq_quantize_watch *watch = quantizer->watch;
+    quantizer->be->lap(quantizer->device, &quantizer->out->record.seconds[phase]);
+    if (watch && watch->step && !watch->step(watch->context, phase, flops))
+        return awq_fail(err, AWQ_ERR_INTERRUPTED, "stopped while quantizing, as asked");
+    return AWQ_OK;
 }
 
 awq_status awq_quantizer_spend(awq_quantizer *quantizer, double flops, awq_error *err)
 {
     if (flops > quantizer->planned) flops = quantizer->planned;
     quantizer->planned -= flops;
-    return tell(quantizer, AWQ_PHASE_SEARCH, flops, err);
+    return awq_quantizer_step(quantizer, AWQ_PHASE_SEARCH, flops, err);
 }
 
 void *awq_allocate(size_t bytes, const char *what, awq_error *err)
@@ -185,24 +177,6 @@ void awq_trial_codes(awq_quantizer *quantizer, int linear, const void *weight, a
                  quantizer->folded, clipped ? &quantizer->clip : NULL, extent, &grid);
 }
 
-awq_status awq_quantizer_error(awq_quantizer *quantizer, int linear, const void *d, double *sum,
-                               awq_error *err)
-{
-    awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
-    size_t bytes = (size_t)extent.out * sizeof(double);
-    double *rows = awq_allocate(bytes, "the losses of rows", err);
-    if (!rows) return err->status;
-    quantizer->be->quadratic_form(quantizer->device, quantizer->forms, d,
-                                  awq_quantizer_gram(quantizer, linear),
-                                  awq_quantizer_form(quantizer, linear), extent.out, extent.in);
-    awq_status status =
-        quantizer->be->download(quantizer->device, rows, quantizer->forms, bytes, err);
-    *sum = 0;
-    for (int64_t r = 0; !status && r < extent.out; r++) *sum += rows[r];
-    free(rows);
-    return status;
-}
-
 /* ---- whose fault it is that a squared error is not a finite number ---- */
 
 static awq_status blame_activations(const awq_quantizer *quantizer, int linear, awq_error *err)
@@ -220,20 +194,37 @@ static awq_status blame_activations(const awq_quantizer *quantizer, int linear, 
                     "%s: the squares of its calibration activations overflow float32", name);
 }
 
-awq_status awq_blame_nonfinite(awq_quantizer *quantizer, int linear, awq_error *err)
+/* `group` is of all, row by row. */
+static awq_status blame_group(const awq_quantizer *quantizer, int linear, int64_t group,
+                              awq_error *err)
 {
-    awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
-    int64_t index;
-    if (quantizer->be->find_nonfinite(quantizer->device, quantizer->d,
-                                      (size_t)awq_extent_elements(extent), &index, err))
-        return err->status;
-    if (index < 0) return blame_activations(quantizer, linear, err);
-    int64_t group_size = awq_quantizer_grid(quantizer, linear).group_size;
     char name[AWQ_NAME_BYTES];
+    int64_t groups =
+        quantizer->spec->linear[linear].in / awq_quantizer_grid(quantizer, linear).group_size;
     return awq_fail(
         err, AWQ_ERR_NUMERIC,
         "'%s': the scale of row %lld, group %lld overflows float16, in which AWQ "
         "stores it; the weights are damaged, or too large for AWQ",
         awq_linear_tensor_name(name, quantizer->model, quantizer->decoder->index, linear, "weight"),
-        (long long)(index / extent.in), (long long)(index % extent.in / group_size));
+        (long long)(group / groups), (long long)(group % groups));
+}
+
+awq_status awq_blame_nonfinite(awq_quantizer *quantizer, int linear, awq_error *err)
+{
+    awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
+    int64_t index, size = awq_quantizer_grid(quantizer, linear).group_size;
+    if (quantizer->be->find_nonfinite(quantizer->device, quantizer->d,
+                                      (size_t)awq_extent_elements(extent), &index, err))
+        return err->status;
+    return index < 0 ? blame_activations(quantizer, linear, err)
+                     : blame_group(quantizer, linear, index / size, err);
+}
+
+awq_status awq_blame_scales(const awq_quantizer *quantizer, int linear, awq_error *err)
+{
+    const uint16_t *scales = quantizer->out->linear[linear].scales;
+    int64_t groups = quantizer->out->record.linear[linear].groups;
+    for (int64_t i = 0; i < groups; i++)
+        if (!isfinite(awq_float_from_f16(scales[i]))) return blame_group(quantizer, linear, i, err);
+    return blame_activations(quantizer, linear, err);
 }

@@ -51,7 +51,6 @@ typedef struct awq_quantizer {
     const awq_quantize_watch *watch;
     const awq_exchange *exchange; /* with the other parts; NULL: the layer is whole */
     awq_quantized_layer *out;     /* its record's scales are what consumers are multiplied by */
-    double mark;                  /* when the running phase began */
 
     /* Device work space, for the largest linear. */
     void *arena;
@@ -67,9 +66,14 @@ typedef struct awq_quantizer {
     awq_measure formed; /* .. this */
     float *folded;                       /* [out, in] */
     uint8_t *codes;                      /* [out, in] */
+    uint32_t *words;                     /* [out, awq_words_count(in, bits)]: codes, packed */
     uint8_t *zeros;                      /* [out, groups] */
     uint16_t *steps;                     /* group scales, float16 bits [out, groups] */
     awq_clip clip;                       /* steps [AWQ_CLIP_SHAPES, out, groups] */
+    int64_t *clip_counts;                /* [linears, AWQ_CLIP_COUNTS] */
+    double *outcome; /* [2, outcome_rows]: what each row of all linears puts out, and loses */
+    int64_t outcome_rows;
+    int64_t *host_clip_counts;           /* the same in the result's memory; NULL: there is none */
     float *columns;                      /* [in]: the scales on trial, or a linear's own */
     float *rows;                         /* [out]: what its rows are divided by */
     float *excess_columns, *excess_rows; /* likewise, of the folding's proof */
@@ -104,11 +108,11 @@ awq_status awq_search_group(awq_quantizer *quantizer, int group, awq_error *err)
 
 /* ---- what the steps share ---- */
 
-/* Waits, and books time and flops since the last call on a phase; AWQ_ERR_INTERRUPTED when asked to
- * stop. */
+/* Books time and flops since the last call on a phase; AWQ_ERR_INTERRUPTED when asked to stop.
+ * Waits for nothing: the time is there after the next sync. */
 awq_status awq_quantizer_step(awq_quantizer *quantizer, awq_phase phase, double flops,
                               awq_error *err);
-/* The same of the search, without waiting: of flops that were planned. What a race saves is told at
+/* The same of the search: of flops that were planned. What a race saves is told at
  * its end, so that the plan is kept. */
 awq_status awq_quantizer_spend(awq_quantizer *quantizer, double flops, awq_error *err);
 /* The grid of a linear: group size -1 resolved. */
@@ -134,6 +138,8 @@ bool awq_quantizer_shares(const awq_quantizer *quantizer, int group);
 /* The squared error of plain rounding or of a folding is not finite: says why. `d` still holds
  * the linear's error. */
 awq_status awq_blame_nonfinite(awq_quantizer *quantizer, int linear, awq_error *err);
+/* The same of a linear whose result is here. */
+awq_status awq_blame_scales(const awq_quantizer *quantizer, int linear, awq_error *err);
 
 /* A copy of a device vector on the heap; NULL and *err set: failed. */
 float *awq_vector_download(awq_device *device, const float *from, int64_t count, awq_error *err);
@@ -145,9 +151,5 @@ void *awq_allocate(size_t bytes, const char *what, awq_error *err);
  * (docs/awq.md 2.8), whose flops are added to *flops. */
 void awq_trial_codes(awq_quantizer *quantizer, int linear, const void *weight, awq_extent extent,
                      const float *scales, bool clipped, double *flops);
-
-/* sum = trace(D G D^T) of a linear, d [out, in] on the device. Waits. */
-awq_status awq_quantizer_error(awq_quantizer *quantizer, int linear, const void *d, double *sum,
-                               awq_error *err);
 
 #endif

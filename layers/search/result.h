@@ -13,7 +13,8 @@
 
 /* One linear's result, in host memory. */
 typedef struct awq_quantized_linear {
-    uint8_t *codes;   /* [out, in], like the next two a part of the layer's memory */
+    uint32_t *words;  /* [out, awq_words_count(in, bits)] (io/core/words.h): codes; like the next
+                         two a part of the layer's memory */
     uint16_t *scales; /* [out, groups], float16 bits */
     uint8_t *zeros;   /* [out, groups] */
     float *bias;      /* [out], owned; NULL: none */

@@ -111,6 +111,8 @@ static awq_status prepare(stage_run *run, const bool *done, awq_error *err)
 static void release(stage_run *run)
 {
     const awq_backend *backend = run->device->backend;
+    awq_error told;
+    (void)backend->sync(run->device, &told); /* after a failure: seconds are still to be booked */
     for (int64_t i = 0; run->layers && i < run->stage->count; i++) {
         stage_layer *layer = &run->layers[i];
         for (int m = 0; m < AWQ_MODELS; m++)
@@ -168,18 +170,20 @@ static awq_status flow_layer(stage_run *run, int m, stage_layer *layer, const aw
         (!layer->decoder[m].arena && take_layer(run, m, layer, err)))
         return err->status;
     awq_span_begin(&layer->when, AWQ_SPAN_FLOW);
-    if (awq_decoder_forward(
-            &(awq_forward){.device = run->device,
-                           .model = model,
-                           .decoder = &layer->decoder[m],
-                           .scratch = run->scratch,
-                           .sequences = tile->sequences,
-                           .statistics = statistics,
-                           .mask = run->mask,
-                           .middle = whole ? NULL : run->hidden[1],
-                           .seconds = worker->purpose->gathers ? layer->seconds : NULL},
-            run->hidden[m], err))
-        return awq_error_wrap(err, "layer %lld", (long long)layer->index);
+    awq_status status = awq_decoder_forward(
+        &(awq_forward){.device = run->device,
+                       .model = model,
+                       .decoder = &layer->decoder[m],
+                       .scratch = run->scratch,
+                       .sequences = tile->sequences,
+                       .statistics = statistics,
+                       .mask = run->mask,
+                       .middle = whole ? NULL : run->hidden[1],
+                       .seconds = worker->purpose->gathers ? layer->seconds : NULL},
+        run->hidden[m], err);
+    if (!status && layer == run->layers + run->stage->count - 1) /* once a tile */
+        status = run->device->backend->sync(run->device, err);
+    if (status) return awq_error_wrap(err, "layer %lld", (long long)layer->index);
     awq_span_end(&layer->when, AWQ_SPAN_FLOW);
     double flops = awq_work_forward(model, tile->rows, run->told->tokens.length);
     if (statistics) flops += awq_work_gram(model, tile->rows);

@@ -135,17 +135,14 @@ static awq_status fill_linear(const packing *job, int linear, awq_error *err)
         fill_values(packed, first, result->weight);
         return AWQ_OK;
     }
-    awq_linear_codes codes = {.out = spec->out,
-                              .in = spec->in,
-                              .groups = awq_quantization_groups(&job->quantization, spec->in),
-                              .codes = result->codes,
-                              .zeros = result->zeros};
-    size_t groups = (size_t)(codes.out * codes.groups);
-    codes.scales = malloc(groups * sizeof *codes.scales + 1);
-    if (!codes.scales) return no_memory(err);
-    awq_widen(codes.scales, result->scales, AWQ_F16, groups);
-    awq_status status = awq_format_pack(&job->quantization, &codes, packed->data + first, err);
-    free(codes.scales);
+    int64_t groups = awq_quantization_groups(&job->quantization, spec->in);
+    size_t all_groups = (size_t)(spec->out * groups);
+    float *scales = malloc(all_groups * sizeof *scales + 1);
+    if (!scales) return no_memory(err);
+    awq_widen(scales, result->scales, AWQ_F16, all_groups);
+    awq_linear_words words = {spec->out, spec->in, groups, result->words, result->zeros, scales};
+    awq_status status = awq_format_pack(&job->quantization, &words, packed->data + first, err);
+    free(scales);
     return status ? awq_error_wrap(err, "%s", spec->name) : AWQ_OK;
 }
 

@@ -5,14 +5,23 @@
 #include "io/formats/layouts.h"
 #include "scratch.h"
 
+/* Nibbles [out, n] to rows of words. */
+static void pack_rows(uint32_t *words, const uint8_t *values, int64_t out, int64_t n)
+{
+    for (int64_t row = 0; row < out; row++)
+        awq_words_pack(words + row * awq_words_count(n, 4), values + row * n, n, 4);
+}
+
 static void the_check_values_of_the_layout(void **state)
 {
     (void)state;
     const uint8_t natural[] = {0, 1, 2, 3, 4, 5, 6, 7}, mixed[] = {15, 0, 8, 7, 3, 12, 1, 9};
-    uint32_t word;
-    awq_gemm_pack(&word, natural, 8, 1);
+    uint32_t word, rows[8];
+    pack_rows(rows, natural, 8, 1);
+    awq_gemm_pack(&word, rows, 8, 1);
     assert_int_equal(word, 0x75316420u);
-    awq_gemm_pack(&word, mixed, 8, 1);
+    pack_rows(rows, mixed, 8, 1);
+    awq_gemm_pack(&word, rows, 8, 1);
     assert_int_equal(word, 0x9c70138fu);
 }
 
@@ -39,8 +48,10 @@ static void packing_follows_the_definition_at_any_size(void **state)
         size_t count = (size_t)(out * n);
         uint8_t *values = malloc(count), *back = malloc(count);
         uint32_t *words = malloc(count / 2), *expected = malloc(count / 2);
+        uint32_t *rows = malloc((size_t)(out * awq_words_count(n, 4)) * sizeof *rows);
         for (size_t i = 0; i < count; i++) values[i] = (uint8_t)(i * 2654435761u >> 20) & 15;
-        awq_gemm_pack(words, values, out, n);
+        pack_rows(rows, values, out, n);
+        awq_gemm_pack(words, rows, out, n);
         pack_plainly(expected, values, out, n);
         assert_memory_equal(words, expected, count / 2);
         awq_gemm_unpack(back, words, out, n);
@@ -49,6 +60,7 @@ static void packing_follows_the_definition_at_any_size(void **state)
         free(back);
         free(words);
         free(expected);
+        free(rows);
     }
 }
 
@@ -121,13 +133,14 @@ static const char *pack_one(awq_format format, bool symmetric, awq_dtype scales,
                             float scale)
 {
     static awq_error err;
-    uint8_t codes[8 * 128] = {0}, zeros[8];
+    uint32_t words[8 * 16] = {0};
+    uint8_t zeros[8];
     float steps[8];
     uint32_t room[AWQ_MAX_PARTS][4096];
     void *to[] = {room[0], room[1], room[2], room[3]};
     for (int i = 0; i < 8; i++) zeros[i] = zero;
     for (int i = 0; i < 8; i++) steps[i] = scale;
-    awq_linear_codes linear = {8, 128, 1, codes, zeros, steps};
+    awq_linear_words linear = {8, 128, 1, words, zeros, steps};
     awq_quantization quantization = {format, 4, 128, symmetric, scales};
     return awq_format_pack(&quantization, &linear, to, &err) ? err.text : "";
 }

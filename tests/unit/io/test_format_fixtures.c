@@ -109,8 +109,12 @@ static void packing_gives_the_bytes_of_the_tools(void **state)
             to[p] = malloc(tensors[p]->bytes);
             memset(to[p], 0xa5, tensors[p]->bytes);
         }
-        if (awq_format_pack(&fixtures[i].quantization, &codes, to, &err))
+        uint32_t *words = awq_linear_codes_words(&codes, fixtures[i].quantization.bits);
+        awq_linear_words linear = {codes.out, codes.in,    codes.groups,
+                                   words,     codes.zeros, codes.scales};
+        if (awq_format_pack(&fixtures[i].quantization, &linear, to, &err))
             fail_msg("%s: %s", fixtures[i].name, err.text);
+        free(words);
         for (int p = 0; p < count; p++) {
             if (memcmp(to[p], tensors[p]->data, tensors[p]->bytes) != 0)
                 fail_msg("%s: %s differs", fixtures[i].name, tensors[p]->name);

@@ -106,13 +106,13 @@ static void check_group(const awq_quantized_layer *layer, int group)
     assert_true(record->chosen > 0);
     for (int64_t i = 0; i < record->candidates; i++) {
         double exact = reference_loss(layer, group, i, gram);
+        least = fmin(least, exact);
         if (record->measured[i] < 1) continue; /* an estimate: the candidate was worse */
         double error = fabs(record->loss[i] / exact - 1);
         turned += error > loss_tolerance;
         if (!(error <= turned_tolerance && turned <= 1))
             fail_msg("group '%s', alpha %g: loss %.9g, exactly %.9g", record->name,
                      record->alpha[i], record->loss[i], exact);
-        least = fmin(least, exact);
         if (i == record->chosen) chosen = exact;
     }
     assert_true(chosen <= least * (1 + choice_tolerance));

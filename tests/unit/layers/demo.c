@@ -185,6 +185,20 @@ static void restore_norm(demo *d, awq_decoder *layer, int norm, const float *fol
         must(awq_vector_load(d->device, source, 0, layer->vector[norm], &err));
 }
 
+/* Words to codes [out, in], on the heap. */
+static uint8_t *unpack(const uint32_t *words, awq_extent extent, int bits)
+{
+    uint8_t *codes = malloc((size_t)awq_extent_elements(extent));
+    for (int64_t row = 0; row < extent.out; row++)
+        for (int64_t i = 0; i < extent.in; i++) {
+            const uint32_t *at = words + row * awq_words_count(extent.in, bits) + i * bits / 32;
+            int64_t shift = i * bits % 32;
+            uint64_t pair = at[0] | (shift + bits > 32 ? (uint64_t)at[1] << 32 : 0);
+            codes[row * extent.in + i] = (uint8_t)(pair >> shift & ((1u << bits) - 1));
+        }
+    return codes;
+}
+
 void demo_dequantize(demo *d, awq_decoder *layer, const awq_quantized_layer *quantized,
                      const awq_recipe *recipe)
 {
@@ -192,8 +206,10 @@ void demo_dequantize(demo *d, awq_decoder *layer, const awq_quantized_layer *qua
         const awq_quantized_linear *linear = &quantized->linear[i];
         awq_extent extent = awq_linear_extent(&layer->spec->linear[i]);
         awq_grid grid = awq_recipe_grid(recipe, d->model, extent.in);
-        d->be->dequantize(d->device, layer->weight[i], linear->codes, linear->scales, linear->zeros,
-                          extent, &grid);
+        uint8_t *codes = unpack(linear->words, extent, grid.bits);
+        d->be->dequantize(d->device, layer->weight[i], codes, linear->scales, linear->zeros, extent,
+                          &grid);
+        free(codes);
         if (linear->bias)
             d->be->upload(d->device, layer->bias[i], linear->bias,
                           (size_t)extent.out * sizeof(float));

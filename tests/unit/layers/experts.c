@@ -258,7 +258,7 @@ static double value_of(const awq_quantized_layer *layer, int linear, int64_t row
 {
     const awq_quantized_linear *q = &layer->linear[linear];
     int64_t group = (row * in + column) / s.recipe.group_size;
-    double value = ((double)q->codes[row * in + column] - (double)q->zeros[group]) *
+    double value = ((double)synthetic_code(q, in, row, column) - (double)q->zeros[group]) *
                    (double)awq_float_from_f16(q->scales[group]);
     int absorbs = s.spec->linear[linear].absorbs;
     if (absorbs >= 0) value *= (double)layer->record.group[absorbs].scales[row];

@@ -106,7 +106,7 @@ static void the_number_of_threads_changes_nothing(void **state)
         must(synthetic_quantize(&s, &layer[i], &err));
         for (int k = 0; k < DENSE_LINEARS; k++) {
             size_t weights = (size_t)awq_extent_elements(awq_linear_extent(&s.spec->linear[k]));
-            assert_memory_equal(layer[0].linear[k].codes, layer[i].linear[k].codes, weights);
+            assert_memory_equal(layer[0].linear[k].words, layer[i].linear[k].words, weights / 2);
         }
         if (i < 2) synthetic_close(&s);
     }
@@ -215,8 +215,8 @@ static void what_no_damping_helps_is_rounded_to_nearest(void **state)
     spoil_down(2.5f);
     must(synthetic_quantize(&s, &nearest, &err));
     size_t weights = (size_t)awq_extent_elements(awq_linear_extent(&s.spec->linear[LINEAR_DOWN]));
-    assert_memory_equal(feedback.linear[LINEAR_DOWN].codes, nearest.linear[LINEAR_DOWN].codes,
-                        weights);
+    assert_memory_equal(feedback.linear[LINEAR_DOWN].words, nearest.linear[LINEAR_DOWN].words,
+                        weights / 2);
     awq_quantized_layer_release(&feedback);
     awq_quantized_layer_release(&nearest);
 }

@@ -70,25 +70,26 @@ static void check_groups(const awq_quantized_layer layer[2])
                             (size_t)fused.model.hidden * sizeof(float));
 }
 
-/* Codes, group scales and zero points one behind the other; losses added. */
+/* Packed codes, group scales and zero points one behind the other; losses added. */
 static void check_linears(const awq_quantized_layer layer[2])
 {
     for (int i = 0; i < FUSED_LINEARS; i++) {
         int to = linear_named(fused.spec, parts[i][0]);
         const awq_quantized_linear *all = &layer[1].linear[to];
-        size_t weights = 0, groups = 0;
+        size_t words = 0, groups = 0;
         double loss = 0, energy = 0;
         for (int part = 1; part < 4 && parts[i][part]; part++) {
             int from = linear_named(apart.spec, parts[i][part]);
             const awq_quantized_linear *one = &layer[0].linear[from];
             const awq_linear_record *record = &layer[0].record.linear[from];
             size_t more = (size_t)awq_extent_elements(awq_linear_extent(&apart.spec->linear[from]));
+            more /= 8; /* codes of 4 bits in a word */
             size_t more_groups = (size_t)record->groups;
-            assert_memory_equal(all->codes + weights, one->codes, more);
+            assert_memory_equal(all->words + words, one->words, more * sizeof *one->words);
             assert_memory_equal(all->scales + groups, one->scales,
                                 more_groups * sizeof *one->scales);
             assert_memory_equal(all->zeros + groups, one->zeros, more_groups);
-            weights += more;
+            words += more;
             groups += more_groups;
             loss += record->loss;
             energy += record->energy;

@@ -149,10 +149,13 @@ static void patch_down(void **state, uint8_t *codes, uint8_t *zeros, uint16_t *s
     for (int i = 0; i < 16 * 4; i++) scales[i] = awq_f16_from_float(0.01f * (float)(i + 1));
     awq_widen(wide, scales, AWQ_F16, 16 * 4);
     awq_quantization quantization = {.bits = 4, .group_size = 8, .scales = AWQ_F16};
-    awq_linear_codes linear = {16, 32, 4, codes, zeros, wide};
+    awq_linear_codes plain = {16, 32, 4, codes, zeros, wide};
+    uint32_t *rows = awq_linear_codes_words(&plain, 4);
+    awq_linear_words linear = {16, 32, 4, rows, zeros, wide};
     void *parts[AWQ_MAX_PARTS] = {words, zero_words, turned};
     awq_error err;
     must(awq_format_pack(&quantization, &linear, parts, &err));
+    free(rows);
     patch(state, "model.layers.1.mlp.down_proj.qweight", 0, words, sizeof words);
     patch(state, "model.layers.1.mlp.down_proj.qzeros", 0, zero_words, sizeof zero_words);
     patch(state, "model.layers.1.mlp.down_proj.scales", 0, turned, sizeof turned);

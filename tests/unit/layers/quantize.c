@@ -105,7 +105,7 @@ static double original_value(const awq_quantized_layer *layer, int linear, int64
     int64_t group_size = s.recipe.group_size, groups = extent.in / group_size;
     const awq_quantized_linear *q = &layer->linear[linear];
     int64_t group = row * groups + column / group_size;
-    double value = ((double)q->codes[row * extent.in + column] - (double)q->zeros[group]) *
+    double value = ((double)synthetic_code(q, extent.in, row, column) - (double)q->zeros[group]) *
                    (double)awq_float_from_f16(q->scales[group]);
     return value * row_scale(layer, linear, row) /
            (double)layer->record.group[s.spec->linear[linear].group].scales[column];
@@ -216,7 +216,7 @@ static void the_number_of_threads_changes_nothing(void **state)
         must(synthetic_quantize(&s, &layer[i], &err));
         for (int k = 0; k < DENSE_LINEARS; k++) {
             size_t weights = (size_t)awq_extent_elements(awq_linear_extent(&s.spec->linear[k]));
-            assert_memory_equal(layer[0].linear[k].codes, layer[i].linear[k].codes, weights);
+            assert_memory_equal(layer[0].linear[k].words, layer[i].linear[k].words, weights / 2);
             assert_memory_equal(&layer[0].record.linear[k], &layer[i].record.linear[k],
                                 sizeof layer[0].record.linear[k]);
         }

@@ -242,3 +242,9 @@ void synthetic_on_each(void (*test)(synthetic_shape shape))
         run_on(*backend, AWQ_BF16, test);
     }
 }
+
+int synthetic_code(const awq_quantized_linear *linear, int64_t in, int64_t row, int64_t column)
+{
+    uint32_t word = linear->words[row * awq_words_count(in, 4) + column / 8];
+    return (int)(word >> column % 8 * 4 & 15);
+}

@@ -54,6 +54,9 @@ awq_status synthetic_quantize(synthetic *s, awq_quantized_layer *out, awq_error 
 awq_status synthetic_watched(synthetic *s, const awq_quantize_watch *watch,
                              awq_quantized_layer *out, awq_error *err);
 
+/* A code of a result of 4 bits, whose rows have `in`. */
+int synthetic_code(const awq_quantized_linear *linear, int64_t in, int64_t row, int64_t column);
+
 /* Calls `test` with each backend and compute type that opens here in the shape; opens nothing that
  * it leaves open. */
 void synthetic_on_each(void (*test)(synthetic_shape shape));

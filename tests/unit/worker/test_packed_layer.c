@@ -19,11 +19,11 @@ static awq_quantized_layer layer;
 /* Random codes; scales of one. */
 static void make_linear(awq_quantized_linear *to, int64_t out, int64_t in)
 {
-    size_t weights = (size_t)(out * in), groups = weights / GROUP;
-    to->codes = malloc(weights);
+    size_t words = (size_t)(out * in / 8), groups = (size_t)(out * in / GROUP);
+    to->words = malloc(words * sizeof *to->words);
     to->scales = malloc(groups * sizeof *to->scales);
     to->zeros = malloc(groups);
-    for (size_t i = 0; i < weights; i++) to->codes[i] = (uint8_t)(i * 2654435761u >> 24 & 15);
+    for (size_t i = 0; i < words; i++) to->words[i] = (uint32_t)(i * 2654435761u);
     for (size_t i = 0; i < groups; i++) to->scales[i] = 0x3c00;
     for (size_t i = 0; i < groups; i++) to->zeros[i] = (uint8_t)(i % 16);
 }
@@ -52,7 +52,7 @@ static int close_layer(void **state)
 {
     (void)state;
     for (int linear = 0; linear < layer.linears; linear++) {
-        free(layer.linear[linear].codes);
+        free(layer.linear[linear].words);
         free(layer.linear[linear].scales);
         free(layer.linear[linear].zeros);
     }
