@@ -10,7 +10,8 @@ const captions = {
   alphas: `The scale of an input channel is mean|x| to the power of alpha. Alpha 0 is plain
     rounding. Hatched: no alpha was chosen; the tooltip says why.`,
   losses: `The mean squared output error of each candidate, relative to plain rounding’s; the filled
-    ring is the choice, thin lines are all other layers.`,
+    ring is the choice, thin lines are all other layers. Pale dots are estimates from some of the
+    output’s rows, of candidates that these showed to be worse.`,
   duo: ' Dashed: the duo rule.',
   channels: `Left: the 16 channels of each layer with the largest mean|x|; the larger the disc, the
     more it exceeds the median, and those beyond ten times it have the second colour. Vertical

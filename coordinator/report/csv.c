@@ -26,6 +26,7 @@ static awq_status print_layer(void *context, const awq_layer_record *record, awq
         print_number(file, chosen ? group->alpha[group->chosen] : NAN);
         fprintf(file, chosen ? ",%d" : ",", chosen ? group->duo[group->chosen] : 0);
         print_number(file, chosen ? group->loss[group->chosen] : NAN);
+        print_number(file, chosen ? group->measured[group->chosen] : NAN);
         print_number(file, group->candidates ? group->loss[0] : NAN);
         print_number(file, sqrt(linear->loss / linear->energy));
         print_number(file, sqrt(linear->loss_rounding / linear->energy));
@@ -43,8 +44,8 @@ static awq_status print_layer(void *context, const awq_layer_record *record, awq
 
 awq_status awq_report_print_csv(FILE *file, const awq_report_source *source, awq_error *err)
 {
-    fputs("layer,linear,scale_group,alpha,duo,group_loss,group_loss_identity,relative_error,"
-          "relative_error_rounding,loss,loss_rounding,energy,weight_groups,clipped_groups,damp,"
+    fputs("layer,linear,scale_group,alpha,duo,group_loss,group_loss_measured,"
+          "group_loss_identity,relative_error,relative_error_rounding,loss,loss_rounding,energy,weight_groups,clipped_groups,damp,"
           "tokens,worker",
           file);
     for (int phase = 0; phase < AWQ_PHASES; phase++)

@@ -24,12 +24,15 @@ function lossPanelCurves(group, x, y) {
     .map((other) => path(toPoints(lossCurve(other, group, false)), 'others'));
   if (!record) return others;
   const { chosen } = record.groups[group];
-  const tip = ([alpha, ratio], rule) =>
-    `alpha ${short(alpha)}${rule}\nloss ${short(ratio)} of rounding's`;
+  const share = (i) => record.groups[group].measured[i] ?? 1;
+  const tip = ([alpha, ratio, i], rule) =>
+    `alpha ${short(alpha)}${rule}\nloss ${short(ratio)} of rounding's` + (share(i) < 1
+      ? `\nestimated from ${short(100 * share(i))} % of the rows` : '');
+  const kind = (i, rule) => i === chosen ? 'ring'
+    : `dot ${rule ? 'second' : 'first'}${share(i) < 1 ? ' estimate' : ''}`;
   const dots = (curve, rule) => curve.map(([alpha, ratio, i]) => svg('circle', {
-    cx: round(x(alpha)), cy: round(y(ratio)), r: i === chosen ? 6 : 2.8,
-    class: i === chosen ? 'ring' : rule ? 'dot second' : 'dot first',
-    'data-tip': tip([alpha, ratio], rule) + (i === chosen ? '\nchosen' : '') }));
+    cx: round(x(alpha)), cy: round(y(ratio)), r: i === chosen ? 6 : 2.8, class: kind(i, rule),
+    'data-tip': tip([alpha, ratio, i], rule) + (i === chosen ? '\nchosen' : '') }));
   const plain = lossCurve(record, group, false), duo = lossCurve(record, group, true);
   return [others, path(toPoints(plain), 'line first'),
     duo.length && svg('g', { 'stroke-dasharray': '4 3' }, path(toPoints(duo), 'line second')),

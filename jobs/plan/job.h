@@ -18,7 +18,7 @@
 #include "jobs/mail/letters.h"
 #include "jobs/options/options.h"
 
-enum { AWQ_RUN_FORMAT = 5, AWQ_FINGERPRINT_BYTES = 16 };
+enum { AWQ_RUN_FORMAT = 6, AWQ_FINGERPRINT_BYTES = 16 };
 
 /* kind: "cpu on OpenBLAS 0.3.21 Haswell", "cuda on NVIDIA H200, .." (awq_hello.kind). NULL: no
  * memory. The caller decrefs. */

@@ -97,6 +97,7 @@ class Finished(Quantized):
                     np.testing.assert_allclose(grid["alpha"], group["alpha"], rtol=1e-5)
                     np.testing.assert_array_equal(grid["duo"], group["duo"])
                     np.testing.assert_allclose(found["loss"], group["loss"], rtol=1e-5)
+                    np.testing.assert_allclose(found["measured"], group["measured"], rtol=1e-5)
                     self.assertEqual(found["chosen"], group.attrs["chosen"])
                 for name, found in record["linears"].items():
                     expected = layer["linears"][name].attrs
@@ -171,6 +172,7 @@ class Finished(Quantized):
                 for key, expected in (
                         ("damp", linear["damp"]), ("loss", linear["loss"]),
                         ("group_loss", group["loss"][chosen]),
+                        ("group_loss_measured", group["measured"][chosen]),
                         ("relative_error", (linear["loss"] / linear["energy"]) ** 0.5),
                         ("relative_error_rounding",
                          (linear["loss_rounding"] / linear["energy"]) ** 0.5)):

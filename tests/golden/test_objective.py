@@ -38,7 +38,8 @@ class Losses(Case):
                     for layer in range(2)]
 
     def compare(self, found, module=False, shape=None, scored=SEQUENCES, layers=(0, 1)):
-        """Losses of all candidates of these layers are those of the reference."""
+        """Losses that were measured in these layers are those of the reference, estimates are of
+        candidates that are worse, and the choice is the reference's."""
         hidden = self.llama.tensors["model.embed_tokens.weight"][self.ids]
         for index, groups in enumerate(found):
             layer = Layer(self.llama, index)
@@ -48,9 +49,12 @@ class Losses(Case):
                     expected = [self.loss(group, layer, inputs[group], candidate, shape,
                                           scored if module and len(GROUPS[group]) > 1 else None)
                                 for candidate in zip(searched["alpha"], searched["duo"])]
-                    np.testing.assert_allclose(searched["loss"], expected,
+                    whole = searched["measured"] == 1
+                    np.testing.assert_allclose(searched["loss"][whole], np.array(expected)[whole],
                                                rtol=TOLERANCE_OF_CUTS if shape else TOLERANCE)
-                    self.assertEqual(searched["chosen"], np.argmin(searched["loss"]))
+                    self.assertEqual(searched["chosen"], np.argmin(expected))
+                    self.assertTrue(whole[searched["chosen"]] and whole[0])
+                    self.assertGreaterEqual(min(searched["loss"]), min(searched["loss"][whole]))
                     np.testing.assert_allclose(
                         searched["mean_abs"], np.abs(inputs[group][self.mask]).mean(0), rtol=1e-4)
 
@@ -80,8 +84,16 @@ class Losses(Case):
         return scales(alpha, duo, *tied).reshape(kv, 1, dim).repeat(repeat, axis=1).ravel()
 
     def test_linear_losses_are_the_reference_s(self):
-        found = self.quantized("--duo", "both", "--refine", 3)
+        found = self.quantized("--duo", "both", "--refine", 3, "--search", "exhaustive")
         self.assertEqual(len(found[0]["qkv"]["loss"]), 5 + 5 + 3)
+        for group in found[0].values():
+            self.assertTrue(all(group["measured"] == 1))
+        self.compare(found)
+
+    def test_a_race_chooses_as_the_reference_does(self):
+        found = self.quantized("--duo", "both", "--refine", 3)
+        self.assertTrue(any(min(group["measured"]) < 1 for layer in found
+                            for group in layer.values()))
         self.compare(found)
 
     def test_module_losses_are_the_reference_s(self):

@@ -55,6 +55,7 @@ static void fill(awq_layer_record *record, int64_t layer)
         group->alpha = malloc(CANDIDATES * sizeof *group->alpha);
         group->duo = malloc(CANDIDATES);
         group->loss = malloc(CANDIDATES * sizeof *group->loss);
+        group->measured = malloc(CANDIDATES * sizeof *group->measured);
         for (int i = 0; i < group->channels; i++) {
             group->mean_abs[i] = (float)i * 0.25f + (float)g;
             group->scales[i] = 1.0f + (float)i / 3;
@@ -63,6 +64,7 @@ static void fill(awq_layer_record *record, int64_t layer)
             group->alpha[i] = i / 20.0;
             group->duo[i] = i % 2;
             group->loss[i] = i == 5 ? NAN : 1.0 / (i + g + 1);
+            group->measured[i] = i % 2 ? 0.25 : 1;
         }
     }
     for (int i = 0; i < DENSE_LINEARS; i++) {
@@ -116,6 +118,7 @@ static void expect_same(const awq_layer_record *a, const awq_layer_record *b)
         assert_memory_equal(x->alpha, y->alpha, candidates * sizeof *x->alpha);
         assert_memory_equal(x->duo, y->duo, candidates);
         assert_memory_equal(x->loss, y->loss, candidates * sizeof *x->loss);
+        assert_memory_equal(x->measured, y->measured, candidates * sizeof *x->measured);
     }
 }
 
