@@ -220,14 +220,16 @@ awq_status awq_conversion_write(awq_conversion *conversion, const awq_shard *sha
                                err))
         return err->status;
     awq_status status = AWQ_OK;
+    uint64_t offset = 0;
     for (size_t i = shard->first; !status && i < shard->first + shard->count; i++) {
         const source *from = &conversion->sources[i];
         const awq_tensor *tensor = &conversion->tensors[i];
         if (!from->tensor) status = convert(conversion, from->layer, from->linear, err);
         if (status) break;
         const void *data = from->tensor ? from->tensor->data : conversion->parts[from->part];
-        status = awq_safetensors_append(writer, data, tensor->bytes, err);
-        conversion->sums.crc[i] = awq_safetensors_last_crc(writer);
+        status =
+            awq_safetensors_put(writer, offset, data, tensor->bytes, &conversion->sums.crc[i], err);
+        offset += tensor->bytes;
         if (from->tensor) awq_safetensors_dont_need(from->tensor);
     }
     if (!status) status = awq_safetensors_commit(writer, NULL, NULL, err);

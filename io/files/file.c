@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 enum { BLOCK_BYTES = 1 << 18 }; /* stays in the cache */
 
@@ -88,14 +87,4 @@ awq_status awq_file_crc32(const char *path, uint32_t *crc, uint64_t *bytes, awq_
     *crc = sum;
     *bytes = size;
     return AWQ_OK;
-}
-
-uint32_t awq_crc32(uint32_t crc, const void *data, size_t bytes)
-{
-    return (uint32_t)crc32_z(crc, data, bytes);
-}
-
-uint32_t awq_crc32_combine(uint32_t first, uint32_t second, uint64_t second_bytes)
-{
-    return (uint32_t)crc32_combine(first, second, (z_off_t)second_bytes);
 }

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 
 /* A piece is checksummed and written while it is in the cache. So many bytes are given to the disk
  * at a time, which works on them while more come: the fsync has little left to wait for. */
-enum { PIECE_BYTES = 1 << 18, FLUSH_BYTES = 1 << 25 };
+enum { PIECE_BYTES = 1 << 18, FLUSH_BYTES = 1 << 22 };
 
 struct awq_publish {
     int fd; /* -1: closed */
@@ -24,10 +25,8 @@ struct awq_publish {
     char *temporary;
     uint64_t expected; /* 0: unknown */
     uint64_t bytes;
-    uint64_t flushed; /* of them, those that the disk has been given */
     uint32_t crc;
-    uint32_t last_crc; /* of the last write */
-    bool broken;       /* a write failed: never publish */
+    atomic_bool broken; /* a write failed: never publish */
     bool committed;
 };
 
@@ -89,41 +88,47 @@ awq_status awq_publish_open(const char *path, uint64_t expected_bytes, awq_publi
     return AWQ_OK;
 }
 
-/* Advice: what it fails with, the fsync will say. */
-static void flush(awq_publish *file)
+/* Gives the disk what lies before `end` and has not been given. Advice: what goes wrong with it the
+ * fsync will say. */
+static void flush(const awq_publish *file, uint64_t *begin, uint64_t end)
 {
-    if (file->bytes - file->flushed < FLUSH_BYTES) return;
-    (void)sync_file_range(file->fd, (off64_t)file->flushed, (off64_t)(file->bytes - file->flushed),
+    if (end - *begin < FLUSH_BYTES) return;
+    (void)sync_file_range(file->fd, (off64_t)*begin, (off64_t)(end - *begin),
                           SYNC_FILE_RANGE_WRITE);
-    file->flushed = file->bytes;
+    *begin = end;
+}
+
+awq_status awq_publish_write_at(awq_publish *file, uint64_t offset, const void *data, size_t bytes,
+                                uint32_t *crc, awq_error *err)
+{
+    const char *from = data;
+    uint64_t flushed = offset;
+    uint32_t sum = 0;
+    while (bytes > 0) {
+        size_t piece = bytes < PIECE_BYTES ? bytes : PIECE_BYTES;
+        ssize_t done = pwrite(file->fd, from, piece, (off_t)offset);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) {
+            atomic_store(&file->broken, true);
+            return awq_publish_fail(err, file->path, errno, file->expected);
+        }
+        sum = awq_crc32(sum, from, (size_t)done);
+        offset += (uint64_t)done;
+        from += done;
+        bytes -= (size_t)done;
+        flush(file, &flushed, offset);
+    }
+    *crc = sum;
+    return AWQ_OK;
 }
 
 awq_status awq_publish_write(awq_publish *file, const void *data, size_t bytes, awq_error *err)
 {
-    const char *from = data;
-    size_t left = bytes;
-    file->last_crc = 0;
-    while (left > 0) {
-        size_t piece = left < PIECE_BYTES ? left : PIECE_BYTES;
-        ssize_t done = write(file->fd, from, piece);
-        if (done < 0 && errno == EINTR) continue;
-        if (done < 0) {
-            file->broken = true;
-            return awq_publish_fail(err, file->path, errno, file->expected);
-        }
-        file->last_crc = awq_crc32(file->last_crc, from, (size_t)done);
-        file->bytes += (uint64_t)done;
-        from += done;
-        left -= (size_t)done;
-        flush(file);
-    }
-    file->crc = awq_crc32_combine(file->crc, file->last_crc, bytes);
+    uint32_t crc;
+    if (awq_publish_write_at(file, file->bytes, data, bytes, &crc, err)) return err->status;
+    file->crc = awq_crc32_combine(file->crc, crc, bytes);
+    file->bytes += bytes;
     return AWQ_OK;
-}
-
-uint32_t awq_publish_last_crc(const awq_publish *file)
-{
-    return file->last_crc;
 }
 
 static int sync_retrying(int fd)
@@ -173,7 +178,7 @@ static awq_status rename_durably(const char *temporary, const char *path, awq_er
 
 awq_status awq_publish_commit(awq_publish *file, uint32_t *crc, uint64_t *bytes, awq_error *err)
 {
-    if (file->broken || file->fd < 0)
+    if (atomic_load(&file->broken) || file->fd < 0)
         return awq_fail(err, AWQ_ERR_INTERNAL, "cannot publish '%s' after a failed write",
                         file->path);
     int error = sync_and_close(file->fd);

@@ -19,11 +19,13 @@ typedef struct awq_publish awq_publish;
 awq_status awq_publish_open(const char *path, uint64_t expected_bytes, awq_publish **out,
                             awq_error *err);
 
-/* Appends; keeps the running crc32 and byte count. In pieces that stay in the processor's cache:
- * memory is read once for both. */
+/* Appends; keeps the running crc32 and byte count. */
 awq_status awq_publish_write(awq_publish *file, const void *data, size_t bytes, awq_error *err);
-/* crc32 of what the last awq_publish_write wrote, alone. */
-uint32_t awq_publish_last_crc(const awq_publish *file);
+/* Writes at an offset in bytes, from any thread; *crc is the crc32 of the data alone. It is
+ * checksummed and written in pieces that stay in the processor's cache, so memory is read once.
+ * Nothing is appended afterwards, and the file's crc32 is not known. */
+awq_status awq_publish_write_at(awq_publish *file, uint64_t offset, const void *data, size_t bytes,
+                                uint32_t *crc, awq_error *err);
 
 /* The sentence for a write to `path` that failed with an errno: a full disk, an exceeded quota and
  * a file size limit say how many bytes are needed (0: unknown) and what to do. */

@@ -52,9 +52,12 @@ awq_status awq_safetensors_create(const char *path, const awq_tensor *tensors, s
 /* Appends bytes of tensor data; tensors may be given in several pieces, in order. */
 awq_status awq_safetensors_append(awq_safetensors_writer *writer, const void *data, size_t bytes,
                                   awq_error *err);
-/* crc32 of what was appended last, as it was written: of a tensor, if it was given in one piece. */
-uint32_t awq_safetensors_last_crc(const awq_safetensors_writer *writer);
-/* Publishes the file; an error if bytes are missing. crc and bytes (may be NULL) are the file's. */
+/* In place of it: puts a tensor's data, or a piece of it, at its offset in the data; any thread, in
+ * any order, each byte once. *crc is the piece's crc32. */
+awq_status awq_safetensors_put(awq_safetensors_writer *writer, uint64_t offset, const void *data,
+                               size_t bytes, uint32_t *crc, awq_error *err);
+/* Publishes the file; an error if bytes are missing. crc and bytes (may be NULL) are the file's, if
+ * all was appended. */
 awq_status awq_safetensors_commit(awq_safetensors_writer *writer, uint32_t *crc, uint64_t *bytes,
                                   awq_error *err);
 /* Frees; what was not committed is removed. NULL is fine. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,8 +18,9 @@ enum { PREFIX_BYTES = 8, ALIGNMENT = 8 };
 struct awq_safetensors_writer {
     awq_publish *file;
     char *path;
+    uint64_t header_bytes;
     uint64_t data_bytes; /* that the header promises */
-    uint64_t written;
+    _Atomic uint64_t written;
 };
 
 /* Writes `,"name":{...}` for a tensor whose data begins at `offset`; returns its length also when
@@ -130,6 +132,7 @@ static awq_status open_with_header(awq_safetensors_writer *writer, const awq_ten
     }
     at += sprintf(at, "%s", HEADER_END);
     memset(at, ' ', (size_t)(end - at));
+    writer->header_bytes = bytes;
     awq_status status =
         awq_publish_open(writer->path, bytes + writer->data_bytes, &writer->file, err);
     if (!status) status = awq_publish_write(writer->file, header, bytes, err);
@@ -153,28 +156,39 @@ awq_status awq_safetensors_create(const char *path, const awq_tensor *tensors, s
     return err->status;
 }
 
+static awq_status count(awq_safetensors_writer *writer, uint64_t offset, size_t bytes,
+                        awq_error *err)
+{
+    if (offset > writer->data_bytes || bytes > writer->data_bytes - offset)
+        return awq_fail(err, AWQ_ERR_INTERNAL, "more data for '%s' than its header promises",
+                        writer->path);
+    atomic_fetch_add(&writer->written, bytes);
+    return AWQ_OK;
+}
+
 awq_status awq_safetensors_append(awq_safetensors_writer *writer, const void *data, size_t bytes,
                                   awq_error *err)
 {
     AWQ_FAULT_POINT("safetensors-append");
-    if (bytes > writer->data_bytes - writer->written)
-        return awq_fail(err, AWQ_ERR_INTERNAL, "more data for '%s' than its header promises",
-                        writer->path);
-    writer->written += bytes;
+    if (count(writer, atomic_load(&writer->written), bytes, err)) return err->status;
     return awq_publish_write(writer->file, data, bytes, err);
 }
 
-uint32_t awq_safetensors_last_crc(const awq_safetensors_writer *writer)
+awq_status awq_safetensors_put(awq_safetensors_writer *writer, uint64_t offset, const void *data,
+                               size_t bytes, uint32_t *crc, awq_error *err)
 {
-    return awq_publish_last_crc(writer->file);
+    AWQ_FAULT_POINT("safetensors-put");
+    if (count(writer, offset, bytes, err)) return err->status;
+    return awq_publish_write_at(writer->file, writer->header_bytes + offset, data, bytes, crc, err);
 }
 
 awq_status awq_safetensors_commit(awq_safetensors_writer *writer, uint32_t *crc, uint64_t *bytes,
                                   awq_error *err)
 {
-    if (writer->written != writer->data_bytes)
+    uint64_t written = atomic_load(&writer->written);
+    if (written != writer->data_bytes)
         return awq_fail(err, AWQ_ERR_INTERNAL, "'%s' lacks %llu bytes of data", writer->path,
-                        (unsigned long long)(writer->data_bytes - writer->written));
+                        (unsigned long long)(writer->data_bytes - written));
     return awq_publish_commit(writer->file, crc, bytes, err);
 }
 

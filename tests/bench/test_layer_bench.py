@@ -68,6 +68,15 @@ class LayerBench(unittest.TestCase):
         self.assertRegex(printed, r"TFLOP +TFLOP/s +of GEMM")
         self.assertRegex(printed, r"(?m)^GPU +[\d.]+ +262\.1 ")  # 250 MiB
 
+    def test_the_merges_rate_is_beside_that_of_cp(self):
+        run = subprocess.run([sys.executable, "-B", BENCH.with_name("merge_bench.py"), "--build",
+                              BUILD, "--preset", "tiny", "--layers", "2", "--times", "2"],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        rate = r" +[\d.]+ +[\d.]+   [\d.]+ [\d.]+\n"
+        self.assertRegex(run.stdout, f"merge{rate}cp{rate}cp and sync{rate}"
+                                     r"merge is \d+ % of cp and sync\n")
+
     def test_without_a_gpu_one_sentence_says_so(self):
         run = subprocess.run([pathlib.Path(BUILD) / "tests" / "bench" / "machine_rate", "1",
                               __file__, "cuda"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,

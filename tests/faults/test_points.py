@@ -6,7 +6,7 @@ import shutil
 from support.faults import FaultCase
 
 FAULT_POINTS = ["publish-before-fsync", "publish-before-rename", "publish-before-directory-fsync",
-                "safetensors-append", "record-before-statistics", "shard-append",
+                "safetensors-append", "record-before-statistics", "safetensors-put",
                 "merge-after-shards", "merge-before-config", "finish-before-removal"]
 
 

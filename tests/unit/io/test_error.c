@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <string.h>
+#include <zlib.h>
 
 #include "io/core/error.h"
 #include "io/core/problems.h"
@@ -76,6 +77,19 @@ static void crc32_has_the_known_check_value(void **state)
     }
 }
 
+/* Whole blocks are summed in another way than the rest. */
+static void crc32_is_zlibs_for_any_length_and_alignment(void **state)
+{
+    (void)state;
+    unsigned char data[400];
+    for (size_t i = 0; i < sizeof data; i++) data[i] = (unsigned char)(i * i * 31 >> 3);
+    for (size_t first = 0; first < 17; first++)
+        for (size_t bytes = 0; first + bytes <= sizeof data; bytes++)
+            for (uint32_t crc = 0; crc < 0xf0000000; crc += 0x3fffffff)
+                assert_int_equal(awq_crc32(crc, data + first, bytes),
+                                 crc32_z(crc, data + first, bytes));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -85,6 +99,7 @@ int main(void)
         cmocka_unit_test(every_status_has_a_text),
         cmocka_unit_test(problems_keep_all_in_order),
         cmocka_unit_test(crc32_has_the_known_check_value),
+        cmocka_unit_test(crc32_is_zlibs_for_any_length_and_alignment),
     };
     return cmocka_run_group_tests_name("error", tests, NULL, NULL);
 }

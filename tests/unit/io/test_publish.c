@@ -22,7 +22,6 @@ static void a_file_appears_only_when_committed(void **state)
     assert_int_equal(awq_publish_open(path, 9, &file, &err), AWQ_OK);
     assert_int_equal(awq_publish_write(file, "12345", 5, &err), AWQ_OK);
     assert_int_equal(awq_publish_write(file, "6789", 4, &err), AWQ_OK);
-    assert_int_equal(awq_publish_last_crc(file), awq_crc32(0, "6789", 4));
     assert_false(awq_path_exists(path));
     assert_int_equal(awq_publish_commit(file, &crc, &bytes, &err), AWQ_OK);
     awq_publish_free(file);
@@ -37,7 +36,7 @@ static void a_file_appears_only_when_committed(void **state)
 /* Larger than what is written at once, and than what the disk is given at once. */
 static void a_large_file_is_written_and_summed_in_pieces(void **state)
 {
-    enum { BYTES = 70000001 };
+    enum { BYTES = 9000001 };
     awq_error err;
     awq_publish *file;
     uint32_t crc, written_crc;
@@ -48,7 +47,6 @@ static void a_large_file_is_written_and_summed_in_pieces(void **state)
     assert_int_equal(awq_publish_open(path, BYTES + 5, &file, &err), AWQ_OK);
     assert_int_equal(awq_publish_write(file, "12345", 5, &err), AWQ_OK);
     assert_int_equal(awq_publish_write(file, data, BYTES, &err), AWQ_OK);
-    assert_int_equal(awq_publish_last_crc(file), awq_crc32(0, data, BYTES));
     assert_int_equal(awq_publish_commit(file, &crc, &bytes, &err), AWQ_OK);
     awq_publish_free(file);
     free(data);
