@@ -2,10 +2,11 @@
  * kernels/cuda/clip_search.cu - per row and group, the cut of the range that has the least e^T G_gg
  * e, e = (w - Q(w clamped to the cut range)) / s (docs/awq.md 2.8; kernels/cpu/clip_search.c).
  *
- * A sweep tries AWQ_CLIP_STEPS cuts of every group. Some rows at a time: their errors [rows, 10,
- * in] in scratch, times the blocks G_gg by one batched product on tensor cores, then a warp a group
- * for the dot products in float64. 20 out in g flops and 200 bytes a weight a sweep. Strictly
- * smaller wins; a NaN never does.
+ * Of groups of up to CLIP_GROUP weights by one kernel, clip_groups.cu. Of larger ones a sweep tries
+ * AWQ_CLIP_STEPS cuts of some rows at a time: their errors [rows, 10, in] in scratch, times the
+ * blocks G_gg by one batched product on tensor cores, then a warp a group for the dot products in
+ * float64. 20 out in g flops and 200 bytes a weight a sweep. Strictly smaller wins; a NaN never
+ * does.
  *
  * The product's factors are TF32, 11 bits, its sums float32. A factor is off by 2^-11 of itself
  * where cuBLAS rounds it, by 2^-10 where it cuts it; so a cut's error by at most 2^-9 |e|^T |G|
@@ -14,15 +15,13 @@
  * which is seldom: over all groups the excess is of second order, below 1e-5 in the tests. */
 #include <math.h>
 
+#include "kernels/cuda/clip_cuts.cuh"
 #include "kernels/cuda/quantizer.cuh"
 #include "kernels/cuda/verbs.h"
 
 extern "C" {
 #include "kernels/gram.h"
 }
-
-/* The ends that a sweep moves; an asymmetric clip has all three, a symmetric one the first. */
-enum { SWEEP_BOTH, SWEEP_ABOVE, SWEEP_BELOW, SWEEPS };
 
 /* Some rows, and their best cuts so far. */
 typedef struct clip_job {
@@ -36,24 +35,13 @@ typedef struct clip_job {
     awq_grid grid;
 } clip_job;
 
-typedef struct cut {
-    int above, below;
-} cut;
-
-__device__ static inline cut best_cut(const clip_job &job, int64_t group, int sweep)
+__device__ static inline clip_cut best_cut(const clip_job &job, int64_t group, int sweep)
 {
-    cut best = {0, 0};
+    clip_cut best = {0, 0};
     if (sweep == SWEEP_BOTH) return best;
     best.above = job.above[group];
     best.below = job.below[group];
     return best;
-}
-
-__device__ static inline cut cut_tried(cut best, int sweep, int step)
-{
-    cut tried = {sweep == SWEEP_BELOW ? best.above : step,
-                 sweep == SWEEP_ABOVE ? best.below : step};
-    return tried;
 }
 
 /* The errors of one cut of a group; s is the group's. */
@@ -77,9 +65,9 @@ __global__ static void errors_kernel(clip_job job, int sweep)
     range_bits seen = {0, 0};
     for (int64_t i = threadIdx.x % WARP; i < size; i += WARP) see_weight(&seen, w[i]);
     group_range whole = warp_range(seen);
-    cut best = best_cut(job, group, sweep);
+    clip_cut best = best_cut(job, group, sweep);
     for (int step = 0; step < AWQ_CLIP_STEPS; step++) {
-        cut tried = cut_tried(best, sweep, step);
+        clip_cut tried = cut_tried(best, sweep, step);
         group_range range = range_cut(whole, job.shape, tried.above, tried.below);
         float *e = job.e + (row * AWQ_CLIP_STEPS + step) * job.in + first;
         cut_errors(e, w, job.s + first, range, job.grid);
@@ -91,8 +79,7 @@ __global__ static void choose_kernel(clip_job job, int sweep)
     int64_t size = job.grid.group_size, groups = job.in / size, group = warp_group();
     if (group >= job.rows * groups) return; /* the whole warp */
     int64_t row = group / groups, first = group % groups * size;
-    const cut before = best_cut(job, group, sweep);
-    cut best = before;
+    clip_cut best = best_cut(job, group, sweep);
     double least = sweep == SWEEP_BOTH ? static_cast<double>(INFINITY) : job.error[group];
     for (int step = 0; step < AWQ_CLIP_STEPS; step++) {
         int64_t at = (row * AWQ_CLIP_STEPS + step) * job.in + first;
@@ -102,7 +89,7 @@ __global__ static void choose_kernel(clip_job job, int sweep)
         error = warp_sum(error);
         if (!(error < least)) continue; /* the same in all lanes */
         least = error;
-        best = cut_tried(before, sweep, step);
+        best = cut_tried(best, sweep, step);
     }
     if (threadIdx.x % WARP) return;
     job.error[group] = least;
@@ -169,8 +156,7 @@ static void multiply(cuda_device *self, const clip_job *job)
 static void run_sweeps(cuda_device *self, const clip_job *job)
 {
     unsigned blocks = group_blocks(job->rows * job->in / job->grid.group_size);
-    int sweeps = job->shape == AWQ_CLIP_ASYMMETRIC ? SWEEPS : 1;
-    for (int sweep = 0; sweep < sweeps; sweep++) {
+    for (int sweep = 0; sweep < clip_sweeps(job->shape); sweep++) {
         CUDA_LAUNCH(self, "clip_search", errors_kernel, blocks, GROUP_THREADS, *job, sweep);
         multiply(self, job);
         CUDA_LAUNCH(self, "clip_search", choose_kernel, blocks, GROUP_THREADS, *job, sweep);
@@ -191,11 +177,9 @@ static bool reserve(cuda_device *self, clip_job *job, int64_t most)
     return true;
 }
 
-void clip_search_cuda(awq_device *device, const awq_clip *clip, const float *folded,
-                      const float *gram, const float *s, awq_extent extent, const awq_grid *grid)
+static void search_rows(cuda_device *self, const awq_clip *clip, const float *folded,
+                        const float *gram, const float *s, awq_extent extent, const awq_grid *grid)
 {
-    cuda_device *self = cuda_begin(device);
-    if (!self) return;
     int64_t groups = extent.in / grid->group_size;
     int64_t most = cuda_min(cuda_scratch_rows(AWQ_CLIP_STEPS * extent.in, 16), extent.out);
     clip_job job = {};
@@ -213,4 +197,13 @@ void clip_search_cuda(awq_device *device, const awq_clip *clip, const float *fol
         job.rows = cuda_min(most, extent.out - row);
         run_sweeps(self, &job);
     }
+}
+
+void clip_search_cuda(awq_device *device, const awq_clip *clip, const float *folded,
+                      const float *gram, const float *s, awq_extent extent, const awq_grid *grid)
+{
+    cuda_device *self = cuda_begin(device);
+    if (!self) return;
+    auto search = grid->group_size <= CLIP_GROUP ? clip_groups : search_rows;
+    search(self, clip, folded, gram, s, extent, grid);
 }

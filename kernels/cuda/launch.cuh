@@ -4,8 +4,8 @@
  * the same kernels on the CPU (tests/cuda_emulator).
  *
  * What kernels may use is what that emulates: static shared memory, __syncthreads, warp shuffles
- * that all 32 lanes take part in. No atomics: sums have a fixed order. A block's threads are a
- * multiple of WARP. */
+ * that all 32 lanes take part in, mma.cuh. No atomics: sums have a fixed order. A block's threads
+ * are a multiple of WARP. */
 #ifndef AWQ_KERNELS_CUDA_LAUNCH_CUH
 #define AWQ_KERNELS_CUDA_LAUNCH_CUH
 

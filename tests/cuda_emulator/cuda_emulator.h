@@ -60,11 +60,15 @@ void wait_for_block(site place);
 uint64_t exchange(site place, unsigned mask, uint64_t bits, int source);
 /* The same of up to 64 bytes, all of which the others may look at until they next exchange. */
 void bring(site place, unsigned mask, const void *bytes, size_t count);
-const void *bytes_brought(int source);
-template <typename T> const T *brought(int source)
-{
-    return (const T *)bytes_brought(source);
-}
+struct brought {
+    const char *first; /* the first lane's */
+    size_t step;       /* to the next lane's */
+    template <typename T> const T &of(int source) const
+    {
+        return *(const T *)(first + (size_t)source * step);
+    }
+};
+brought what_was_brought();
 int lane();
 int thread_of_block();
 

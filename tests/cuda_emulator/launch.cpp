@@ -147,16 +147,16 @@ void bring(site place, unsigned mask, const void *bytes, size_t count)
     wait(state::waits_for_warp, place);
 }
 
-const void *bytes_brought(int source)
+brought what_was_brought()
 {
     int slot = (block.threads[block.current].exchanges - 1) % 2;
-    return block.threads[block.current / lanes * lanes + source].bytes[slot];
+    return {block.threads[block.current / lanes * lanes].bytes[slot], sizeof(thread)};
 }
 
 uint64_t exchange(site place, unsigned mask, uint64_t bits, int source)
 {
     bring(place, mask, &bits, sizeof bits);
-    return *brought<uint64_t>(source);
+    return what_was_brought().of<uint64_t>(source);
 }
 
 /* ---- a block ---- */

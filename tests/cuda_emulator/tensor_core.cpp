@@ -16,7 +16,7 @@ template <int A, int B> struct factors {
     float a[A], b[B];
 };
 
-/* `HALVES` elements of a register are next to each other in k, `STEP` are a matrix's half. */
+/* `HALVES` elements of a register are next to each other in k. */
 template <int HALVES, int A, int B>
 static void multiply(site place, float c[4], const float *a, const float *b)
 {
@@ -24,20 +24,20 @@ static void multiply(site place, float c[4], const float *a, const float *b)
     std::memcpy(own.a, a, sizeof own.a);
     std::memcpy(own.b, b, sizeof own.b);
     bring(place, 0xffffffff, &own, sizeof own);
+    const brought all = what_was_brought();
     int row = lane() / 4, pair = lane() % 4;
-    for (int half = 0; half < B / HALVES; half++) /* of k */
-        for (int quad = 0; quad < 4; quad++)      /* the lanes that have its elements */
-            for (int h = 0; h < HALVES; h++) {
-                const factors<A, B> *left = brought<factors<A, B>>(4 * row + quad);
-                float upper = left->a[2 * HALVES * half + h];
-                float lower = left->a[2 * HALVES * half + HALVES + h];
-                for (int i = 0; i < 2; i++) {
-                    float right =
-                        brought<factors<A, B>>(4 * (2 * pair + i) + quad)->b[HALVES * half + h];
-                    c[i] += upper * right;
-                    c[2 + i] += lower * right;
-                }
-            }
+    for (int i = 0; i < B; i++)                /* of k, */
+        for (int quad = 0; quad < 4; quad++) { /* and the lanes that have it */
+            const float *left = all.of<factors<A, B>>(4 * row + quad).a;
+            float upper = left[i / HALVES * HALVES + i],
+                  lower = left[i / HALVES * HALVES + HALVES + i];
+            float first = all.of<factors<A, B>>(8 * pair + quad).b[i];
+            float second = all.of<factors<A, B>>(8 * pair + 4 + quad).b[i];
+            c[0] += upper * first;
+            c[1] += upper * second;
+            c[2] += lower * first;
+            c[3] += lower * second;
+        }
 }
 
 void multiply_16(site place, float c[4], const float a[8], const float b[4])
@@ -84,27 +84,29 @@ static void share_rows(site place, const void *row)
     bring(place, 0xffffffff, &row, sizeof row);
 }
 
-static uint32_t element(int matrix, int row, int column)
+static uint32_t element(const brought &rows, int matrix, int row, int column)
 {
     uint16_t bits;
-    std::memcpy(&bits, *brought<const char *>(8 * matrix + row) + 2 * column, sizeof bits);
+    std::memcpy(&bits, rows.of<const char *>(8 * matrix + row) + 2 * column, sizeof bits);
     return bits;
 }
 
 void load_matrices(uint32_t out[4], const void *row, const char *file, int line)
 {
     share_rows({"load_matrices", file, line}, row);
+    const brought rows = what_was_brought();
     int first = lane() / 4, pair = lane() % 4;
     for (int i = 0; i < 4; i++)
-        out[i] = element(i, first, 2 * pair) | element(i, first, 2 * pair + 1) << 16;
+        out[i] = element(rows, i, first, 2 * pair) | element(rows, i, first, 2 * pair + 1) << 16;
 }
 
 void load_transposed(uint32_t out[4], const void *row, const char *file, int line)
 {
     share_rows({"load_transposed", file, line}, row);
+    const brought rows = what_was_brought();
     int first = lane() / 4, pair = lane() % 4;
     for (int i = 0; i < 4; i++)
-        out[i] = element(i, 2 * pair, first) | element(i, 2 * pair + 1, first) << 16;
+        out[i] = element(rows, i, 2 * pair, first) | element(rows, i, 2 * pair + 1, first) << 16;
 }
 
 /* ---- copies ---- */

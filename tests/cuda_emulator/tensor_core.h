@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tests/cuda_emulator/tensor_core.h - what kernels/cuda/mma.cuh has of a tensor core, by the layout
  * of fragments that PTX documents: a lane shows the others its part, and sums its own elements in
- * float32 by rising k. Copies to shared memory are made when they are waited for, and not before.
+ * float32, in one order. Copies to shared memory are made when they are waited for, and not before.
  */
 #ifndef AWQ_TESTS_CUDA_EMULATOR_TENSOR_CORE_H
 #define AWQ_TESTS_CUDA_EMULATOR_TENSOR_CORE_H

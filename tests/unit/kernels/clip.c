@@ -126,9 +126,12 @@ static void clip_search_finds_the_least_error(void **state)
     check_clip((awq_extent){1, 40}, (awq_grid){4, 40, true, false}, false);
     check_clip((awq_extent){130, 24}, (awq_grid){2, 8, true, false}, false);
     check_clip((awq_extent){8, 35}, (awq_grid){4, 5, true, false}, false);
-    /* whole groups in each block column of the Gram matrix; one on both sides; one of all */
+    /* whole groups in each block column of the Gram matrix; one on both sides; one of all; on a
+     * GPU groups of more than 128 weights have products of their own */
     check_clip((awq_extent){3, 1152}, (awq_grid){4, 128, true, false}, false);
     check_clip((awq_extent){3, 1152}, (awq_grid){4, 96, true, false}, true);
+    check_clip((awq_extent){17, 512}, (awq_grid){4, 256, true, false}, true);
+    check_clip((awq_extent){3, 1152}, (awq_grid){4, 288, true, false}, true);
     check_clip((awq_extent){2, 1100}, (awq_grid){4, 1100, true, false}, true);
 }
 
@@ -177,6 +180,7 @@ static void asymmetric_clip_is_near_the_best_of_all_pairs(void **state)
     check_asymmetric_clip((awq_extent){33, 128}, grid, true);
     check_asymmetric_clip((awq_extent){1, 40}, (awq_grid){4, 40, true, false}, false);
     check_asymmetric_clip((awq_extent){130, 24}, (awq_grid){2, 8, true, false}, false);
+    check_asymmetric_clip((awq_extent){3, 288}, (awq_grid){4, 144, true, false}, true);
 }
 
 /* One group of w = +1, -1, +1 .. */
