@@ -369,11 +369,11 @@ struct awq_backend {
                                   bool *positive, awq_error *err);
     /* codes [out, in] once more, for given scales and zeros, one column after the other in `order`:
      * code_j of w_j + sum over earlier columns i of e_i factor[i, j], where e_i = w_i - (code_i -
-     * zero) * scale is what rounding left there; w is folded. d: work space, compute type [out,
-     * in]. Codes stay in 0 .. 2^bits - 1. */
-    void (*feedback)(awq_device *device, uint8_t *codes, void *d, const float *folded,
+     * zero) * scale is what rounding left there; w is folded. Codes stay in 0 .. 2^bits - 1. d is
+     * their coded_error. folded is work space: what is in it then is undefined. */
+    void (*feedback)(awq_device *device, uint8_t *codes, void *d, float *folded,
                      const float *factor, const int32_t *order, const uint16_t *scales,
-                     const uint8_t *zeros, awq_extent extent, const awq_grid *grid);
+                     const uint8_t *zeros, const float *s, awq_extent extent, const awq_grid *grid);
     /* d = (folded - (codes - zeros) * scales) / s: the error in the original input's terms. */
     void (*coded_error)(awq_device *device, void *d, const float *folded, const uint8_t *codes,
                         const uint16_t *scales, const uint8_t *zeros, const float *s,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * kernels/column_order.h - in which order feedback_factor takes the columns: the same on every
- * backend, bit for bit the same diagonal given. Host memory. */
+ * kernels/column_order.h - in which order feedback_factor takes the columns, on the host; the GPU
+ * finds the same by itself (kernels/cuda/feedback_factor.cu). */
 #ifndef AWQ_KERNELS_COLUMN_ORDER_H
 #define AWQ_KERNELS_COLUMN_ORDER_H
 

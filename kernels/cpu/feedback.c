@@ -143,11 +143,13 @@ static void feedback_block(void *context, int64_t block, int thread)
     }
 }
 
-void feedback_cpu(awq_device *device, uint8_t *codes, void *d, const float *folded,
-                  const float *factor, const int32_t *order, const uint16_t *scales,
-                  const uint8_t *zeros, awq_extent extent, const awq_grid *grid)
+/* Until the end d has the errors themselves, in the order. */
+void feedback_cpu(awq_device *device, uint8_t *codes, void *d, float *folded, const float *factor,
+                  const int32_t *order, const uint16_t *scales, const uint8_t *zeros,
+                  const float *s, awq_extent extent, const awq_grid *grid)
 {
     feedback_job job = {device, codes, d, folded, factor, order, scales, zeros, extent, grid};
     if (!cpu_reserve(device, sizeof(feedback_tile), "feedback")) return;
     cpu_run(device, cpu_blocks(extent.out, FEEDBACK_ROWS), feedback_block, &job);
+    coded_error_cpu(device, d, folded, codes, scales, zeros, s, extent, grid);
 }

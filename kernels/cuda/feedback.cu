@@ -3,11 +3,11 @@
  *
  *   t_j = w_j + sum over i < j of e_i U_ij, q_j = the code of t_j, e_j = w_j - its value
  *
- * Rows do not depend on others; as many at a time as scratch holds of float32 errors. Columns go in
- * panels of PANEL, whose sums over all earlier panels are one product, and within a panel in tiles
- * of TILE, whose sums over the panel's earlier tiles are another. A tile is a kernel, a warp a row:
- * each lane has COLUMNS columns' targets, and the lane whose column is next tells the others its
- * error. out in (in + TILE) flops.
+ * All rows at a time: the weights are put in the order of the columns where they are, and errors
+ * take the place of those that are rounded. Columns go in panels of PANEL, whose sums over all
+ * earlier panels are one product, and within a panel in tiles of TILE, whose sums over the panel's
+ * earlier tiles are another. A tile is a kernel, a warp a row: each lane has COLUMNS columns'
+ * targets, and the lane whose column is next tells the others its error. out in (in + TILE) flops.
  *
  * The products are TF32's, on tensor cores: sums are off by 2^-10 of their terms at most. Errors do
  * not add up: e_j is made of w_j and its code in float32, whatever the target was, so that a sum
@@ -19,6 +19,8 @@
 enum {
     PANEL = 512,
     TILE = 128,
+    SORT_ROWS = 256, /* that are on their way into the order at a time */
+    SORT_THREADS = 1024,
     COLUMNS = TILE / WARP,
     FEEDBACK_THREADS = 256,
     FEEDBACK_WARPS = FEEDBACK_THREADS / WARP
@@ -26,21 +28,36 @@ enum {
 
 typedef struct feedback_job {
     uint8_t *codes;         /* [rows, in] */
-    const float *folded;    /* [rows, in] */
+    uint16_t *d;            /* [rows, in], compute type */
     const float *factor;    /* [in, in] */
+    const float *s;         /* [in] */
     const int32_t *order;   /* [in] */
     const uint16_t *scales; /* [rows, groups] */
     const uint8_t *zeros;
-    float *e;    /* [rows, in], in the order */
+    float *e;    /* [rows, in], in the order: weights, then the errors that are left of them */
     float *sums; /* [rows, PANEL]: what earlier columns ask of the panel's */
+    float *row;  /* [SORT_ROWS, in] */
     int64_t rows, in;
     awq_grid grid;
 } feedback_job;
 
+/* A row after the other, by way of the block's own: e[:, place] = e[:, order[place]]. */
+__global__ static void __launch_bounds__(SORT_THREADS) sort_kernel(feedback_job job)
+{
+    float *own = job.row + blockIdx.x * job.in;
+    for (int64_t row = blockIdx.x; row < job.rows; row += gridDim.x) {
+        float *e = job.e + row * job.in;
+        for (int64_t i = threadIdx.x; i < job.in; i += blockDim.x) own[i] = e[i];
+        __syncthreads();
+        for (int64_t i = threadIdx.x; i < job.in; i += blockDim.x) e[i] = own[job.order[i]];
+        __syncthreads();
+    }
+}
+
 /* One column of a row. */
 typedef struct feedback_column {
     float w, t, scale, zero;
-    int64_t at; /* in the weight; -1: past the last */
+    int64_t at; /* in the weight's row; -1: past the last */
 } feedback_column;
 
 /* sum: where earlier columns' is; -1: there are none. */
@@ -51,8 +68,8 @@ __device__ static inline feedback_column load_column(const feedback_job &job, in
     if (row >= job.rows || place >= job.in) return column;
     int64_t groups = job.in / job.grid.group_size;
     int64_t at = job.order[place], group = row * groups + at / job.grid.group_size;
-    column.at = row * job.in + at;
-    column.w = job.folded[column.at];
+    column.at = at;
+    column.w = job.e[row * job.in + place];
     column.t = sum < 0 ? column.w : column.w + job.sums[sum];
     column.scale = half_value(job.scales[group]);
     column.zero = static_cast<float>(job.zeros[group]);
@@ -98,16 +115,20 @@ __device__ static inline void round_piece(feedback_column column[COLUMNS], int p
     }
 }
 
+template <typename T>
 __device__ static inline void store_column(const feedback_job &job, const feedback_column &column,
                                            int64_t row, int64_t place, float qmax)
 {
     if (column.at < 0) return;
-    float code = code_of(column, qmax);
-    job.codes[column.at] = code_byte(code);
-    job.e[row * job.in + place] = error_of(column, code);
+    int64_t to = row * job.in + column.at;
+    float code = code_of(column, qmax), e = error_of(column, code);
+    job.codes[to] = code_byte(code);
+    reinterpret_cast<T *>(job.d)[to] = narrow<T>(__fdiv_rn(e, job.s[column.at]));
+    job.e[row * job.in + place] = e;
 }
 
 /* `tile`: its first column in the order; `panel`: the panel's. */
+template <typename T>
 __global__ static void feedback_kernel(feedback_job job, int64_t tile, int64_t panel)
 {
     __shared__ float factor[WARP][TILE];
@@ -126,7 +147,7 @@ __global__ static void feedback_kernel(feedback_job job, int64_t tile, int64_t p
         round_piece(column, piece, factor, qmax);
     }
     for (int c = 0; c < COLUMNS; c++)
-        store_column(job, column[c], row, tile + c * WARP + lane, qmax);
+        store_column<T>(job, column[c], row, tile + c * WARP + lane, qmax);
 }
 
 /* sums[:, to : to + n] (+)= e[:, from : from + k] factor[from : from + k, to : to + n]. */
@@ -148,6 +169,7 @@ static void multiply(cuda_device *self, const feedback_job *job, int64_t from, i
     cuda_multiply(self, "feedback", &product);
 }
 
+template <typename T>
 static void run_panel(cuda_device *self, const feedback_job *job, int64_t panel)
 {
     unsigned blocks = static_cast<unsigned>(cuda_blocks(job->rows, FEEDBACK_WARPS));
@@ -155,44 +177,53 @@ static void run_panel(cuda_device *self, const feedback_job *job, int64_t panel)
     multiply(self, job, 0, panel, panel, end - panel, false);
     for (int64_t tile = panel; tile < end; tile += TILE) {
         multiply(self, job, panel, tile - panel, tile, cuda_min(TILE, end - tile), panel > 0);
-        CUDA_LAUNCH(self, "feedback", feedback_kernel, blocks, FEEDBACK_THREADS, *job, tile, panel);
+        CUDA_LAUNCH(self, "feedback", (feedback_kernel<T>), blocks, FEEDBACK_THREADS, *job, tile,
+                    panel);
     }
+}
+
+static void run(cuda_device *self, const feedback_job *job)
+{
+    unsigned blocks = static_cast<unsigned>(cuda_min(SORT_ROWS, job->rows));
+    CUDA_LAUNCH(self, "feedback", sort_kernel, blocks, SORT_THREADS, *job);
+    for (int64_t panel = 0; panel < job->in; panel += PANEL)
+        AWQ_BY_COMPUTE(self, run_panel, job, panel);
 }
 
 static bool reserve(cuda_device *self, feedback_job *job, int64_t most)
 {
-    size_t errors = static_cast<size_t>(most * job->in), sums = static_cast<size_t>(most * PANEL);
-    char *scratch =
-        cuda_reserve(self, "feedback",
-                     cuda_aligned(errors * sizeof(float)) + cuda_aligned(sums * sizeof(float)));
+    size_t row = static_cast<size_t>(cuda_min(SORT_ROWS, most) * job->in);
+    size_t sums = static_cast<size_t>(most * PANEL);
+    char *scratch = cuda_reserve(
+        self, "feedback", cuda_aligned(row * sizeof(float)) + cuda_aligned(sums * sizeof(float)));
     if (!scratch) return false;
-    job->e = cuda_carve<float>(&scratch, errors);
+    job->row = cuda_carve<float>(&scratch, row);
     job->sums = cuda_carve<float>(&scratch, sums);
     return true;
 }
 
-/* d is left alone: errors are kept in float32. */
-void feedback_cuda(awq_device *device, uint8_t *codes, void *d, const float *folded,
-                   const float *factor, const int32_t *order, const uint16_t *scales,
-                   const uint8_t *zeros, awq_extent extent, const awq_grid *grid)
+void feedback_cuda(awq_device *device, uint8_t *codes, void *d, float *folded, const float *factor,
+                   const int32_t *order, const uint16_t *scales, const uint8_t *zeros,
+                   const float *s, awq_extent extent, const awq_grid *grid)
 {
-    (void)d;
     cuda_device *self = cuda_begin(device);
     if (!self) return;
     int64_t in = extent.in, groups = in / grid->group_size;
-    int64_t most = cuda_min(cuda_large_rows(self, in + PANEL, 256), extent.out);
+    int64_t most = cuda_min(cuda_scratch_rows(PANEL, 256), extent.out); /* all but of the widest */
     feedback_job job = {};
     job.factor = factor;
     job.order = order;
+    job.s = s;
     job.in = in;
     job.grid = *grid;
     if (!reserve(self, &job, most)) return;
     for (int64_t row = 0; row < extent.out; row += most) {
         job.codes = codes + row * in;
-        job.folded = folded + row * in;
+        job.d = static_cast<uint16_t *>(d) + row * in;
+        job.e = folded + row * in;
         job.scales = scales + row * groups;
         job.zeros = zeros + row * groups;
         job.rows = cuda_min(most, extent.out - row);
-        for (int64_t panel = 0; panel < in; panel += PANEL) run_panel(self, &job, panel);
+        run(self, &job);
     }
 }

@@ -2,31 +2,33 @@
  * kernels/cuda/feedback_factor.cu - H = U diag(p) U^T, U unit upper triangular (docs/awq.md 2.9):
  * a Cholesky factorization from the last row upwards, as kernels/cpu/feedback_factor.c has it.
  *
- * In blocks of BLOCK columns: the diagonal block by one block of threads in float64, what is above
- * it by a thread a row, then the columns to its left in its panel of PANEL by cuBLAS in float32.
- * What is left of the triangle, in^3 / 3 flops in in / PANEL passes, follows once a panel, on
- * tensor cores. TF32's 11 bits would not do there, since pivots are differences; so each factor is
- * the sum of two TF32 numbers, its head and its tail, and of the four products the tails' is left
- * out: 22 bits, in one product three times as deep, [head head tail] [head tail head]^T. The order
- * of the columns is the host's work, from the diagonal. */
+ * In blocks of BLOCK columns, two kernels each: the diagonal block and its inverse by one block of
+ * threads in float64, then what is above it, by the inverse; both take off first, in float32, what
+ * the columns of their panel of PANEL take that are done. What is left of the triangle, in^3 / 3
+ * flops in in / PANEL passes, follows once a panel, on tensor cores. TF32's 11 bits would not do
+ * there, since pivots are differences; so each factor is the sum of two TF32 numbers, its head and
+ * its tail, and of the four products the tails' is left out: 22 bits, in one product three times as
+ * deep, [head head tail] [head tail head]^T.
+ *
+ * Nobody waits but at the end, for whether a pivot was refused. */
 #include <math.h>
-#include <stdlib.h>
 
 #include "kernels/cuda/compute.cuh"
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/verbs.h"
 
 extern "C" {
-#include "kernels/column_order.h"
 #include "kernels/gram.h"
 }
 
 enum {
     BLOCK = 64,
-    PANEL = 4 * BLOCK,
-    DENSE_SIDE = 16,
-    DENSE_THREADS = DENSE_SIDE * DENSE_SIDE,
-    SOLVE_ROWS = 64,
+    PANEL = 8 * BLOCK,
+    SIDE = 16, /* a block of threads is a square of SIDE by SIDE .. */
+    FACTOR_THREADS = SIDE * SIDE,
+    PATCH = BLOCK / SIDE, /* .. each of which has PATCH by PATCH numbers of a block */
+    MEAN_THREADS = 1024,
     UPDATE_ROWS = 1024,
     TERMS = 3 /* products of heads and tails */
 };
@@ -37,6 +39,8 @@ typedef struct factor_job {
     int32_t *order;
     int64_t in;
     float *diagonal;     /* [in] */
+    double *shift;       /* damp times the mean of H's diagonal before it; NaN: that is none */
+    float *inverse;      /* [BLOCK, BLOCK] of the diagonal block's R */
     int32_t *refused;    /* a pivot was too small, or not a number */
     float *left, *right; /* [split_rows, TERMS * PANEL] heads and tails of a panel's rows */
     int64_t split_rows;
@@ -55,10 +59,45 @@ __global__ static void diagonal_kernel(factor_job job)
     if (i < job.in) job.diagonal[i] = scaled(job, i, i);
 }
 
+/* One block of threads. */
+__global__ static void __launch_bounds__(MEAN_THREADS) shift_kernel(factor_job job, double damp)
+{
+    double sum = 0;
+    for (int64_t i = threadIdx.x; i < job.in; i += blockDim.x)
+        sum += static_cast<double>(job.diagonal[i]);
+    double shift = damp * (block_sum(sum) / static_cast<double>(job.in));
+    bool is_one = shift > 0 && isfinite(shift);
+    if (threadIdx.x) return;
+    *job.shift = is_one ? shift : static_cast<double>(NAN);
+    *job.refused = !is_one;
+}
+
+/* A column's place is how many come before it: those whose diagonal is larger, of equals those of a
+ * lower index. Where the mean is none, they stay as they are. */
+__global__ static void order_kernel(factor_job job)
+{
+    __shared__ float others[ELEMENT_THREADS];
+    int64_t column = grid_thread(), place = 0;
+    float own = column < job.in ? job.diagonal[column] : 0;
+    for (int64_t first = 0; first < job.in; first += ELEMENT_THREADS) {
+        int64_t left = job.in - first;
+        int count = left < ELEMENT_THREADS ? static_cast<int>(left) : ELEMENT_THREADS;
+        __syncthreads();
+        if (static_cast<int>(threadIdx.x) < count)
+            others[threadIdx.x] = job.diagonal[first + threadIdx.x];
+        __syncthreads();
+        for (int i = 0; i < count; i++)
+            place += others[i] > own || (others[i] == own && first + i < column);
+    }
+    if (column >= job.in) return;
+    job.order[isfinite(*job.shift) ? place : column] = static_cast<int32_t>(column);
+}
+
 /* H's upper triangle in the order, a block a row. */
-__global__ static void scale_kernel(factor_job job, float shift)
+__global__ static void scale_kernel(factor_job job)
 {
     int64_t i = blockIdx.x, from = job.order[i];
+    float shift = static_cast<float>(*job.shift);
     for (int64_t j = i + threadIdx.x; j < job.in; j += blockDim.x) {
         float h = scaled(job, from, job.order[j]);
         job.factor[i * job.in + j] = j == i ? h + shift : h;
@@ -67,82 +106,131 @@ __global__ static void scale_kernel(factor_job job, float shift)
 
 /* ---- factorization ---- */
 
-/* The diagonal block [n, n] from `first` on: R R^T = b, in place; only the upper triangle. One
- * block of threads, a square of DENSE_SIDE by DENSE_SIDE that is laid over b again and again. A
- * column is divided by its pivot's root at the end only, so that it can be read while what is left
- * of it is updated: b_il -= b_ij b_lj / pivot, with one barrier a column. A refused pivot leaves
- * what follows undefined. */
-__global__ static void dense_kernel(factor_job job, int64_t first, int n, double least)
+/* A block of threads has a square of the matrix, each thread a patch of it: the rows row + i SIDE
+ * and the columns column + l SIDE. In shared memory it has a column more, against bank conflicts.
+ */
+typedef float square[BLOCK][BLOCK + 1];
+
+/* sum += a b^T of two squares. */
+__device__ static inline void multiply_squares(float sum[PATCH][PATCH], const square a,
+                                               const square b)
 {
-    __shared__ double b[BLOCK][BLOCK + 1];
-    float *block = job.factor + first * job.in + first;
-    int row = threadIdx.x / DENSE_SIDE, column = threadIdx.x % DENSE_SIDE;
-    for (int i = row; i < n; i += DENSE_SIDE)
-        for (int l = column; l < n; l += DENSE_SIDE)
-            if (i <= l) b[i][l] = static_cast<double>(block[i * job.in + l]);
-    __syncthreads();
+    int row = threadIdx.x / SIDE, column = threadIdx.x % SIDE;
+    for (int k = 0; k < BLOCK; k++) CUDA_UNROLL
+    for (int i = 0; i < PATCH; i++) CUDA_UNROLL
+    for (int l = 0; l < PATCH; l++)
+        sum[i][l] = fmaf(a[row + i * SIDE][k], b[column + l * SIDE][k], sum[i][l]);
+}
+
+/* BLOCK rows from `top` on, the columns from `first` to `end`; zeros past them. */
+__device__ static inline void load_square(square to, const factor_job &job, int64_t top,
+                                          int64_t first, int64_t end)
+{
+    for (int i = threadIdx.x; i < BLOCK * BLOCK; i += FACTOR_THREADS) {
+        int64_t row = top + i / BLOCK, column = first + i % BLOCK;
+        bool inside = row < job.in && column < end;
+        to[i / BLOCK][i % BLOCK] = inside ? job.factor[row * job.in + column] : 0.0f;
+    }
+}
+
+/* What the panel's columns that are done, behind the diagonal block at `first`, take from BLOCK
+ * rows from `top` on: sum over columns k of R_ik R_jk. a and b are work space, which may be one
+ * for the diagonal block's own rows. */
+__device__ static inline void sum_done(float sum[PATCH][PATCH], square a, square b,
+                                       const factor_job &job, int64_t top, int64_t first,
+                                       int64_t end)
+{
+    for (int64_t k = first + BLOCK; k < end; k += BLOCK) {
+        load_square(a, job, top, k, end);
+        if (a != b) load_square(b, job, first, k, end);
+        __syncthreads();
+        multiply_squares(sum, a, b);
+        __syncthreads();
+    }
+}
+
+/* b [n, n] = V and U of H = U diag(p) U^T, V = U^-1: in place of H's upper triangle the columns of
+ * U times their pivots, p on the diagonal, below it V^T. From the last column on, each row loses
+ * its part in it: h_il -= u_ij h_lj, and the rows of V alike, v_il -= u_ij v_jl. All that a column
+ * writes is in other columns, so that there is one barrier each. */
+__device__ static inline void factor_square(double (*b)[BLOCK + 1], int n, double least,
+                                            int32_t *refused)
+{
+    int row = threadIdx.x / SIDE, column = threadIdx.x % SIDE;
     for (int j = n - 1; j >= 0; j--) {
         double pivot = b[j][j], inverse = 1 / pivot;
-        if (threadIdx.x == 0 && !(pivot >= least)) *job.refused = 1;
-        for (int i = row; i < j; i += DENSE_SIDE) {
-            double factor = b[i][j] * inverse;
-            for (int l = column; l < j; l += DENSE_SIDE)
-                if (i <= l) b[i][l] -= factor * b[l][j];
+        if (threadIdx.x == 0 && !(pivot >= least)) *refused = 1;
+        for (int i = row; i < j; i += SIDE) {
+            double u = b[i][j] * inverse;
+            for (int l = column; l < n; l += SIDE) {
+                if (l < j && i <= l) b[i][l] -= u * b[l][j];
+                if (l == j) b[j][i] = -u;
+                if (l > j) b[l][i] -= u * b[l][j];
+            }
         }
         __syncthreads();
     }
-    for (int i = row; i < n; i += DENSE_SIDE)
-        for (int l = column; l < n; l += DENSE_SIDE)
-            if (i <= l) block[i * job.in + l] = static_cast<float>(b[i][l] / sqrt(b[l][l]));
 }
 
-/* The panel above the diagonal block: R_ik = H_ik R_kk^-T, a thread a row, which is in registers:
- * loops are unrolled, and of a narrower block's last columns nothing is done. */
-__global__ static void solve_kernel(factor_job job, int64_t first, int n)
+/* R R^T = H, R = U diag(p)^(1/2), and R^-1, of what factor_square has left. */
+__device__ static inline void store_square(const factor_job &job, double (*b)[BLOCK + 1],
+                                           int64_t first, int n)
 {
-    __shared__ float r[BLOCK][BLOCK], x[SOLVE_ROWS][BLOCK + 1];
-    int64_t top = static_cast<int64_t>(blockIdx.x) * SOLVE_ROWS;
-    const float *diagonal = job.factor + first * job.in + first;
-    float *panel = job.factor + top * job.in + first, row[BLOCK];
-    for (int i = threadIdx.x; i < n * n; i += blockDim.x)
-        if (i / n <= i % n) r[i / n][i % n] = diagonal[i / n * job.in + i % n];
-    for (int i = threadIdx.x; i < SOLVE_ROWS * n; i += blockDim.x) /* first is whole blocks */
-        x[i / n][i % n] = panel[i / n * job.in + i % n];
-    __syncthreads();
-    CUDA_UNROLL
-    for (int j = 0; j < BLOCK; j++) row[j] = j < n ? x[threadIdx.x][j] : 0;
-    CUDA_UNROLL
-    for (int j = BLOCK - 1; j >= 0; j--) {
-        if (j >= n) continue;
-        row[j] = row[j] / r[j][j];
-        CUDA_UNROLL
-        for (int l = 0; l < j; l++) row[l] = fmaf(-row[j], r[l][j], row[l]);
+    float *r = job.factor + first * job.in + first;
+    for (int at = threadIdx.x; at < BLOCK * BLOCK; at += FACTOR_THREADS) {
+        int i = at / BLOCK, l = at % BLOCK;
+        bool inside = i < n && l < n;
+        double root = inside ? sqrt(b[l][l]) : 1, v = 0;
+        if (inside && i <= l) r[i * job.in + l] = static_cast<float>(b[i][l] / root);
+        if (inside && i >= l) v = (i == l ? 1 : b[i][l]) / root;
+        job.inverse[l * BLOCK + i] = static_cast<float>(v);
     }
-    CUDA_UNROLL
-    for (int j = 0; j < BLOCK; j++)
-        if (j < n) x[threadIdx.x][j] = row[j];
-    __syncthreads();
-    for (int i = threadIdx.x; i < SOLVE_ROWS * n; i += blockDim.x)
-        panel[i / n * job.in + i % n] = x[i / n][i % n];
 }
 
-/* The columns from `panel` to `first`, all rows: H_ij -= R_ik R_jk^T. */
-static void update_panel(cuda_device *self, const factor_job *job, int64_t panel, int64_t first,
-                         int64_t n)
+/* The diagonal block [n, n] from `first` on, in a panel that ends at `end`, and its inverse. One
+ * block of threads. A refused pivot leaves what follows undefined. */
+__global__ static void dense_kernel(factor_job job, int64_t first, int n, int64_t end)
 {
-    cuda_product product = {};
-    product.a = cuda_floats(job->factor + first, job->in, false);
-    product.b = cuda_floats(job->factor + panel * job->in + first, job->in, true);
-    product.c = job->factor + panel;
-    product.c_type = CUDA_R_32F;
-    product.c_stride = job->in;
-    product.m = first;
-    product.n = first - panel;
-    product.k = n;
-    product.alpha = -1;
-    product.beta = 1;
-    product.compute = CUBLAS_COMPUTE_32F;
-    cuda_multiply(self, "feedback_factor", &product);
+    __shared__ double b[BLOCK][BLOCK + 1];
+    void *memory = b; /* until b is filled */
+    square &rows = *static_cast<square *>(memory);
+    const float *block = job.factor + first * job.in + first;
+    int row = threadIdx.x / SIDE, column = threadIdx.x % SIDE;
+    float sum[PATCH][PATCH] = {};
+    sum_done(sum, rows, rows, job, first, first, end);
+    for (int i = 0; i < PATCH; i++)
+        for (int l = 0; l < PATCH; l++) {
+            int r = row + i * SIDE, c = column + l * SIDE;
+            bool inside = r <= c && c < n;
+            b[r][c] = inside ? static_cast<double>(block[r * job.in + c] - sum[i][l]) : 0;
+        }
+    __syncthreads();
+    factor_square(b, n, *job.shift / 2, job.refused);
+    store_square(job, b, first, n);
+}
+
+/* The panel above the diagonal block: R_ik = H_ik R_kk^-T, BLOCK rows a block of threads; of a
+ * narrower block's last columns nothing is written. `first` is whole blocks. */
+__global__ static void apply_kernel(factor_job job, int64_t first, int n, int64_t end)
+{
+    __shared__ square h, inverse;
+    int64_t top = static_cast<int64_t>(blockIdx.x) * BLOCK;
+    float *panel = job.factor + top * job.in + first;
+    int row = threadIdx.x / SIDE, column = threadIdx.x % SIDE;
+    float sum[PATCH][PATCH] = {}, made[PATCH][PATCH] = {};
+    sum_done(sum, h, inverse, job, top, first, end);
+    for (int i = 0; i < PATCH; i++)
+        for (int l = 0; l < PATCH; l++) {
+            int r = row + i * SIDE, c = column + l * SIDE;
+            h[r][c] = c < n ? panel[r * job.in + c] - sum[i][l] : 0.0f;
+            inverse[r][c] = job.inverse[r * BLOCK + c];
+        }
+    __syncthreads();
+    multiply_squares(made, h, inverse);
+    for (int i = 0; i < PATCH; i++)
+        for (int l = 0; l < PATCH; l++)
+            if (column + l * SIDE < n)
+                panel[(row + i * SIDE) * job.in + column + l * SIDE] = made[i][l];
 }
 
 /* ---- what is left of the triangle ---- */
@@ -218,18 +306,17 @@ static void update_triangle(cuda_device *self, const factor_job *job, int64_t fi
 }
 
 /* Panel by panel: its diagonal blocks from the last on, then what is left of the triangle. */
-static void factorize(cuda_device *self, const factor_job *job, double least)
+static void factorize(cuda_device *self, const factor_job *job)
 {
     for (int64_t panel = (cuda_blocks(job->in, PANEL) - 1) * PANEL; panel >= 0; panel -= PANEL) {
         int64_t end = cuda_min(panel + PANEL, job->in);
         for (int64_t k = cuda_blocks(end, BLOCK) - 1; k * BLOCK >= panel; k--) {
             int64_t first = k * BLOCK;
             int n = static_cast<int>(cuda_min(BLOCK, end - first));
-            CUDA_LAUNCH(self, "feedback_factor", dense_kernel, 1, DENSE_THREADS, *job, first, n,
-                        least);
-            CUDA_LAUNCH(self, "feedback_factor", solve_kernel, static_cast<unsigned>(k), SOLVE_ROWS,
-                        *job, first, n);
-            update_panel(self, job, panel, first, n);
+            CUDA_LAUNCH(self, "feedback_factor", dense_kernel, 1, FACTOR_THREADS, *job, first, n,
+                        end);
+            CUDA_LAUNCH(self, "feedback_factor", apply_kernel, static_cast<unsigned>(k),
+                        FACTOR_THREADS, *job, first, n, end);
         }
         update_triangle(self, job, panel, end - panel);
     }
@@ -253,56 +340,35 @@ __global__ static void unit_kernel(factor_job job)
 
 /* ---- the verb ---- */
 
-/* The order to the device, the mean of the diagonal to the caller. */
-static awq_status sort_columns(cuda_device *self, const factor_job *job, double *mean,
-                               awq_error *err)
-{
-    size_t in = static_cast<size_t>(job->in);
-    unsigned blocks = static_cast<unsigned>(cuda_blocks(job->in, ELEMENT_THREADS));
-    awq_ranked *rank =
-        static_cast<awq_ranked *>(malloc(in * (sizeof *rank + sizeof(float) + sizeof(int32_t))));
-    if (!rank)
-        return awq_fail(err, AWQ_ERR_MEMORY, "no memory to sort %lld columns",
-                        static_cast<long long>(job->in));
-    float *diagonal = reinterpret_cast<float *>(rank + in);
-    int32_t *order = reinterpret_cast<int32_t *>(diagonal + in);
-    CUDA_LAUNCH(self, "feedback_factor", diagonal_kernel, blocks, ELEMENT_THREADS, *job);
-    awq_status status =
-        cuda_fetch(self, "feedback_factor", diagonal, job->diagonal, in * sizeof *diagonal, err);
-    if (!status) {
-        for (size_t i = 0; i < in; i++) rank[i].diagonal = diagonal[i];
-        *mean = awq_column_order(rank, job->in, order);
-        cuda_send(self, "feedback_factor", job->order, order, in * sizeof *order);
-    }
-    free(rank);
-    return status;
-}
-
 static bool reserve(cuda_device *self, factor_job *job)
 {
     size_t in = static_cast<size_t>(job->in);
     job->split_rows = cuda_min(cuda_scratch_rows(TERMS * PANEL, 64), job->in);
     size_t split = static_cast<size_t>(job->split_rows) * TERMS * PANEL;
-    char *scratch = cuda_reserve(self, "feedback_factor",
-                                 cuda_aligned(in * sizeof(float)) + cuda_aligned(sizeof(int32_t)) +
-                                     2 * cuda_aligned(split * sizeof(float)));
+    char *scratch =
+        cuda_reserve(self, "feedback_factor",
+                     cuda_aligned(in * sizeof(float)) + cuda_aligned(sizeof(double)) +
+                         cuda_aligned(BLOCK * BLOCK * sizeof(float)) +
+                         cuda_aligned(sizeof(int32_t)) + 2 * cuda_aligned(split * sizeof(float)));
     if (!scratch) return false;
     job->diagonal = cuda_carve<float>(&scratch, in);
+    job->shift = cuda_carve<double>(&scratch, 1);
+    job->inverse = cuda_carve<float>(&scratch, BLOCK * BLOCK);
     job->refused = cuda_carve<int32_t>(&scratch, 1);
     job->left = cuda_carve<float>(&scratch, split);
     job->right = cuda_carve<float>(&scratch, split);
     return true;
 }
 
-static void make_factor(cuda_device *self, const factor_job *job, double shift)
+static void make_factor(cuda_device *self, const factor_job *job, double damp)
 {
     unsigned rows = static_cast<unsigned>(job->in);
     unsigned blocks = static_cast<unsigned>(cuda_blocks(job->in, ELEMENT_THREADS));
-    cuda_check(self, "feedback_factor",
-               cudaMemsetAsync(job->refused, 0, sizeof *job->refused, self->stream));
-    CUDA_LAUNCH(self, "feedback_factor", scale_kernel, rows, ELEMENT_THREADS, *job,
-                static_cast<float>(shift));
-    factorize(self, job, shift / 2);
+    CUDA_LAUNCH(self, "feedback_factor", diagonal_kernel, blocks, ELEMENT_THREADS, *job);
+    CUDA_LAUNCH(self, "feedback_factor", shift_kernel, 1, MEAN_THREADS, *job, damp);
+    CUDA_LAUNCH(self, "feedback_factor", order_kernel, blocks, ELEMENT_THREADS, *job);
+    CUDA_LAUNCH(self, "feedback_factor", scale_kernel, rows, ELEMENT_THREADS, *job);
+    factorize(self, job);
     CUDA_LAUNCH(self, "feedback_factor", keep_diagonal_kernel, blocks, ELEMENT_THREADS, *job);
     CUDA_LAUNCH(self, "feedback_factor", unit_kernel, rows, ELEMENT_THREADS, *job);
 }
@@ -313,15 +379,15 @@ awq_status feedback_factor_cuda(awq_device *device, float *factor, int32_t *orde
 {
     cuda_device *self = cuda_begin(device);
     if (!self) return cuda_status(reinterpret_cast<cuda_device *>(device), err);
-    factor_job job = {factor, gram, s, order, in, NULL, NULL, NULL, NULL, 0};
+    factor_job job = {};
+    job.factor = factor;
+    job.gram = gram;
+    job.s = s;
+    job.order = order;
+    job.in = in;
     int32_t refused = 0;
-    double mean = 0;
     if (!reserve(self, &job)) return cuda_status(self, err);
-    if (sort_columns(self, &job, &mean, err)) return err->status;
-    double shift = damp * mean;
-    *positive = false;
-    if (!(shift > 0 && isfinite(shift))) return cuda_status(self, err);
-    make_factor(self, &job, shift);
+    make_factor(self, &job, damp);
     if (cuda_fetch(self, "feedback_factor", &refused, job.refused, sizeof refused, err))
         return err->status;
     *positive = !refused;

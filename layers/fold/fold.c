@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- who absorbs what ---- */
 
@@ -82,6 +83,15 @@ static void fold_norm_bias(awq_quantizer *quantizer, int vector, const float *s,
         stored[i] = folded[i] = quantizer->original_vector[vector][i] / s[i];
 }
 
+/* On the heap. */
+static float *copy_of(const float *values, int64_t count, awq_error *err)
+{
+    size_t bytes = (size_t)count * sizeof *values;
+    float *copy = awq_allocate(bytes, "a vector", err);
+    if (copy) memcpy(copy, values, bytes);
+    return copy;
+}
+
 static awq_status plan_vector(awq_quantizer *quantizer, int vector, bool is_weight, awq_error *err)
 {
     const awq_vector_spec *spec = vector < 0 ? NULL : &quantizer->spec->vector[vector];
@@ -91,10 +101,10 @@ static awq_status plan_vector(awq_quantizer *quantizer, int vector, bool is_weig
     float *s = quantizer->out->record.group[spec->absorbs].scales;
     if (!s) return AWQ_OK; /* its readers are another part's, and so is the norm */
     float *original = awq_vector_download(quantizer->device, device, spec->width, err);
-    float *folded = awq_vector_download(quantizer->device, device, spec->width, err);
+    float *folded = original ? copy_of(original, spec->width, err) : NULL;
     quantizer->original_vector[vector] = original;
     quantizer->folded_vector[vector] = folded;
-    if (!original || !folded) return err->status;
+    if (!folded) return err->status;
     if (are_ones(s, spec->width)) return AWQ_OK; /* it stays as it is, bit for bit */
     float *stored = quantizer->out->vector[vector] = awq_allocate(bytes, "a norm", err);
     if (!stored) return err->status;
@@ -131,7 +141,7 @@ static awq_status plan_bias(awq_quantizer *quantizer, int linear, awq_error *err
     if (!device) return AWQ_OK;
     int64_t count = quantizer->spec->linear[linear].out;
     float *original = awq_vector_download(quantizer->device, device, count, err);
-    float *folded = original ? awq_vector_download(quantizer->device, device, count, err) : NULL;
+    float *folded = original ? copy_of(original, count, err) : NULL;
     quantizer->original_bias[linear] = original;
     quantizer->out->linear[linear].bias = folded;
     if (!folded) return err->status;
@@ -151,5 +161,5 @@ awq_status awq_fold_plan(awq_quantizer *quantizer, awq_error *err)
     for (int linear = 0; linear < quantizer->spec->linears; linear++)
         if (plan_rows(quantizer, linear, err) || plan_bias(quantizer, linear, err))
             return err->status;
-    return quantizer->be->sync(quantizer->device, err);
+    return AWQ_OK;
 }

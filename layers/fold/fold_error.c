@@ -13,8 +13,6 @@
 
 #include "layers/forward/scratch.h"
 
-enum { CHECK_ROWS = 64 }; /* that come to the host at a time */
-
 /* In bfloat16 what is right is exact, and what is not is soon 1e-3 (fold_proof.c); in float32 the
  * weights are off by their last bits, in float16 its subnormal ones, which may grow to 2e-4. */
 double awq_fold_tolerance(awq_dtype compute)
@@ -52,29 +50,26 @@ bool awq_fold_is_right(awq_fold_error found)
     return found.error <= found.most; /* not of a NaN */
 }
 
-/* Adds `rows` rows from `row` on; host has room for three times CHECK_ROWS rows. */
-static awq_status add_rows(const awq_quantizer *quantizer, const awq_kept_tokens *check,
-                           int64_t row, int64_t rows, float *host, difference *sum, awq_error *err)
+/* The layer's output as it was and as it is, and its input; host, [count]. */
+typedef struct outputs {
+    const float *before, *after, *input;
+    int64_t count;
+} outputs;
+
+static awq_status add_up(const awq_quantizer *quantizer, const outputs *of, difference *sum,
+                         awq_error *err)
 {
-    int64_t hidden = quantizer->model->hidden, count = rows * hidden, first = row * hidden;
-    size_t bytes = (size_t)count * sizeof *host;
-    float *before = host, *after = host + CHECK_ROWS * hidden, *input = after + CHECK_ROWS * hidden;
-    const awq_backend *be = quantizer->be;
-    if (be->download(quantizer->device, before, quantizer->scratch->untouched + first, bytes,
-                     err) ||
-        be->download(quantizer->device, after, quantizer->scratch->trial + first, bytes, err) ||
-        be->download(quantizer->device, input, check->input + first, bytes, err))
-        return err->status;
-    for (int64_t i = 0; i < count; i++) {
-        if (!isfinite(before[i]))
+    int64_t hidden = quantizer->model->hidden;
+    for (int64_t i = 0; i < of->count; i++) {
+        if (!isfinite(of->before[i]))
             return awq_fail(err, AWQ_ERR_NUMERIC,
                             "the layer's output is not finite at token %lld, channel %lld of the "
                             "first tile: the model overflows in the compute type",
-                            (long long)(row + i / hidden), (long long)(i % hidden));
-        double error = (double)after[i] - (double)before[i];
-        double kept = (double)quantizer->decoder->scalar * (double)input[i];
-        double added = (double)before[i] - kept;
-        double place = last_place(before[i], (float)kept);
+                            (long long)(i / hidden), (long long)(i % hidden));
+        double error = (double)of->after[i] - (double)of->before[i];
+        double kept = (double)quantizer->decoder->scalar * (double)of->input[i];
+        double added = (double)of->before[i] - kept;
+        double place = last_place(of->before[i], (float)kept);
         sum->error += error * error;
         sum->added += added * added;
         sum->turns += fabs(added) * place;
@@ -86,17 +81,30 @@ static awq_status add_rows(const awq_quantizer *quantizer, const awq_kept_tokens
 awq_status awq_fold_compare(const awq_quantizer *quantizer, const awq_kept_tokens *check,
                             awq_fold_error *found, awq_error *err)
 {
-    int64_t rows = check->sequences * check->length;
-    size_t bytes = 3 * CHECK_ROWS * (size_t)quantizer->model->hidden * sizeof(float);
-    float *host = awq_allocate(bytes, "the folding check", err);
-    if (!host) return err->status;
-    difference sum = {0};
-    awq_status status = AWQ_OK;
-    for (int64_t row = 0; !status && row < rows; row += CHECK_ROWS) {
-        int64_t count = rows - row < CHECK_ROWS ? rows - row : CHECK_ROWS;
-        status = add_rows(quantizer, check, row, count, host, &sum, err);
+    int64_t hidden = quantizer->model->hidden, count = check->sequences * check->length * hidden;
+    size_t bytes = (size_t)count * sizeof(float);
+    const awq_backend *be = quantizer->be;
+    double tolerance = awq_fold_tolerance(quantizer->device->compute), error;
+    if (be->squared_error(quantizer->device, quantizer->scratch->trial,
+                          quantizer->scratch->untouched, NULL, count / hidden, hidden, &error, err))
+        return err->status;
+    if (error == 0) { /* to the bit, as in bfloat16: there is nothing to look at here */
+        *found = (awq_fold_error){0, tolerance};
+        return AWQ_OK;
     }
+    float *host = awq_allocate(3 * bytes, "the folding check", err);
+    if (!host) return err->status;
+    outputs of = {host, host + count, host + 2 * count, count};
+    difference sum = {0};
+    awq_status status =
+        be->download(quantizer->device, host, quantizer->scratch->untouched, bytes, err);
+    if (!status)
+        status =
+            be->download(quantizer->device, host + count, quantizer->scratch->trial, bytes, err);
+    if (!status)
+        status = be->download(quantizer->device, host + 2 * count, check->input, bytes, err);
+    if (!status) status = add_up(quantizer, &of, &sum, err);
     free(host);
-    if (!status) *found = judge(&sum, awq_fold_tolerance(quantizer->device->compute));
+    if (!status) *found = judge(&sum, tolerance);
     return status;
 }

@@ -36,8 +36,9 @@ static awq_status factor_gram(awq_quantizer *quantizer, int linear, awq_error *e
     return AWQ_OK;
 }
 
-/* Codes once more, of a folded, quantized linear: `columns` are its input's scales, and the group's
- * other linears follow at once or not at all. record->damp says whether it could be done. */
+/* Codes once more, of a folded, quantized linear, and d, what they leave: `columns` are its input's
+ * scales, and the group's other linears follow at once or not at all. record->damp says whether it
+ * could be done; folded is then no more. */
 static awq_status feed_back(awq_quantizer *quantizer, int linear, awq_error *err)
 {
     awq_extent extent = awq_linear_extent(&quantizer->spec->linear[linear]);
@@ -50,7 +51,7 @@ static awq_status feed_back(awq_quantizer *quantizer, int linear, awq_error *err
     if (quantizer->damp == 0) return AWQ_OK;
     quantizer->be->feedback(quantizer->device, quantizer->codes, quantizer->d, quantizer->folded,
                             quantizer->factor, quantizer->order, quantizer->steps, quantizer->zeros,
-                            extent, &grid);
+                            quantizer->columns, extent, &grid);
     double flops = (double)awq_extent_elements(extent) * (double)extent.in;
     return awq_quantizer_step(quantizer, AWQ_PHASE_FEEDBACK, flops, err);
 }
@@ -139,6 +140,7 @@ static void give(const linear_job *job)
     be->fetch(quantizer->device, out->zeros, quantizer->zeros, groups);
 }
 
+/* To the nearest. */
 static awq_status quantize(const linear_job *job, bool clipped, awq_error *err)
 {
     awq_quantizer *quantizer = job->quantizer;
@@ -146,10 +148,6 @@ static awq_status quantize(const linear_job *job, bool clipped, awq_error *err)
     be->fetched(quantizer->device); /* the linear before */
     be->quantize(quantizer->device, quantizer->codes, quantizer->steps, quantizer->zeros,
                  quantizer->folded, clipped ? &quantizer->clip : NULL, job->extent, &job->grid);
-    if (quantizer->recipe->rounding == AWQ_ROUNDING_FEEDBACK &&
-        feed_back(quantizer, job->linear, err))
-        return err->status;
-    give(job);
     return awq_quantizer_step(quantizer, AWQ_PHASE_PACK, 0, err);
 }
 
@@ -174,9 +172,10 @@ static awq_status restore_rows(const linear_job *job, awq_error *err)
 static awq_status measure_loss(const linear_job *job, awq_error *err)
 {
     awq_quantizer *quantizer = job->quantizer;
-    quantizer->be->coded_error(quantizer->device, quantizer->d, quantizer->folded, quantizer->codes,
-                               quantizer->steps, quantizer->zeros, job->columns, job->extent,
-                               &job->grid);
+    if (!(job->record->damp > 0)) /* feedback leaves it there */
+        quantizer->be->coded_error(quantizer->device, quantizer->d, quantizer->folded,
+                                   quantizer->codes, quantizer->steps, quantizer->zeros,
+                                   job->columns, job->extent, &job->grid);
     if (job->rows && restore_rows(job, err)) return err->status;
     return measure(job, quantizer->d, LOSS, err);
 }
@@ -199,6 +198,16 @@ static awq_status code(linear_job *job, awq_error *err)
     return quantize(job, clipped, err);
 }
 
+/* What follows once nothing more is made of folded. */
+static awq_status finish(const linear_job *job, awq_error *err)
+{
+    if (job->quantizer->recipe->rounding == AWQ_ROUNDING_FEEDBACK &&
+        feed_back(job->quantizer, job->linear, err))
+        return err->status;
+    give(job);
+    return measure_loss(job, err);
+}
+
 awq_status awq_quantize_linear(awq_quantizer *quantizer, int linear, awq_error *err)
 {
     if (awq_quantizer_hold(quantizer, quantizer->spec->linear[linear].expert, err))
@@ -218,7 +227,7 @@ awq_status awq_quantize_linear(awq_quantizer *quantizer, int linear, awq_error *
     fold(&job);
     if (kept ? keep(&job, err) : code(&job, err)) return err->status;
     if (awq_fold_proof_linear(quantizer, linear, err)) return err->status;
-    return kept ? AWQ_OK : measure_loss(&job, err);
+    return kept ? AWQ_OK : finish(&job, err);
 }
 
 /* ---- what was left on its way ---- */

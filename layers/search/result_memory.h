@@ -2,10 +2,10 @@
  * layers/search/result_memory.h - host memory for the codes of layers: two pieces in turn, of which
  * one is packed and written while the other is filled.
  *
- * A layer has hundreds of megabytes of packed codes. New memory is faulted in page by page, at 1.2 GB/s on
- * the host of an H200, and a device copies to it by way of a buffer. This is asked of the device,
- * which copies straight to it, and once: getting 0.9 GB took 0.4 s there, and may wait for all of
- * the GPU, so it is done before links between workers are open. */
+ * A layer has hundreds of megabytes of packed codes. New memory is faulted in page by page, at 1.2
+ * GB/s on the host of an H200, and a device copies to it by way of a buffer. This is asked of the
+ * device, which copies straight to it, and once: getting 0.9 GB took 0.4 s there, and may wait for
+ * all of the GPU, so it is done before links between workers are open. */
 #ifndef AWQ_LAYERS_SEARCH_RESULT_MEMORY_H
 #define AWQ_LAYERS_SEARCH_RESULT_MEMORY_H
 

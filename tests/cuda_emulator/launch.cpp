@@ -353,6 +353,11 @@ void launch(const char *kernel, dim3 grid, dim3 size, cudaStream_t stream,
             std::function<void()> body)
 {
     check_configuration(kernel, grid, size);
+    if (counting.now) {
+        counting.now->kernels++;
+        count_work(stream);
+        return;
+    }
     enqueue(stream, [=] { run_grid(kernel, grid, size, body); });
 }
 

@@ -2,6 +2,8 @@
  * tests/cuda_emulator/runtime.cpp - one device, its memory, which is the host's, and copies. */
 #include "tests/cuda_emulator/runtime.h"
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <map>
 #include <sstream>
@@ -11,6 +13,7 @@ namespace emulator
 {
 
 std::recursive_mutex device_mutex;
+counted_only counting;
 
 /* AWQ_EMULATOR_MEMORY, or 4 GiB. */
 static const size_t memory_bytes = [] {
@@ -97,6 +100,7 @@ static bool untouched(const char *bytes)
 
 void check_guards()
 {
+    if (counting.now) return;
     for (auto [first, bytes] : arrays) {
         if (!untouched(first - guard))
             report("bytes before a device array of %zu were written", bytes);
@@ -111,8 +115,30 @@ static void release(void *array)
     if (found == arrays.end()) report("freeing: %p is not a device array", array);
     check_guards();
     bytes_in_use -= found->second;
+    if (counting.now)
+        munmap(array, found->second);
+    else
+        free((char *)array - guard);
     arrays.erase(found);
-    free((char *)array - guard);
+}
+
+/* Of nothing but addresses. */
+static char *reserve(size_t bytes)
+{
+    void *memory =
+        mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? nullptr : (char *)memory;
+}
+
+/* Aligned as CUDA's, up to the end: what is behind it is not the array's. */
+static char *allocate(size_t bytes)
+{
+    void *memory = nullptr;
+    if (posix_memalign(&memory, 256, bytes + 2 * guard)) return nullptr;
+    char *first = (char *)memory + guard;
+    memset(memory, guard_byte, bytes + 2 * guard);
+    memset(first, 0xff, bytes); /* NaN in every type */
+    return first;
 }
 
 /* ---- copies ---- */
@@ -135,6 +161,18 @@ static void download(void *to, const void *from, size_t bytes, cudaStream_t stre
     if (holder(pinned, to) == pinned.end()) run_all(stream);
 }
 
+/* A copy that is not made. */
+static void count_copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                       cudaStream_t stream)
+{
+    count_work(stream);
+    if (kind == cudaMemcpyHostToDevice) counting.now->to_device += bytes;
+    if (kind != cudaMemcpyDeviceToHost) return;
+    counting.now->to_host += bytes;
+    counting.fill(counting.now->verb, to, from, bytes);
+    if (holder(pinned, to) == pinned.end()) count_wait(stream);
+}
+
 static cudaError_t copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                         cudaStream_t stream)
 {
@@ -144,7 +182,9 @@ static cudaError_t copy(void *to, const void *from, size_t bytes, cudaMemcpyKind
     if (is_read) check_device_range("cudaMemcpyAsync", from, bytes);
     if (is_written) check_device_range("cudaMemcpyAsync", to, bytes);
     if (!bytes) return cudaSuccess;
-    if (!is_read)
+    if (counting.now)
+        count_copy(to, from, bytes, kind, stream);
+    else if (!is_read)
         upload(to, from, bytes, stream);
     else if (!is_written)
         download(to, from, bytes, stream);
@@ -278,12 +318,8 @@ cudaError_t cudaMalloc(void **array, size_t bytes)
     *array = nullptr;
     if (!bytes) return cudaSuccess;
     if (bytes_in_use + taken + bytes > memory_bytes) return fail(cudaErrorMemoryAllocation);
-    /* Aligned as CUDA's, up to the end: what is behind it is not the array's. */
-    void *memory = nullptr;
-    if (posix_memalign(&memory, 256, bytes + 2 * guard)) return fail(cudaErrorMemoryAllocation);
-    char *first = (char *)memory + guard;
-    memset(memory, guard_byte, bytes + 2 * guard);
-    memset(first, 0xff, bytes); /* NaN in every type */
+    char *first = counting.now ? reserve(bytes) : allocate(bytes);
+    if (!first) return fail(cudaErrorMemoryAllocation);
     arrays[first] = bytes;
     bytes_in_use += bytes;
     *array = first;
@@ -316,7 +352,7 @@ cudaError_t cudaMallocHost(void **array, size_t bytes)
     device_lock lock(device_mutex);
     *array = malloc(bytes);
     if (!*array) return fail(cudaErrorMemoryAllocation);
-    memset(*array, 0xff, bytes);
+    if (!counting.now) memset(*array, 0xff, bytes);
     pinned[(char *)*array] = bytes;
     return cudaSuccess;
 }
@@ -359,7 +395,10 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
 {
     device_lock lock(device_mutex);
     check_device_range("cudaMemsetAsync", to, bytes);
-    if (bytes) enqueue(stream, [=] { memset(to, value, bytes); });
+    if (bytes && counting.now)
+        count_work(stream);
+    else if (bytes)
+        enqueue(stream, [=] { memset(to, value, bytes); });
     return cudaSuccess;
 }
 

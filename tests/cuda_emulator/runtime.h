@@ -9,6 +9,7 @@
 #include <functional>
 #include <mutex>
 
+#include "tests/cuda_emulator/counts.h"
 #include "tests/cuda_emulator/cuda_emulator.h"
 
 namespace emulator
@@ -35,6 +36,18 @@ void check_copies();
 
 /* Runs every thread of every block, in the order of AWQ_EMULATOR_ORDER. */
 void run_grid(const char *kernel, dim3 grid, dim3 block, const std::function<void()> &thread);
+
+/* What is counted instead of done (counts.h). */
+struct counted_only {
+    emulator_count *now; /* the running verb's; NULL: work is done */
+    emulator_fill *fill;
+};
+extern counted_only counting;
+
+/* One piece of work for a stream that is counted only: what is waited for may be it. */
+void count_work(cudaStream_t stream);
+/* The host waits for all that a stream has; counts it if there is anything new. */
+void count_wait(cudaStream_t stream);
 
 /* An environment variable that is one of `names` (NULL-terminated, the first is the default): its
  * index; reports another value. */

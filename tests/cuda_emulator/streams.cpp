@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * tests/cuda_emulator/streams.cpp - streams as queues of work, and events. */
+#include <algorithm>
 #include <chrono>
 #include <deque>
 #include <set>
@@ -8,11 +9,15 @@
 
 struct CUstream_st {
     std::deque<std::function<void()>> work;
+    uint64_t counted, waited; /* pieces of work that are counted only; of which known to be done */
+    CUstream_st *after;       /* the stream that it has waited for last, and as far as that was */
+    uint64_t after_counted;
 };
 
 struct CUevent_st {
     uint64_t recorded, passed; /* how often */
     CUstream_st *stream;       /* of the latest record; NULL before it */
+    uint64_t counted;          /* the stream's at that time */
     std::chrono::steady_clock::time_point time;
 };
 
@@ -72,6 +77,26 @@ void enqueue(cudaStream_t stream, std::function<void()> work)
         stream->work.push_back(std::move(work));
 }
 
+void count_work(cudaStream_t stream)
+{
+    check_stream("a launch or a copy", stream);
+    if (stream) stream->counted++;
+}
+
+static void count_wait_until(cudaStream_t stream, uint64_t counted)
+{
+    if (!counting.now || !stream || stream->waited >= counted) return;
+    stream->waited = counted;
+    counting.now->waits++;
+    if (stream->after)
+        stream->after->waited = std::max(stream->after->waited, stream->after_counted);
+}
+
+void count_wait(cudaStream_t stream)
+{
+    if (stream) count_wait_until(stream, stream->counted);
+}
+
 } // namespace emulator
 
 using namespace emulator;
@@ -106,6 +131,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     device_lock lock(device_mutex);
     check_stream("cudaStreamSynchronize", stream);
+    count_wait(stream);
     run_all(stream);
     return cudaSuccess;
 }
@@ -137,6 +163,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
     device_lock lock(device_mutex);
     check_event("cudaEventRecord", event);
     event->stream = stream;
+    event->counted = stream ? stream->counted : 0;
     uint64_t count = ++event->recorded;
     enqueue(stream, [=] {
         event->passed = count;
@@ -149,6 +176,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     device_lock lock(device_mutex);
     check_event("cudaEventSynchronize", event);
+    count_wait_until(event->stream, event->counted);
     run_until(event, event->recorded);
     return cudaSuccess;
 }
@@ -176,6 +204,11 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 {
     device_lock lock(device_mutex);
     check_event("cudaStreamWaitEvent", event);
+    if (counting.now && event->stream && event->stream->waited < event->counted) {
+        count_work(stream);
+        stream->after = event->stream;
+        stream->after_counted = event->counted;
+    }
     uint64_t count = event->recorded;
     enqueue(stream, [=] { run_until(event, count); });
     return cudaSuccess;

@@ -71,8 +71,9 @@ CIRCLES = (
 # A folder is read as a whole; but a verb a file is one file, many times.
 MOST_FILES = 16
 LARGE_FOLDERS = ("kernels/cpu", "kernels/cuda")
-KERNELS_MAY_INCLUDE = ("io/core/activation.h", "io/core/clip.h", "io/core/dtype.h",
-                       "io/core/error.h", "io/core/routing.h", "io/core/vectorize.h")
+KERNELS_MAY_INCLUDE = ("io/core/activation.h", "io/core/clip.h", "io/core/clock.h",
+                       "io/core/dtype.h", "io/core/error.h", "io/core/routing.h",
+                       "io/core/vectorize.h", "io/core/words.h")
 INCLUDE = r'\s*#\s*include\s+"([^"]+)"'
 MPI_FOLDERS = ("jobs", "worker", "coordinator")
 # What ends a process, and who may: main, a second interrupt, and an injected fault.

@@ -144,12 +144,12 @@ static void search_verbs(outputs *o, const float *x, const float *w, double *sum
     be->zero(device, factor, IN * IN * 4); /* its lower triangle is whatever it was */
     must(be->feedback_factor(device, factor, order, gram, scales, IN, 0.01, &positive, &err));
     assert_true(positive);
-    be->feedback(device, codes, d, folded, factor, order, steps, zeros, extent, &grid);
+    o->folded = fetch_floats(folded, OUT * IN);
+    be->feedback(device, codes, d, folded, factor, order, steps, zeros, scales, extent, &grid);
     o->factor = fetch_floats(factor, IN * IN);
     o->fed_back = fetch_bytes(codes, OUT * IN);
     o->sum = fetch_bytes(sum, IN * sizeof(double));
     o->gram = fetch_floats(gram, IN * IN);
-    o->folded = fetch_floats(folded, OUT * IN);
     o->cuts = fetch_bytes(clip.steps, (size_t)(2 * groups));
 }
 

@@ -392,7 +392,7 @@ static void feedback_keeps_a_row_that_is_not_finite_to_itself(void **state)
         float *folded = device_floats(w, OUT * IN);
         be->quantize(device, found, scales, z, folded, NULL, extent, &grid);
         be->feedback(device, found, device_array(compute_bytes(OUT * IN)), folded, factor, order,
-                     scales, z, extent, &grid);
+                     scales, z, s, extent, &grid);
         codes[pass] = fetch_bytes(found, OUT * IN);
     }
     for (int i = 0; i < OUT * IN; i++)

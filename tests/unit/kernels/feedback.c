@@ -172,12 +172,23 @@ static problem make_problem(awq_extent extent, awq_grid grid)
     return p;
 }
 
+/* d must be what the codes leave. */
 static const uint8_t *run_feedback(const problem *p, const factored *f)
 {
-    int64_t count = p->extent.out * p->extent.in;
-    be->feedback(device, p->codes, device_array(compute_bytes(count)), device_floats(p->w, count),
-                 f->factor, f->order, p->scales, p->zeros, p->extent, &p->grid);
-    return fetch_bytes(p->codes, (size_t)count);
+    int64_t in = p->extent.in, count = p->extent.out * in;
+    void *d = device_array(compute_bytes(count));
+    be->feedback(device, p->codes, d, device_floats(p->w, count), f->factor, f->order, p->scales,
+                 p->zeros, device_floats(p->s, in), p->extent, &p->grid);
+    const uint8_t *codes = fetch_bytes(p->codes, (size_t)count);
+    double *left = host_doubles(count);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t g = i / p->grid.group_size;
+        double value = ((double)codes[i] - (double)p->host_zeros[g]) *
+                       (double)awq_float_from_f16(p->host_scales[g]);
+        left[i] = ((double)p->w[i] - value) / (double)p->s[i % in];
+    }
+    assert_close(fetch_compute(d, count), left, count, product_tolerance(8));
+    return codes;
 }
 
 /* The inverse of a positive definite matrix, by Gauss-Jordan without pivoting. */
@@ -310,7 +321,8 @@ static void check_by_hand(const float gram[16], double damp, const float w[4],
     uint8_t *codes = device_array(4);
     assert_true(f.positive);
     be->feedback(device, codes, device_array(compute_bytes(4)), device_floats(w, 4), f.factor,
-                 f.order, device_bytes(&one, 2), device_bytes(&zero, 1), extent, &grid);
+                 f.order, device_bytes(&one, 2), device_bytes(&zero, 1), device_floats(ones(4), 4),
+                 extent, &grid);
     assert_memory_equal(fetch_bytes(codes, 4), expected, 4);
 }
 
