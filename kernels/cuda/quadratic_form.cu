@@ -25,7 +25,6 @@ extern "C" {
 
 enum {
     FORM_COLS = AWQ_GRAM_BLOCK,
-    FORM_ROWS = 8192,
     FORM_THREADS = 256,
     FORM_WARPS = FORM_THREADS / WARP,
     ROW_EXPONENT = 10 /* of a row's largest */
@@ -201,7 +200,7 @@ static bool reserve(cuda_device *self, form_job *job)
     return true;
 }
 
-/* As many rows at a time as scratch holds in 16 bits. */
+/* As many rows at a time as scratch holds: of d in 16 bits, and of a column block of sums. */
 void quadratic_form_cuda(awq_device *device, double *sum, const void *d, const float *gram,
                          const void *form, int64_t rows, int64_t in)
 {
@@ -212,7 +211,7 @@ void quadratic_form_cuda(awq_device *device, double *sum, const void *d, const f
     job.gram = scaled_in(const_cast<void *>(form), in);
     job.in = in;
     job.column_blocks = cuda_blocks(in, FORM_COLS);
-    job.most = cuda_min(cuda_min(2 * cuda_large_rows(self, in, 64), FORM_ROWS), rows);
+    job.most = cuda_min(cuda_large_rows(self, cuda_blocks(in, 2) + FORM_COLS, 64), rows);
     if (!reserve(self, &job)) return;
     for (int64_t row = 0; row < rows; row += job.most) {
         int64_t some = cuda_min(job.most, rows - row);
