@@ -198,7 +198,7 @@ class Convert(Case):
     # ---- killed ----
 
     def test_a_kill_is_resumed(self):
-        for point in ("convert-after-shard:2", "safetensors-append:30", "publish-before-rename:2",
+        for point in ("convert-after-shard:2", "safetensors-put:30", "publish-before-rename:2",
                       "publish-before-rename:9"):
             with self.subTest(point=point):
                 shutil.rmtree(self.out, ignore_errors=True)
