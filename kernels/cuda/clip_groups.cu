@@ -193,11 +193,11 @@ __device__ static inline void sweep_cuts(lane_rows *own, const group_job &job, c
         for (int i = 0; i < 2; i++)
             code[i] = row_code_of(own->range[i], cut_tried(own->best[i], sweep, step), job);
         cut_errors(error, *own, code, h, static_cast<int>(job.grid.group_size));
+        for (int i = 0; i < 2; i++) error[i] = quad_sum(error[i]);
         for (int i = 0; i < 2; i++) {
-            error[i] = quad_sum(error[i]);
-            if (!(error[i] < own->error[i])) continue;
-            own->error[i] = error[i];
-            own->best[i] = cut_tried(own->best[i], sweep, step);
+            bool less = error[i] < own->error[i]; /* the same in all lanes of a row */
+            own->error[i] = less ? error[i] : own->error[i];
+            own->best[i] = less ? cut_tried(own->best[i], sweep, step) : own->best[i];
         }
     }
 }
