@@ -15,6 +15,7 @@
 
 #include "kernels/cuda/compute.cuh"
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/factor_square.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/verbs.h"
 
@@ -23,13 +24,9 @@ extern "C" {
 }
 
 enum {
-    BLOCK = 64,
     PANEL = 8 * BLOCK,
-    SIDE = 16, /* a block of threads is a square of SIDE by SIDE .. */
-    FACTOR_THREADS = SIDE * SIDE,
-    PATCH = BLOCK / SIDE, /* .. each of which has PATCH by PATCH numbers of a block */
     MEAN_THREADS = 1024,
-    UPDATE_ROWS = 1024,
+    UPDATE_ROWS = 2048,
     TERMS = 3 /* products of heads and tails */
 };
 
@@ -106,27 +103,11 @@ __global__ static void scale_kernel(factor_job job)
 
 /* ---- factorization ---- */
 
-/* A block of threads has a square of the matrix, each thread a patch of it: the rows row + i SIDE
- * and the columns column + l SIDE. In shared memory it has a column more, against bank conflicts.
- */
-typedef float square[BLOCK][BLOCK + 1];
-
-/* sum += a b^T of two squares. */
-__device__ static inline void multiply_squares(float sum[PATCH][PATCH], const square a,
-                                               const square b)
-{
-    int row = threadIdx.x / SIDE, column = threadIdx.x % SIDE;
-    for (int k = 0; k < BLOCK; k++) CUDA_UNROLL
-    for (int i = 0; i < PATCH; i++) CUDA_UNROLL
-    for (int l = 0; l < PATCH; l++)
-        sum[i][l] = fmaf(a[row + i * SIDE][k], b[column + l * SIDE][k], sum[i][l]);
-}
-
 /* BLOCK rows from `top` on, the columns from `first` to `end`; zeros past them. */
 __device__ static inline void load_square(square to, const factor_job &job, int64_t top,
                                           int64_t first, int64_t end)
 {
-    for (int i = threadIdx.x; i < BLOCK * BLOCK; i += FACTOR_THREADS) {
+    for (int i = threadIdx.x; i < BLOCK * BLOCK; i += SQUARE_THREADS) {
         int64_t row = top + i / BLOCK, column = first + i % BLOCK;
         bool inside = row < job.in && column < end;
         to[i / BLOCK][i % BLOCK] = inside ? job.factor[row * job.in + column] : 0.0f;
@@ -149,64 +130,45 @@ __device__ static inline void sum_done(float sum[PATCH][PATCH], square a, square
     }
 }
 
-/* b [n, n] = V and U of H = U diag(p) U^T, V = U^-1: in place of H's upper triangle the columns of
- * U times their pivots, p on the diagonal, below it V^T. From the last column on, each row loses
- * its part in it: h_il -= u_ij h_lj, and the rows of V alike, v_il -= u_ij v_jl. All that a column
- * writes is in other columns, so that there is one barrier each. */
-__device__ static inline void factor_square(double (*b)[BLOCK + 1], int n, double least,
-                                            int32_t *refused)
+/* R R^T = H, R = U diag(p)^(1/2), and R^-1, of what factor_square has left. root: work space. */
+__device__ static inline void store_square(const factor_job &job, const double h[PATCH][PATCH],
+                                           double *root, int64_t first, int n)
 {
     int row = threadIdx.x / SIDE, column = threadIdx.x % SIDE;
-    for (int j = n - 1; j >= 0; j--) {
-        double pivot = b[j][j], inverse = 1 / pivot;
-        if (threadIdx.x == 0 && !(pivot >= least)) *refused = 1;
-        for (int i = row; i < j; i += SIDE) {
-            double u = b[i][j] * inverse;
-            for (int l = column; l < n; l += SIDE) {
-                if (l < j && i <= l) b[i][l] -= u * b[l][j];
-                if (l == j) b[j][i] = -u;
-                if (l > j) b[l][i] -= u * b[l][j];
-            }
+    float *to = job.factor + first * job.in + first;
+    for (int i = 0; i < PATCH; i++)
+        for (int l = 0; l < PATCH; l++)
+            if (row + i * SIDE == column + l * SIDE) root[row + i * SIDE] = sqrt(h[i][l]);
+    __syncthreads();
+    for (int i = 0; i < PATCH; i++)
+        for (int l = 0; l < PATCH; l++) {
+            int r = row + i * SIDE, c = column + l * SIDE;
+            bool inside = r < n && c < n;
+            double v = r == c ? 1 : h[i][l];
+            if (inside && r <= c) to[r * job.in + c] = static_cast<float>(h[i][l] / root[c]);
+            job.inverse[c * BLOCK + r] = inside && r >= c ? static_cast<float>(v / root[c]) : 0.0f;
         }
-        __syncthreads();
-    }
-}
-
-/* R R^T = H, R = U diag(p)^(1/2), and R^-1, of what factor_square has left. */
-__device__ static inline void store_square(const factor_job &job, double (*b)[BLOCK + 1],
-                                           int64_t first, int n)
-{
-    float *r = job.factor + first * job.in + first;
-    for (int at = threadIdx.x; at < BLOCK * BLOCK; at += FACTOR_THREADS) {
-        int i = at / BLOCK, l = at % BLOCK;
-        bool inside = i < n && l < n;
-        double root = inside ? sqrt(b[l][l]) : 1, v = 0;
-        if (inside && i <= l) r[i * job.in + l] = static_cast<float>(b[i][l] / root);
-        if (inside && i >= l) v = (i == l ? 1 : b[i][l]) / root;
-        job.inverse[l * BLOCK + i] = static_cast<float>(v);
-    }
 }
 
 /* The diagonal block [n, n] from `first` on, in a panel that ends at `end`, and its inverse. One
  * block of threads. A refused pivot leaves what follows undefined. */
 __global__ static void dense_kernel(factor_job job, int64_t first, int n, int64_t end)
 {
-    __shared__ double b[BLOCK][BLOCK + 1];
-    void *memory = b; /* until b is filled */
-    square &rows = *static_cast<square *>(memory);
+    __shared__ square rows;
+    __shared__ double place[2][BLOCK], root[BLOCK];
     const float *block = job.factor + first * job.in + first;
     int row = threadIdx.x / SIDE, column = threadIdx.x % SIDE;
     float sum[PATCH][PATCH] = {};
+    double h[PATCH][PATCH];
     sum_done(sum, rows, rows, job, first, first, end);
     for (int i = 0; i < PATCH; i++)
         for (int l = 0; l < PATCH; l++) {
             int r = row + i * SIDE, c = column + l * SIDE;
             bool inside = r <= c && c < n;
-            b[r][c] = inside ? static_cast<double>(block[r * job.in + c] - sum[i][l]) : 0;
+            h[i][l] = inside ? static_cast<double>(block[r * job.in + c] - sum[i][l]) : 0;
         }
-    __syncthreads();
-    factor_square(b, n, *job.shift / 2, job.refused);
-    store_square(job, b, first, n);
+    factor_square(h, place, n, *job.shift / 2, job.refused);
+    store_square(job, h, root, first, n);
 }
 
 /* The panel above the diagonal block: R_ik = H_ik R_kk^-T, BLOCK rows a block of threads; of a
@@ -260,8 +222,8 @@ __global__ static void split_kernel(float *to, const float *from, int64_t stride
 static void split_rows(cuda_device *self, const factor_job *job, float *to, int64_t row,
                        int64_t rows, int64_t first, int64_t n)
 {
-    CUDA_LAUNCH(self, "feedback_factor", split_kernel, static_cast<unsigned>(rows), PANEL, to,
-                job->factor + row * job->in + first, job->in, static_cast<int>(n),
+    CUDA_LAUNCH(self, "feedback_factor", split_kernel, static_cast<unsigned>(rows), ELEMENT_THREADS,
+                to, job->factor + row * job->in + first, job->in, static_cast<int>(n),
                 to == job->right);
 }
 
@@ -313,10 +275,10 @@ static void factorize(cuda_device *self, const factor_job *job)
         for (int64_t k = cuda_blocks(end, BLOCK) - 1; k * BLOCK >= panel; k--) {
             int64_t first = k * BLOCK;
             int n = static_cast<int>(cuda_min(BLOCK, end - first));
-            CUDA_LAUNCH(self, "feedback_factor", dense_kernel, 1, FACTOR_THREADS, *job, first, n,
+            CUDA_LAUNCH(self, "feedback_factor", dense_kernel, 1, SQUARE_THREADS, *job, first, n,
                         end);
             CUDA_LAUNCH(self, "feedback_factor", apply_kernel, static_cast<unsigned>(k),
-                        FACTOR_THREADS, *job, first, n, end);
+                        SQUARE_THREADS, *job, first, n, end);
         }
         update_triangle(self, job, panel, end - panel);
     }

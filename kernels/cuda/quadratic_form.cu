@@ -25,6 +25,7 @@ extern "C" {
 
 enum {
     FORM_COLS = AWQ_GRAM_BLOCK,
+    FORM_BLOCKS = 2, /* column blocks whose sums are there at a time */
     FORM_THREADS = 256,
     FORM_WARPS = FORM_THREADS / WARP,
     ROW_EXPONENT = 10 /* of a row's largest */
@@ -41,7 +42,7 @@ typedef struct form_job {
     int64_t in, column_blocks, most; /* rows at a time */
     int32_t *row_exponent;           /* [most]: what a row was divided by, as a power of 2 */
     __half *d;                       /* [most, in] scaled */
-    float *e;                        /* [most, FORM_COLS]: d G */
+    float *e; /* [FORM_BLOCKS, most, FORM_COLS]: d G, of some column blocks */
     double *part;                    /* [most, column_blocks] */
 } form_job;
 
@@ -125,12 +126,20 @@ static void launch_scale_rows(cuda_device *self, const form_job *job, const void
 
 /* ---- products ---- */
 
-/* A warp a row: e [rows, cols] times d, from the column block on. */
-__global__ static void dot_kernel(form_job job, int64_t rows, int64_t block, int64_t cols)
+/* Of the n-th of the column blocks that are there. */
+__host__ __device__ static inline float *sums_of(const form_job &job, int64_t n)
+{
+    return job.e + n * job.most * FORM_COLS;
+}
+
+/* A warp a row and column block, from `first` on: e [rows, cols] times d. */
+__global__ static void dot_kernel(form_job job, int64_t rows, int64_t first)
 {
     int64_t row = static_cast<int64_t>(blockIdx.x) * FORM_WARPS + threadIdx.x / WARP;
     if (row >= rows) return; /* the whole warp */
-    const float *e = job.e + row * cols;
+    int64_t block = first + blockIdx.y, left = job.in - block * FORM_COLS;
+    int64_t cols = left < FORM_COLS ? left : FORM_COLS;
+    const float *e = sums_of(job, blockIdx.y) + row * cols;
     const __half *d = job.d + row * job.in + block * FORM_COLS;
     double sum = 0;
     for (int64_t c = threadIdx.x % WARP; c < cols; c += WARP)
@@ -149,14 +158,14 @@ __global__ static void add_kernel(double *sum, form_job job, int64_t rows)
     sum[row] = ldexp(all, 2 * job.row_exponent[row]);
 }
 
-/* e = d[:, 0 : k] G[0 : k, the column block]. */
-static void multiply(cuda_device *self, const form_job *job, int64_t rows, int64_t col,
-                     int64_t cols)
+/* e = d[:, 0 : k] G[0 : k, the column block]; the n-th of those that are there. */
+static void multiply(cuda_device *self, const form_job *job, int64_t rows, int64_t block, int64_t n)
 {
+    int64_t col = block * FORM_COLS, cols = cuda_min(FORM_COLS, job->in - col);
     cuda_product product = {};
     product.a = {job->d, CUDA_R_16F, job->in, false};
     product.b = {job->gram.g + awq_gram_index(job->in, 0, col), CUDA_R_16F, cols, false};
-    product.c = job->e;
+    product.c = sums_of(*job, n);
     product.c_type = CUDA_R_32F;
     product.c_stride = cols;
     product.m = rows;
@@ -170,10 +179,11 @@ static void multiply(cuda_device *self, const form_job *job, int64_t rows, int64
 static void add_rows(cuda_device *self, const form_job *job, double *sum, int64_t rows)
 {
     unsigned warps = static_cast<unsigned>(cuda_blocks(rows, FORM_WARPS));
-    for (int64_t j = 0; j < job->column_blocks; j++) {
-        int64_t col = j * FORM_COLS, cols = cuda_min(FORM_COLS, job->in - col);
-        multiply(self, job, rows, col, cols);
-        CUDA_LAUNCH(self, "quadratic_form", dot_kernel, warps, FORM_THREADS, *job, rows, j, cols);
+    for (int64_t first = 0; first < job->column_blocks; first += FORM_BLOCKS) {
+        int64_t some = cuda_min(FORM_BLOCKS, job->column_blocks - first);
+        for (int64_t n = 0; n < some; n++) multiply(self, job, rows, first + n, n);
+        CUDA_LAUNCH(self, "quadratic_form", dot_kernel, dim3(warps, static_cast<unsigned>(some)),
+                    FORM_THREADS, *job, rows, first);
     }
     CUDA_LAUNCH(self, "quadratic_form", add_kernel,
                 static_cast<unsigned>(cuda_blocks(rows, ELEMENT_THREADS)), ELEMENT_THREADS, sum,
@@ -185,7 +195,7 @@ static void add_rows(cuda_device *self, const form_job *job, double *sum, int64_
 static bool reserve(cuda_device *self, form_job *job)
 {
     size_t in = static_cast<size_t>(job->in), most = static_cast<size_t>(job->most);
-    size_t cols = static_cast<size_t>(cuda_min(FORM_COLS, job->in));
+    size_t cols = static_cast<size_t>(FORM_BLOCKS * FORM_COLS);
     size_t parts = static_cast<size_t>(job->most * job->column_blocks);
     char *scratch = cuda_reserve(
         self, "quadratic_form",
@@ -211,7 +221,7 @@ void quadratic_form_cuda(awq_device *device, double *sum, const void *d, const f
     job.gram = scaled_in(const_cast<void *>(form), in);
     job.in = in;
     job.column_blocks = cuda_blocks(in, FORM_COLS);
-    job.most = cuda_min(cuda_large_rows(self, cuda_blocks(in, 2) + FORM_COLS, 64), rows);
+    job.most = cuda_min(cuda_large_rows(self, cuda_blocks(in, 2) + FORM_BLOCKS * FORM_COLS, 64), rows);
     if (!reserve(self, &job)) return;
     for (int64_t row = 0; row < rows; row += job.most) {
         int64_t some = cuda_min(job.most, rows - row);
