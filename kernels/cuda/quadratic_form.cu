@@ -137,8 +137,7 @@ __global__ static void dot_kernel(form_job job, int64_t rows, int64_t first)
 {
     int64_t row = static_cast<int64_t>(blockIdx.x) * FORM_WARPS + threadIdx.x / WARP;
     if (row >= rows) return; /* the whole warp */
-    int64_t block = first + blockIdx.y, left = job.in - block * FORM_COLS;
-    int64_t cols = left < FORM_COLS ? left : FORM_COLS;
+    int64_t block = first + blockIdx.y, cols = awq_gram_width(job.in, block * FORM_COLS);
     const float *e = sums_of(job, blockIdx.y) + row * cols;
     const __half *d = job.d + row * job.in + block * FORM_COLS;
     double sum = 0;
