@@ -73,24 +73,23 @@ static uint64_t result_bytes(const awq_options *options, uint64_t weights)
            (group_size > 0 ? 3 * weights / (uint64_t)group_size : 0);
 }
 
-/* What is kept in full precision without --skip: as many bytes more as there are in a float32, but
- * for the one of a code. */
-static uint64_t kept_bytes(const awq_layer_spec *spec)
+/* What is kept in full precision without --skip: as codes that take as many bytes more. */
+static uint64_t kept_codes(const awq_layer_spec *spec, int64_t bits)
 {
     uint64_t weights = 0;
     for (int i = 0; i < spec->linears; i++)
         if (spec->linear[i].exempt || spec->linear[i].absorbed)
             weights += (uint64_t)(spec->linear[i].out * spec->linear[i].in);
-    return 3 * weights;
+    return (uint64_t)((32 + bits - 1) / bits - 1) * weights;
 }
 
-/* Of the largest layer that can be in at most so many parts. */
-static uint64_t layer_weights(const awq_model *model, int64_t parts)
+/* Of the largest layer that can be in at most so many parts, as codes of so many bits. */
+static uint64_t layer_weights(const awq_model *model, int64_t bits, int64_t parts)
 {
     uint64_t weights = 0;
     for (int kind = 0; kind < model->kinds; kind++) {
         const awq_layer_spec *spec = &model->kind[kind];
-        uint64_t of_kind = (uint64_t)awq_layer_parameters(spec) + kept_bytes(spec);
+        uint64_t of_kind = (uint64_t)awq_layer_parameters(spec) + kept_codes(spec, bits);
         if (awq_layer_part_most(&model->kind[kind]) > parts) continue;
         if (of_kind > weights) weights = of_kind;
     }
@@ -106,7 +105,9 @@ static void count_parts(const awq_options *options, const awq_model *model,
     const awq_mlps_spec *mlps = awq_model_experts(model);
     if (!mlps || options->verify_layer >= 0) return; /* a layer that is reproduced is whole */
     uint64_t expert = 3 * (uint64_t)(model->hidden * mlps->intermediate);
-    uint64_t most = layer_weights(model, mlps->routing.experts), whole = layer_weights(model, 1);
+    int64_t bits = options->recipe.bits;
+    uint64_t most = layer_weights(model, bits, mlps->routing.experts);
+    uint64_t whole = layer_weights(model, bits, 1);
     if (whole >= most) return; /* nothing is gained */
     hello->experts = mlps->routing.experts;
     hello->spare_experts = (int64_t)((most - whole) / expert);
@@ -127,7 +128,7 @@ static void quantize_needs(const awq_options *options, const awq_model *model,
         awq_scratch_bytes(model, &tokens->tile, compute_bytes) +
         awq_quantize_bytes(model, &options->recipe, tokens->kept, tokens->rows, compute_bytes) +
         awq_embedding_bytes(model, compute_bytes) + hidden_bytes(model, tokens->rows);
-    uint64_t largest = layer_weights(model, INT64_MAX);
+    uint64_t largest = layer_weights(model, options->recipe.bits, INT64_MAX);
     hello->host_bytes = 2 * result_bytes(options, largest); /* one is written, one is made */
     hello->inputs_bytes = inputs_bytes(model, tokens->all, compute_bytes);
     count_parts(options, model, tokens, compute_bytes, hello);
