@@ -12,17 +12,18 @@
  * in v reaches every query that sees it and may reach those of its 16 (0 times NaN): visible, never
  * hidden.
  *
- * p is rounded to the compute type, as v is, and summed as it is multiplied, so that weights add up
- * to 1. That makes the rms error of y 1 to 6 % more than rounding y itself does, 27 % where p is
- * flat and v of mean 0; heads and tails of p would make it 0 % for half as much again of the
- * products (measured on the emulator, both types).
+ * p goes to the products as head and tail, each of the compute type: the rms error of y is that of
+ * rounding y, as with p in float32. The head alone would add 1 to 6 % to it, 27 % where p is flat
+ * and v of mean 0, in both types, and send a token of a small mixture to another expert (measured
+ * on the emulator); the tail costs a product more, but no load.
  *
- * length^2 (head_dim + value_dim) flops a head and sequence, with a window at most 2 length (window
- * + TILE) (head_dim + value_dim); values of more than WIDE columns have the scores computed once
- * for each WIDE of them. Reads a byte from L2 for TILE flops, of queries wider than RESIDENT chunks
- * up to twice as much; a byte of shared memory for 13 to 16 flops, which is what bounds it: 1,800 a
- * cycle and multiprocessor, 410 TFLOP/s of an H200. Expected, an estimate: 150 to 250 TFLOP/s with
- * heads of 128 and long sequences, a fourth of the rate of large products. */
+ * length^2 (head_dim + 2 value_dim) flops a head and sequence, with a window at most 2 length
+ * (window + TILE) times that; values of more than WIDE columns have the scores computed once for
+ * each WIDE of them. Reads a byte from L2 for 64 to 96 flops, of queries wider than RESIDENT chunks
+ * up to twice as much, and a byte of shared memory for 20. Estimates: bound by shared memory and by
+ * tensor cores alike, some 1,200 cycles of a multiprocessor of 9.0 for a tile of heads of 128; 150
+ * to 220 TFLOP/s of length^2 (head_dim + value_dim) expected of an H200 on long sequences, where
+ * plain cores had 10 to 12. */
 #include <math.h>
 
 #include "kernels/cuda/attention_chunks.cuh"
@@ -34,6 +35,7 @@ enum {
     WIDTH = 8,                                   /* columns of a product */
     DEPTH = 16,                                  /* what it sums over */
     PIECES = TILE / WIDTH,                       /* products side by side in a chunk */
+    PARTS = 2,                                   /* of p: head and tail */
     NARROW = 2 * TILE, /* columns of values that a block has at most, 168 registers a thread */
     WIDE = 4 * TILE,   /* .. and 255 */
     MOST_SEQUENCES = AWQ_CUDA_MOST_GRID
@@ -71,10 +73,10 @@ __device__ static inline void score_keys(float (*score)[4], const T (*q)[PITCH],
     }
 }
 
-/* y += p v of a chunk's columns, over the first `keys` keys. */
+/* y += p v of a chunk's columns, over the first `keys` keys; p: heads, then tails. */
 template <typename T>
-__device__ static inline void add_values(float (*y)[4], const uint32_t (*p)[2], const T (*v)[PITCH],
-                                         int columns, int keys)
+__device__ static inline void add_values(float (*y)[4], const uint32_t (*p)[PIECES][2],
+                                         const T (*v)[PITCH], int columns, int keys)
 {
     int lane = threadIdx.x % WARP;
     CUDA_UNROLL for (int step = 0; step < TILE; step += DEPTH)
@@ -85,8 +87,11 @@ __device__ static inline void add_values(float (*y)[4], const uint32_t (*p)[2], 
             uint32_t b[4];
             if (n * WIDTH >= columns) break;
             load_transposed(b, &v[step + lane % 16][n * WIDTH + lane / 16 * 8]);
-            mma<T>(y[n], p[step / WIDTH], b);
-            mma<T>(y[n + 1], p[step / WIDTH], b + 2);
+            CUDA_UNROLL for (int part = 0; part < PARTS; part++)
+            {
+                mma<T>(y[n], p[part][step / WIDTH], b);
+                mma<T>(y[n + 1], p[part][step / WIDTH], b + 2);
+            }
         }
     }
 }
@@ -142,10 +147,10 @@ __device__ static inline float quad_sum(float x)
     return x + __shfl_xor_sync(ALL_LANES, x, 2);
 }
 
-/* p = 2^(score - largest) of the first or the second of a lane's queries, in the compute type: what
- * is summed is what is multiplied. What is there already shrinks as the largest grows. */
+/* p = 2^(score - largest) of a lane's first or second query, heads and tails. What is there already
+ * shrinks as the largest grows. */
 template <typename T, int CHUNKS>
-__device__ static inline void soften(uint32_t (*p)[2], float (*score)[4],
+__device__ static inline void soften(uint32_t (*p)[PIECES][2], float (*score)[4],
                                      attention_state<CHUNKS> *state, int row)
 {
     float largest = state->largest[row], sum = 0;
@@ -157,8 +162,10 @@ __device__ static inline void soften(uint32_t (*p)[2], float (*score)[4],
     CUDA_UNROLL for (int n = 0; n < PIECES; n++)
     {
         float first = exp2f(score[n][2 * row] - base), second = exp2f(score[n][2 * row + 1] - base);
-        p[n][row] = pack<T>(first, second);
-        sum += unpack<T>(p[n][row], 0) + unpack<T>(p[n][row], 1);
+        uint32_t head = pack<T>(first, second);
+        p[0][n][row] = head;
+        p[1][n][row] = pack<T>(first - unpack<T>(head, 0), second - unpack<T>(head, 1));
+        sum += first + second;
     }
     state->largest[row] = largest;
     state->sum[row] = state->sum[row] * shrink + sum;
@@ -247,7 +254,7 @@ __global__ static void __launch_bounds__(ATTENTION_THREADS, MOST == NARROW ? 3 :
     start_chunk(part, coming, shape);
     for (int key = part.first_key; key <= part.tile; key += TILE) {
         float score[PIECES][4] = {};
-        uint32_t p[PIECES][2];
+        uint32_t p[PARTS][PIECES][2];
         int keys = query + QUERIES - key; /* that one of the warp's queries may see */
         for (int c = 0; c < shape.key_chunks; c++) {
             int buffer = next_chunk(part, &coming, shape);
