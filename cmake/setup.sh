@@ -5,7 +5,7 @@
 
 # shellcheck disable=SC2034 # used where this is sourced
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libhdf5-dev
-    zlib1g-dev libjansson-dev libpcre2-dev libutf8proc-dev libopenblas-dev)
+    zlib1g-dev libdeflate-dev libjansson-dev libpcre2-dev libutf8proc-dev libopenblas-dev)
 # shellcheck disable=SC2034
 test_packages=(procps dpkg-dev file g++ libcmocka-dev python3 python3-numpy python3-h5py clang-14
     clang-format-14 shellcheck slurmctld slurmd slurm-client munge)

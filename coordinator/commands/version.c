@@ -3,6 +3,7 @@
  * it quantizes. */
 #include <hdf5.h>
 #include <jansson.h>
+#include <libdeflate.h>
 #include <mpi.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -33,6 +34,7 @@ static void tell_libraries(json_t *versions)
     snprintf(text, sizeof text, "%u.%u.%u", major, minor, patch);
     tell(versions, "HDF5", text);
     tell(versions, "zlib", zlibVersion());
+    tell(versions, "libdeflate", LIBDEFLATE_VERSION_STRING);
     tell(versions, "jansson", jansson_version_str());
     if (pcre2_config(PCRE2_CONFIG_VERSION, NULL) <= (int)sizeof text) { /* "10.42 2022-12-11" */
         pcre2_config(PCRE2_CONFIG_VERSION, text);

@@ -92,9 +92,15 @@ def attention_flops(config, length):
     return heads * both * length
 
 
+def measured_of(group):
+    """How often all rows of a group were measured, in parts: all candidates', as often as there are,
+    where a build has no races."""
+    return sum(group["measured"]) if "measured" in group else len(group["loss"])
+
+
 def layer_flops(config, shapes, tokens, length, record):
     """{phase: flops}; the record says which linears read which group and how many tokens that saw,
-    how many candidates were tried, whether clip was on, and whether errors were fed back."""
+    on how many rows candidates were measured, whether clip was on, and whether errors were fed back."""
     flops = dict.fromkeys(PHASES, 0.0)
     flops["forward"] = tokens * attention_flops(config, length)
     groups = {group.attrs["index"]: group for group in record["groups"].values()}
@@ -111,7 +117,7 @@ def layer_flops(config, shapes, tokens, length, record):
         if not attrs["groups"]:
             continue  # in full precision
         triangle = out * channels * channels
-        flops["search"] += len(groups[index]["loss"]) * triangle
+        flops["search"] += measured_of(groups[index]) * triangle
         flops["pack"] += 2 * triangle
         if attrs["clipped_groups"]:
             flops["clip"] += 20 * out * channels * (out * channels / attrs["groups"])

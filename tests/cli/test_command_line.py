@@ -55,7 +55,8 @@ class Help(Case):
             self.assertEqual((result.code, result.err), (0, ""), result)
             self.assertRegex(result.out, "^awqrun \\d+\\.\\d+\\.\\d+\nMPI ")
             self.assertRegex(result.out, "HDF5 +1\\.\\d+")
-            for library in ("zlib", "jansson", "PCRE2", "utf8proc", "OpenBLAS"):
+            for library in ("zlib", "libdeflate", "jansson", "PCRE2", "utf8proc",
+                            "OpenBLAS"):
                 self.assertRegex(result.out, f"\n{library} +\\d+\\.\\d+")
             self.assertRegex(result.out, "\nCUDA +(\\d|not in this build)")
 
