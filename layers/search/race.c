@@ -8,7 +8,13 @@
 /* Heavy rows at the first level, and about as many spread ones: from fewer a standard error says
  * little (docs/quality.md). */
 enum { FEWEST = 16 };
-static const double ERRORS = 3; /* standard errors */
+
+/* Standard errors that a difference from n rows must exceed: 3 of many; of few, about what Student's
+ * t has at as large a probability. */
+static double errors_of(double n)
+{
+    return 3 * (1 + 3 / n);
+}
 
 awq_status awq_race_open(awq_race *race, int64_t rows, int most, awq_error *err)
 {
@@ -117,10 +123,10 @@ static const double *losses_of(const awq_race *race, int candidate)
     return race->loss + (int64_t)candidate * race->rows;
 }
 
-/* What is known of a quantity from a level's rows: its sum over all rows, and the standard error of
- * that. */
+/* What is known of a quantity from a level's rows: its sum over all rows, and how far off that is at
+ * most, but by chance (errors_of). */
 typedef struct estimate {
-    double sum, error;
+    double sum, most;
 } estimate;
 
 /* Of a[row] - b[row]; b NULL: of a[row]. */
@@ -139,7 +145,7 @@ static estimate estimate_at(const awq_race *race, const double *a, const double 
     double n = (double)count, rest = (double)(race->rows - heavy), mean = spread / n;
     double variance = n > 1 ? fmax(squares - spread * mean, 0) / (n - 1) : INFINITY;
     double error = n < rest ? rest * sqrt(variance / n * (1 - n / rest)) : 0;
-    return (estimate){sum + rest * mean, error};
+    return (estimate){sum + rest * mean, errors_of(n) * error};
 }
 
 /* In the rows' own order, so that it is the sum that is formed without a race. */
@@ -192,7 +198,7 @@ static bool is_out(const awq_race *race, int candidate, int best)
 {
     if (candidate == best) return false;
     estimate more = difference(race, candidate, best, race->level);
-    return !isfinite(more.sum) || more.sum > ERRORS * more.error;
+    return !isfinite(more.sum) || more.sum > more.most;
 }
 
 int awq_race_judge(awq_race *race)

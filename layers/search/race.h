@@ -49,7 +49,7 @@ awq_status awq_race_order(awq_race *race, awq_error *err);
 int64_t awq_race_pick(awq_race *race, int from, int level);
 
 /* All that run are measured to race->level, or on all rows. Stops those that are not finite, or
- * worse than the best of them by more than three standard errors; returns the level that those who
+ * worse than the best of them by more than three standard errors (of few rows more); returns the level that those who
  * run are to be measured to next: the last, if one is left; -1: all that are left are. */
 int awq_race_judge(awq_race *race);
 /* Of the candidates that are measured on all rows, the one of the least sum, of equals the first;

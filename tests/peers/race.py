@@ -5,8 +5,8 @@
 Quantizes each model by `--search race` and `--search exhaustive` at each width and group size, and
 prints for each: the scale groups in which both chose the same candidate, the worst ratio of the
 exact losses of the two choices, the share of all measurements that the race took, and the KL
-divergence of both outputs. A MODEL is a checkpoint with calib.h5 and eval.h5 beside it, or, without
-eval.h5, one whose KL is not measured. Options of awqrun may follow --."""
+divergence of both outputs. A MODEL is a checkpoint with calib.h5 and eval.h5 beside it, or with one
+file of tokens, and then KL is not measured. Options of awqrun may follow --."""
 
 import argparse
 import pathlib
@@ -35,7 +35,7 @@ def search(options, model, setting, how):
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "out"
         packing = [] if setting.bits == 4 else ["--format", "compressed-tensors"]
-        awqrun(options, "quantize", "--model", model, "--tokens", next(model.glob("*.h5")),
+        awqrun(options, "quantize", "--model", model, "--tokens", sorted(model.glob("*.h5"))[0],
                "--out", out, "--bits", setting.bits, "--group-size", setting.group, "--rounding",
                "nearest", "--clip", "off", "--sequences", options.sequences, *packing, "--search",
                how, *options.extra)
