@@ -195,8 +195,8 @@ struct awq_backend {
     /* Adds the seconds that the device took from the last lap to this one to *seconds; NULL: they
      * are nobody's. They are there after the next sync, and *seconds must live until then. */
     void (*lap)(awq_device *device, double *seconds);
-    /* Host memory that download fills without a copy in between: page-locked for a GPU. Slow to
-     * get, and not while links are open: for what is kept. */
+    /* Host memory that download and fetch fill without a copy in between: page-locked for a GPU.
+     * Slow to get, and not while links are open: for what is kept. */
     awq_status (*alloc_host)(awq_device *device, size_t bytes, const char *what, void **out,
                              awq_error *err);
     void (*release_host)(awq_device *device, void *memory); /* NULL is fine */

@@ -8,6 +8,7 @@
 #include "layers/forward/head.h"
 #include "layers/forward/states.h"
 #include "layers/quantize/quantize.h"
+#include "layers/search/work.h"
 #include "worker/cores.h"
 #include "worker/flow/port.h"
 
@@ -129,7 +130,8 @@ static void quantize_needs(const awq_options *options, const awq_model *model,
         awq_quantize_bytes(model, &options->recipe, tokens->kept, tokens->rows, compute_bytes) +
         awq_embedding_bytes(model, compute_bytes) + hidden_bytes(model, tokens->rows);
     uint64_t largest = layer_weights(model, options->recipe.bits, INT64_MAX);
-    hello->host_bytes = 2 * result_bytes(options, largest); /* one is written, one is made */
+    hello->host_bytes = 2 * result_bytes(options, largest) + /* one is written, one is made */
+                        awq_search_host_bytes(&options->recipe, model);
     hello->inputs_bytes = inputs_bytes(model, tokens->all, compute_bytes);
     count_parts(options, model, tokens, compute_bytes, hello);
 }

@@ -44,9 +44,9 @@ static awq_status print_layer(void *context, const awq_layer_record *record, awq
 
 awq_status awq_report_print_csv(FILE *file, const awq_report_source *source, awq_error *err)
 {
-    fputs("layer,linear,scale_group,alpha,duo,group_loss,group_loss_measured,"
-          "group_loss_identity,relative_error,relative_error_rounding,loss,loss_rounding,energy,weight_groups,clipped_groups,damp,"
-          "tokens,worker",
+    fputs("layer,linear,scale_group,alpha,duo,group_loss,group_loss_measured,group_loss_identity,"
+          "relative_error,relative_error_rounding,loss,loss_rounding,energy,weight_groups,"
+          "clipped_groups,damp,tokens,worker",
           file);
     for (int phase = 0; phase < AWQ_PHASES; phase++)
         fprintf(file, ",%s_s", awq_phase_name((awq_phase)phase));

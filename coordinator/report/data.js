@@ -13,8 +13,8 @@ const linears = namesOf('linears');
 data.grids.push({ alpha: [], duo: [] });
 for (const record of records) {
   for (const group of groups)
-    record.groups[group] ??= { chosen: -1, grid: data.grids.length - 1, loss: [], measured: [], channels: {},
-      absent: true };
+    record.groups[group] ??= { chosen: -1, grid: data.grids.length - 1, loss: [], measured: [],
+      channels: {}, absent: true };
   for (const linear of linears)
     record.linears[linear] ??= { loss: 0, rounding: 0, energy: 0, damp: 0, groups: 0, clipped: 0,
       clips: [], absent: true };

@@ -126,11 +126,10 @@ static json_t *groups_json(json_t *grids, const awq_layer_record *record)
     for (int i = 0; i < record->groups; i++) {
         const awq_group_record *group = &record->group[i];
         if (group->expert >= 0) continue;
-        json_t *object =
-            json_pack("{s:I, s:o, s:o, s:o, s:o}", "chosen", (json_int_t)group->chosen, "grid",
-                      grid_of(grids, group), "loss", numbers(group->loss, group->candidates),
-                      "measured", numbers(group->measured, group->candidates), "channels",
-                      channels_json(group));
+        json_t *object = json_pack(
+            "{s:I, s:o, s:o, s:o, s:o}", "chosen", (json_int_t)group->chosen, "grid",
+            grid_of(grids, group), "loss", numbers(group->loss, group->candidates), "measured",
+            numbers(group->measured, group->candidates), "channels", channels_json(group));
         json_object_set_new(groups, group->name, object);
     }
     return groups;

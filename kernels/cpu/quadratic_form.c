@@ -63,7 +63,8 @@ void quadratic_form_cpu(awq_device *device, double *sum, const void *d, const fl
     cpu_run(device, cpu_blocks(rows, FORM_ROWS) * job.column_blocks, form_block, &job);
     for (int64_t r = 0; r < rows; r++) {
         sum[r] = 0;
-        for (int64_t j = 0; j < job.column_blocks; j++) sum[r] += job.part[r * job.column_blocks + j];
+        for (int64_t j = 0; j < job.column_blocks; j++)
+            sum[r] += job.part[r * job.column_blocks + j];
     }
     free(job.part);
 }

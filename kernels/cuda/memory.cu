@@ -224,10 +224,12 @@ void fetched_cuda(awq_device *device)
     if (self) cuda_check(self, "fetched", cudaStreamWaitEvent(self->stream, self->copies.ended, 0));
 }
 
+/* After a failure too nothing is on its way to the host's memory. */
 awq_status sync_cuda(awq_device *device, awq_error *err)
 {
     fetched_cuda(device);
     cuda_device *self = cuda_begin(device);
+    if (!self) cudaStreamSynchronize(reinterpret_cast<cuda_device *>(device)->copies.stream);
     if (self && cuda_check(self, "sync", cudaStreamSynchronize(self->stream))) cuda_book_laps(self);
     return cuda_status(reinterpret_cast<cuda_device *>(device), err);
 }

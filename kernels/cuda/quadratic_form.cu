@@ -42,8 +42,8 @@ typedef struct form_job {
     int64_t in, column_blocks, most; /* rows at a time */
     int32_t *row_exponent;           /* [most]: what a row was divided by, as a power of 2 */
     __half *d;                       /* [most, in] scaled */
-    float *e; /* [FORM_BLOCKS, most, FORM_COLS]: d G, of some column blocks */
-    double *part;                    /* [most, column_blocks] */
+    float *e;     /* [FORM_BLOCKS, most, FORM_COLS]: d G, of some column blocks */
+    double *part; /* [most, column_blocks] */
 } form_job;
 
 static scaled_gram scaled_in(void *form, int64_t in)
@@ -196,11 +196,11 @@ static bool reserve(cuda_device *self, form_job *job)
     size_t in = static_cast<size_t>(job->in), most = static_cast<size_t>(job->most);
     size_t cols = static_cast<size_t>(FORM_BLOCKS * FORM_COLS);
     size_t parts = static_cast<size_t>(job->most * job->column_blocks);
-    char *scratch = cuda_reserve(
-        self, "quadratic_form",
-        cuda_aligned(most * in * sizeof *job->d) + cuda_aligned(most * cols * sizeof *job->e) +
-            cuda_aligned(parts * sizeof *job->part) +
-            cuda_aligned(most * sizeof *job->row_exponent));
+    char *scratch = cuda_reserve(self, "quadratic_form",
+                                 cuda_aligned(most * in * sizeof *job->d) +
+                                     cuda_aligned(most * cols * sizeof *job->e) +
+                                     cuda_aligned(parts * sizeof *job->part) +
+                                     cuda_aligned(most * sizeof *job->row_exponent));
     if (!scratch) return false;
     job->d = cuda_carve<__half>(&scratch, most * in);
     job->e = cuda_carve<float>(&scratch, most * cols);
@@ -220,7 +220,8 @@ void quadratic_form_cuda(awq_device *device, double *sum, const void *d, const f
     job.gram = scaled_in(const_cast<void *>(form), in);
     job.in = in;
     job.column_blocks = cuda_blocks(in, FORM_COLS);
-    job.most = cuda_min(cuda_large_rows(self, cuda_blocks(in, 2) + FORM_BLOCKS * FORM_COLS, 64), rows);
+    job.most =
+        cuda_min(cuda_large_rows(self, cuda_blocks(in, 2) + FORM_BLOCKS * FORM_COLS, 64), rows);
     if (!reserve(self, &job)) return;
     for (int64_t row = 0; row < rows; row += job.most) {
         int64_t some = cuda_min(job.most, rows - row);

@@ -21,8 +21,7 @@ typedef struct rounding_job {
     awq_grid grid;
 } rounding_job;
 
-template <typename T>
-__global__ static void rounding_kernel(T *d, const T *w, rounding_job job)
+template <typename T> __global__ static void rounding_kernel(T *d, const T *w, rounding_job job)
 {
     int64_t size = job.grid.group_size, groups = job.extent.in / size, warp = warp_group();
     int64_t group = warp / job.count, candidate = warp % job.count;

@@ -50,11 +50,13 @@ bool awq_fold_is_right(awq_fold_error found)
     return found.error <= found.most; /* not of a NaN */
 }
 
-/* The layer's output as it was and as it is, and its input; host, [count]. */
+/* Some rows of the layer's output as it was and as it is, and of its input; host, [count]. */
 typedef struct outputs {
-    const float *before, *after, *input;
-    int64_t count;
+    float *before, *after, *input;
+    int64_t row, count; /* the first row; elements */
 } outputs;
+
+enum { CHECK_ROWS = 512 }; /* at a time */
 
 static awq_status add_up(const awq_quantizer *quantizer, const outputs *of, difference *sum,
                          awq_error *err)
@@ -65,7 +67,7 @@ static awq_status add_up(const awq_quantizer *quantizer, const outputs *of, diff
             return awq_fail(err, AWQ_ERR_NUMERIC,
                             "the layer's output is not finite at token %lld, channel %lld of the "
                             "first tile: the model overflows in the compute type",
-                            (long long)(i / hidden), (long long)(i % hidden));
+                            (long long)(of->row + i / hidden), (long long)(i % hidden));
         double error = (double)of->after[i] - (double)of->before[i];
         double kept = (double)quantizer->decoder->scalar * (double)of->input[i];
         double added = (double)of->before[i] - kept;
@@ -78,33 +80,50 @@ static awq_status add_up(const awq_quantizer *quantizer, const outputs *of, diff
     return AWQ_OK;
 }
 
+static awq_status fetch(const awq_quantizer *quantizer, const awq_kept_tokens *check,
+                        const outputs *to, awq_error *err)
+{
+    const awq_backend *be = quantizer->be;
+    const awq_scratch *scratch = quantizer->scratch;
+    int64_t at = to->row * quantizer->model->hidden;
+    size_t bytes = (size_t)to->count * sizeof(float);
+    if (be->download(quantizer->device, to->before, scratch->untouched + at, bytes, err) ||
+        be->download(quantizer->device, to->after, scratch->trial + at, bytes, err))
+        return err->status;
+    return be->download(quantizer->device, to->input, check->input + at, bytes, err);
+}
+
+static awq_status compare_rows(const awq_quantizer *quantizer, const awq_kept_tokens *check,
+                               awq_fold_error *found, awq_error *err)
+{
+    int64_t hidden = quantizer->model->hidden, rows = check->sequences * check->length;
+    int64_t most = CHECK_ROWS * hidden;
+    difference sum = {0};
+    awq_status status = AWQ_OK;
+    float *host = awq_allocate(3 * (size_t)most * sizeof *host, "the folding check", err);
+    if (!host) return err->status;
+    for (int64_t row = 0; !status && row < rows; row += CHECK_ROWS) {
+        int64_t some = rows - row < CHECK_ROWS ? rows - row : CHECK_ROWS;
+        outputs of = {host, host + most, host + 2 * most, row, some * hidden};
+        status = fetch(quantizer, check, &of, err);
+        if (!status) status = add_up(quantizer, &of, &sum, err);
+    }
+    free(host);
+    if (!status) *found = judge(&sum, awq_fold_tolerance(quantizer->device->compute));
+    return status;
+}
+
+/* What is the same to the bit, as in bfloat16, is not looked at here. */
 awq_status awq_fold_compare(const awq_quantizer *quantizer, const awq_kept_tokens *check,
                             awq_fold_error *found, awq_error *err)
 {
-    int64_t hidden = quantizer->model->hidden, count = check->sequences * check->length * hidden;
-    size_t bytes = (size_t)count * sizeof(float);
-    const awq_backend *be = quantizer->be;
-    double tolerance = awq_fold_tolerance(quantizer->device->compute), error;
-    if (be->squared_error(quantizer->device, quantizer->scratch->trial,
-                          quantizer->scratch->untouched, NULL, count / hidden, hidden, &error, err))
+    int64_t hidden = quantizer->model->hidden, rows = check->sequences * check->length;
+    double error;
+    if (quantizer->be->squared_error(quantizer->device, quantizer->scratch->trial,
+                                     quantizer->scratch->untouched, NULL, rows, hidden, &error,
+                                     err))
         return err->status;
-    if (error == 0) { /* to the bit, as in bfloat16: there is nothing to look at here */
-        *found = (awq_fold_error){0, tolerance};
-        return AWQ_OK;
-    }
-    float *host = awq_allocate(3 * bytes, "the folding check", err);
-    if (!host) return err->status;
-    outputs of = {host, host + count, host + 2 * count, count};
-    difference sum = {0};
-    awq_status status =
-        be->download(quantizer->device, host, quantizer->scratch->untouched, bytes, err);
-    if (!status)
-        status =
-            be->download(quantizer->device, host + count, quantizer->scratch->trial, bytes, err);
-    if (!status)
-        status = be->download(quantizer->device, host + 2 * count, check->input, bytes, err);
-    if (!status) status = add_up(quantizer, &of, &sum, err);
-    free(host);
-    if (!status) *found = judge(&sum, tolerance);
-    return status;
+    if (error != 0) return compare_rows(quantizer, check, found, err);
+    *found = (awq_fold_error){0, awq_fold_tolerance(quantizer->device->compute)};
+    return AWQ_OK;
 }

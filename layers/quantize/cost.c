@@ -108,8 +108,8 @@ double awq_work_experts(const awq_model *model, int64_t tokens)
     return TIMES * (double)tokens * mean_over_layers(&(layer_work){.model = model}, experts_of);
 }
 
-/* How often the exact error of a linear is measured beside the search: its output's energy, and what
- * is written. Then error feedback, and the clip of what is written. */
+/* How often the exact error of a linear is measured beside the search: its output's energy, and
+ * what is written. Then error feedback, and the clip of what is written. */
 static double search_of(const layer_work *work, const awq_layer_spec *layer)
 {
     const awq_recipe *recipe = work->recipe;

@@ -23,8 +23,8 @@ int awq_candidates_count(int alpha_steps, awq_duo duo);
 int awq_candidates_list(int alpha_steps, awq_duo duo, awq_candidate *out);
 
 /* s [channels] of a candidate from the logarithms of m = mean|x| and of w (mean over the consumers'
- * rows of |W| / (max|W| of its group + 1e-6); read only for duo). Normalised by sqrt(max s * min s);
- * what is not finite or not above zero becomes 1. raw [channels]: work space. */
+ * rows of |W| / (max|W| of its group + 1e-6); read only for duo). Normalised by sqrt(max s * min
+ * s); what is not finite or not above zero becomes 1. raw [channels]: work space. */
 void awq_candidate_scales(const awq_candidate *candidate, const double *log_m, const double *log_w,
                           int64_t channels, double *raw, float *s);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * layers/search/losses.c - what candidates cost.
  *
-* Consumers that are measured by one Gram matrix are a batch. Most groups are one batch, of which
+ * Consumers that are measured by one Gram matrix are a batch. Most groups are one batch, of which
  * the candidates race (race.h): the winner is measured on all rows, the others as far as was needed
  * to tell. In a mixture each expert that reads the input is a batch, and what it is measured by is
  * made once: all candidates are measured on the same share of its rows, and the scales of its own
@@ -80,9 +80,11 @@ static awq_status measure_identity(awq_group_search *search, const awq_batch *ba
                          .meanwhile = search->mixed ? NULL : make_all_scales,
                          .context = search};
     for (int64_t i = 0; i < search->group->channels; i++) search->scales[i] = 1;
-    if (awq_measure_rows(batch, &trials, race->loss, err) || record_rounding(batch, race->loss, err))
+    if (awq_measure_rows(batch, &trials, race->loss, err) ||
+        record_rounding(batch, race->loss, err))
         return err->status;
     trials.clipped = true;
+    trials.meanwhile = NULL;
     if (search->joint && is_clipped(batch) && awq_measure_rows(batch, &trials, race->loss, err))
         return err->status;
     race->measured[identity] = AWQ_RACE_LEVELS;

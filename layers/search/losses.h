@@ -15,11 +15,11 @@ typedef struct awq_group_search {
     int64_t tokens; /* that the input was measured on */
     awq_group_record *record;
     awq_candidate *candidates;
-    int count;        /* of them, tried or to be tried */
-    int most;         /* that there may be */
-    bool module;      /* candidates are scored by a module's output */
-    bool joint;       /* consumers are clipped in each candidate */
-    bool mixed;       /* experts read the input: several batches */
+    int count;             /* of them, tried or to be tried */
+    int most;              /* that there may be */
+    bool module;           /* candidates are scored by a module's output */
+    bool joint;            /* consumers are clipped in each candidate */
+    bool mixed;            /* experts read the input: several batches */
     double *log_m, *log_w; /* [free channels]; log_w NULL without duo */
     float *s;              /* likewise: work space, as is .. */
     double *raw;

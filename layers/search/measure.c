@@ -95,7 +95,8 @@ static awq_status drain(measurement *m, awq_error *err)
     size_t bytes = (size_t)m->sums * sizeof(double);
     double *sums = awq_allocate(bytes, "the losses of rows", err), *from = sums;
     if (!sums) return err->status;
-    awq_status status = quantizer->be->download(quantizer->device, sums, quantizer->forms, bytes, err);
+    awq_status status =
+        quantizer->be->download(quantizer->device, sums, quantizer->forms, bytes, err);
     for (int i = 0; !status && i < m->some; i++) {
         const piece *p = &m->pieces[i];
         for (int c = 0; c < p->count; c++) {
@@ -128,7 +129,8 @@ static const void *gather(measurement *m, int linear, int64_t first, int64_t row
     awq_quantizer *quantizer = m->quantizer;
     int64_t in = m->batch->in;
     const char *weight = quantizer->decoder->weight[linear];
-    if (!m->trials->row) return weight + (size_t)((first - begin) * in) * quantizer->be->compute_bytes;
+    if (!m->trials->row)
+        return weight + (size_t)((first - begin) * in) * quantizer->be->compute_bytes;
     int32_t *picked = awq_allocate((size_t)rows * sizeof *picked, "a list of rows", err);
     if (!picked) return NULL;
     for (int64_t i = 0; i < rows; i++) picked[i] = (int32_t)(m->trials->row[first + i] - begin);
@@ -162,8 +164,8 @@ static awq_status add_piece(measurement *m, int which, int64_t first, int64_t ro
     int linear = m->batch->linear[which];
     const void *weight = gather(m, linear, first, rows, m->batch->first[which], err);
     if (!weight) return err->status;
-    char *d = (char *)quantizer->d +
-              (size_t)(m->used * m->batch->in) * quantizer->be->compute_bytes;
+    char *d =
+        (char *)quantizer->d + (size_t)(m->used * m->batch->in) * quantizer->be->compute_bytes;
     if (m->trials->clipped && awq_is_clipped(quantizer, linear)) {
         clipped_errors(m, linear, weight, rows, d);
     } else {
@@ -216,7 +218,7 @@ static awq_status measure_all(measurement *m, awq_error *err)
 }
 
 awq_status awq_measure_rows(const awq_batch *batch, const awq_trials *trials, double *loss,
-                       awq_error *err)
+                            awq_error *err)
 {
     measurement m = {.batch = batch, .quantizer = batch->quantizer, .trials = trials, .loss = loss};
     if (!batch->count) return AWQ_OK;

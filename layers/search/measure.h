@@ -22,12 +22,12 @@ void awq_batch_add(awq_batch *batch, int linear);
 
 /* What is to be measured. */
 typedef struct awq_trials {
-    const float *scales;   /* of all candidates [.., in], host */
-    const int *candidate;  /* [count]: which of them */
+    const float *scales;  /* of all candidates [.., in], host */
+    const int *candidate; /* [count]: which of them */
     int count;
-    const int64_t *row;    /* [rows], ascending; NULL: all of the batch */
+    const int64_t *row; /* [rows], ascending; NULL: all of the batch */
     int64_t rows;
-    bool clipped;          /* linears that are to be clipped are, for each candidate */
+    bool clipped; /* linears that are to be clipped are, for each candidate */
     /* Called once, when the device has work to do: for what this thread has to. NULL: nothing. */
     void (*meanwhile)(void *context);
     void *context;
@@ -35,6 +35,6 @@ typedef struct awq_trials {
 
 /* loss[candidate * batch->rows + row] of each. */
 awq_status awq_measure_rows(const awq_batch *batch, const awq_trials *trials, double *loss,
-                       awq_error *err);
+                            awq_error *err);
 
 #endif

@@ -62,16 +62,16 @@ typedef struct awq_quantizer {
     float *scales;   /* [AWQ_TRIALS, in]: of candidates on trial */
     double *forms;   /* [forms_room]: losses of rows */
     int64_t forms_room;
-    void *form;         /* what quadratic_form takes beside the Gram matrix of .. */
-    awq_measure formed; /* .. this */
-    float *folded;                       /* [out, in] */
-    uint8_t *codes;                      /* [out, in] */
-    uint32_t *words;                     /* [out, awq_words_count(in, bits)]: codes, packed */
-    uint8_t *zeros;                      /* [out, groups] */
-    uint16_t *steps;                     /* group scales, float16 bits [out, groups] */
-    awq_clip clip;                       /* steps [AWQ_CLIP_SHAPES, out, groups] */
-    int64_t *clip_counts;                /* [linears, AWQ_CLIP_COUNTS] */
-    double *outcome; /* [2, outcome_rows]: what each row of all linears puts out, and loses */
+    void *form;           /* what quadratic_form takes beside the Gram matrix of .. */
+    awq_measure formed;   /* .. this */
+    float *folded;        /* [out, in] */
+    uint8_t *codes;       /* [out, in] */
+    uint32_t *words;      /* [out, awq_words_count(in, bits)]: codes, packed */
+    uint8_t *zeros;       /* [out, groups] */
+    uint16_t *steps;      /* group scales, float16 bits [out, groups] */
+    awq_clip clip;        /* steps [AWQ_CLIP_SHAPES, out, groups] */
+    int64_t *clip_counts; /* [linears, AWQ_CLIP_COUNTS] */
+    double *outcome;      /* [2, outcome_rows]: what each row of all linears puts out, and loses */
     int64_t outcome_rows;
     int64_t *host_clip_counts;           /* the same in the result's memory; NULL: there is none */
     float *columns;                      /* [in]: the scales on trial, or a linear's own */

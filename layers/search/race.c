@@ -9,8 +9,8 @@
  * little (docs/quality.md). */
 enum { FEWEST = 16 };
 
-/* Standard errors that a difference from n rows must exceed: 3 of many; of few, about what Student's
- * t has at as large a probability. */
+/* Standard errors that a difference from n rows must exceed: 3 of many; of few, about what
+ * Student's t has at as large a probability. */
 static double errors_of(double n)
 {
     return 3 * (1 + 3 / n);
@@ -123,8 +123,8 @@ static const double *losses_of(const awq_race *race, int candidate)
     return race->loss + (int64_t)candidate * race->rows;
 }
 
-/* What is known of a quantity from a level's rows: its sum over all rows, and how far off that is at
- * most, but by chance (errors_of). */
+/* What is known of a quantity from a level's rows: its sum over all rows, and how far off that is
+ * at most, but by chance (errors_of). */
 typedef struct estimate {
     double sum, most;
 } estimate;
@@ -134,8 +134,7 @@ static estimate estimate_at(const awq_race *race, const double *a, const double 
 {
     int64_t heavy = heavy_rows(race->rows, level), stride = stride_of(level), count = 0;
     double sum = 0, spread = 0, squares = 0;
-    for (int64_t p = 0; p < heavy; p++)
-        sum += a[race->order[p]] - (b ? b[race->order[p]] : 0);
+    for (int64_t p = 0; p < heavy; p++) sum += a[race->order[p]] - (b ? b[race->order[p]] : 0);
     for (int64_t p = (heavy + stride - 1) / stride * stride; p < race->rows; p += stride, count++) {
         double x = a[race->order[p]] - (b ? b[race->order[p]] : 0);
         spread += x;

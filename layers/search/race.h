@@ -8,7 +8,7 @@
  * best so far drop out; then on as many rows again, until one is left or all rows are measured.
  * Nothing is measured twice. At level l, of the n rows in their order, the one at place p is in if
  *
- *   p < n / 2^(LEVELS - l)  or  p is a multiple of 2^(LEVELS - l)
+ *   p < n / 2^(LEVELS - l), rounded down,  or  p is a multiple of 2^(LEVELS - l)
  *
  * so that each level has all rows of the one before, and the last all there are. A candidate's
  * difference to another is estimated from the rows of a level: the heavy ones count as they are,
@@ -49,8 +49,9 @@ awq_status awq_race_order(awq_race *race, awq_error *err);
 int64_t awq_race_pick(awq_race *race, int from, int level);
 
 /* All that run are measured to race->level, or on all rows. Stops those that are not finite, or
- * worse than the best of them by more than three standard errors (of few rows more); returns the level that those who
- * run are to be measured to next: the last, if one is left; -1: all that are left are. */
+ * worse than the best of them by more than three standard errors (of few rows more); returns the
+ * level that those who run are to be measured to next: the last, if one is left; -1: all that are
+ * left are. */
 int awq_race_judge(awq_race *race);
 /* Of the candidates that are measured on all rows, the one of the least sum, of equals the first;
  * -1: none is finite. */

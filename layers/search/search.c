@@ -47,8 +47,8 @@ static awq_status load_means(awq_group_search *search, awq_error *err)
     if (awq_mean_abs(quantizer, search->index, search->record->mean_abs, err) ||
         !(search->s = awq_allocate(count * sizeof *search->s, "scales", err)) ||
         !(search->raw = awq_allocate(count * sizeof *search->raw, "scales", err)) ||
-        take_logarithms(search, search->record->mean_abs, quantizer->recipe->smooth,
-                        &search->log_m, err))
+        take_logarithms(search, search->record->mean_abs, quantizer->recipe->smooth, &search->log_m,
+                        err))
         return err->status;
     if (quantizer->recipe->duo == AWQ_DUO_OFF || is_skipped(search)) return AWQ_OK;
     float *w = awq_allocate((size_t)search->group->channels * sizeof *w, "mean weights", err);
@@ -268,10 +268,10 @@ static awq_status run(awq_group_search *search, awq_error *err)
 awq_status awq_search_group(awq_quantizer *quantizer, int group, awq_error *err)
 {
     awq_group_search search = {.quantizer = quantizer,
-                           .index = group,
-                           .group = &quantizer->spec->group[group],
-                           .tokens = awq_statistics_tokens(quantizer->statistics, group),
-                           .record = &quantizer->out->record.group[group]};
+                               .index = group,
+                               .group = &quantizer->spec->group[group],
+                               .tokens = awq_statistics_tokens(quantizer->statistics, group),
+                               .record = &quantizer->out->record.group[group]};
     search.record->tokens = search.tokens;
     awq_status status = run(&search, err);
     free(search.candidates);

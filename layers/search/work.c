@@ -7,9 +7,8 @@
 bool awq_search_is_mixed(const awq_layer_spec *layer, int index)
 {
     const awq_group_spec *group = &layer->group[index];
-    for (int i = 1; i < group->count; i++)
-        if (layer->linear[awq_group_reader(layer, group, i)].expert !=
-            layer->linear[awq_group_reader(layer, group, 0)].expert)
+    for (int i = 0; i < group->count; i++)
+        if (group->expert < 0 && layer->linear[awq_group_reader(layer, group, i)].expert >= 0)
             return true;
     return false;
 }
@@ -39,7 +38,8 @@ static double mixed_share(const awq_layer_spec *layer, const awq_group_spec *gro
     return all > 0 ? measured / all : 1;
 }
 
-/* As measured on models of many sizes: half of what is not settled by the first rows. */
+/* Of what the first rows do not settle a quarter: as measured on small models, and more than what
+ * is to be expected of many rows. */
 static double race_share(const awq_layer_spec *layer, const awq_group_spec *group)
 {
     int64_t rows = 0;
@@ -53,14 +53,36 @@ double awq_search_share(const awq_recipe *recipe, const awq_layer_spec *layer, i
 {
     const awq_group_spec *group = &layer->group[index];
     if (recipe->search == AWQ_SEARCH_EXHAUSTIVE) return 1;
-    return awq_search_is_mixed(layer, index) ? mixed_share(layer, group)
-                                             : race_share(layer, group);
+    return awq_search_is_mixed(layer, index) ? mixed_share(layer, group) : race_share(layer, group);
 }
 
 double awq_search_candidates(const awq_recipe *recipe)
 {
     double listed = awq_candidates_count((int)recipe->alpha_steps, recipe->duo);
     return recipe->alpha_steps ? listed + (double)recipe->refine : listed;
+}
+
+/* Of the rows that are measured together, and of a group's channels. */
+static uint64_t candidate_bytes(const awq_layer_spec *layer, int index)
+{
+    const awq_group_spec *group = &layer->group[index];
+    int64_t rows = 0;
+    for (int i = 0; i < group->count; i++) {
+        const awq_linear_spec *linear = &layer->linear[awq_group_reader(layer, group, i)];
+        if (group->expert >= 0 || linear->expert <= 0) rows += linear->out; /* of one expert */
+    }
+    return (uint64_t)rows * sizeof(double) + (uint64_t)group->channels * sizeof(float);
+}
+
+uint64_t awq_search_host_bytes(const awq_recipe *recipe, const awq_model *model)
+{
+    uint64_t most = 0;
+    for (int kind = 0; kind < model->kinds; kind++)
+        for (int group = 0; group < model->kind[kind].groups; group++) {
+            uint64_t bytes = candidate_bytes(&model->kind[kind], group);
+            if (bytes > most) most = bytes;
+        }
+    return (uint64_t)awq_search_candidates(recipe) * most;
 }
 
 double awq_search_flops(const awq_recipe *recipe, const awq_layer_spec *layer, int index)

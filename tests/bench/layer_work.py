@@ -93,14 +93,15 @@ def attention_flops(config, length):
 
 
 def measured_of(group):
-    """How often all rows of a group were measured, in parts: all candidates', as often as there are,
-    where a build has no races."""
+    """How often all rows of a group were measured, in parts; of a build without races by each of
+    the candidates."""
     return sum(group["measured"]) if "measured" in group else len(group["loss"])
 
 
 def layer_flops(config, shapes, tokens, length, record):
     """{phase: flops}; the record says which linears read which group and how many tokens that saw,
-    on how many rows candidates were measured, whether clip was on, and whether errors were fed back."""
+    on how many rows candidates were measured, whether clip was on, and whether errors were fed
+    back."""
     flops = dict.fromkeys(PHASES, 0.0)
     flops["forward"] = tokens * attention_flops(config, length)
     groups = {group.attrs["index"]: group for group in record["groups"].values()}

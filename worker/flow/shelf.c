@@ -45,11 +45,13 @@ static awq_status fill(awq_shelf *shelf, const awq_told *told, int64_t places, a
     size_t bytes = awq_tile_of(told, 0, 0).bytes;
     shelf->places = calloc((size_t)places, sizeof *shelf->places);
     if (!shelf->places) return awq_fail(err, AWQ_ERR_MEMORY, "no memory for a shelf of tiles");
-    for (; shelf->count < places; shelf->count++)
+    while (shelf->count < places) {
+        void **memory = shelf->places[shelf->count++].memory;
         for (int m = 0; m < told->models; m++)
             if (shelf->device->backend->alloc(shelf->device, bytes, "hidden states that wait",
-                                              &shelf->places[shelf->count].memory[m], err))
+                                              &memory[m], err))
                 return err->status;
+    }
     return AWQ_OK;
 }
 

@@ -181,9 +181,11 @@ static awq_status flow_layer(stage_run *run, int m, stage_layer *layer, const aw
                        .middle = whole ? NULL : run->hidden[1],
                        .seconds = worker->purpose->gathers ? layer->seconds : NULL},
         run->hidden[m], err);
-    if (!status && layer == run->layers + run->stage->count - 1) /* once a tile */
-        status = run->device->backend->sync(run->device, err);
     if (status) return awq_error_wrap(err, "layer %lld", (long long)layer->index);
+    if (layer == run->layers + run->stage->count - 1 && /* once a tile */
+        run->device->backend->sync(run->device, err))
+        return awq_error_wrap(err, "layers %lld to %lld", (long long)run->layers->index,
+                              (long long)layer->index);
     awq_span_end(&layer->when, AWQ_SPAN_FLOW);
     double flops = awq_work_forward(model, tile->rows, run->told->tokens.length);
     if (statistics) flops += awq_work_gram(model, tile->rows);

@@ -134,6 +134,7 @@ static void fill(awq_layer_record *record, awq_layer_part part)
         group->alpha = doubles(CANDIDATES, i);
         group->duo = calloc(CANDIDATES, 1);
         group->loss = doubles(CANDIDATES, i + 0.25);
+        group->measured = doubles(CANDIDATES, i + 0.5);
     }
     for (int i = 0; i < record->linears; i++)
         if (awq_layer_part_has_linear(layer, part, i)) record->linear[i].loss = 1 + i;
@@ -174,6 +175,8 @@ static void records_of_parts_add_up_to_the_layers(void **state)
         assert_memory_equal(ours->scales, theirs->scales, CHANNELS * sizeof *ours->scales);
         assert_memory_equal(ours->loss, theirs->loss,
                             (size_t)theirs->candidates * sizeof *ours->loss);
+        assert_memory_equal(ours->measured, theirs->measured,
+                            (size_t)theirs->candidates * sizeof *ours->measured);
     }
     awq_layer_record_release(&record);
     awq_layer_record_release(&whole);

@@ -199,8 +199,7 @@ static void assert_same(const outputs *a, const outputs *b)
     assert_memory_equal(a->factor, b->factor, IN * IN * 4);
     assert_memory_equal(a->fed_back, b->fed_back, OUT * IN);
     assert_memory_equal(a->scores, b->scores, (2 * ROWS + 2) * sizeof(double));
-    for (int i = 0; i < 2; i++)
-        assert_memory_equal(a->forms[i], b->forms[i], OUT * sizeof(double));
+    for (int i = 0; i < 2; i++) assert_memory_equal(a->forms[i], b->forms[i], OUT * sizeof(double));
     assert_memory_equal(a->top, b->top, sizeof a->top);
 }
 

@@ -111,8 +111,7 @@ static void check_quadratic_form(awq_extent extent)
     int64_t count = extent.out * extent.in;
     float *d = host_activations(count, 0.1f), *gram = random_gram(extent.in);
     double *row = host_doubles(extent.in);
-    const double *found =
-        row_forms(device_compute(d, count), device_gram(gram, extent.in), extent);
+    const double *found = row_forms(device_compute(d, count), device_gram(gram, extent.in), extent);
     for (int64_t r = 0; r < extent.out; r++) {
         for (int64_t i = 0; i < extent.in; i++) row[i] = (double)d[r * extent.in + i];
         double reference = form(row, gram, extent.in);

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "layers/search/work.h"
 #include "tests/unit/io/model_of.h"
 #include "tests/unit/io/scratch.h"
 #include "tests/unit/io/tiny_model.h"
@@ -142,7 +143,8 @@ static void experts_are_searched_whoever_comes(void **state)
 {
     (void)state;
     awq_model made = mixture("");
-    awq_recipe recipe = {.search = AWQ_SEARCH_EXHAUSTIVE, .alpha_steps = 20, .group_size = 8, .clip = AWQ_CLIP_OFF};
+    awq_recipe recipe = {
+        .search = AWQ_SEARCH_EXHAUSTIVE, .alpha_steps = 20, .group_size = 8, .clip = AWQ_CLIP_OFF};
     double attention = 16 * (256 + 128 + 128 + 256);
     double experts = 4 * (2 * 128 * 16 + 128 * 8) + 2 * 512 * 16 + 512 * 32;
     expect(awq_work_search(&made, &recipe, 0, LENGTH), (attention + experts) * 23);
@@ -156,7 +158,8 @@ static void experts_are_searched_whoever_comes(void **state)
 static void search_counts_its_candidates(void **state)
 {
     (void)state;
-    awq_recipe recipe = {.search = AWQ_SEARCH_EXHAUSTIVE, .alpha_steps = 20, .group_size = 8, .clip = AWQ_CLIP_OFF};
+    awq_recipe recipe = {
+        .search = AWQ_SEARCH_EXHAUSTIVE, .alpha_steps = 20, .group_size = 8, .clip = AWQ_CLIP_OFF};
     expect(awq_work_search(&model, &recipe, 0, LENGTH), triangle * (21 + 2));
     recipe.duo = AWQ_DUO_ON;
     expect(awq_work_search(&model, &recipe, 0, LENGTH), triangle * (22 + 2));
@@ -172,8 +175,8 @@ static void a_race_is_expected_to_need_a_quarter_of_what_its_first_rows_leave(vo
     (void)state;
     awq_recipe recipe = {.alpha_steps = 20, .group_size = 8, .clip = AWQ_CLIP_OFF};
     double qkv = 0.75 + 0.25 / 4, gate_up = 28 / 64.0 + (1 - 28 / 64.0) / 4;
-    double passes = 16 * (512 * (20 * qkv + 1) + 256 * 21 + 1024 * (20 * gate_up + 1)) +
-                    32 * 512.0 * 21;
+    double passes =
+        16 * (512 * (20 * qkv + 1) + 256 * 21 + 1024 * (20 * gate_up + 1)) + 32 * 512.0 * 21;
     expect(awq_work_search(&model, &recipe, 0, LENGTH), passes + triangle * 2);
 }
 
@@ -187,10 +190,29 @@ static void experts_are_measured_on_a_share_of_their_rows(void **state)
     awq_recipe all = recipe;
     all.search = AWQ_SEARCH_EXHAUSTIVE;
     double share = (4 * 16 + 28) / 128.0, weights = 16.0 * (4 * 2 * 128 + 2 * 512);
-    double saved = awq_work_search(&made, &all, 0, LENGTH) -
-                   awq_work_search(&made, &recipe, 0, LENGTH);
+    double saved =
+        awq_work_search(&made, &all, 0, LENGTH) - awq_work_search(&made, &recipe, 0, LENGTH);
     double attention = 16 * 512 * 20 * (0.25 - 0.25 / 4);
     expect(saved, weights * 20 * (1 - share) + attention);
+    awq_model_release(&made);
+}
+
+/* A lone expert too is measured by what it reads. */
+static void what_experts_read_is_searched_expert_by_expert(void **state)
+{
+    (void)state;
+    awq_model made = mixture("");
+    awq_layer_spec *layer = &made.kind[0];
+    int shared = layer->half[AWQ_HALF_MLP].group, qkv = layer->half[AWQ_HALF_ATTENTION].group;
+    assert_true(awq_search_is_mixed(layer, shared));
+    assert_false(awq_search_is_mixed(layer, qkv));
+    assert_false(awq_search_is_mixed(layer, layer->linear[layer->mlps.mlp[0].down].group));
+    int alone = 0;
+    awq_group_spec *group = &layer->group[shared];
+    while (layer->linear[awq_group_reader(layer, group, alone)].expert == 0) alone++;
+    assert_int_equal(alone, 2);
+    group->count = alone;
+    assert_true(awq_search_is_mixed(layer, shared));
     awq_model_release(&made);
 }
 
@@ -205,7 +227,10 @@ static void plain_rounding_has_one_candidate_whatever_the_rule(void **state)
 static void clip_adds_the_groups_of_all_but_q_and_k(void **state)
 {
     (void)state;
-    awq_recipe recipe = {.search = AWQ_SEARCH_EXHAUSTIVE, .alpha_steps = 20, .group_size = 8, .clip = AWQ_CLIP_AFTER};
+    awq_recipe recipe = {.search = AWQ_SEARCH_EXHAUSTIVE,
+                         .alpha_steps = 20,
+                         .group_size = 8,
+                         .clip = AWQ_CLIP_AFTER};
     expect(awq_work_search(&model, &recipe, 0, LENGTH), triangle * 23 + 20.0 * 1920 * 8);
     recipe.clip_shape = AWQ_CLIP_ASYMMETRIC; /* three sweeps */
     expect(awq_work_search(&model, &recipe, 0, LENGTH), triangle * 23 + 60.0 * 1920 * 8);
@@ -218,7 +243,8 @@ static void clip_adds_the_groups_of_all_but_q_and_k(void **state)
 static void refinement_adds_candidates_to_a_grid(void **state)
 {
     (void)state;
-    awq_recipe recipe = {.search = AWQ_SEARCH_EXHAUSTIVE, .alpha_steps = 20, .refine = 4, .group_size = 8};
+    awq_recipe recipe = {
+        .search = AWQ_SEARCH_EXHAUSTIVE, .alpha_steps = 20, .refine = 4, .group_size = 8};
     expect(awq_work_search(&model, &recipe, 0, LENGTH), triangle * (25 + 2));
     recipe.alpha_steps = 0;
     expect(awq_work_search(&model, &recipe, 0, LENGTH), triangle * (1 + 2));
@@ -227,14 +253,20 @@ static void refinement_adds_candidates_to_a_grid(void **state)
 static void a_joint_clip_is_searched_for_each_candidate_and_once_more(void **state)
 {
     (void)state;
-    awq_recipe recipe = {.search = AWQ_SEARCH_EXHAUSTIVE, .alpha_steps = 20, .group_size = 8, .clip = AWQ_CLIP_JOINT};
+    awq_recipe recipe = {.search = AWQ_SEARCH_EXHAUSTIVE,
+                         .alpha_steps = 20,
+                         .group_size = 8,
+                         .clip = AWQ_CLIP_JOINT};
     expect(awq_work_search(&model, &recipe, 0, LENGTH), triangle * (22 + 2) + 22 * 20.0 * 1920 * 8);
 }
 
 static void the_module_objective_runs_the_layer_for_each_candidate(void **state)
 {
     (void)state;
-    awq_recipe recipe = {.search = AWQ_SEARCH_EXHAUSTIVE, .objective = AWQ_OBJECTIVE_MODULE, .alpha_steps = 20, .group_size = 8};
+    awq_recipe recipe = {.search = AWQ_SEARCH_EXHAUSTIVE,
+                         .objective = AWQ_OBJECTIVE_MODULE,
+                         .alpha_steps = 20,
+                         .group_size = 8};
     double linears = 3 * triangle + 20 * (16.0 * 256 + 32.0 * 512); /* all of them in o and down */
     expect(awq_work_search(&model, &recipe, 8, LENGTH), linears + 22 * 8 * 4736.0);
     expect(awq_work_search(&model, &recipe, 28, LENGTH), linears + 22 * 28 * 4736.0);
@@ -244,7 +276,8 @@ static void the_module_objective_runs_the_layer_for_each_candidate(void **state)
 static void feedback_adds_a_triangle_and_a_factorization_a_group(void **state)
 {
     (void)state;
-    awq_recipe recipe = {.search = AWQ_SEARCH_EXHAUSTIVE, .alpha_steps = 20,
+    awq_recipe recipe = {.search = AWQ_SEARCH_EXHAUSTIVE,
+                         .alpha_steps = 20,
                          .group_size = 8,
                          .clip = AWQ_CLIP_OFF,
                          .rounding = AWQ_ROUNDING_FEEDBACK};
@@ -271,6 +304,7 @@ int main(void)
         cmocka_unit_test(search_counts_its_candidates),
         cmocka_unit_test(a_race_is_expected_to_need_a_quarter_of_what_its_first_rows_leave),
         cmocka_unit_test(experts_are_measured_on_a_share_of_their_rows),
+        cmocka_unit_test(what_experts_read_is_searched_expert_by_expert),
         cmocka_unit_test(plain_rounding_has_one_candidate_whatever_the_rule),
         cmocka_unit_test(clip_adds_the_groups_of_all_but_q_and_k),
         cmocka_unit_test(refinement_adds_candidates_to_a_grid),

@@ -178,8 +178,8 @@ static void levels_hold_those_below_and_the_last_holds_all(void **state)
         int64_t together = 0;
         for (int level = 0; level <= AWQ_RACE_LEVELS; level++) {
             together += awq_race_pick(&race, level - 1, level);
-            assert_true(fabs(awq_race_share(rows[i], level) * (double)rows[i] -
-                             (double)together) < 1e-6);
+            assert_true(fabs(awq_race_share(rows[i], level) * (double)rows[i] - (double)together) <
+                        1e-6);
             assert_int_equal(awq_race_pick(&race, -1, level), together);
         }
         assert_int_equal(together, rows[i]);
