@@ -61,7 +61,7 @@ void upload_cpu(awq_device *device, void *to, const void *host, size_t bytes)
 
 void fetch_cpu(awq_device *device, void *host, const void *from, size_t bytes)
 {
-    copy_cpu(device, host, from, bytes);
+    if (bytes) copy_cpu(device, host, from, bytes); /* of nothing, NULL to NULL is fine */
 }
 
 void fetched_cpu(awq_device *device)
