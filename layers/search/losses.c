@@ -116,9 +116,8 @@ static awq_status measure_to(awq_group_search *search, const awq_batch *batch, a
 
 static int first_level(const awq_group_search *search, const awq_race *race)
 {
-    int level = awq_race_first_level(race->rows);
     if (search->quantizer->recipe->search == AWQ_SEARCH_EXHAUSTIVE) return AWQ_RACE_LEVELS;
-    return search->mixed && level < AWQ_RACE_MIXED ? AWQ_RACE_MIXED : level;
+    return awq_race_first_level(race->rows, search->mixed ? AWQ_RACE_MIXED : 0);
 }
 
 static void enter(awq_group_search *search, awq_race *race)

@@ -62,9 +62,9 @@ static bool is_in(int64_t rows, int level, int64_t place)
     return level >= 0 && (place < heavy_rows(rows, level) || place % stride_of(level) == 0);
 }
 
-int awq_race_first_level(int64_t rows)
+int awq_race_first_level(int64_t rows, int least)
 {
-    int level = 0;
+    int level = least;
     while (level < AWQ_RACE_LEVELS && heavy_rows(rows, level) < FEWEST) level++;
     return level;
 }

@@ -38,8 +38,8 @@ typedef struct awq_race {
 awq_status awq_race_open(awq_race *race, int64_t rows, int most, awq_error *err);
 void awq_race_close(awq_race *race); /* of an empty one, too */
 
-/* The level to begin at: enough rows to tell a standard error by. */
-int awq_race_first_level(int64_t rows);
+/* The level to begin at, `least` or above: enough rows to tell a standard error by. */
+int awq_race_first_level(int64_t rows, int least);
 /* The rows that a level has, as a share of `rows`; -1: 0. */
 double awq_race_share(int64_t rows, int level);
 /* The first candidate is measured on all rows: puts them in order. */

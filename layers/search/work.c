@@ -13,14 +13,7 @@ bool awq_search_is_mixed(const awq_layer_spec *layer, int index)
     return false;
 }
 
-/* The share of a batch's rows that all candidates of a mixed group are measured on. */
-static double batch_share(int64_t rows)
-{
-    int level = awq_race_first_level(rows);
-    return awq_race_share(rows, level < AWQ_RACE_MIXED ? AWQ_RACE_MIXED : level);
-}
-
-/* Linears of one expert are in a row. */
+/* Of all batches' rows; linears of one expert are in a row. */
 static double mixed_share(const awq_layer_spec *layer, const awq_group_spec *group)
 {
     double measured = 0, all = 0;
@@ -31,21 +24,22 @@ static double mixed_share(const awq_layer_spec *layer, const awq_group_spec *gro
                     layer->linear[awq_group_reader(layer, group, i + 1)].expert != linear->expert;
         if (!linear->exempt) rows += linear->out;
         if (!last) continue;
-        measured += batch_share(rows) * (double)rows;
+        int level = awq_race_first_level(rows, AWQ_RACE_MIXED);
+        measured += awq_race_share(rows, level) * (double)rows;
         all += (double)rows;
         rows = 0;
     }
     return all > 0 ? measured / all : 1;
 }
 
-/* Of what the first rows do not settle a quarter: as measured on small models, and more than what
- * is to be expected of many rows. */
+/* Of what the first rows do not settle a quarter: about what trained models with outliers took;
+ * without outliers, or of random weights, it is half as much again (docs/quality.md). */
 static double race_share(const awq_layer_spec *layer, const awq_group_spec *group)
 {
     int64_t rows = 0;
     for (int i = 0; i < group->count; i++)
         rows += layer->linear[awq_group_reader(layer, group, i)].out;
-    double first = awq_race_share(rows, awq_race_first_level(rows));
+    double first = awq_race_share(rows, awq_race_first_level(rows, 0));
     return first + (1 - first) / 4;
 }
 

@@ -78,7 +78,8 @@ static int64_t run(int first, int end)
     int64_t asked = 0;
     race.level = -1;
     for (int c = first; c < end; c++) race.running[c] = true;
-    for (int level = awq_race_first_level(race.rows); level >= 0; level = awq_race_judge(&race)) {
+    for (int level = awq_race_first_level(race.rows, 0); level >= 0;
+         level = awq_race_judge(&race)) {
         int64_t count = awq_race_pick(&race, race.level, level);
         for (int c = 0; c < CANDIDATES; c++) {
             if (!race.running[c] || race.measured[c] == AWQ_RACE_LEVELS) continue;
